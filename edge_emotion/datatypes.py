@@ -1,0 +1,184 @@
+"""The values that travel along the line. All frozen: a stage makes new values, it never edits old ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Image = npt.NDArray[np.uint8]
+"""H x W x 3, uint8, channels B, G, R."""
+
+EventType = Literal["start", "change", "end"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One picture of one camera.
+
+    ``timestamp`` is monotonic seconds (for durations), ``captured_at`` is UTC (for people),
+    ``sequence`` counts the frames that this camera gave, from 0.
+    """
+
+    image: Image = field(repr=False)
+    timestamp: float
+    captured_at: datetime
+    sequence: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """An axis-aligned rectangle; pixels unless said otherwise, origin at the top left."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+    @property
+    def area(self) -> float:
+        """Square pixels."""
+        return self.width * self.height
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        """The middle point (x, y)."""
+        return self.x + self.width / 2, self.y + self.height / 2
+
+    def iou(self, other: Box) -> float:
+        """Intersection over union with ``other``, 0 to 1."""
+        width = min(self.x + self.width, other.x + other.width) - max(self.x, other.x)
+        height = min(self.y + self.height, other.y + other.height) - max(self.y, other.y)
+        if width <= 0 or height <= 0:
+            return 0.0
+        intersection = width * height
+        return intersection / (self.area + other.area - intersection)
+
+    def clip(self, width: float, height: float) -> Box:
+        """The part inside a picture of the given size; its area may be 0."""
+        left, top = min(max(self.x, 0.0), width), min(max(self.y, 0.0), height)
+        right = min(max(self.x + self.width, 0.0), width)
+        bottom = min(max(self.y + self.height, 0.0), height)
+        return Box(left, top, right - left, bottom - top)
+
+    def expand(self, margin: float) -> Box:
+        """Grown on each side by ``margin`` times its own width and height."""
+        dx, dy = self.width * margin, self.height * margin
+        return Box(self.x - dx, self.y - dy, self.width + 2 * dx, self.height + 2 * dy)
+
+    def scaled(self, fx: float, fy: float) -> Box:
+        """Multiplied by ``fx`` along x and ``fy`` along y (1/width, 1/height gives fractions of a picture)."""
+        return Box(self.x * fx, self.y * fy, self.width * fx, self.height * fy)
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """A detected face.
+
+    ``landmarks`` are pixel positions in BlazeFace's order, as seen in the picture: left-hand eye, right-hand eye,
+    nose tip, mouth centre, left-hand ear, right-hand ear. A detector without landmarks leaves them empty.
+    """
+
+    box: Box
+    score: float
+    landmarks: tuple[tuple[float, float], ...] = ()
+
+    @property
+    def roll(self) -> float:
+        """Angle of the line through the eyes in radians, clockwise in the picture; 0 without landmarks."""
+        if len(self.landmarks) < 2:
+            return 0.0
+        (left_x, left_y), (right_x, right_y) = self.landmarks[:2]
+        return math.atan2(right_y - left_y, right_x - left_x)
+
+
+@dataclass(frozen=True, slots=True)
+class EmotionScores:
+    """A distribution over emotions: ``probabilities[i]`` belongs to ``labels[i]`` and they sum to 1."""
+
+    labels: tuple[str, ...]
+    probabilities: tuple[float, ...]
+
+    @property
+    def best(self) -> int:
+        """Position of the most probable emotion; the first one of equals."""
+        return max(range(len(self.labels)), key=self.probabilities.__getitem__)
+
+    @property
+    def emotion(self) -> str:
+        """The most probable emotion."""
+        return self.labels[self.best]
+
+    @property
+    def confidence(self) -> float:
+        """Probability of the most probable emotion."""
+        return self.probabilities[self.best]
+
+    def as_dict(self) -> dict[str, float]:
+        """Label to probability, in the order of the labels."""
+        return dict(zip(self.labels, self.probabilities, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One face over time. Times are monotonic seconds, ``started_at`` is the UTC capture time of the first sight."""
+
+    id: str
+    face: Face
+    first_seen: float
+    last_seen: float
+    started_at: datetime
+    hits: int = 1
+    confirmed: bool = False
+    scores: EmotionScores | None = None
+
+    @property
+    def duration(self) -> float:
+        """Seconds between the first and the last sight."""
+        return self.last_seen - self.first_seen
+
+
+@dataclass(frozen=True, slots=True)
+class EmotionEvent:
+    """What leaves the device. It has no field for a picture: privacy holds by type.
+
+    ``box`` is in fractions of the frame. ``emotion`` may be ``unknown``; ``confidence`` belongs to it.
+    ``latency_ms`` is capture to hand-over to the sinks.
+    """
+
+    type: EventType
+    id: str
+    seq: int
+    node: str
+    camera: str
+    ts: datetime
+    emotion: str
+    confidence: float
+    probabilities: Mapping[str, float]
+    previous: str | None
+    track_id: str
+    track_started: datetime
+    track_duration: float
+    box: Box
+    quality: float
+    latency_ms: float
+    model_name: str
+    model_version: str
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CameraState:
+    """What a camera sees now. ``emotion`` is None when nobody is there; the face shown is the most prominent one."""
+
+    ts: datetime
+    faces: int
+    emotion: str | None
+    confidence: float | None
+    probabilities: Mapping[str, float]
+    counts: Mapping[str, int]

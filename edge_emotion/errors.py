@@ -1,0 +1,44 @@
+"""Every error of the project. Each leaf is also the builtin that a caller would expect.
+
+The message is one line: what is wrong, where, and what to do. ``exit_code`` is what the command line returns.
+"""
+
+
+class EdgeEmotionError(Exception):
+    """Root of all errors raised on purpose by this project."""
+
+    exit_code = 1
+
+
+class ConfigError(EdgeEmotionError, ValueError):
+    """A setting that is unknown, missing or impossible."""
+
+    exit_code = 2
+
+
+class SourceError(EdgeEmotionError, OSError):
+    """Frames cannot be had: no such camera or file, time-out, broken stream."""
+
+    exit_code = 3
+
+
+class SourceEnded(SourceError):
+    """A finite source (file, images, memory) has given its last frame. Not a fault."""
+
+
+class ModelError(EdgeEmotionError, ValueError):
+    """A model folder that is not what its manifest says: hash, labels, shape or results differ."""
+
+    exit_code = 4
+
+
+class BackendUnavailable(EdgeEmotionError, ImportError):
+    """An optional library is not installed; the message names the package."""
+
+    exit_code = 5
+
+
+class SinkError(EdgeEmotionError, OSError):
+    """Events cannot be delivered at all: refused credentials, unwritable file."""
+
+    exit_code = 6

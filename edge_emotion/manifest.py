@@ -1,0 +1,274 @@
+"""The JSON beside each model: what it takes, what it gives, where it comes from, how good it is.
+
+A model folder is ``manifest.json`` plus the files that it names. Nothing about a model is written anywhere else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from edge_emotion.errors import ModelError
+from edge_emotion.labels import EMOTIONS
+
+MANIFEST = "manifest.json"
+MODELS = Path(__file__).parent / "models"
+Precision = Literal["int8", "float16", "float32"]
+
+
+class Part(BaseModel):
+    """Base of every part of a manifest: unknown fields are errors, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CropSpec(Part):
+    """How the square that a classifier sees follows from a detector's box.
+
+    The square's side is the longer side of the box, grown by ``margin`` of it on each side; its middle lies
+    ``shift`` sides of the box below the middle of the box, along the face's own axis. Both are measured against
+    the framing of the training data (``python -m train crop``). The square is first sampled at ``detail`` pixels,
+    the resolution of the training faces, so that the model never sees sharper pictures than it has learned.
+    """
+
+    margin: float = Field(ge=-0.4, le=1.0)
+    shift: float = Field(ge=-0.5, le=0.5)
+    detail: int = Field(ge=16, le=512)
+
+
+class InputSpec(Part):
+    """The input tensor: ``pixel * scale + offset``, H x W x C."""
+
+    height: int = Field(ge=16, le=1024)
+    width: int = Field(ge=16, le=1024)
+    channels: Literal[1, 3]
+    colour: Literal["gray", "rgb", "bgr"]
+    interpolation: Literal["linear"] = "linear"
+    scale: float
+    offset: float
+    crop: CropSpec | None = None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width, channels."""
+        return self.height, self.width, self.channels
+
+
+class ModelFile(Part):
+    """One artefact in the folder; ``sha256`` is of the whole file."""
+
+    format: Literal["tflite", "onnx"]
+    precision: Precision
+    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    input_type: str
+    output_type: str
+
+
+class OperatingPoint(Part):
+    """A working point on the curve between plain and balanced accuracy (logit adjustment, Menon et al. 2021).
+
+    ``prior_strength`` times the log of the class prior is subtracted from the logits, which are then divided by
+    ``temperature`` (Guo et al. 2017). 0 and 1 leave them as they are.
+    """
+
+    prior_strength: float = Field(default=0.0, ge=0.0, le=2.0)
+    temperature: float = Field(default=1.0, gt=0.0, le=10.0)
+
+
+class Calibration(Part):
+    """From logits to probabilities. ``class_prior`` is the training distribution in the order of the labels."""
+
+    class_prior: tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...]
+    operating_points: dict[str, OperatingPoint] = Field(min_length=1)
+    default: str
+
+    @model_validator(mode="after")
+    def _default_exists(self) -> Calibration:
+        if self.default not in self.operating_points:
+            raise ValueError(f"default operating point {self.default!r} is not among {list(self.operating_points)}")
+        return self
+
+
+class Training(Part):
+    """What the weights were made from."""
+
+    dataset: str
+    protocol: str
+    recipe: str
+    seed: int
+    epochs: int
+    start: str
+    commit: str
+
+
+class Metrics(Part):
+    """Quality of one artefact on one split. ``interval`` is the 95 % interval of the accuracy."""
+
+    n: int = Field(gt=0)
+    accuracy: float = Field(ge=0.0, le=1.0)
+    interval: tuple[float, float]
+    macro_f1: float = Field(ge=0.0, le=1.0)
+    ece: float = Field(ge=0.0, le=1.0)
+    recall: dict[str, float]
+    count: dict[str, int]
+
+
+class Golden(Part):
+    """A self-test without pictures: inputs follow from ``seed``, ``expected`` are this artefact's float outputs.
+
+    Integer kernels differ between machines by a few steps, so outputs may differ from ``expected`` by
+    ``tolerance`` at most.
+    """
+
+    seed: int
+    precision: Precision
+    tolerance: float = Field(gt=0.0)
+    expected: tuple[tuple[float, ...], ...] = Field(min_length=1)
+
+
+class Origin(Part):
+    """Where third-party weights come from."""
+
+    package: str
+    version: str
+    path: str
+    sha256: str
+
+
+class BaseManifest(Part):
+    """What every model says about itself."""
+
+    schema_version: Literal[1] = Field(alias="schema")
+    name: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+    version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]
+    input: InputSpec
+    files: tuple[ModelFile, ...] = Field(min_length=1)
+    licence: str
+    intended_use: str
+    limits: str
+
+    def file(self, precision: str | None = None) -> ModelFile:
+        """The first file, or the one of a given precision. Raises ModelError if there is none."""
+        for entry in self.files:
+            if precision is None or entry.precision == precision:
+                return entry
+        have = ", ".join(sorted({entry.precision for entry in self.files}))
+        raise ModelError(f"model {self.name} has no {precision} file; it has {have}")
+
+
+class ModelManifest(BaseManifest):
+    """An emotion classifier: one output of logits in the order of ``labels``."""
+
+    task: Literal["emotion-classification"]
+    labels: tuple[str, ...] = Field(min_length=2)
+    calibration: Calibration
+    training: Training
+    metrics: dict[str, Metrics] = Field(description="keyed '<split>/<precision>'")
+    golden: Golden | None = None
+
+    @model_validator(mode="after")
+    def _labels_fit(self) -> ModelManifest:
+        strangers = [label for label in self.labels if label not in EMOTIONS]
+        if strangers or len(set(self.labels)) != len(self.labels):
+            raise ValueError(f"labels must be distinct canonical emotions ({', '.join(EMOTIONS)}), not {self.labels}")
+        if len(self.calibration.class_prior) != len(self.labels):
+            raise ValueError(
+                f"class_prior has {len(self.calibration.class_prior)} values for {len(self.labels)} labels"
+            )
+        return self
+
+
+class AnchorSpec(Part):
+    """The SSD anchor grid of BlazeFace: ``anchors`` boxes per cell on a grid of ``stride`` pixels, per layer."""
+
+    stride: int
+    anchors: int
+
+
+class DetectorManifest(BaseManifest):
+    """A BlazeFace detector: outputs are box regressors and scores over the anchors."""
+
+    task: Literal["face-detection"]
+    grid: tuple[AnchorSpec, ...]
+    keypoints: int
+    origin: Origin
+
+
+def write_json(path: Path, text: str) -> None:
+    """Write beside, then rename: a reader sees the old file or the new one, never half of one."""
+    beside = path.with_name(path.name + ".part")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)
+
+
+def dump_manifest(manifest: BaseManifest) -> str:
+    """The manifest as JSON text, short lists on one line each."""
+    data = manifest.model_dump(mode="json", by_alias=True, exclude_none=True)
+    golden = data.get("golden")
+    rows = golden.pop("expected") if golden else None
+    text = json.dumps(data, indent=2)
+    if rows:
+        lines = ",\n".join("      " + json.dumps([round(value, 4) for value in row]) for row in rows)
+        text = text.replace('"golden": {', '"golden": {\n    "expected": [\n' + lines + "\n    ],", 1)
+    return text + "\n"
+
+
+def find_model(name: str) -> Path:
+    """The folder of a model: a shipped name, or a path to a folder (or to its manifest.json).
+
+    Raises ModelError if there is none.
+    """
+    path = Path(name).expanduser()
+    for folder in (path.parent if path.name == MANIFEST else path, MODELS / name):
+        if (folder / MANIFEST).is_file():
+            return folder
+    shipped = ", ".join(sorted(entry.parent.name for entry in MODELS.glob(f"*/{MANIFEST}")))
+    raise ModelError(f"no model {name!r}: not a folder with a {MANIFEST}, and not one of the shipped ones: {shipped}")
+
+
+def load_manifest(folder: Path) -> ModelManifest | DetectorManifest:
+    """Read and validate ``manifest.json``. Raises ModelError with the first fault and its place."""
+    path = folder / MANIFEST
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"cannot read {path}: {error}") from error
+    task = data.get("task") if isinstance(data, dict) else None
+    kind = DetectorManifest if task == "face-detection" else ModelManifest
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "manifest"
+        raise ModelError(f"{path}: {where}: {first['msg']}") from error
+
+
+def checked_file(folder: Path, entry: ModelFile) -> Path:
+    """The path of a model file whose content has the promised hash. Raises ModelError otherwise."""
+    path = folder / entry.file
+    try:
+        digest = sha256(path)
+    except OSError as error:
+        raise ModelError(f"cannot read model file {path}: {error.strerror}") from error
+    if digest != entry.sha256:
+        raise ModelError(
+            f"{path} has sha256 {digest[:12]}..., its manifest promises {entry.sha256[:12]}...: "
+            "the file was changed or damaged; install it again"
+        )
+    return path
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file's content."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def shipped_models() -> Sequence[Path]:
+    """Folders of the models in this installation, sorted by name."""
+    return sorted(entry.parent for entry in MODELS.glob(f"*/{MANIFEST}"))

@@ -1,0 +1,127 @@
+"""The only place where pixels become model input: crop, align, resize, normalise.
+
+Training, conversion, benchmarks and the daemon all call these functions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from edge_emotion.datatypes import Face, Image
+from edge_emotion.errors import ModelError
+from edge_emotion.manifest import CropSpec, InputSpec
+from edge_emotion.protocols import FloatArray
+
+Pixels = npt.NDArray[np.uint8]
+
+MAX_OVERSAMPLING = 8
+"""A crop is sampled at most at this multiple of its detail: enough for a face of 8 x 48 = 384 px without aliasing."""
+
+
+def crop_square(face: Face, spec: CropSpec) -> tuple[float, float, float]:
+    """Middle x, middle y and side, in pixels, of the square around a face that the classifier sees.
+
+    The shift follows the face's own axis: a tilted face is framed like an upright one.
+    """
+    size = max(face.box.width, face.box.height)
+    centre_x, centre_y = face.box.centre
+    down = spec.shift * size
+    return (
+        centre_x - down * math.sin(face.roll),
+        centre_y + down * math.cos(face.roll),
+        size * (1 + 2 * spec.margin),
+    )
+
+
+def align(image: Image, face: Face, spec: CropSpec) -> Pixels:
+    """The upright square around a face: detail x detail x 3 uint8 BGR.
+
+    Rotated so that the eyes are level; what lies outside the picture repeats its edge. Large faces are sampled at a
+    multiple of the detail and averaged down, so that they do not alias.
+    """
+    centre_x, centre_y, side = crop_square(face, spec)
+    factor = min(max(round(side / spec.detail), 1), MAX_OVERSAMPLING)
+    size = spec.detail * factor
+    step = side / size
+    along_x, along_y = step * math.cos(face.roll), step * math.sin(face.roll)
+    half = (size - 1) / 2
+    # Output pixel (u, v) -> picture: pixel centres, so the square's middle is at (size - 1) / 2 and at centre - 0.5.
+    to_image = np.array(
+        [
+            [along_x, -along_y, centre_x - 0.5 - half * (along_x - along_y)],
+            [along_y, along_x, centre_y - 0.5 - half * (along_y + along_x)],
+        ]
+    )
+    square = cv2.warpAffine(
+        image,
+        to_image,
+        (size, size),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    if factor > 1:
+        square = cv2.resize(square, (spec.detail, spec.detail), interpolation=cv2.INTER_AREA)
+    return np.asarray(square, np.uint8)
+
+
+def to_input(crop: Pixels, spec: InputSpec) -> Pixels:
+    """A face crop in the model's size and colours: uint8 H x W x C.
+
+    ``crop`` is h x w (grey) or h x w x 3 (BGR), already framed as the training data is.
+    """
+    if spec.crop is not None and max(crop.shape[:2]) > spec.crop.detail:
+        crop = _resize(crop, spec.crop.detail, spec.crop.detail)
+    pixels = _resize(_colour(crop, spec.colour), spec.width, spec.height)
+    return pixels.reshape(spec.shape)
+
+
+def normalise(pixels: npt.NDArray[np.uint8], spec: InputSpec) -> FloatArray:
+    """``pixel * scale + offset`` as float32, any leading axes."""
+    return pixels.astype(np.float32) * np.float32(spec.scale) + np.float32(spec.offset)
+
+
+def face_batch(image: Image, faces: Sequence[Face], spec: InputSpec) -> FloatArray:
+    """Model input for faces in one picture: float32 N x H x W x C, N = len(faces) >= 1.
+
+    Raises ModelError for a model whose manifest says nothing about cropping.
+    """
+    if spec.crop is None:
+        raise ModelError("this model's manifest has no input.crop: it cannot be used on detected faces")
+    return normalise(np.stack([to_input(align(image, face, spec.crop), spec) for face in faces]), spec)
+
+
+def letterbox(image: Image, spec: InputSpec) -> tuple[FloatArray, float]:
+    """A whole picture for a detector: float32 1 x H x W x 3, and the factor from model pixels to picture pixels.
+
+    The picture keeps its aspect and lies at the top left; the rest is black, which is -1 or 0 after normalising.
+    """
+    height, width = image.shape[:2]
+    factor = max(height / spec.height, width / spec.width)
+    inner_width, inner_height = max(round(width / factor), 1), max(round(height / factor), 1)
+    canvas = np.zeros(spec.shape, np.uint8)
+    canvas[:inner_height, :inner_width] = _colour(_resize(image, inner_width, inner_height), spec.colour)
+    return normalise(canvas[None], spec), factor
+
+
+def _resize(image: Pixels, width: int, height: int) -> Pixels:
+    """Area average down, bilinear up (half-pixel centres); unchanged if the size is already right."""
+    if image.shape[:2] == (height, width):
+        return image
+    smaller = height < image.shape[0] or width < image.shape[1]
+    method = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (width, height), interpolation=method), np.uint8)
+
+
+def _colour(image: Pixels, colour: str) -> Pixels:
+    """BGR or grey to the model's colours: H x W for gray, H x W x 3 otherwise."""
+    grey = image.ndim == 2
+    if colour == "gray":
+        return image if grey else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
+    if grey:
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_GRAY2BGR), np.uint8)
+    return image if colour == "bgr" else np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)

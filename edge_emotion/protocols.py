@@ -1,0 +1,102 @@
+"""The contracts between the parts. Adapters implement these; everything else is written against them.
+
+Each protocol has a shipped fake (memory, constant, scripted), and one contract test runs over every adapter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_emotion.datatypes import CameraState, EmotionEvent, Face, Frame, Image
+
+FloatArray = npt.NDArray[np.float32]
+
+
+@runtime_checkable
+class FrameSource(Protocol):
+    """Where frames come from: a camera, a stream, a file, memory.
+
+    Life cycle: ``open``, any number of ``read``, ``close``; then it may be opened again.
+    """
+
+    @property
+    def live(self) -> bool:
+        """True for a camera or stream, that goes on whether or not it is read and is reopened when lost.
+
+        False for a finite recording: its end is an end (``SourceEnded``) and its frames are paced by the source.
+        """
+
+    def open(self) -> None:
+        """Get ready to read. Returns or raises SourceError within the source's open time-out."""
+
+    def read(self) -> Frame:
+        """The next frame: H x W x 3 uint8 BGR, timestamps taken when it arrived, never an invented picture.
+
+        Blocks until there is one. Raises SourceError when none came within the read time-out or the source is
+        lost, SourceEnded after the last frame of a finite source. After either, only ``close`` and ``open`` help.
+        """
+
+    def close(self) -> None:
+        """Release the device. May be called at any time, also twice, also before ``open``."""
+
+
+@runtime_checkable
+class InferenceBackend(Protocol):
+    """Runs one model file. Knows tensors, no labels and no faces."""
+
+    @property
+    def name(self) -> str:
+        """What runs the model, for people: 'litert 2.3.0 xnnpack'."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Height, width, channels of one input: without the batch axis."""
+
+    @property
+    def output_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shape of each output without the batch axis, in the model's order."""
+
+    def run(self, batch: FloatArray) -> tuple[FloatArray, ...]:
+        """Infer N inputs, N >= 1: float32 N x H x W x C, normalised -> one float32 N x ... array per output.
+
+        Integer models are fed and read by their tensors' own scale and zero point; callers only ever see floats.
+        Raises ModelError if the batch has another shape than ``input_shape``.
+        """
+
+    def close(self) -> None:
+        """Free what the model holds. May be called twice."""
+
+
+@runtime_checkable
+class FaceDetector(Protocol):
+    """Finds faces in one picture."""
+
+    def detect(self, image: Image) -> Sequence[Face]:
+        """Faces in an H x W x 3 BGR picture, best score first, boxes and landmarks in its pixels.
+
+        Boxes may reach over the edge of the picture. No face is an empty sequence, never an error.
+        """
+
+
+@runtime_checkable
+class EventSink(Protocol):
+    """Where events go. Nothing here blocks on a network, and nothing raises because a network is away."""
+
+    def open(self) -> None:
+        """Start. Raises SinkError only for what waiting cannot cure (an unwritable file, an unreadable key)."""
+
+    def publish(self, event: EmotionEvent) -> None:
+        """Take over one event. It is delivered at least once, or counted as dropped."""
+
+    def camera_state(self, camera: str, state: CameraState) -> None:
+        """What a camera sees now; only the latest one matters."""
+
+    def camera_available(self, camera: str, available: bool) -> None:
+        """A camera came or went."""
+
+    def close(self) -> None:
+        """Deliver what waits, within a bounded time, then stop. May be called twice."""
