@@ -37,8 +37,10 @@ def fit(
     its last finished epoch. ``steps`` cuts each epoch short, for trying things out.
     Raises ConfigError when the directory belongs to another recipe.
     """
-    record = {"recipe": _plain(recipe), "start": start, "dataset": dataset, "steps": steps}
-    _claim(run, record)
+    record = _claim(
+        run,
+        {"recipe": _plain(recipe), "start": start, "dataset": dataset, "steps": steps, "commit": code_version()},
+    )
     K.utils.set_random_seed(recipe.seed)
     training, validation = data["Training"], data["PublicTest"].majority()
     batches = -(-len(training) // recipe.batch_size) if steps is None else steps
@@ -174,17 +176,18 @@ def code_version() -> str:
     return done.stdout.strip()
 
 
-def _claim(run: Path, record: dict[str, Any]) -> None:
-    """A run directory belongs to one recipe with one set of settings."""
+def _claim(run: Path, record: dict[str, Any]) -> dict[str, Any]:
+    """A run directory belongs to one recipe with one set of settings; its record is made by the first start."""
     path = run / RECORD
     if path.is_file():
-        known = json.loads(path.read_text(encoding="utf-8"))
-        changed = [key for key in record if known.get(key) != record[key]]
+        known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        changed = [key for key in record if key != "commit" and known.get(key) != record[key]]
         if changed:
             raise ConfigError(f"{run} holds a run with another {', '.join(changed)}; choose another --run directory")
-        return
+        return known
     run.mkdir(parents=True, exist_ok=True)
     write_json(path, json.dumps(record, indent=2))
+    return record
 
 
 def _plain(recipe: Recipe) -> dict[str, Any]:

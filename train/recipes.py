@@ -31,7 +31,7 @@ class Recipe:
     network: Callable[..., Any]
     summary: str
     input: InputSpec = field(default_factory=lambda: gray_input(96))
-    epochs: int = 12
+    epochs: int = 20
     batch_size: int = 64
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2
