@@ -1,0 +1,172 @@
+"""The wire form: values to JSON bytes and back, and the topic names. Each inverse stands beside its function.
+
+Schema 1 of the MQTT contract, docs/mqtt.md.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any, Literal
+
+from edge_emotion.datatypes import Box, CameraState, EmotionEvent
+
+SCHEMA = 1
+DIGITS = 4
+"""Decimals of probabilities and fractions on the wire."""
+
+Channel = Literal["availability", "info", "state", "events"]
+
+
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """Topic names of one node under ``<prefix>/<node>``."""
+
+    prefix: str
+    node: str
+
+    @property
+    def root(self) -> str:
+        """``<prefix>/<node>``."""
+        return f"{self.prefix}/{self.node}"
+
+    @property
+    def availability(self) -> str:
+        """Of the node: online or offline; the last will is here."""
+        return f"{self.root}/availability"
+
+    @property
+    def info(self) -> str:
+        """Versions, model, cameras."""
+        return f"{self.root}/info"
+
+    def camera(self, camera: str, channel: Channel) -> str:
+        """``<prefix>/<node>/<camera>/<channel>``."""
+        return f"{self.root}/{camera}/{channel}"
+
+
+def format_time(moment: datetime) -> str:
+    """UTC as ISO 8601 with milliseconds: ``2026-11-20T04:31:07.123Z``."""
+    utc = moment.astimezone(timezone.utc)
+    return utc.strftime("%Y-%m-%dT%H:%M:%S.") + f"{utc.microsecond // 1000:03d}Z"
+
+
+def parse_time(text: str) -> datetime:
+    """The inverse of ``format_time``. Raises ValueError for anything else."""
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
+
+
+def event_to_json(event: EmotionEvent) -> bytes:
+    """One event as compact JSON, UTF-8."""
+    return _dump(
+        {
+            "schema": SCHEMA,
+            "type": event.type,
+            "id": event.id,
+            "seq": event.seq,
+            "node": event.node,
+            "camera": event.camera,
+            "ts": format_time(event.ts),
+            "event_type": event.emotion,
+            "emotion": event.emotion,
+            "confidence": round(event.confidence, DIGITS),
+            "probabilities": _rounded(event.probabilities),
+            "previous": event.previous,
+            "track": {
+                "id": event.track_id,
+                "started": format_time(event.track_started),
+                "duration": round(event.track_duration, 3),
+            },
+            "box": [round(v, DIGITS) for v in (event.box.x, event.box.y, event.box.width, event.box.height)],
+            "quality": round(event.quality, DIGITS),
+            "latency_ms": round(event.latency_ms, 1),
+            "model": {"name": event.model_name, "version": event.model_version},
+            "replayed": event.replayed,
+        }
+    )
+
+
+def event_from_json(payload: bytes) -> EmotionEvent:
+    """The inverse of ``event_to_json``, up to its rounding. Raises ValueError saying what does not fit."""
+    data = _load(payload)
+    try:
+        if data["schema"] != SCHEMA:
+            raise ValueError(f"schema {data['schema']!r}, expected {SCHEMA}")
+        if data["type"] not in ("start", "change", "end"):
+            raise ValueError(f"type {data['type']!r} is none of start, change, end")
+        track, model = data["track"], data["model"]
+        return EmotionEvent(
+            type=data["type"],
+            id=data["id"],
+            seq=int(data["seq"]),
+            node=data["node"],
+            camera=data["camera"],
+            ts=parse_time(data["ts"]),
+            emotion=data["emotion"],
+            confidence=float(data["confidence"]),
+            probabilities={str(name): float(value) for name, value in data["probabilities"].items()},
+            previous=data["previous"],
+            track_id=track["id"],
+            track_started=parse_time(track["started"]),
+            track_duration=float(track["duration"]),
+            box=Box(*map(float, data["box"])),
+            quality=float(data["quality"]),
+            latency_ms=float(data["latency_ms"]),
+            model_name=model["name"],
+            model_version=model["version"],
+            replayed=bool(data["replayed"]),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"not an event of schema {SCHEMA}: {type(error).__name__} {error}") from error
+
+
+def state_to_json(state: CameraState) -> bytes:
+    """What a camera sees now, as compact JSON."""
+    return _dump(
+        {
+            "ts": format_time(state.ts),
+            "faces": state.faces,
+            "emotion": state.emotion,
+            "confidence": None if state.confidence is None else round(state.confidence, DIGITS),
+            "probabilities": _rounded(state.probabilities),
+            "counts": dict(state.counts),
+        }
+    )
+
+
+def state_from_json(payload: bytes) -> CameraState:
+    """The inverse of ``state_to_json``, up to its rounding. Raises ValueError saying what does not fit."""
+    data = _load(payload)
+    try:
+        return CameraState(
+            ts=parse_time(data["ts"]),
+            faces=int(data["faces"]),
+            emotion=data["emotion"],
+            confidence=data["confidence"],
+            probabilities=dict(data["probabilities"]),
+            counts=dict(data["counts"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not a camera state: {type(error).__name__} {error}") from error
+
+
+def info_to_json(info: Mapping[str, Any]) -> bytes:
+    """The node's self-description; already plain JSON values."""
+    return _dump(dict(info))
+
+
+def _rounded(probabilities: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, DIGITS) for name, value in probabilities.items()}
+
+
+def _dump(data: Mapping[str, Any]) -> bytes:
+    return json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def _load(payload: bytes) -> dict[str, Any]:
+    data = json.loads(payload)
+    if not isinstance(data, dict):
+        raise ValueError(f"a JSON object was expected, not {type(data).__name__}")
+    return data
