@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints, ValidationError, model_validator
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from edge_emotion.errors import ConfigError
@@ -28,6 +28,14 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
 TopicPrefix = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9_-]+(/[a-zA-Z0-9_-]+)*$", max_length=200)]
 
 
+SourceText = Annotated[
+    str,
+    BeforeValidator(lambda value: str(value) if type(value) is int else value),
+    StringConstraints(min_length=1, strip_whitespace=True),
+]
+"""A source; a bare number in YAML is a device index."""
+
+
 class Section(BaseModel):
     """Base of every part of the tree."""
 
@@ -37,7 +45,7 @@ class Section(BaseModel):
 class CameraSettings(Section):
     """One camera. What ``source`` may be stands in docs/sources.md; times are seconds."""
 
-    source: int | str
+    source: SourceText
     width: int | None = Field(default=None, ge=32, le=7680)
     height: int | None = Field(default=None, ge=32, le=4320)
     fps: float | None = Field(default=None, gt=0, le=240)

@@ -200,7 +200,7 @@ class DetectorManifest(BaseManifest):
     origin: Origin
 
 
-def write_json(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
     """Write beside, then rename: a reader sees the old file or the new one, never half of one."""
     beside = path.with_name(path.name + ".part")
     beside.write_text(text, encoding="utf-8")

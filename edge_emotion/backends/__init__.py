@@ -1,0 +1,1 @@
+"""Interpreters: one file each. Import them through ``edge_emotion.factory``."""

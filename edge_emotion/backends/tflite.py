@@ -1,0 +1,121 @@
+"""TFLite files, through LiteRT (``ai_edge_litert``) or its predecessor ``tflite_runtime``."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_emotion.errors import BackendUnavailable, ModelError
+from edge_emotion.protocols import FloatArray
+
+PACKAGES = {"ai_edge_litert.interpreter": "ai-edge-litert", "tflite_runtime.interpreter": "tflite-runtime"}
+"""Module -> distribution, the preferred one first."""
+
+MAX_BATCH = 8
+"""Larger batches are run in pieces: one interpreter per batch size is kept, because resizing one costs more."""
+
+
+class TfliteBackend:
+    """One TFLite file. ``plain_kernels`` switches the XNNPACK delegate off, for comparison.
+
+    Raises BackendUnavailable without an interpreter package, ModelError for a file that it cannot load.
+    """
+
+    def __init__(self, path: Path, *, threads: int = 1, plain_kernels: bool = False) -> None:
+        self._module, distribution = _interpreter_module()
+        self._path = path
+        self._options: dict[str, Any] = {"num_threads": threads}
+        if plain_kernels:
+            resolver = self._module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+            self._options["experimental_op_resolver_type"] = resolver
+        self.name = f"{distribution} {'plain' if plain_kernels else 'xnnpack'}"
+        first = self._load(1)
+        self._interpreters = {1: first}
+        self._input = first.get_input_details()[0]
+        self._outputs = first.get_output_details()
+        self._resizable = int(self._input["shape_signature"][0]) == -1
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Height, width, channels."""
+        return tuple(map(int, self._input["shape"][1:]))
+
+    @property
+    def output_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Without the batch axis, in the file's order."""
+        return tuple(tuple(map(int, output["shape"][1:])) for output in self._outputs)
+
+    def run(self, batch: FloatArray) -> tuple[FloatArray, ...]:
+        """Float in, float out, whatever the tensors' types. Raises ModelError for another input shape."""
+        if batch.shape[1:] != self.input_shape or not len(batch):
+            raise ModelError(f"{self._path.name}: input is {batch.shape}, expected N x {self.input_shape}, N >= 1")
+        limit = MAX_BATCH if self._resizable else 1
+        pieces = [self._run_piece(batch[start : start + limit]) for start in range(0, len(batch), limit)]
+        if len(pieces) == 1:
+            return pieces[0]
+        return tuple(np.concatenate(parts) for parts in zip(*pieces, strict=True))
+
+    def close(self) -> None:
+        """Forget the interpreters; they free their memory."""
+        self._interpreters.clear()
+
+    def _run_piece(self, batch: FloatArray) -> tuple[FloatArray, ...]:
+        interpreter = self._interpreters.get(len(batch))
+        if interpreter is None:
+            interpreter = self._interpreters[len(batch)] = self._load(len(batch))
+        interpreter.set_tensor(self._input["index"], quantise(batch, self._input))
+        interpreter.invoke()
+        return tuple(dequantise(interpreter.get_tensor(output["index"]), output) for output in self._outputs)
+
+    def _load(self, batch_size: int) -> Any:
+        try:
+            interpreter = self._module.Interpreter(model_path=str(self._path), **self._options)
+            if batch_size > 1:
+                details = interpreter.get_input_details()[0]
+                interpreter.resize_tensor_input(details["index"], [batch_size, *details["shape"][1:]])
+            interpreter.allocate_tensors()
+        except (ValueError, RuntimeError, SystemError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ModelError(f"{self._path} cannot be loaded as a TFLite model ({self.name}): {reason}") from error
+        return interpreter
+
+
+def quantise(values: FloatArray, tensor: Mapping[str, Any]) -> npt.NDArray[Any]:
+    """Real values in the tensor's type: round half to even to ``value / scale + zero_point``, clipped to its range."""
+    dtype = tensor["dtype"]
+    if np.issubdtype(dtype, np.floating):
+        return values.astype(dtype, copy=False)
+    scale, zero_point = tensor["quantization"]
+    limits = np.iinfo(dtype)
+    return np.clip(np.rint(values / np.float32(scale)) + zero_point, limits.min, limits.max).astype(dtype)
+
+
+def dequantise(values: npt.NDArray[Any], tensor: Mapping[str, Any]) -> FloatArray:
+    """Tensor values as float32: ``(value - zero_point) * scale``."""
+    if np.issubdtype(values.dtype, np.floating):
+        return values.astype(np.float32, copy=False)
+    scale, zero_point = tensor["quantization"]
+    return (values.astype(np.float32) - zero_point) * np.float32(scale)
+
+
+def _interpreter_module() -> tuple[ModuleType, str]:
+    """The interpreter module that is installed, and its distribution's name and version."""
+    for module, distribution in PACKAGES.items():
+        try:
+            found = importlib.import_module(module)
+        except ModuleNotFoundError:
+            continue
+        except ImportError as error:
+            raise BackendUnavailable(f"{distribution} is installed but cannot be imported: {error}") from error
+        try:
+            return found, f"{distribution} {version(distribution)}"
+        except PackageNotFoundError:
+            return found, distribution
+    raise BackendUnavailable("no TFLite interpreter: pip install ai-edge-litert (or tflite-runtime with numpy<2)")

@@ -1,0 +1,117 @@
+"""One thread per camera: it reads, hands over the newest frame, and reopens what was lost."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from typing import Literal
+
+from edge_emotion.errors import SourceEnded, SourceError
+from edge_emotion.protocols import FrameSource
+from edge_emotion.slot import LatestFrame
+
+log = logging.getLogger(__name__)
+
+Status = Literal["opening", "online", "offline", "ended", "failed"]
+
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
+"""Seconds between attempts to open a lost camera: doubled each time, then varied by half either way."""
+
+
+class Capture:
+    """Reads one source in a thread of its own.
+
+    ``status`` is opening, online after a first frame, offline while a live source is lost, ended after the last frame
+    of a finite one. A finite source that cannot be read, any source that cannot be opened the first time if
+    ``fail_fast``, and a bug in an adapter make it failed, with the exception in ``error``.
+    ``lossless`` waits for each frame to be taken; otherwise newer frames replace older ones.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        source: FrameSource,
+        changed: threading.Condition,
+        *,
+        max_fps: float,
+        lossless: bool = False,
+        fail_fast: bool = False,
+    ) -> None:
+        self.name = name
+        self.slot = LatestFrame(changed)
+        self.status: Status = "opening"
+        self.error: BaseException | None = None
+        self.frames = 0
+        self.losses = 0
+        self._source = source
+        self._period = 1 / max_fps
+        self._lossless, self._fail_fast = lossless, fail_fast
+        self._due = float("-inf")
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"capture-{name}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._thread.start()
+
+    def stop(self, timeout: float = 5.0) -> None:
+        """Stop reading and release the device; waits ``timeout`` seconds at most for a read that hangs."""
+        self._stopped.set()
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+        if self._thread.is_alive():
+            log.warning("camera %s: a read still hangs; it is left behind", self.name)
+
+    def _run(self) -> None:
+        pause = FIRST_PAUSE
+        while not self._stopped.is_set():
+            try:
+                self._source.open()
+                while not self._stopped.is_set():
+                    self._read()
+                    pause = FIRST_PAUSE
+            except SourceEnded:
+                self._change("ended")
+                return
+            except SourceError as error:
+                if not self._source.live or (self._fail_fast and not self.frames):
+                    return self._fail(error)
+                wait = pause * random.uniform(0.5, 1.5)
+                self._lost(error, wait)
+                pause = min(2 * pause, LONGEST_PAUSE)
+                self._source.close()
+                self._stopped.wait(wait)
+            except Exception as error:  # a thread's bug must land in main, whatever it is
+                return self._fail(error)
+            finally:
+                self._source.close()
+
+    def _read(self) -> None:
+        frame = self._source.read()
+        self.frames += 1
+        if self.status != "online":
+            self._change("online")
+        # A quarter of a period of slack: a 30 fps camera limited to 15 fps gives every second frame, jitter or not.
+        if frame.timestamp < self._due - self._period / 4:
+            return
+        self._due = max(self._due, frame.timestamp - self._period) + self._period
+        if self._lossless:
+            self.slot.wait_empty(self._stopped)
+        self.slot.put(frame)
+
+    def _lost(self, error: SourceError, wait: float) -> None:
+        if self.status != "offline":
+            log.warning("camera %s is offline: %s; trying again in %.1f s", self.name, error, wait)
+            self.losses += self.status == "online"
+        else:
+            log.debug("camera %s: %s; trying again in %.1f s", self.name, error, wait)
+        self._change("offline")
+
+    def _fail(self, error: BaseException) -> None:
+        self.error = error
+        self._change("failed")
+
+    def _change(self, status: Status) -> None:
+        self.status = status
+        self.slot.wake()

@@ -1,0 +1,212 @@
+"""``edge-emotion``: the command line. Each command is imported when it is used."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from edge_emotion import __version__
+from edge_emotion.errors import EdgeEmotionError
+
+EXIT_CODES = """exit codes: 0 done; 1 unexpected error; 2 wrong arguments or configuration; 3 no frames (camera, file);
+4 model damaged or unfit; 5 a library is missing; 6 events cannot be delivered; 130 stopped by Ctrl-C"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code. An error is one line; a traceback only with --debug."""
+    options = _parser().parse_args(argv)
+    debug = options.debug
+    logging.basicConfig(
+        level=logging.DEBUG if debug else logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
+    )
+    try:
+        return int(options.command(options) or 0)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output is gone (| head): nothing to say, nobody to say it to
+        return 0
+    except EdgeEmotionError as error:
+        if debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="edge-emotion",
+        description="Facial expressions on the edge: camera frames in, emotion events out over MQTT.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"edge-emotion {__version__}")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--debug", action="store_true", help="log more, show tracebacks")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, function: Any, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, parents=[common], help=text, description=text)
+        sub.set_defaults(command=function)
+        return sub
+
+    _settings_options(command("run", _run, "run the daemon: cameras in, emotion events out"))
+    _demo_options(command("demo", _demo, "the whole chain on a bundled clip, with a broker of its own"))
+    _classify_options(command("classify", _classify, "emotions of the faces in picture files"))
+    _subscribe_options(command("subscribe", _subscribe, "print the events of one or all nodes as they arrive"))
+    _settings_options(command("check-config", _check_config, "check the settings and print them, secrets redacted"))
+    models = command("models", _models, "list the models of this installation")
+    models.add_argument("--json", action="store_true", help="for scripts")
+    return parser
+
+
+def _settings_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="YAML settings")
+    parser.add_argument("--source", help="one camera named 'camera': device index, path, URL, folder, pipeline")
+    parser.add_argument("--mqtt", metavar="HOST[:PORT]", help="the broker")
+    parser.add_argument("--jsonl", metavar="FILE", help="events as JSON lines to a file, - for standard output")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any setting: policy.threshold=0.6")
+
+
+def _demo_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--source", help="a webcam (0) or anything else that run takes, instead of the clip")
+    parser.add_argument("--seconds", type=float, help="stop after so many seconds (a webcam never ends by itself)")
+
+
+def _classify_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
+    parser.add_argument("--model", default="mobilenet_v2", help="a shipped model or a model folder")
+    parser.add_argument("--detector", default="blazeface_back", help="blazeface_back, or blazeface_short for close faces")
+    parser.add_argument("--classes", help="only these emotions, comma-separated: happiness,sadness,anger")
+    parser.add_argument("--operating-point", help="one of the model's (see its manifest)")
+    parser.add_argument("--threshold", type=_fraction, default=0.0, help="less confidence than this is 'unknown' (0..1)")
+    parser.add_argument("--cropped", action="store_true", help="the pictures are face crops: do not look for faces")
+    parser.add_argument("--json", action="store_true", help="one JSON object per picture and line")
+    parser.add_argument("--annotate", type=Path, metavar="DIR", help="write the pictures with boxes and labels there")
+
+
+def _subscribe_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--mqtt", default="localhost", metavar="HOST[:PORT]", help="the broker (default: localhost)")
+    parser.add_argument("--username")
+    parser.add_argument("--password-file", type=Path)
+    parser.add_argument("--ca", type=Path, help="use TLS, trusting this authority")
+    parser.add_argument("--protocol", choices=("5", "3.1.1"), default="5")
+    parser.add_argument("--prefix", default="edge-emotion")
+    parser.add_argument("--node", help="only this node")
+    parser.add_argument("--count", type=int, help="stop after so many events")
+    parser.add_argument("--json", action="store_true", help="events as they are, one a line")
+
+
+def _fraction(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
+
+
+def _run(options: argparse.Namespace) -> int:
+    from edge_emotion.config import load
+    from edge_emotion.factory import make_daemon
+
+    settings = load(options.config, _overrides(options))
+    logging.getLogger().setLevel(logging.DEBUG if options.debug else settings.log_level.upper())
+    daemon = make_daemon(settings)
+    daemon.handle_signals()
+    logging.getLogger(__name__).info("%s", daemon.run())
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from edge_emotion.demo import demo
+
+    logging.getLogger().setLevel(logging.DEBUG if options.debug else logging.WARNING)
+    demo(options.source, seconds=options.seconds)
+
+
+def _classify(options: argparse.Namespace) -> int:
+    from edge_emotion.commands import classify
+
+    return classify(
+        options.images,
+        model=options.model,
+        detector_name=options.detector,
+        classes=options.classes.split(",") if options.classes else None,
+        operating_point=options.operating_point,
+        threshold=options.threshold,
+        cropped=options.cropped,
+        as_json=options.json,
+        annotate_into=options.annotate,
+    )
+
+
+def _subscribe(options: argparse.Namespace) -> None:
+    from pydantic import ValidationError
+
+    from edge_emotion.config import MqttSettings
+    from edge_emotion.errors import ConfigError
+    from edge_emotion.subscribe import subscribe
+
+    try:
+        settings = MqttSettings.model_validate(
+            {
+                **_broker(options.mqtt),
+                "username": options.username,
+                "password_file": options.password_file,
+                "protocol": options.protocol,
+                "prefix": options.prefix,
+                "tls": None if options.ca is None else {"ca": options.ca},
+            }
+        )
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise ConfigError(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}") from error
+    subscribe(settings, node=options.node, count=options.count, as_json=options.json)
+
+
+def _check_config(options: argparse.Namespace) -> None:
+    from edge_emotion.commands import check_config
+    from edge_emotion.config import load
+
+    check_config(load(options.config, _overrides(options)))
+
+
+def _models(options: argparse.Namespace) -> None:
+    from edge_emotion.commands import list_models
+
+    list_models(as_json=options.json)
+
+
+def _overrides(options: argparse.Namespace) -> dict[str, Any]:
+    """The command line as a nested mapping; --set wins over the short forms."""
+    from edge_emotion.config import parse_override
+
+    merged: dict[str, Any] = {}
+    if options.source is not None:
+        merged["cameras"] = {"camera": {"source": options.source}}
+    if options.mqtt is not None:
+        merged["mqtt"] = _broker(options.mqtt)
+    if options.jsonl is not None:
+        merged["jsonl"] = {"path": options.jsonl}
+    for text in options.set:
+        _merge(merged, parse_override(text))
+    return merged
+
+
+def _merge(into: dict[str, Any], other: dict[str, Any]) -> None:
+    for key, value in other.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = value
+
+
+def _broker(text: str) -> dict[str, Any]:
+    """``host``, ``host:port`` or ``[v6]:port`` as MQTT settings."""
+    host, colon, port = text.rpartition(":")
+    if colon and port.isdigit() and (":" not in host or host.startswith("[")):
+        return {"host": host.strip("[]"), "port": int(port)}
+    return {"host": text.strip("[]")}

@@ -1,0 +1,199 @@
+"""Threads, signals, watchdog and the order of shutdown around the pipelines."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence as SequenceOf
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from edge_emotion.capture import Capture, Status
+from edge_emotion.datatypes import CameraState, EmotionEvent, Frame
+from edge_emotion.errors import EdgeEmotionError
+from edge_emotion.pipeline import Pipeline
+from edge_emotion.protocols import EventSink
+from edge_emotion.sequence import Sequence
+from edge_emotion.systemd import notify
+
+log = logging.getLogger(__name__)
+
+TICK = 0.2
+"""Seconds after which the main loop looks for signals and heartbeats although nothing came."""
+
+KEPT_LATENCIES = 10_000
+
+
+@dataclass
+class Camera:
+    """One camera in the main loop: its capture thread, its pipeline, what was last published of it."""
+
+    capture: Capture
+    pipeline: Pipeline
+    status: Status = "opening"
+    state: CameraState | None = None
+    state_at: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """The camera's name in topics."""
+        return self.capture.name
+
+
+@dataclass
+class Summary:
+    """What a run did; ``latencies`` are the newest ones, capture to hand-over of a frame's events, in ms."""
+
+    frames: int = 0
+    events: int = 0
+    seconds: float = 0.0
+    latencies: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT_LATENCIES))
+
+    def __str__(self) -> str:
+        if not self.frames:
+            return "no frame was processed"
+        p50, p90 = np.quantile(self.latencies, (0.5, 0.9))
+        fps = self.frames / self.seconds if self.seconds else 0.0
+        return (
+            f"{self.frames} frames in {self.seconds:.1f} s ({fps:.1f} fps), "
+            f"latency p50 {p50:.1f} ms, p90 {p90:.1f} ms, {self.events} events"
+        )
+
+
+class Daemon:
+    """Runs until every camera has ended, a signal comes or ``stop`` is called.
+
+    ``heartbeat`` is the time in seconds after which an unchanged state is published again.
+    """
+
+    def __init__(
+        self,
+        cameras: SequenceOf[Camera],
+        sinks: SequenceOf[EventSink],
+        changed: threading.Condition,
+        sequence: Sequence,
+        *,
+        heartbeat: float = 60.0,
+    ) -> None:
+        self._cameras, self._sinks = list(cameras), list(sinks)
+        self._changed, self._sequence, self._heartbeat = changed, sequence, heartbeat
+        self._stopped = threading.Event()
+        self.summary = Summary()
+
+    def stop(self) -> None:
+        """End the run soon; may be called from any thread or signal handler."""
+        self._stopped.set()
+
+    def run(self) -> Summary:
+        """The whole life: start sinks and cameras, process, end every track, deliver, release.
+
+        Raises the error of a camera that failed for good, after the orderly shutdown.
+        """
+        opened: list[EventSink] = []
+        try:
+            for sink in self._sinks:
+                sink.open()
+                opened.append(sink)
+            for camera in self._cameras:
+                camera.capture.start()
+            notify("READY=1")
+            self._loop()
+        finally:
+            notify("STOPPING=1")
+            self._shut_down(opened)
+        for camera in self._cameras:
+            if camera.capture.error is not None:
+                raise camera.capture.error
+        return self.summary
+
+    def handle_signals(self) -> None:
+        """SIGINT and SIGTERM stop in order; a second one of the same kind stops at once."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, _: object) -> None:
+        self._stopped.set()
+        signal.signal(number, signal.SIG_DFL)
+
+    def _loop(self) -> None:
+        while not self._stopped.is_set():
+            worked = [self._serve(camera) for camera in self._cameras]
+            if all(camera.status in ("ended", "failed") for camera in self._cameras):
+                return
+            # A camera that is away is no hang of ours; frames that wait unprocessed are.
+            if any(worked) or not any(camera.status == "online" for camera in self._cameras):
+                notify("WATCHDOG=1")
+            if not any(worked):
+                with self._changed:
+                    self._changed.wait(TICK)
+
+    def _serve(self, camera: Camera) -> bool:
+        """One look at one camera; True if it had a frame."""
+        status = camera.capture.status
+        frame = camera.capture.slot.take()
+        if frame is not None:
+            self._process(camera, frame)
+        if status != camera.status:
+            self._change_status(camera, status)
+        self._publish_state(camera)
+        return frame is not None
+
+    def _process(self, camera: Camera, frame: Frame) -> None:
+        self._publish(camera.pipeline.process(frame), frame.timestamp)
+        now = time.monotonic()
+        if not self.summary.frames:
+            self._began = now
+        self.summary.frames += 1
+        self.summary.seconds = now - self._began
+        self.summary.latencies.append(max(now - frame.timestamp, 0.0) * 1000)
+
+    def _publish(self, events: SequenceOf[EmotionEvent], captured: float | None = None) -> None:
+        for event in events:
+            waited = 0.0 if captured is None else max(time.monotonic() - captured, 0.0) * 1000
+            for sink in self._sinks:
+                sink.publish(replace(event, latency_ms=waited))
+        self.summary.events += len(events)
+        self._sequence.save()
+
+    def _change_status(self, camera: Camera, status: Status) -> None:
+        """Online is said after the first frame; any other status ends what was seen before."""
+        camera.status = status
+        if status == "online":
+            log.info("camera %s is online", camera.name)
+        else:
+            self._publish(camera.pipeline.finish())
+        if status == "failed" and isinstance(camera.capture.error, EdgeEmotionError):
+            log.error("camera %s: %s", camera.name, camera.capture.error)
+        for sink in self._sinks:
+            sink.camera_available(camera.name, status == "online")
+
+    def _publish_state(self, camera: Camera) -> None:
+        """On change, and after each heartbeat."""
+        state, now = camera.pipeline.state(), time.monotonic()
+        if state is None:
+            return
+        changed = camera.state is None or _gist(state) != _gist(camera.state)
+        if changed or now - camera.state_at >= self._heartbeat:
+            camera.state, camera.state_at = state, now
+            for sink in self._sinks:
+                sink.camera_state(camera.name, state)
+
+    def _shut_down(self, opened: SequenceOf[EventSink]) -> None:
+        """Cameras first, so that nothing new comes; then the last events; then the sinks, which deliver them."""
+        for camera in self._cameras:
+            camera.capture.stop()
+        self._sinks = list(opened)
+        for camera in self._cameras:
+            self._publish(camera.pipeline.finish())
+            self._publish_state(camera)
+        for sink in opened:
+            sink.close()
+
+
+def _gist(state: CameraState) -> tuple[object, ...]:
+    """What of a state is worth a message when it changes."""
+    return state.faces, state.emotion, dict(state.counts)

@@ -1,0 +1,1 @@
+"""Face detectors: one file each. Import them through ``edge_emotion.factory``."""

@@ -1,0 +1,119 @@
+"""BlazeFace (Bazarevsky et al. 2019, arXiv:1907.05047): boxes and six landmarks from one small network.
+
+Anchors, decoding and the blending of overlapping answers follow that paper and the published model cards.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_emotion.datatypes import Box, Face, Image
+from edge_emotion.errors import ModelError
+from edge_emotion.manifest import AnchorSpec, DetectorManifest
+from edge_emotion.preprocess import letterbox
+from edge_emotion.protocols import FloatArray, InferenceBackend
+
+SAME_FACE = 0.3
+"""Answers that overlap the best one by more than this intersection over union are blended into it."""
+
+
+class BlazeFaceDetector:
+    """A BlazeFace model with its manifest.
+
+    ``threshold`` is the least score (0..1); faces under ``min_size`` pixels and beyond the best ``max_faces`` are left
+    out. Raises ModelError if the model's tensors do not fit the manifest's anchor grid.
+    """
+
+    def __init__(
+        self,
+        manifest: DetectorManifest,
+        backend: InferenceBackend,
+        *,
+        threshold: float = 0.5,
+        min_size: int = 0,
+        max_faces: int = 64,
+    ) -> None:
+        self._anchors = anchor_centres(manifest.input.width, manifest.grid)
+        points = 2 + manifest.keypoints
+        expected = ((len(self._anchors), 2 * points), (len(self._anchors), 1))
+        if backend.input_shape != manifest.input.shape or backend.output_shapes != expected:
+            raise ModelError(
+                f"detector {manifest.name} has tensors {backend.input_shape} -> {backend.output_shapes}, "
+                f"its manifest says {manifest.input.shape} -> {expected}: file and manifest do not belong together"
+            )
+        self.manifest = manifest
+        self.backend = backend
+        self._least_logit = math.log(threshold / (1 - threshold))
+        self._min_size = min_size
+        self._max_faces = max_faces
+
+    def detect(self, image: Image) -> Sequence[Face]:
+        """Faces in an H x W x 3 BGR picture, best score first, in its pixels."""
+        batch, factor = letterbox(image, self.manifest.input)
+        regressors, logits = self.backend.run(batch)
+        candidates = np.flatnonzero(logits[0, :, 0] >= self._least_logit)
+        if not candidates.size:
+            return ()
+        points = decode(regressors[0, candidates], self._anchors[candidates]) * np.float32(factor)
+        scores = 1 / (1 + np.exp(-np.clip(logits[0, candidates, 0], -100, 100)))
+        faces = (_face(blended, score) for blended, score in weighted_nms(points, scores))
+        large = [face for face in faces if max(face.box.width, face.box.height) >= self._min_size]
+        return large[: self._max_faces]
+
+
+def anchor_centres(size: int, grid: Sequence[AnchorSpec]) -> FloatArray:
+    """Middles of the anchors in pixels of a size x size input, N x 2 (x, y): rows of cells, ``anchors`` per cell."""
+    layers = []
+    for layer in grid:
+        cells = -(-size // layer.stride)
+        middle = (np.arange(cells, dtype=np.float32) + 0.5) * (size / cells)
+        y, x = np.meshgrid(middle, middle, indexing="ij")
+        layers.append(np.repeat(np.stack([x.ravel(), y.ravel()], axis=1), layer.anchors, axis=0))
+    return np.concatenate(layers)
+
+
+def decode(regressors: FloatArray, anchors: FloatArray) -> FloatArray:
+    """Raw N x 2P values to N x P x 2 points in model pixels: top left, bottom right, then the landmarks.
+
+    The network gives middle, size and landmarks; all but the size are relative to the anchor.
+    """
+    points = regressors.reshape(len(regressors), -1, 2).copy()
+    half = points[:, 1] / 2
+    points[:, 2:] += anchors[:, None]
+    middle = points[:, 0] + anchors
+    points[:, 0], points[:, 1] = middle - half, middle + half
+    return points
+
+
+def weighted_nms(points: FloatArray, scores: npt.NDArray[np.float32]) -> list[tuple[FloatArray, float]]:
+    """Blend answers for the same face: N x P x 2 points, N scores -> (P x 2, score) per face, best first.
+
+    Unlike plain non-maximum suppression, overlapping answers are averaged by score, which steadies boxes over time.
+    """
+    blended = []
+    left = np.argsort(-scores, kind="stable")
+    while left.size:
+        same = _iou(points[left[0]], points[left]) > SAME_FACE
+        same[0] = True  # a box without area overlaps nothing, not even itself
+        cluster = left[same]
+        weights = scores[cluster, None, None]
+        blended.append(((points[cluster] * weights).sum(axis=0) / weights.sum(), float(scores[left[0]])))
+        left = left[~same]
+    return blended
+
+
+def _iou(one: FloatArray, many: FloatArray) -> npt.NDArray[np.float32]:
+    """Intersection over union of one box with N boxes; the first two points of each are its corners."""
+    low, high = np.maximum(one[0], many[:, 0]), np.minimum(one[1], many[:, 1])
+    intersection = np.clip(high - low, 0, None).prod(axis=1)
+    areas = (many[:, 1] - many[:, 0]).prod(axis=1) + (one[1] - one[0]).prod()
+    return np.asarray(intersection / np.maximum(areas - intersection, 1e-9), np.float32)
+
+
+def _face(points: FloatArray, score: float) -> Face:
+    (left, top), (right, bottom), *landmarks = points.tolist()
+    return Face(Box(left, top, right - left, bottom - top), score, tuple((x, y) for x, y in landmarks))

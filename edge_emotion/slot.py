@@ -1,0 +1,41 @@
+"""The hand-over between a capture thread and the main loop: one place, the newest frame wins."""
+
+from __future__ import annotations
+
+import threading
+
+from edge_emotion.datatypes import Frame
+
+
+class LatestFrame:
+    """A place for one frame. A new frame replaces one that nobody took, and that is counted as dropped."""
+
+    def __init__(self, changed: threading.Condition) -> None:
+        self._changed = changed
+        self._frame: Frame | None = None
+        self.dropped = 0
+
+    def put(self, frame: Frame) -> None:
+        """Offer a frame; never blocks for long."""
+        with self._changed:
+            self.dropped += self._frame is not None
+            self._frame = frame
+            self._changed.notify_all()
+
+    def take(self) -> Frame | None:
+        """The newest frame, once; None if there is none that was not taken."""
+        with self._changed:
+            frame, self._frame = self._frame, None
+            self._changed.notify_all()
+            return frame
+
+    def wake(self) -> None:
+        """Let the main loop look again, for something other than a frame."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def wait_empty(self, stopped: threading.Event) -> None:
+        """Until the frame was taken or ``stopped`` is set: for recordings, of which no frame is to be lost."""
+        with self._changed:
+            while self._frame is not None and not stopped.is_set():
+                self._changed.wait(0.1)

@@ -1,0 +1,109 @@
+"""Which face is which, from frame to frame. A pure state machine: no clock, no I/O."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from edge_emotion.datatypes import Box, Face, Track
+
+MAX_JUMP = 0.6
+"""A face may move this far, in sides of its box, between two sightings and still be the same, if its size fits."""
+
+MAX_GROWTH = 1.6
+"""A box may change its side by this factor between two sightings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What one frame changed: tracks ``present`` in it, and tracks that ``ended`` with it (confirmed ones only)."""
+
+    present: tuple[Track, ...]
+    ended: tuple[Track, ...]
+
+
+class Tracker:
+    """Greedy matching of boxes by overlap, then by nearness (a simple form of SORT, Bewley et al. 2016).
+
+    A face counts (``confirmed``) after ``confirm_hits`` sightings in a row, and has left when it was not seen for
+    more than ``max_gap`` seconds. ``iou`` is the least overlap of two boxes of the same face.
+    """
+
+    def __init__(self, *, iou: float, confirm_hits: int, max_gap: float, make_id: Callable[[datetime], str]) -> None:
+        self._iou = iou
+        self._confirm_hits = confirm_hits
+        self._max_gap = max_gap
+        self._make_id = make_id
+        self._tracks: dict[str, Track] = {}
+
+    @property
+    def confirmed(self) -> tuple[Track, ...]:
+        """Every face that counts now, seen in the last frame or missed for a short while."""
+        return tuple(track for track in self._tracks.values() if track.confirmed)
+
+    def update(self, faces: Sequence[Face], timestamp: float, captured_at: datetime) -> Sighting:
+        """Take in the faces of one frame, at monotonic seconds ``timestamp`` and UTC ``captured_at``."""
+        ended = self._expire(timestamp)
+        matches = self._match(faces)
+        missed = [track for track in self._tracks.values() if track.id not in matches.values()]
+        for track in missed:
+            if not track.confirmed:
+                del self._tracks[track.id]
+        present = tuple(
+            self._seen(self._tracks[matches[index]], face, timestamp)
+            if index in matches
+            else self._new(face, timestamp, captured_at)
+            for index, face in enumerate(faces)
+        )
+        self._tracks.update((track.id, track) for track in present)
+        return Sighting(present, ended)
+
+    def finish(self) -> tuple[Track, ...]:
+        """End everything (the camera was lost, or the daemon stops): the confirmed tracks."""
+        ended = self.confirmed
+        self._tracks.clear()
+        return ended
+
+    def _expire(self, timestamp: float) -> tuple[Track, ...]:
+        gone = [track for track in self._tracks.values() if timestamp - track.last_seen > self._max_gap]
+        for track in gone:
+            del self._tracks[track.id]
+        return tuple(track for track in gone if track.confirmed)
+
+    def _match(self, faces: Sequence[Face]) -> dict[int, str]:
+        """Position of a face -> id of its track; the best pairs first, each used once."""
+        pairs = sorted(
+            (
+                (affinity, index, track.id)
+                for index, face in enumerate(faces)
+                for track in self._tracks.values()
+                if (affinity := self._affinity(track.face.box, face.box)) > 0
+            ),
+            reverse=True,
+        )
+        matches: dict[int, str] = {}
+        for _, index, track_id in pairs:
+            if index not in matches and track_id not in matches.values():
+                matches[index] = track_id
+        return matches
+
+    def _affinity(self, last: Box, now: Box) -> float:
+        """1..2 for overlapping boxes, 0..1 for near ones of like size, 0 for strangers."""
+        overlap = last.iou(now)
+        if overlap >= self._iou:
+            return 1 + overlap
+        side, side_now = max(last.width, last.height), max(now.width, now.height)
+        jump = math.dist(last.centre, now.centre) / max(min(side, side_now), 1.0)
+        growth = max(side, side_now) / max(min(side, side_now), 1.0)
+        return 1 - jump / MAX_JUMP if jump < MAX_JUMP and growth < MAX_GROWTH else 0.0
+
+    def _new(self, face: Face, timestamp: float, captured_at: datetime) -> Track:
+        confirmed = self._confirm_hits <= 1
+        return Track(self._make_id(captured_at), face, timestamp, timestamp, captured_at, confirmed=confirmed)
+
+    def _seen(self, track: Track, face: Face, timestamp: float) -> Track:
+        hits = track.hits + 1
+        confirmed = track.confirmed or hits >= self._confirm_hits
+        return replace(track, face=face, last_seen=timestamp, hits=hits, confirmed=confirmed)

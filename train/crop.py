@@ -1,0 +1,65 @@
+"""Measures how FER2013 frames a face, in terms of the detector's box: the crop that the runtime then uses.
+
+Training faces are put into a larger picture, detected, and the pasted square is compared with the detected box.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from edge_emotion.datatypes import Face, Image
+from edge_emotion.protocols import FaceDetector
+from train.datasets import Faces
+
+FRAME = 480, 640
+"""Height and width of the picture that a face is put into."""
+
+
+@dataclass(frozen=True)
+class Framing:
+    """Median and spread (half the distance of the quartiles) of margin and shift; see CropSpec."""
+
+    n: int
+    found: int
+    margin: float
+    margin_spread: float
+    shift: float
+    shift_spread: float
+
+
+def place(face: npt.NDArray[np.uint8], size: int, left: int, top: int) -> Image:
+    """A grey face crop as a square of ``size`` pixels in a 480 x 640 BGR picture; around it its edge goes on."""
+    square = cv2.resize(face, (size, size), interpolation=cv2.INTER_CUBIC)
+    height, width = FRAME
+    around = cv2.copyMakeBorder(square, top, height - top - size, left, width - left - size, cv2.BORDER_REPLICATE)
+    return np.asarray(cv2.cvtColor(around, cv2.COLOR_GRAY2BGR), np.uint8)
+
+
+def measure_framing(faces: Faces, detector: FaceDetector, *, count: int, seed: int) -> Framing:
+    """Detect ``count`` random faces, each pasted at 100 to 220 pixels, and compare squares with boxes."""
+    generator = np.random.default_rng(seed)
+    samples = []
+    chosen = generator.choice(len(faces), size=min(count, len(faces)), replace=False)
+    for row in chosen:
+        size = int(generator.integers(100, 221))
+        left, top = int(generator.integers(0, FRAME[1] - size)), int(generator.integers(0, FRAME[0] - size))
+        found = detector.detect(place(faces.images[row], size, left, top))
+        if found:
+            samples.append(_compare(found[0], size, left + size / 2, top + size / 2))
+    table = np.array(samples)
+    (margin, shift), quartiles = np.median(table, axis=0), np.quantile(table, (0.25, 0.75), axis=0)
+    spread = (quartiles[1] - quartiles[0]) / 2
+    return Framing(len(chosen), len(table), *map(float, (margin, spread[0], shift, spread[1])))
+
+
+def _compare(face: Face, size: int, centre_x: float, centre_y: float) -> tuple[float, float]:
+    """Margin and shift that would turn this box into the pasted square."""
+    box = max(face.box.width, face.box.height)
+    right, down = centre_x - face.box.centre[0], centre_y - face.box.centre[1]
+    along_face = down * math.cos(face.roll) - right * math.sin(face.roll)
+    return (size / box - 1) / 2, along_face / box
