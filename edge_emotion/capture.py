@@ -59,6 +59,7 @@ class Capture:
         """Stop reading and release the device; waits ``timeout`` seconds at most for a read that hangs."""
         self._stopped.set()
         if self._thread.ident is not None:
+            self._source.close()  # ends a read that waits for its time
             self._thread.join(timeout)
         if self._thread.is_alive():
             log.warning("camera %s: a read still hangs; it is left behind", self.name)
@@ -95,7 +96,7 @@ class Capture:
         # A quarter of a period of slack: a 30 fps camera limited to 15 fps gives every second frame, jitter or not.
         if frame.timestamp < self._due - self._period / 4:
             return
-        self._due = max(self._due, frame.timestamp - self._period) + self._period
+        self._due = max(self._due, frame.timestamp) + self._period
         if self._lossless:
             self.slot.wait_empty(self._stopped)
         self.slot.put(frame)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_emotion import __version__
-from edge_emotion.errors import EdgeEmotionError
+from edge_emotion.terminal import run_command
 
 EXIT_CODES = """exit codes: 0 done; 1 unexpected error; 2 wrong arguments or configuration; 3 no frames (camera, file);
 4 model damaged or unfit; 5 a library is missing; 6 events cannot be delivered; 130 stopped by Ctrl-C"""
@@ -19,22 +19,10 @@ EXIT_CODES = """exit codes: 0 done; 1 unexpected error; 2 wrong arguments or con
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. An error is one line; a traceback only with --debug."""
     options = _parser().parse_args(argv)
-    debug = options.debug
     logging.basicConfig(
-        level=logging.DEBUG if debug else logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
+        level=logging.DEBUG if options.debug else logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )
-    try:
-        return int(options.command(options) or 0)
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output is gone (| head): nothing to say, nobody to say it to
-        return 0
-    except EdgeEmotionError as error:
-        if debug:
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+    return run_command(options)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -19,6 +19,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 
 from edge_emotion.errors import ConfigError
 from edge_emotion.labels import canonical
+from edge_emotion.sources.spec import redact
 
 ENV_PREFIX = "EDGE_EMOTION_"
 
@@ -243,8 +244,11 @@ def parse_override(text: str) -> dict[str, Any]:
 
 
 def redacted(settings: Settings) -> dict[str, Any]:
-    """The resolved tree as plain values, secrets shown as ``**********``."""
-    return settings.model_dump(mode="json", exclude_none=True)
+    """The resolved tree as plain values, secrets shown as asterisks."""
+    tree = settings.model_dump(mode="json", exclude_none=True)
+    for camera in tree["cameras"].values():
+        camera["source"] = redact(camera["source"])
+    return tree
 
 
 def _read_yaml(file: Path) -> dict[str, Any]:

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import logging
+import platform
+import threading
 from collections.abc import Iterable
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from edge_emotion import __version__
+from edge_emotion.capture import Capture
 from edge_emotion.classifier import EmotionClassifier
+from edge_emotion.config import CameraSettings, Settings
+from edge_emotion.daemon import Camera, Daemon
 from edge_emotion.errors import ModelError
 from edge_emotion.golden import replay_golden
+from edge_emotion.ids import ulid
 from edge_emotion.manifest import DetectorManifest, ModelManifest, checked_file, find_model, load_manifest
+from edge_emotion.pipeline import Pipeline
+from edge_emotion.policy import Policy
+from edge_emotion.protocols import EventSink, FrameSource
+from edge_emotion.sequence import Sequence
+from edge_emotion.smoothing import Smoother
+from edge_emotion.sources.spec import classify_source, picamera2_index
+from edge_emotion.tracking import Tracker
 
 if TYPE_CHECKING:
     from edge_emotion.detectors.blazeface import BlazeFaceDetector
@@ -58,3 +71,131 @@ def make_classifier(
     if worst is not None:
         log.debug("%s %s: golden set reproduced to %.3f by %s", manifest.name, entry.precision, worst, backend.name)
     return classifier
+
+
+def make_daemon(settings: Settings, *, fail_fast: bool = False) -> Daemon:
+    """Everything that the settings name, wired together; no camera and no connection is opened yet.
+
+    ``fail_fast`` ends the run when a camera cannot be opened the first time, instead of trying again.
+    """
+    detection, options = settings.detector, settings.classifier
+    detector = make_detector(
+        detection.model,
+        threshold=detection.threshold,
+        min_size=detection.min_size,
+        max_faces=detection.max_faces,
+        threads=detection.threads,
+    )
+    classifier = make_classifier(
+        options.model,
+        precision=options.precision,
+        operating_point=options.operating_point,
+        classes=options.classes,
+        threads=options.threads,
+    )
+    sequence, changed = Sequence(settings.state_path), threading.Condition()
+    cameras = [
+        Camera(
+            Capture(
+                name,
+                make_source(camera),
+                changed,
+                max_fps=camera.max_fps,
+                lossless=not camera.realtime,
+                fail_fast=fail_fast,
+            ),
+            Pipeline(
+                node=settings.node,
+                camera=name,
+                detector=detector,
+                tracker=Tracker(
+                    iou=settings.tracking.iou,
+                    confirm_hits=settings.tracking.confirm_hits,
+                    max_gap=settings.tracking.max_gap,
+                    make_id=ulid,
+                ),
+                classifier=classifier,
+                smoother=Smoother(settings.policy.time_constant),
+                policy=Policy(
+                    threshold=settings.policy.threshold,
+                    hysteresis=settings.policy.hysteresis,
+                    min_dwell=settings.policy.min_dwell,
+                ),
+                interval=options.interval,
+                next_seq=sequence,
+                make_id=ulid,
+            ),
+        )
+        for name, camera in settings.cameras.items()
+    ]
+    heartbeat = settings.mqtt.heartbeat if settings.mqtt else 60.0
+    return Daemon(cameras, make_sinks(settings, classifier, detector), changed, sequence, heartbeat=heartbeat)
+
+
+def make_source(camera: CameraSettings) -> FrameSource:
+    """The adapter for a camera's ``source``; nothing is opened yet."""
+    kind = classify_source(camera.source)
+    if kind == "images":
+        from edge_emotion.sources.images import ImagesSource
+
+        return ImagesSource(camera.source, fps=camera.fps or 5.0, loop=camera.loop, realtime=camera.realtime)
+    if kind == "picamera2":
+        from edge_emotion.sources.picamera2 import Picamera2Source
+
+        return Picamera2Source(
+            picamera2_index(camera.source),
+            width=camera.width,
+            height=camera.height,
+            fps=camera.fps,
+            open_timeout=camera.open_timeout,
+            read_timeout=camera.read_timeout,
+        )
+    from edge_emotion.sources.opencv import OpenCvSource
+
+    return OpenCvSource(
+        camera.source,
+        width=camera.width,
+        height=camera.height,
+        fps=camera.fps,
+        open_timeout=camera.open_timeout,
+        read_timeout=camera.read_timeout,
+        loop=camera.loop,
+        realtime=camera.realtime,
+    )
+
+
+def make_sinks(settings: Settings, classifier: EmotionClassifier, detector: BlazeFaceDetector) -> list[EventSink]:
+    """The sinks that the settings name."""
+    sinks: list[EventSink] = []
+    if settings.jsonl is not None:
+        from edge_emotion.sinks.jsonl import JsonlSink
+
+        sinks.append(JsonlSink(settings.jsonl.path))
+    if settings.mqtt is not None:
+        from edge_emotion.sinks.mqtt import MqttSink
+
+        info = node_info(settings, classifier, detector)
+        sinks.append(MqttSink(settings.mqtt, settings.node, info, list(settings.cameras)))
+    return sinks
+
+
+def node_info(settings: Settings, classifier: EmotionClassifier, detector: BlazeFaceDetector) -> dict[str, Any]:
+    """What the node says about itself, plain JSON values. Sources are not in it: their URLs may hold passwords."""
+    manifest = classifier.manifest
+    entry = manifest.file(settings.classifier.precision)
+    return {
+        "schema": 1,
+        "node": settings.node,
+        "version": __version__,
+        "model": {
+            "name": manifest.name,
+            "version": manifest.version,
+            "precision": entry.precision,
+            "sha256": entry.sha256,
+            "labels": list(classifier.labels),
+        },
+        "detector": {"name": detector.manifest.name, "version": detector.manifest.version},
+        "backend": classifier.backend.name,
+        "host": {"machine": platform.machine(), "system": platform.system(), "python": platform.python_version()},
+        "cameras": list(settings.cameras),
+    }

@@ -31,8 +31,9 @@ if [ "$(id -u)" -ne 0 ]; then
     as_root="sudo -n"
 fi
 echo "installing Debian packages:$missing"
+log=$(mktemp)
 # shellcheck disable=SC2086  # the lists are meant to be split
 { $as_root apt-get update -qq && $as_root env DEBIAN_FRONTEND=noninteractive \
-    apt-get install -qq -y --no-install-recommends $missing; } >/tmp/need-debian.log 2>&1 ||
-    { tail -3 /tmp/need-debian.log >&2; echo "could not install:$missing - see /tmp/need-debian.log" >&2; }
+    apt-get install -qq -y --no-install-recommends $missing; } >"$log" 2>&1 ||
+    { tail -3 "$log" >&2; echo "could not install:$missing - see $log" >&2; }
 exit 0

@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from edge_emotion.errors import EdgeEmotionError
+from edge_emotion.terminal import run_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 if it went well, else the exit code of the error."""
-    options = _parser().parse_args(argv)
-    try:
-        options.run_command(options)
-    except EdgeEmotionError as error:
-        if options.debug:
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on after the last finished epoch", file=sys.stderr)
-        return 130
-    return 0
+    return run_command(
+        _parser().parse_args(argv), on_interrupt="stopped; the same command goes on after the last finished epoch"
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -37,9 +27,14 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--run", type=Path, help="run directory (default: runs/RECIPE)")
     fit.add_argument("--epochs", type=int, help="another number of epochs than the recipe's")
     fit.add_argument("--seed", type=int, help="another seed than the recipe's")
-    fit.set_defaults(run_command=_fit)
+    fit.set_defaults(command=_fit)
+    crop = commands.add_parser("crop", help="measure how the training faces are framed, against the detector's boxes")
+    crop.add_argument("--data", type=Path, required=True, help="folder with fer2013.csv(.gz) and fer2013new.csv")
+    crop.add_argument("--detector", default="blazeface_back")
+    crop.add_argument("--count", type=int, default=1500, help="faces to look at")
+    crop.set_defaults(command=_crop)
     recipes = commands.add_parser("recipes", help="list the recipes")
-    recipes.set_defaults(run_command=_recipes)
+    recipes.set_defaults(command=_recipes)
     return parser
 
 
@@ -66,3 +61,17 @@ def _recipes(options: argparse.Namespace) -> None:
 
     for recipe in RECIPES.values():
         print(f"{recipe.name:20} {recipe.summary}")
+
+
+def _crop(options: argparse.Namespace) -> None:
+    from edge_emotion.factory import make_detector
+    from train.crop import measure_framing
+    from train.datasets import load_fer_plus
+
+    faces = load_fer_plus(options.data)["Training"]
+    framing = measure_framing(faces, make_detector(options.detector), count=options.count, seed=0)
+    print(
+        f"{options.detector}: found {framing.found} of {framing.n} Training faces; "
+        f"margin {framing.margin:.3f} (+- {framing.margin_spread:.3f}), "
+        f"shift {framing.shift:.3f} (+- {framing.shift_spread:.3f})"
+    )

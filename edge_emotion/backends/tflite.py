@@ -52,6 +52,17 @@ class TfliteBackend:
         """Without the batch axis, in the file's order."""
         return tuple(tuple(map(int, output["shape"][1:])) for output in self._outputs)
 
+    @property
+    def tensors(self) -> list[dict[str, Any]]:
+        """The interpreter's own description of every tensor: name, shape, dtype, quantization (scale, zero point)."""
+        return list(self._interpreters[1].get_tensor_details())
+
+    @property
+    def input_quantization(self) -> tuple[float, int]:
+        """Scale and zero point of the input; (0, 0) for a float input."""
+        scale, zero_point = self._input["quantization"]
+        return float(scale), int(zero_point)
+
     def run(self, batch: FloatArray) -> tuple[FloatArray, ...]:
         """Float in, float out, whatever the tensors' types. Raises ModelError for another input shape."""
         if batch.shape[1:] != self.input_shape or not len(batch):

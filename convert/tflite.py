@@ -1,0 +1,206 @@
+"""Full-integer TFLite by post-training quantisation, with its manifest and figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_emotion.backends.tflite import TfliteBackend
+from edge_emotion.classifier import EmotionClassifier
+from edge_emotion.errors import ModelError
+from edge_emotion.golden import golden_inputs
+from edge_emotion.labels import EMOTIONS
+from edge_emotion.manifest import (
+    MANIFEST,
+    Calibration,
+    Golden,
+    InputSpec,
+    Metrics,
+    ModelFile,
+    ModelManifest,
+    OperatingPoint,
+    Training,
+    dump_manifest,
+    sha256,
+    write_text,
+)
+from edge_emotion.preprocess import normalise
+from edge_emotion.protocols import FloatArray
+from train.datasets import Faces, Split
+from train.fit import load_run, model_pixels
+from train.keras import tf
+from train.metrics import fit_temperature, measure
+from train.recipes import find_recipe
+
+CALIBRATION_FACES = 512
+GOLDEN_SEED, GOLDEN_COUNT = 20, 8
+
+INTENDED_USE = (
+    "Telling which expression a face shows, on the device, for art, research and home automation with the consent "
+    "of the people in view."
+)
+LIMITS = (
+    "An expression is not a felt emotion. Trained on web pictures at 48 px labelled by ten people each; groups, ages "
+    "and situations that are rare there are recognised worse. Not for decisions about people, not at work or in "
+    "education (EU AI Act, Article 5(1)(f)), not for identification."
+)
+
+
+def convert(run: Path, data: dict[Split, Faces], models: Path, *, version: str) -> Path:
+    """Quantise a run's best model and write the model folder that ships. Returns the folder.
+
+    Calibrated on pictures of the Training split, temperature fitted on PublicTest, figures on PrivateTest.
+    Raises ConfigError for a directory that is no run, ModelError if the result is not fully integer.
+    """
+    model, record = load_run(run)
+    recipe = find_recipe(record["recipe"]["name"])
+    spec = recipe.input
+    content = quantise(model, calibration_pixels(data["Training"], spec), spec)
+    folder = models / recipe.name
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{recipe.name}_int8.tflite"
+    beside = file.with_name(file.name + ".part")
+    beside.write_bytes(content)
+    check_integer_only(beside)
+    backend = TfliteBackend(beside)
+    validation, test = data["PublicTest"].majority(), data["PrivateTest"].majority()
+    temperature = fit_temperature(logits_of(backend, validation, spec), validation.labels)
+    prior = data["Training"].votes.mean(axis=0)
+    manifest = ModelManifest(
+        schema=1,
+        name=recipe.name,
+        version=version,
+        task="emotion-classification",
+        input=spec,
+        labels=EMOTIONS,
+        calibration=Calibration(
+            class_prior=tuple(round(float(p), 5) for p in prior),
+            operating_points={"accurate": OperatingPoint(prior_strength=0.0, temperature=temperature)},
+            default="accurate",
+        ),
+        files=(
+            ModelFile(
+                format="tflite",
+                precision="int8",
+                file=file.name,
+                sha256=sha256(beside),
+                input_type="int8",
+                output_type="int8",
+            ),
+        ),
+        training=Training(
+            dataset=record["dataset"],
+            protocol="majority",
+            recipe=recipe.name,
+            seed=record["recipe"]["seed"],
+            epochs=record["recipe"]["epochs"],
+            start=record["start"],
+            commit=record.get("commit", "unknown"),
+        ),
+        metrics={},
+        golden=_golden(beside, backend, spec),
+        licence="Apache-2.0",
+        intended_use=INTENDED_USE,
+        limits=LIMITS,
+    )
+    metrics = {
+        "validation/int8": _measure(EmotionClassifier(manifest, backend), validation),
+        "test/int8": _measure(EmotionClassifier(manifest, backend), test),
+        "test/float32": _measure(EmotionClassifier(manifest, KerasBackend(model)), test),
+    }
+    beside.replace(file)
+    write_text(folder / MANIFEST, dump_manifest(manifest.model_copy(update={"metrics": metrics})))
+    return folder
+
+
+class KerasBackend:
+    """The float model behind the runtime's own classifier, so that both are measured by the same code."""
+
+    name = "tf_keras"
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Height, width, channels."""
+        return tuple(self._model.input_shape[1:])
+
+    @property
+    def output_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """One output of logits."""
+        return (tuple(self._model.output_shape[1:]),)
+
+    def run(self, batch: FloatArray) -> tuple[FloatArray, ...]:
+        """N x H x W x C -> N x L logits."""
+        return (np.asarray(self._model.predict_on_batch(batch), np.float32),)
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+def quantise(model: Any, pixels: npt.NDArray[np.uint8], spec: InputSpec) -> bytes:
+    """int8 in, int8 out, per-channel weights, by the TensorFlow converter; ``pixels`` N x H x W x C calibrate it."""
+
+    def representative() -> Any:
+        for picture in pixels:
+            yield [normalise(picture[None], spec)]
+
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = representative
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = converter.inference_output_type = tf.int8
+    return bytes(converter.convert())
+
+
+def calibration_pixels(faces: Faces, spec: InputSpec) -> npt.NDArray[np.uint8]:
+    """Evenly spread pictures of a split, as the model sees them, and the two extremes: all black and all white.
+
+    The extremes fix the input range to that of pixels, so that the int8 input is pixel - 128 exactly.
+    """
+    rows = np.linspace(0, len(faces) - 1, min(CALIBRATION_FACES, len(faces))).astype(np.int64)
+    extremes = np.stack([np.full(spec.shape, value, np.uint8) for value in (0, 255)])
+    return np.concatenate([extremes, model_pixels(faces.images[rows], spec)])
+
+
+def check_integer_only(file: Path) -> None:
+    """Raises ModelError if a tensor between input and output is a float, or the input is not pixel - 128."""
+    backend = TfliteBackend(file, plain_kernels=True)
+    floats = [tensor["name"] for tensor in backend.tensors if np.issubdtype(tensor["dtype"], np.floating)]
+    if floats:
+        raise ModelError(f"{file.name} is not fully integer: {len(floats)} float tensors, the first is {floats[0]}")
+    scale, zero_point = backend.input_quantization
+    if zero_point != 0 or abs(scale * 128 - 1) > 0.01:
+        raise ModelError(f"{file.name} reads pixels at scale {scale}, zero point {zero_point}, expected 1/128 and 0")
+
+
+def logits_of(backend: TfliteBackend | KerasBackend, faces: Faces, spec: InputSpec) -> FloatArray:
+    """Logits of already cropped faces: N x L."""
+    pixels = model_pixels(faces.images, spec)
+    pieces = [backend.run(normalise(pixels[i : i + 64], spec))[0] for i in range(0, len(pixels), 64)]
+    return np.concatenate(pieces)
+
+
+def _measure(classifier: EmotionClassifier, faces: Faces) -> Metrics:
+    logits = logits_of(classifier.backend, faces, classifier.manifest.input)  # type: ignore[arg-type]
+    scores = classifier.scores(logits)
+    return measure(faces.labels, np.array([s.probabilities for s in scores]), classifier.labels)
+
+
+def _golden(file: Path, backend: TfliteBackend, spec: InputSpec) -> Golden:
+    """Expected outputs by the default kernels; the tolerance is three times the distance to the plain ones."""
+    batch = normalise(golden_inputs(spec, GOLDEN_SEED, GOLDEN_COUNT), spec)
+    expected = backend.run(batch)[0]
+    distance = float(np.abs(TfliteBackend(file, plain_kernels=True).run(batch)[0] - expected).max())
+    return Golden(
+        seed=GOLDEN_SEED,
+        precision="int8",
+        tolerance=round(max(0.3, 3 * distance), 2),
+        expected=tuple(tuple(round(float(v), 4) for v in row) for row in expected),
+    )
+
+

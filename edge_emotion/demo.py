@@ -1,0 +1,141 @@
+"""The whole chain in one command: a broker, the real daemon on the bundled clip, a subscriber that prints events."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from edge_emotion.config import MqttSettings, load
+from edge_emotion.errors import BackendUnavailable, SinkError
+from edge_emotion.factory import make_daemon
+from edge_emotion.subscribe import Subscriber, describe
+
+CLIP = Path(__file__).with_name("demo.mp4")
+HOST = "127.0.0.1"
+START_TIMEOUT = 10.0
+
+
+def demo(source: str | None = None, *, seconds: float | None = None) -> None:
+    """Run the demo on the bundled clip, or on ``source`` for ``seconds``. Raises SourceError if it cannot be read."""
+    port = _free_port()
+    executable = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    broker: AbstractContextManager[object] = _mosquitto(executable, port) if executable else _amqtt(port)
+    # amqtt never answers an MQTT 5 CONNECT.
+    options = {"host": HOST, "port": port, "protocol": "5" if executable else "3.1.1"}
+    with tempfile.TemporaryDirectory() as state, broker:
+        print(f"broker: {'mosquitto' if executable else 'amqtt'} on {HOST}:{port}")
+        print(f"source: {source or 'the bundled clip'} (classified on this machine; only events leave the process)")
+        settings = load(
+            None,
+            {
+                "node": "demo",
+                "cameras": {"camera": {"source": source or str(CLIP)}},
+                "mqtt": options,
+                "state_dir": state,
+            },
+        )
+        daemon = make_daemon(settings, fail_fast=True)
+        daemon.handle_signals()
+        timer = threading.Timer(seconds, daemon.stop) if seconds else None
+        with Subscriber(MqttSettings.model_validate(options), node="demo") as subscriber:
+            printer = threading.Thread(target=_print_all, args=(subscriber,), daemon=True)
+            printer.start()
+            if timer:
+                timer.start()
+            try:
+                summary = daemon.run()
+            finally:
+                if timer:
+                    timer.cancel()
+            printer.join(START_TIMEOUT)
+    print(f"summary: {summary}")
+
+
+def _print_all(subscriber: Subscriber) -> None:
+    """Until the node itself has gone online and offline again."""
+    online = False
+    for topic, payload in subscriber.messages():
+        print(describe(topic, payload), flush=True)
+        if topic.count("/") == 2 and topic.endswith("/availability"):
+            if online and payload == b"offline":
+                return
+            online = payload == b"online"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def _await_port(port: int, alive: Any) -> bool:
+    """True once something listens; False if ``alive()`` turns false or it takes too long."""
+    deadline = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < deadline and alive():
+        try:
+            socket.create_connection((HOST, port), 1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return True
+    return False
+
+
+@contextmanager
+def _mosquitto(executable: str, port: int) -> Iterator[None]:
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder) / "mosquitto.conf"
+        config.write_text(f"listener {port} {HOST}\nallow_anonymous true\npersistence false\nlog_type none\n")
+        process = subprocess.Popen([executable, "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            if not _await_port(port, lambda: process.poll() is None):
+                raise SinkError(f"the demo's broker did not start: {executable} -c {config}")
+            yield
+        finally:
+            process.terminate()
+            process.wait(START_TIMEOUT)
+
+
+@contextmanager
+def _amqtt(port: int) -> Iterator[None]:
+    """The pure Python broker, in a thread with an event loop of its own."""
+    try:
+        from amqtt.broker import Broker
+    except ImportError as error:
+        raise BackendUnavailable(
+            "the demo needs a broker: install mosquitto (apt install mosquitto), or pip install 'edge-emotion[demo]'"
+        ) from error
+    for name in ("amqtt", "transitions"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="demo-broker", daemon=True)
+    thread.start()
+
+    def call(coroutine: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, loop).result(START_TIMEOUT)
+
+    async def start() -> Any:
+        plugins = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
+        listener = {"type": "tcp", "bind": f"{HOST}:{port}"}
+        broker = Broker({"listeners": {"default": listener}, "plugins": plugins})
+        await broker.start()
+        return broker
+
+    broker = call(start())
+    try:
+        yield
+    finally:
+        call(broker.shutdown())
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(START_TIMEOUT)

@@ -1,0 +1,140 @@
+"""Frames from picture files: a folder, a pattern, or a list."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta, timezone
+from itertools import takewhile
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edge_emotion.datatypes import Frame, Image
+from edge_emotion.errors import SourceEnded, SourceError
+from edge_emotion.sources.spec import IMAGE_SUFFIXES
+
+
+class ImagesSource:
+    """A finite FrameSource over JPEG, PNG, BMP and WebP files.
+
+    ``images``: a folder, a file, a pattern (``shots/*.png``, ``**`` for subfolders), or a list of files. A folder
+    and a pattern are read in the order of their names, numbers inside by value; a list in its own order.
+    Frames are stamped ``1 / fps`` seconds apart from the moment of ``open``; with ``realtime`` each one is also
+    given when it is due, otherwise at once. ``loop`` starts again at the end.
+    """
+
+    def __init__(
+        self,
+        images: str | Path | Sequence[str | Path],
+        *,
+        fps: float = 5.0,
+        loop: bool = False,
+        realtime: bool = True,
+    ) -> None:
+        if fps <= 0:
+            raise ValueError(f"fps must be more than 0, not {fps}")
+        self._images = images
+        self._fps = fps
+        self._loop = loop
+        self._realtime = realtime
+        self._files: tuple[Path, ...] = ()
+        self._sequence = 0
+        self._start = 0.0
+        self._started_at = datetime.now(timezone.utc)
+        self._closed = threading.Event()
+        self._closed.set()
+
+    def __repr__(self) -> str:
+        return f"ImagesSource({self._images!r})"
+
+    @property
+    def live(self) -> bool:
+        """Always False."""
+        return False
+
+    def open(self) -> None:
+        """Find the files. Raises SourceError if there are none."""
+        self.close()
+        self._files = _find(self._images)
+        if not self._files:
+            raise SourceError(f"no images in {self._images}: expected a folder or pattern with {_ENDINGS} files")
+        self._sequence = 0
+        self._start, self._started_at = time.monotonic(), datetime.now(timezone.utc)
+        self._closed = threading.Event()
+
+    def read(self) -> Frame:
+        """Give the next picture, decoded, when it is due. Raises SourceError naming a file that is not a picture."""
+        closed = self._closed
+        if closed.is_set():
+            raise SourceError(f"{self!r} is not open: call open() before read()")
+        lap, position = divmod(self._sequence, len(self._files))
+        if lap and not self._loop:
+            self.close()
+            raise SourceEnded(f"{self!r} has given its last image")
+        image = self._decode(self._files[position])
+        elapsed = self._sequence / self._fps
+        if self._realtime and closed.wait(max(0.0, self._start + elapsed - time.monotonic())):
+            raise SourceError(f"{self!r} was closed while reading")
+        captured_at = self._started_at + timedelta(seconds=elapsed)
+        frame = Frame(image, self._start + elapsed, captured_at, self._sequence)
+        self._sequence += 1
+        return frame
+
+    def close(self) -> None:
+        """End a ``read`` that waits for its time."""
+        self._closed.set()
+
+    def _decode(self, file: Path) -> Image:
+        try:
+            return load_image(file)
+        except SourceError:
+            self.close()
+            raise
+
+
+_ENDINGS = ", ".join(IMAGE_SUFFIXES)
+
+
+def load_image(file: Path) -> Image:
+    """Decode one picture: H x W x 3 uint8 BGR, turned upright by its EXIF data. Raises SourceError naming the file."""
+    try:
+        data = np.frombuffer(file.read_bytes(), np.uint8)
+    except OSError as error:
+        raise SourceError(f"cannot read image {file}: {error.strerror}") from error
+    # Not cv2.imread: of a file that it cannot read it prints a warning, and gives no reason.
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    except cv2.error:  # an empty file, or one that claims more pixels than OpenCV allows
+        image = None
+    if image is None:
+        raise SourceError(f"{file} is not a readable image: replace or remove it (known: {_ENDINGS})")
+    return np.asarray(image, np.uint8)
+
+
+def _find(images: str | Path | Sequence[str | Path]) -> tuple[Path, ...]:
+    if not isinstance(images, (str, Path)):
+        return tuple(Path(file).expanduser() for file in images)
+    path = Path(images).expanduser()
+    if path.is_file():
+        return (path,)
+    return tuple(sorted(filter(_is_image, path.glob("*") if path.is_dir() else _expand(path)), key=_natural))
+
+
+def _expand(pattern: Path) -> Iterator[Path]:
+    """Match a pattern that may be absolute, which Path.glob alone refuses."""
+    fixed = list(takewhile(lambda part: not re.search(r"[*?[]", part), pattern.parts))
+    wild = pattern.parts[len(fixed) :]
+    return Path(*fixed).glob(str(Path(*wild))) if wild else iter(())
+
+
+def _is_image(file: Path) -> bool:
+    return file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".") and file.is_file()
+
+
+def _natural(file: Path) -> list[tuple[str, int]]:
+    """Sorts shot2 before shot10."""
+    return [(text, int(digits or -1)) for text, digits in re.findall(r"([^0-9]*)([0-9]*)", str(file))]

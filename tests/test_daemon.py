@@ -1,0 +1,259 @@
+"""Threads, losses and shutdown, with the shipped memory source and sink and sources that fail on purpose."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from itertools import count
+from pathlib import Path
+
+import pytest
+from broker import wait_until
+from conftest import face, frame
+from test_pipeline import Moods, make
+
+from edge_emotion import capture
+from edge_emotion.capture import Capture
+from edge_emotion.daemon import Camera, Daemon
+from edge_emotion.datatypes import Frame
+from edge_emotion.errors import ConfigError, SinkError, SourceEnded, SourceError
+from edge_emotion.sequence import Sequence as Numbers
+from edge_emotion.sinks.memory import MemorySink
+from edge_emotion.slot import LatestFrame
+
+
+class Script:
+    """A source that plays a script: frames, and errors that it raises; then it ends."""
+
+    def __init__(self, steps: Sequence[Frame | Exception], *, live: bool = False, open_error: Exception | None = None):
+        self.live = live
+        self.opened = self.closed = 0
+        self._steps, self._open_error = list(steps), open_error
+
+    def open(self) -> None:
+        self.opened += 1
+        if self._open_error:
+            raise self._open_error
+
+    def read(self) -> Frame:
+        if not self._steps:
+            raise SourceEnded("the end")
+        step = self._steps.pop(0)
+        if isinstance(step, Exception):
+            raise step
+        return step
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def frames(first: int, last: int) -> list[Frame]:
+    return [frame(n / 10) for n in range(first, last)]
+
+
+def make_daemon(sources: dict[str, Script], sinks: list[MemorySink], *, fail_fast: bool = False) -> Daemon:
+    changed = threading.Condition()
+    cameras = [
+        Camera(
+            Capture(name, source, changed, max_fps=100, lossless=True, fail_fast=fail_fast),
+            make([[face()]], Moods("happiness")),
+        )
+        for name, source in sources.items()
+    ]
+    return Daemon(cameras, sinks, changed, Numbers(None))
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capture, "FIRST_PAUSE", 0.01)
+
+
+def types(sink: MemorySink) -> list[str]:
+    return [event.type for event in sink.events]
+
+
+def test_a_recording_is_processed_to_its_end_and_every_track_is_ended() -> None:
+    sink = MemorySink()
+    daemon = make_daemon({"desk": Script(frames(0, 30))}, [sink])
+    summary = daemon.run()
+    assert types(sink) == ["start", "end"]
+    assert summary.frames == 30
+    assert summary.events == 2
+    assert "30 frames" in str(summary)
+    assert sink.availability == [("desk", True), ("desk", False)]
+    assert sink.states[-1][1].faces == 0
+
+
+def test_a_lost_camera_is_reported_ends_its_tracks_and_is_reopened() -> None:
+    sink = MemorySink()
+    source = Script([*frames(0, 10), SourceError("cable"), *frames(10, 20)], live=True)
+    daemon = make_daemon({"desk": source}, [sink])
+    daemon.run()
+    assert types(sink) == ["start", "end", "start", "end"]
+    assert len({event.track_id for event in sink.events}) == 2
+    assert [up for _, up in sink.availability] == [True, False, True, False]
+    assert source.opened == 2
+    assert source.closed >= 2
+
+
+def test_a_camera_that_is_not_there_is_tried_again_and_does_not_stop_the_others(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    sink = MemorySink()
+    missing = Script([], live=True, open_error=SourceError("no such device"))
+    daemon = make_daemon({"missing": missing, "desk": Script(frames(0, 10))}, [sink])
+    thread = threading.Thread(target=daemon.run)
+    thread.start()
+    wait_until(lambda: missing.opened >= 3 and types(sink) == ["start", "end"], 10)
+    daemon.stop()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert [r.message for r in caplog.records].count("camera missing is offline: no such device") <= 1
+    assert sum("missing is offline: no such device" in r.message for r in caplog.records) == 1
+
+
+def test_a_missing_file_ends_the_run_with_its_error() -> None:
+    daemon = make_daemon({"desk": Script([], open_error=SourceError("no file x"))}, [MemorySink()])
+    with pytest.raises(SourceError, match="no file x"):
+        daemon.run()
+
+
+def test_with_fail_fast_a_missing_camera_ends_the_run() -> None:
+    missing = Script([], live=True, open_error=SourceError("no such device"))
+    with pytest.raises(SourceError, match="no such device"):
+        make_daemon({"desk": missing}, [MemorySink()], fail_fast=True).run()
+    assert missing.opened == 1
+
+
+def test_a_bug_in_an_adapter_lands_in_main() -> None:
+    sink = MemorySink()
+    with pytest.raises(ZeroDivisionError):
+        make_daemon({"desk": Script([*frames(0, 5), ZeroDivisionError()])}, [sink]).run()
+    assert types(sink) == ["start", "end"]
+
+
+def test_stopping_ends_the_tracks_and_closes_source_and_sink() -> None:
+    sink, source = MemorySink(), Endless()
+    daemon = make_daemon({"desk": source}, [sink])  # type: ignore[dict-item]
+    thread = threading.Thread(target=daemon.run)
+    thread.start()
+    wait_until(lambda: len(sink.events) >= 1, 10)
+    daemon.stop()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert types(sink) == ["start", "end"]
+    assert source.closed
+
+
+class Endless(Script):
+    """A camera that never ends."""
+
+    def __init__(self) -> None:
+        super().__init__([], live=True)
+        self._numbers = count()
+
+    def read(self) -> Frame:
+        time.sleep(0.002)
+        return frame(next(self._numbers) / 10)
+
+
+def test_a_sink_that_cannot_open_ends_the_run_and_the_others_are_closed() -> None:
+    class Broken(MemorySink):
+        def open(self) -> None:
+            raise SinkError("unwritable")
+
+    class Good(MemorySink):
+        closed = False
+
+        def close(self) -> None:
+            self.closed = True
+
+    good = Good()
+    with pytest.raises(SinkError, match="unwritable"):
+        make_daemon({"desk": Script(frames(0, 5))}, [good, Broken()]).run()
+    assert good.closed
+
+
+def test_every_sink_gets_every_event_with_its_latency() -> None:
+    one, two = MemorySink(), MemorySink()
+    make_daemon({"desk": Script(frames(0, 10))}, [one, two]).run()
+    assert one.events == two.events
+    assert all(event.latency_ms >= 0 for event in one.events)
+
+
+def test_the_newest_frame_wins() -> None:
+    slot = LatestFrame(threading.Condition())
+    for n in range(3):
+        slot.put(frame(n))
+    taken = slot.take()
+    assert taken is not None
+    assert taken.timestamp == 2
+    assert slot.dropped == 2
+    assert slot.take() is None
+
+
+@pytest.mark.parametrize(("max_fps", "expected"), [(100, 30), (10, 30), (5, 15), (2, 7)])
+def test_more_frames_than_max_fps_are_not_processed(max_fps: float, expected: int) -> None:
+    changed = threading.Condition()
+    camera = Camera(
+        Capture("desk", Script(frames(0, 30)), changed, max_fps=max_fps, lossless=True),
+        make([[]], Moods("neutral")),
+    )
+    assert Daemon([camera], [MemorySink()], changed, Numbers(None)).run().frames == expected
+
+
+def test_an_unchanged_state_is_published_once_and_again_after_the_heartbeat() -> None:
+    def published(heartbeat: float) -> int:
+        sink, changed = MemorySink(), threading.Condition()
+        camera = Camera(Capture("c", Script(frames(0, 30)), changed, max_fps=99, lossless=True), make([[]], Moods("fear")))
+        Daemon([camera], [sink], changed, Numbers(None), heartbeat=heartbeat).run()
+        return len(sink.states)
+
+    assert published(60) == 1
+    assert published(0) >= 30
+
+
+def test_event_numbers_go_on_after_a_restart(tmp_path: Path) -> None:
+    first = Numbers(tmp_path / "state")
+    assert [first(), first()] == [1, 2]
+    first.save()
+    assert Numbers(tmp_path / "state")() == 3
+    assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_damaged_counter_starts_again_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "seq").write_text("")
+    assert Numbers(tmp_path)() == 1
+    assert "damaged" in caplog.text
+
+
+def test_an_unusable_state_directory_is_a_configuration_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="state_dir"):
+        Numbers(tmp_path / "file" / "state")
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+def test_systemd_is_told_of_start_progress_and_stop(
+    abstract: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = f"\0edge-emotion-test-{id(tmp_path)}" if abstract else str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(address)
+        systemd.settimeout(5)
+        monkeypatch.setenv("NOTIFY_SOCKET", address.replace("\0", "@"))
+        make_daemon({"desk": Script(frames(0, 5))}, [MemorySink()]).run()
+        messages = [systemd.recv(100)]
+        while messages[-1] != b"STOPPING=1":
+            messages.append(systemd.recv(100))
+    assert messages[0] == b"READY=1"
+    assert b"WATCHDOG=1" in messages
+
+
+def test_nobody_listening_for_notifications_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", "/nonexistent/socket")
+    make_daemon({"desk": Script(frames(0, 5))}, [MemorySink()]).run()
+
+

@@ -1,0 +1,175 @@
+"""Model folders: what ships is sound, and what is not what its manifest says is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_emotion.backends.constant import ConstantBackend
+from edge_emotion.errors import ModelError
+from edge_emotion.factory import make_classifier, make_detector
+from edge_emotion.golden import golden_inputs, replay_golden
+from edge_emotion.labels import EMOTIONS
+from edge_emotion.manifest import (
+    MANIFEST,
+    ModelManifest,
+    checked_file,
+    dump_manifest,
+    find_model,
+    load_manifest,
+    shipped_models,
+)
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of the shipped classifier that a test may damage."""
+    return Path(shutil.copytree(find_model("mobilenet_v2"), tmp_path / "copy"))
+
+
+def edit(folder: Path, **changes: Any) -> None:
+    path = folder / MANIFEST
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(ModelError) as caught:
+        make_classifier(str(folder))
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_what_ships_is_what_its_manifests_say() -> None:
+    names = [folder.name for folder in shipped_models()]
+    assert names == ["blazeface_back", "blazeface_short", "mobilenet_v2"]
+    for folder in shipped_models():
+        manifest = load_manifest(folder)
+        assert manifest.name == folder.name
+        for entry in manifest.files:
+            checked_file(folder, entry)
+        assert dump_manifest(manifest) == (folder / MANIFEST).read_text(), f"{folder}: written by hand?"
+
+
+def test_third_party_weights_carry_a_notice() -> None:
+    for name in ("blazeface_back", "blazeface_short"):
+        notice = (find_model(name) / "NOTICE").read_text()
+        assert "Apache" in notice
+        assert load_manifest(find_model(name)).file().sha256 in notice
+
+
+def test_the_shipped_classifier_is_as_accurate_as_was_asked() -> None:
+    manifest = load_manifest(find_model("mobilenet_v2"))
+    assert isinstance(manifest, ModelManifest)
+    figures = manifest.metrics["test/int8"]
+    assert figures.n == 3153
+    assert figures.accuracy >= 0.84
+    assert figures.interval[0] < figures.accuracy < figures.interval[1]
+    assert manifest.labels == EMOTIONS
+
+
+def test_a_copy_works_by_its_path(copy: Path) -> None:
+    assert make_classifier(str(copy)).labels == EMOTIONS
+    assert make_classifier(str(copy / MANIFEST)).labels == EMOTIONS
+
+
+def test_an_unknown_model_lists_the_shipped_ones() -> None:
+    with pytest.raises(ModelError, match="'no_such'.*blazeface_back, blazeface_short, mobilenet_v2"):
+        make_classifier("no_such")
+
+
+def test_a_changed_byte_is_refused(copy: Path) -> None:
+    file = copy / load_manifest(copy).file().file
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    assert "was changed or damaged" in refusal(copy)
+
+
+def test_a_missing_file_is_refused(copy: Path) -> None:
+    (copy / load_manifest(copy).file().file).unlink()
+    assert "No such file" in refusal(copy)
+
+
+def test_labels_that_are_no_emotions_are_refused(copy: Path) -> None:
+    edit(copy, labels=["happy", *EMOTIONS[1:]])
+    assert "labels must be distinct canonical emotions" in refusal(copy)
+
+
+def test_another_number_of_labels_is_refused(copy: Path) -> None:
+    edit(copy, labels=list(EMOTIONS[:7]))
+    assert "class_prior has 8 values for 7 labels" in refusal(copy)
+
+
+def test_another_input_shape_is_refused(copy: Path) -> None:
+    data = json.loads((copy / MANIFEST).read_text())
+    edit(copy, input={**data["input"], "height": 48, "width": 48})
+    assert "its manifest says 48 x 48 x 1" in refusal(copy)
+
+
+def test_a_model_that_computes_something_else_is_refused(copy: Path) -> None:
+    data = json.loads((copy / MANIFEST).read_text())
+    data["golden"]["expected"][0][0] += 5.0
+    edit(copy, golden=data["golden"])
+    assert "computes something else here" in refusal(copy)
+
+
+def test_outputs_that_are_no_numbers_are_refused() -> None:
+    manifest = load_manifest(find_model("mobilenet_v2"))
+    assert isinstance(manifest, ModelManifest)
+    backend = ConstantBackend(manifest.input.shape, [np.full(8, np.nan)])
+    with pytest.raises(ModelError, match="computes something else"):
+        replay_golden(manifest, backend, "int8")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "cannot read"),
+        ("[]", "manifest"),
+        ('{"task": "emotion-classification"}', "schema: Field required"),
+        ('{"task": "face-detection", "schema": 2}', "schema"),
+    ],
+)
+def test_a_malformed_manifest_is_one_line(copy: Path, text: str, message: str) -> None:
+    (copy / MANIFEST).write_text(text)
+    assert message in refusal(copy)
+
+
+def test_an_unknown_field_is_named(copy: Path) -> None:
+    edit(copy, lables=[])
+    assert "lables: Extra inputs are not permitted" in refusal(copy)
+
+
+def test_a_model_file_outside_of_its_folder_is_refused(copy: Path) -> None:
+    data = json.loads((copy / MANIFEST).read_text())
+    data["files"][0]["file"] = "../../secret"
+    edit(copy, files=data["files"])
+    assert "files.0.file" in refusal(copy)
+
+
+def test_a_precision_that_is_not_there_lists_what_is() -> None:
+    with pytest.raises(ModelError, match="no float16 file; it has int8"):
+        make_classifier("mobilenet_v2", precision="float16")
+
+
+def test_a_detector_is_no_classifier_and_the_other_way_round() -> None:
+    with pytest.raises(ModelError, match="no emotion classifier"):
+        make_classifier("blazeface_back")
+    with pytest.raises(ModelError, match="no face detector"):
+        make_detector("mobilenet_v2")
+
+
+def test_golden_inputs_are_the_same_everywhere() -> None:
+    spec = load_manifest(find_model("mobilenet_v2")).input
+    inputs = golden_inputs(spec, 20, 2)
+    assert inputs.shape == (2, 96, 96, 1)
+    assert inputs[0, :16:8, :24:8, 0].tolist() == GOLDEN_BLOCKS
+
+
+GOLDEN_BLOCKS = [[99, 218, 15], [224, 118, 40]]

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import hashlib
+import math
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_emotion.datatypes import Box, Face, Image
+from edge_emotion.errors import ModelError
+from edge_emotion.manifest import CropSpec, InputSpec
+from edge_emotion.preprocess import align, crop_square, face_batch, letterbox, normalise, to_input
+
+GRAY = InputSpec(
+    height=96, width=96, channels=1, colour="gray", scale=1 / 128, offset=-1.0,
+    crop=CropSpec(margin=0.12, shift=-0.1, detail=48),
+)  # fmt: skip
+EXACT = CropSpec(margin=0.0, shift=0.0, detail=48)
+
+
+def pattern(height: int = 480, width: int = 640) -> Image:
+    """A picture in which every place looks different; made of integers, so that it is the same everywhere."""
+    y, x = np.mgrid[0:height, 0:width]
+    channels = [(x * 3 + y) % 256, (x + y * 5) % 256, (x * y // 64) % 256]
+    return cv2.GaussianBlur(np.stack(channels, axis=2).astype(np.uint8), (5, 5), 0).astype(np.uint8)
+
+
+def upright(x: float, y: float, size: float) -> Face:
+    return Face(Box(x, y, size, size), 0.9)
+
+
+def tilted(degrees: float, centre: tuple[float, float] = (320, 240), size: float = 96) -> Face:
+    dx, dy = 20 * math.cos(math.radians(degrees)), 20 * math.sin(math.radians(degrees))
+    x, y = centre
+    box = Box(x - size / 2, y - size / 2, size, size)
+    return Face(box, 0.9, ((x - dx, y - dy), (x + dx, y + dy)))
+
+
+def test_golden_frame_and_box_give_exactly_this_tensor() -> None:
+    face = Face(Box(200, 120, 100, 110), 0.9, ((225.0, 150.0), (272.0, 163.0)))
+    tensor = face_batch(pattern(), [face], GRAY)
+    assert (tensor.shape, tensor.dtype) == ((1, 96, 96, 1), np.float32)
+    pixels = np.rint(tensor * 128 + 128).astype(np.uint8)
+    assert np.array_equal(normalise(pixels, GRAY), tensor)
+    assert pixels[0, ::24, ::24, 0].tolist() == GOLDEN_PIXELS
+    assert hashlib.sha256(pixels.tobytes()).hexdigest()[:16] == GOLDEN_HASH
+
+
+GOLDEN_PIXELS = [[88, 134, 127, 89], [129, 104, 115, 187], [165, 148, 90, 98], [126, 115, 209, 57]]
+GOLDEN_HASH = "4426868acee7ae2c"
+
+
+def test_an_upright_box_of_the_detail_size_is_cut_out_exactly() -> None:
+    image = pattern()
+    assert np.array_equal(align(image, upright(100, 50, 48), EXACT), image[50:98, 100:148])
+
+
+def test_a_large_box_is_averaged_down_and_not_sampled() -> None:
+    image = pattern()
+    expected = cv2.resize(image[50:242, 100:292], (48, 48), interpolation=cv2.INTER_AREA)
+    assert np.array_equal(align(image, upright(100, 50, 192), EXACT), expected)
+
+
+def test_margin_and_shift_move_the_square() -> None:
+    spec = CropSpec(margin=0.25, shift=-0.1, detail=48)
+    assert crop_square(upright(100, 100, 80), spec) == (140, pytest.approx(132), 120)
+
+
+@pytest.mark.parametrize("degrees", [-40, -15, 20, 45])
+def test_a_tilted_face_is_turned_upright(degrees: float) -> None:
+    image = pattern()
+    turn = cv2.getRotationMatrix2D((319.5, 239.5), -degrees, 1.0)
+    turned = cv2.warpAffine(image, turn, (640, 480)).astype(np.uint8)
+    straight = align(image, tilted(0), EXACT).astype(int)
+    again = align(turned, tilted(degrees), EXACT).astype(int)
+    assert np.abs(straight - again)[4:-4, 4:-4].mean() < 4
+    assert np.abs(straight - align(turned, tilted(0), EXACT)).mean() > 20
+
+
+def test_the_shift_follows_the_tilt() -> None:
+    spec = CropSpec(margin=0.0, shift=0.5, detail=48)
+    x, y, _ = crop_square(tilted(90, (100, 100), 80), spec)
+    assert (x, y) == (pytest.approx(60), pytest.approx(100))
+
+
+def test_outside_of_the_picture_its_edge_goes_on() -> None:
+    image = np.full((100, 100, 3), 200, np.uint8)
+    assert (align(image, upright(-30, -30, 60), EXACT) == 200).all()
+
+
+def test_the_model_never_sees_more_detail_than_it_was_trained_on() -> None:
+    crop = np.random.default_rng(0).integers(0, 256, (192, 192), np.uint8)
+    coarse = cv2.resize(crop, (48, 48), interpolation=cv2.INTER_AREA)
+    assert np.array_equal(to_input(crop, GRAY), to_input(coarse, GRAY))
+
+
+def test_a_training_crop_passes_unchanged_but_for_its_size() -> None:
+    crop = np.random.default_rng(0).integers(0, 256, (48, 48), np.uint8)
+    expected = cv2.resize(crop, (96, 96), interpolation=cv2.INTER_LINEAR)
+    assert np.array_equal(to_input(crop, GRAY)[..., 0], expected)
+
+
+def test_colours_are_put_in_the_models_order() -> None:
+    blue = np.zeros((96, 96, 3), np.uint8)
+    blue[..., 0] = 255
+    spec = GRAY.model_copy(update={"channels": 3, "crop": None})
+    assert to_input(blue, spec.model_copy(update={"colour": "bgr"}))[0, 0].tolist() == [255, 0, 0]
+    assert to_input(blue, spec.model_copy(update={"colour": "rgb"}))[0, 0].tolist() == [0, 0, 255]
+    assert to_input(blue, GRAY.model_copy(update={"crop": None}))[0, 0].tolist() == [29]
+    assert to_input(blue[..., 0], spec.model_copy(update={"colour": "rgb"}))[0, 0].tolist() == [255, 255, 255]
+
+
+def test_normalising_is_exact_in_int8_terms() -> None:
+    pixels = np.arange(256, dtype=np.uint8)
+    assert np.array_equal(normalise(pixels, GRAY) * 128, np.arange(-128, 128))
+
+
+@pytest.mark.parametrize(("height", "width", "factor"), [(480, 640, 2.5), (640, 480, 2.5), (100, 50, 100 / 256)])
+def test_a_letterbox_keeps_the_aspect(height: int, width: int, factor: float) -> None:
+    spec = InputSpec(height=256, width=256, channels=3, colour="rgb", scale=1 / 127.5, offset=-1.0)
+    tensor, back = letterbox(np.full((height, width, 3), 255, np.uint8), spec)
+    assert back == pytest.approx(factor)
+    inside = tensor[0, ..., 0] == 1
+    assert inside[: round(height / factor), : round(width / factor)].all()
+    assert inside.sum() == round(height / factor) * round(width / factor)
+
+
+def test_a_model_without_a_crop_cannot_be_used_on_faces() -> None:
+    with pytest.raises(ModelError, match=r"no input\.crop"):
+        face_batch(pattern(), [upright(0, 0, 50)], GRAY.model_copy(update={"crop": None}))
