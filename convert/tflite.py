@@ -202,5 +202,3 @@ def _golden(file: Path, backend: TfliteBackend, spec: InputSpec) -> Golden:
         tolerance=round(max(0.3, 3 * distance), 2),
         expected=tuple(tuple(round(float(v), 4) for v in row) for row in expected),
     )
-
-

@@ -16,7 +16,7 @@ FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 def annotate(image: Image, findings: Iterable[tuple[Face, EmotionScores]]) -> Image:
     """A copy of an H x W x 3 BGR picture with a box, the emotion and its confidence at each face."""
-    drawn = image.copy()
+    drawn: Image = image.copy()
     thickness = max(1, round(min(image.shape[:2]) / 240))
     for face, scores in findings:
         box = face.box
@@ -24,13 +24,14 @@ def annotate(image: Image, findings: Iterable[tuple[Face, EmotionScores]]) -> Im
         cv2.rectangle(drawn, corner, opposite, COLOUR, thickness, cv2.LINE_AA)
         for x, y in face.landmarks:
             cv2.circle(drawn, (round(x), round(y)), thickness, COLOUR, cv2.FILLED, cv2.LINE_AA)
-        _label(drawn, f"{scores.emotion} {scores.confidence:.0%}", corner, thickness)
+        _label(drawn, f"{scores.emotion} {scores.confidence:.0%}", corner)
     return drawn
 
 
-def _label(image: Image, text: str, corner: tuple[int, int], thickness: int) -> None:
+def _label(image: Image, text: str, corner: tuple[int, int]) -> None:
     """Text on a filled strip above ``corner``, or inside the picture where there is no room above."""
-    scale = 0.5 * thickness
+    scale = max(0.4, min(image.shape[:2]) / 800)
+    thickness = max(1, round(2 * scale))
     (width, height), base = cv2.getTextSize(text, FONT, scale, thickness)
     left = int(np.clip(corner[0], 0, max(image.shape[1] - width, 0)))
     bottom = max(corner[1], height + 2 * base)

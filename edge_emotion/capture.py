@@ -65,6 +65,16 @@ class Capture:
             log.warning("camera %s: a read still hangs; it is left behind", self.name)
 
     def _run(self) -> None:
+        try:
+            self._keep_reading()
+        except SourceEnded:
+            self._change("ended")
+        except Exception as error:  # noqa: BLE001 - whatever it is, a thread's bug must land in main
+            self.error = error
+            self._change("failed")
+
+    def _keep_reading(self) -> None:
+        """Until stopped. Raises what trying again cannot cure."""
         pause = FIRST_PAUSE
         while not self._stopped.is_set():
             try:
@@ -72,19 +82,16 @@ class Capture:
                 while not self._stopped.is_set():
                     self._read()
                     pause = FIRST_PAUSE
-            except SourceEnded:
-                self._change("ended")
-                return
             except SourceError as error:
-                if not self._source.live or (self._fail_fast and not self.frames):
-                    return self._fail(error)
+                if self._stopped.is_set():
+                    return  # we closed it ourselves
+                if isinstance(error, SourceEnded) or not self._source.live or (self._fail_fast and not self.frames):
+                    raise
                 wait = pause * random.uniform(0.5, 1.5)
                 self._lost(error, wait)
                 pause = min(2 * pause, LONGEST_PAUSE)
                 self._source.close()
                 self._stopped.wait(wait)
-            except Exception as error:  # a thread's bug must land in main, whatever it is
-                return self._fail(error)
             finally:
                 self._source.close()
 
@@ -108,10 +115,6 @@ class Capture:
         else:
             log.debug("camera %s: %s; trying again in %.1f s", self.name, error, wait)
         self._change("offline")
-
-    def _fail(self, error: BaseException) -> None:
-        self.error = error
-        self._change("failed")
 
     def _change(self, status: Status) -> None:
         self.status = status

@@ -20,7 +20,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. An error is one line; a traceback only with --debug."""
     options = _parser().parse_args(argv)
     logging.basicConfig(
-        level=logging.DEBUG if options.debug else logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
+        level=logging.DEBUG if options.debug else logging.INFO,
+        format="%(asctime)s %(levelname)s %(message)s",
+        stream=sys.stderr,
     )
     return run_command(options)
 
@@ -57,7 +59,9 @@ def _settings_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", help="one camera named 'camera': device index, path, URL, folder, pipeline")
     parser.add_argument("--mqtt", metavar="HOST[:PORT]", help="the broker")
     parser.add_argument("--jsonl", metavar="FILE", help="events as JSON lines to a file, - for standard output")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="any setting: policy.threshold=0.6")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="any setting: policy.threshold=0.6"
+    )
 
 
 def _demo_options(parser: argparse.ArgumentParser) -> None:
@@ -68,10 +72,14 @@ def _demo_options(parser: argparse.ArgumentParser) -> None:
 def _classify_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
     parser.add_argument("--model", default="mobilenet_v2", help="a shipped model or a model folder")
-    parser.add_argument("--detector", default="blazeface_back", help="blazeface_back, or blazeface_short for close faces")
+    parser.add_argument(
+        "--detector", default="blazeface_back", help="blazeface_back, or blazeface_short for close faces"
+    )
     parser.add_argument("--classes", help="only these emotions, comma-separated: happiness,sadness,anger")
     parser.add_argument("--operating-point", help="one of the model's (see its manifest)")
-    parser.add_argument("--threshold", type=_fraction, default=0.0, help="less confidence than this is 'unknown' (0..1)")
+    parser.add_argument(
+        "--threshold", type=_fraction, default=0.0, help="less confidence than this is 'unknown' (0..1)"
+    )
     parser.add_argument("--cropped", action="store_true", help="the pictures are face crops: do not look for faces")
     parser.add_argument("--json", action="store_true", help="one JSON object per picture and line")
     parser.add_argument("--annotate", type=Path, metavar="DIR", help="write the pictures with boxes and labels there")

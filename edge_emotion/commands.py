@@ -58,9 +58,7 @@ def classify(
     """
     classifier = make_classifier(model, classes=classes, operating_point=operating_point)
     crop = classifier.manifest.input.crop
-    detector: FaceDetector = (
-        WholePicture(crop.margin, crop.shift) if cropped and crop else make_detector(detector_name)
-    )
+    detector: FaceDetector = WholePicture(crop.margin, crop.shift) if cropped and crop else make_detector(detector_name)
     targets = _targets(images, annotate_into)
     code = 0
     for path in images:
@@ -152,7 +150,9 @@ def _as_json(path: Path, findings: Findings, classifier: EmotionClassifier, thre
 def list_models(*, as_json: bool = False) -> None:
     """Print the models of this installation: name, task, precision, size, accuracy with n, licence."""
     manifests = [(folder, load_manifest(folder)) for folder in shipped_models()]
-    rows = [_model_row(folder, manifest, index) for folder, manifest in manifests for index in range(len(manifest.files))]
+    rows = [
+        _model_row(folder, manifest, index) for folder, manifest in manifests for index in range(len(manifest.files))
+    ]
     if as_json:
         print(json.dumps(rows, indent=2))
         return

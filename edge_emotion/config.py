@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from edge_emotion.errors import ConfigError
@@ -181,7 +190,9 @@ class Settings(BaseSettings):
     policy: PolicySettings = PolicySettings()
     mqtt: MqttSettings | None = None
     jsonl: JsonlSettings | None = None
-    state_dir: Path | None = Field(default=None, description="default: $STATE_DIRECTORY, else ~/.local/state/edge-emotion")
+    state_dir: Path | None = Field(
+        default=None, description="default: $STATE_DIRECTORY, else ~/.local/state/edge-emotion"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @model_validator(mode="after")
@@ -216,8 +227,8 @@ def load(file: Path | None = None, overrides: Mapping[str, Any] | None = None) -
             settings_cls: type[BaseSettings],
             init_settings: PydanticBaseSettingsSource,
             env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,
-            file_secret_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=from_file)
 

@@ -35,6 +35,8 @@ class Camera:
     capture: Capture
     pipeline: Pipeline
     status: Status = "opening"
+    captured: float = 0.0
+    """Monotonic seconds of the last processed frame."""
     state: CameraState | None = None
     state_at: float = 0.0
 
@@ -143,7 +145,8 @@ class Daemon:
         return frame is not None
 
     def _process(self, camera: Camera, frame: Frame) -> None:
-        self._publish(camera.pipeline.process(frame), frame.timestamp)
+        camera.captured = frame.timestamp
+        self._publish(camera, camera.pipeline.process(frame))
         now = time.monotonic()
         if not self.summary.frames:
             self._began = now
@@ -151,9 +154,10 @@ class Daemon:
         self.summary.seconds = now - self._began
         self.summary.latencies.append(max(now - frame.timestamp, 0.0) * 1000)
 
-    def _publish(self, events: SequenceOf[EmotionEvent], captured: float | None = None) -> None:
+    def _publish(self, camera: Camera, events: SequenceOf[EmotionEvent]) -> None:
         for event in events:
-            waited = 0.0 if captured is None else max(time.monotonic() - captured, 0.0) * 1000
+            # A recording that is played faster than real time has frames from the future.
+            waited = max(time.monotonic() - camera.captured, 0.0) * 1000
             for sink in self._sinks:
                 sink.publish(replace(event, latency_ms=waited))
         self.summary.events += len(events)
@@ -165,7 +169,7 @@ class Daemon:
         if status == "online":
             log.info("camera %s is online", camera.name)
         else:
-            self._publish(camera.pipeline.finish())
+            self._publish(camera, camera.pipeline.finish())
         if status == "failed" and isinstance(camera.capture.error, EdgeEmotionError):
             log.error("camera %s: %s", camera.name, camera.capture.error)
         for sink in self._sinks:
@@ -188,7 +192,7 @@ class Daemon:
             camera.capture.stop()
         self._sinks = list(opened)
         for camera in self._cameras:
-            self._publish(camera.pipeline.finish())
+            self._publish(camera, camera.pipeline.finish())
             self._publish_state(camera)
         for sink in opened:
             sink.close()

@@ -97,7 +97,9 @@ def _mosquitto(executable: str, port: int) -> Iterator[None]:
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "mosquitto.conf"
         config.write_text(f"listener {port} {HOST}\nallow_anonymous true\npersistence false\nlog_type none\n")
-        process = subprocess.Popen([executable, "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            [executable, "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         try:
             if not _await_port(port, lambda: process.poll() is None):
                 raise SinkError(f"the demo's broker did not start: {executable} -c {config}")

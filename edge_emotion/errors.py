@@ -22,7 +22,7 @@ class SourceError(EdgeEmotionError, OSError):
     exit_code = 3
 
 
-class SourceEnded(SourceError):
+class SourceEnded(SourceError):  # noqa: N818 - it is no error
     """A finite source (file, images, memory) has given its last frame. Not a fault."""
 
 
@@ -32,7 +32,7 @@ class ModelError(EdgeEmotionError, ValueError):
     exit_code = 4
 
 
-class BackendUnavailable(EdgeEmotionError, ImportError):
+class BackendUnavailable(EdgeEmotionError, ImportError):  # noqa: N818 - says it all
     """An optional library is not installed; the message names the package."""
 
     exit_code = 5

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import platform
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from edge_emotion import __version__
 from edge_emotion.capture import Capture
 from edge_emotion.classifier import EmotionClassifier
-from edge_emotion.config import CameraSettings, Settings
+from edge_emotion.config import CameraSettings, PolicySettings, Settings, TrackingSettings
 from edge_emotion.daemon import Camera, Daemon
 from edge_emotion.errors import ModelError
 from edge_emotion.golden import replay_golden
@@ -19,7 +19,7 @@ from edge_emotion.ids import ulid
 from edge_emotion.manifest import DetectorManifest, ModelManifest, checked_file, find_model, load_manifest
 from edge_emotion.pipeline import Pipeline
 from edge_emotion.policy import Policy
-from edge_emotion.protocols import EventSink, FrameSource
+from edge_emotion.protocols import EventSink, FaceDetector, FrameSource
 from edge_emotion.sequence import Sequence
 from edge_emotion.smoothing import Smoother
 from edge_emotion.sources.spec import classify_source, picamera2_index
@@ -104,32 +104,47 @@ def make_daemon(settings: Settings, *, fail_fast: bool = False) -> Daemon:
                 lossless=not camera.realtime,
                 fail_fast=fail_fast,
             ),
-            Pipeline(
-                node=settings.node,
-                camera=name,
-                detector=detector,
-                tracker=Tracker(
-                    iou=settings.tracking.iou,
-                    confirm_hits=settings.tracking.confirm_hits,
-                    max_gap=settings.tracking.max_gap,
-                    make_id=ulid,
-                ),
-                classifier=classifier,
-                smoother=Smoother(settings.policy.time_constant),
-                policy=Policy(
-                    threshold=settings.policy.threshold,
-                    hysteresis=settings.policy.hysteresis,
-                    min_dwell=settings.policy.min_dwell,
-                ),
+            make_pipeline(
+                settings.node,
+                name,
+                detector,
+                classifier,
+                tracking=settings.tracking,
+                policy=settings.policy,
                 interval=options.interval,
                 next_seq=sequence,
-                make_id=ulid,
             ),
         )
         for name, camera in settings.cameras.items()
     ]
     heartbeat = settings.mqtt.heartbeat if settings.mqtt else 60.0
     return Daemon(cameras, make_sinks(settings, classifier, detector), changed, sequence, heartbeat=heartbeat)
+
+
+def make_pipeline(
+    node: str,
+    camera: str,
+    detector: FaceDetector,
+    classifier: EmotionClassifier,
+    *,
+    tracking: TrackingSettings,
+    policy: PolicySettings,
+    interval: float,
+    next_seq: Callable[[], int],
+) -> Pipeline:
+    """The pipeline of one camera, with trackers and smoothing of its own."""
+    return Pipeline(
+        node=node,
+        camera=camera,
+        detector=detector,
+        tracker=Tracker(iou=tracking.iou, confirm_hits=tracking.confirm_hits, max_gap=tracking.max_gap, make_id=ulid),
+        classifier=classifier,
+        smoother=Smoother(policy.time_constant),
+        policy=Policy(threshold=policy.threshold, hysteresis=policy.hysteresis, min_dwell=policy.min_dwell),
+        interval=interval,
+        next_seq=next_seq,
+        make_id=ulid,
+    )
 
 
 def make_source(camera: CameraSettings) -> FrameSource:

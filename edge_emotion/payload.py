@@ -6,6 +6,7 @@ Schema 1 of the MQTT contract, docs/mqtt.md.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -96,29 +97,29 @@ def event_from_json(payload: bytes) -> EmotionEvent:
             raise ValueError(f"schema {data['schema']!r}, expected {SCHEMA}")
         if data["type"] not in ("start", "change", "end"):
             raise ValueError(f"type {data['type']!r} is none of start, change, end")
-        track, model = data["track"], data["model"]
+        track, model, previous = data["track"], data["model"], data["previous"]
         return EmotionEvent(
             type=data["type"],
-            id=data["id"],
-            seq=int(data["seq"]),
-            node=data["node"],
-            camera=data["camera"],
+            id=_text(data["id"]),
+            seq=_whole(data["seq"]),
+            node=_text(data["node"]),
+            camera=_text(data["camera"]),
             ts=parse_time(data["ts"]),
-            emotion=data["emotion"],
-            confidence=float(data["confidence"]),
-            probabilities={str(name): float(value) for name, value in data["probabilities"].items()},
-            previous=data["previous"],
-            track_id=track["id"],
+            emotion=_text(data["emotion"]),
+            confidence=_number(data["confidence"]),
+            probabilities={name: _number(value) for name, value in data["probabilities"].items()},
+            previous=None if previous is None else _text(previous),
+            track_id=_text(track["id"]),
             track_started=parse_time(track["started"]),
-            track_duration=float(track["duration"]),
-            box=Box(*map(float, data["box"])),
-            quality=float(data["quality"]),
-            latency_ms=float(data["latency_ms"]),
-            model_name=model["name"],
-            model_version=model["version"],
-            replayed=bool(data["replayed"]),
+            track_duration=_number(track["duration"]),
+            box=Box(*map(_number, data["box"])),
+            quality=_number(data["quality"]),
+            latency_ms=_number(data["latency_ms"]),
+            model_name=_text(model["name"]),
+            model_version=_text(model["version"]),
+            replayed=data["replayed"] is True,
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"not an event of schema {SCHEMA}: {type(error).__name__} {error}") from error
 
 
@@ -142,7 +143,7 @@ def state_from_json(payload: bytes) -> CameraState:
     try:
         return CameraState(
             ts=parse_time(data["ts"]),
-            faces=int(data["faces"]),
+            faces=_whole(data["faces"]),
             emotion=data["emotion"],
             confidence=data["confidence"],
             probabilities=dict(data["probabilities"]),
@@ -165,8 +166,32 @@ def _dump(data: Mapping[str, Any]) -> bytes:
     return json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected text, not {value!r}")
+    return value
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise TypeError(f"expected a finite number, not {value!r}")
+    return float(value)
+
+
+def _whole(value: object) -> int:
+    if type(value) is not int:
+        raise TypeError(f"expected a whole number, not {value!r}")
+    return value
+
+
 def _load(payload: bytes) -> dict[str, Any]:
-    data = json.loads(payload)
+    def refuse(number: str) -> float:
+        raise ValueError(f"{number} is no number of JSON")
+
+    try:
+        data = json.loads(payload, parse_constant=refuse)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
     if not isinstance(data, dict):
         raise ValueError(f"a JSON object was expected, not {type(data).__name__}")
     return data

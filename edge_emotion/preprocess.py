@@ -82,7 +82,7 @@ def to_input(crop: Pixels, spec: InputSpec) -> Pixels:
 
 def normalise(pixels: npt.NDArray[np.uint8], spec: InputSpec) -> FloatArray:
     """``pixel * scale + offset`` as float32, any leading axes."""
-    return pixels.astype(np.float32) * np.float32(spec.scale) + np.float32(spec.offset)
+    return np.asarray(pixels.astype(np.float32) * np.float32(spec.scale) + np.float32(spec.offset), np.float32)
 
 
 def face_batch(image: Image, faces: Sequence[Face], spec: InputSpec) -> FloatArray:

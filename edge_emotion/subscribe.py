@@ -30,7 +30,8 @@ class Subscriber:
         self._root = f"{settings.prefix}/{node or '+'}"
         self._inbox: queue.Queue[Message] = queue.Queue()
         self._answers: queue.Queue[str] = queue.Queue()
-        self._client = new_client(settings, settings.client_id or f"edge-emotion-subscriber-{secrets.token_hex(4)}")
+        # Never the configured id: a broker drops the daemon that has the same one.
+        self._client = new_client(settings, f"edge-emotion-subscriber-{secrets.token_hex(4)}")
         self._client.on_connect = self._on_connect
         self._client.on_message = self._on_message
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -39,7 +40,7 @@ Floats = npt.NDArray[np.float32]
 
 def pose(second: float) -> tuple[float, float, float, float]:
     """Position, scale and tilt at a time: cosine easing between the keys."""
-    for before, after in zip(KEYS, KEYS[1:], strict=False):
+    for before, after in pairwise(KEYS):
         if second <= after[0]:
             share = (1 - math.cos(math.pi * (second - before[0]) / (after[0] - before[0]))) / 2
             x, y, scale, tilt = (a + share * (b - a) for a, b in zip(before[1:], after[1:], strict=True))

@@ -86,7 +86,9 @@ def test_classify_knows_class_subsets_and_thresholds(portrait: Path, capsys: pyt
     assert face["emotion"] == "unknown"
 
 
-def test_classify_takes_face_crops_as_they_are(astronaut: Image, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_classify_takes_face_crops_as_they_are(
+    astronaut: Image, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     crop = tmp_path / "crop.png"
     cv2.imwrite(str(crop), cv2.resize(astronaut[52:164, 236:348], (48, 48), interpolation=cv2.INTER_AREA))
     assert main(["classify", "--json", "--cropped", str(crop)]) == 0
@@ -242,7 +244,8 @@ def test_subscribe_prints_events_and_says_why_it_is_refused(tmp_path: Path) -> N
         )  # fmt: skip
         wait_until(lambda: broker.log.count("SUBSCRIBE") >= 1)
         done = spawn(
-            "run", "--source", str(CLIP), "--mqtt", where, "--set", "node=pi5", "--set", "cameras.camera.realtime=false",
+            "run", "--source", str(CLIP), "--mqtt", where,
+            "--set", "node=pi5", "--set", "cameras.camera.realtime=false",
             "--set", "mqtt.username=me", "--set", f"mqtt.password_file={secret}",
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
@@ -284,5 +287,3 @@ def test_ctrl_c_on_a_waiting_subscriber_is_quiet(tmp_path: Path) -> None:
         broker.stop()
     assert process.returncode == 130
     assert "Traceback" not in err
-
-

@@ -207,7 +207,9 @@ def test_more_frames_than_max_fps_are_not_processed(max_fps: float, expected: in
 def test_an_unchanged_state_is_published_once_and_again_after_the_heartbeat() -> None:
     def published(heartbeat: float) -> int:
         sink, changed = MemorySink(), threading.Condition()
-        camera = Camera(Capture("c", Script(frames(0, 30)), changed, max_fps=99, lossless=True), make([[]], Moods("fear")))
+        camera = Camera(
+            Capture("c", Script(frames(0, 30)), changed, max_fps=99, lossless=True), make([[]], Moods("fear"))
+        )
         Daemon([camera], [sink], changed, Numbers(None), heartbeat=heartbeat).run()
         return len(sink.states)
 
@@ -255,5 +257,3 @@ def test_systemd_is_told_of_start_progress_and_stop(
 def test_nobody_listening_for_notifications_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", "/nonexistent/socket")
     make_daemon({"desk": Script(frames(0, 5))}, [MemorySink()]).run()
-
-

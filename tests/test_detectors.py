@@ -33,7 +33,12 @@ def read_all(path: Path) -> list[Image]:
 
 @pytest.mark.parametrize(
     "detector",
-    [make_detector("blazeface_back"), make_detector("blazeface_short"), ScriptedDetector([[face()]]), ScriptedDetector([])],
+    [
+        make_detector("blazeface_back"),
+        make_detector("blazeface_short"),
+        ScriptedDetector([[face()]]),
+        ScriptedDetector([]),
+    ],
     ids=["back", "short", "scripted", "empty script"],
 )
 def test_contract(detector: FaceDetector, astronaut: Image) -> None:

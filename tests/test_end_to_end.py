@@ -202,9 +202,7 @@ def test_two_people_with_two_emotions_are_two_tracks(
     assert any(json.loads(m.payload)["counts"] == {"happiness": 1, "surprise": 1} for m in subscriber.on("room/state"))
 
 
-def test_several_cameras_run_in_one_daemon(
-    broker: Broker, subscriber: Subscriber, nodes: Any, carphone: Path
-) -> None:
+def test_several_cameras_run_in_one_daemon(broker: Broker, subscriber: Subscriber, nodes: Any, carphone: Path) -> None:
     node = nodes(cameras={"car": video(carphone), "hall": video(CLIP)}, mqtt=mqtt(broker))
     assert node.wait() == 0, node.log
     wait_until(lambda: len([e for e in events(subscriber.on("/events")) if e.type == "end"]) >= 2)
@@ -276,9 +274,7 @@ def test_events_made_before_the_broker_came_arrive_later_and_say_so(tmp_path: Pa
         broker.stop()
 
 
-def test_the_counter_of_events_survives_a_restart(
-    broker: Broker, subscriber: Subscriber, nodes: Any
-) -> None:
+def test_the_counter_of_events_survives_a_restart(broker: Broker, subscriber: Subscriber, nodes: Any) -> None:
     for total in (2, 4):
         assert nodes(cameras={"hall": video(CLIP)}, mqtt=mqtt(broker)).wait() == 0
         wait_until(lambda total=total: len(subscriber.on("/events")) >= total)

@@ -79,7 +79,7 @@ def test_a_copy_works_by_its_path(copy: Path) -> None:
 
 
 def test_an_unknown_model_lists_the_shipped_ones() -> None:
-    with pytest.raises(ModelError, match="'no_such'.*blazeface_back, blazeface_short, mobilenet_v2"):
+    with pytest.raises(ModelError, match=r"'no_such'.*blazeface_back, blazeface_short, mobilenet_v2"):
         make_classifier("no_such")
 
 

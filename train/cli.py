@@ -56,7 +56,7 @@ def _fit(options: argparse.Namespace) -> None:
     print(f"best weights: {best}")
 
 
-def _recipes(options: argparse.Namespace) -> None:
+def _recipes(_: argparse.Namespace) -> None:
     from train.recipes import RECIPES
 
     for recipe in RECIPES.values():

@@ -84,13 +84,13 @@ def load_fer_plus(folder: Path) -> dict[Split, Faces]:
     kept = named & (total > 0) & (winner < len(EMOTIONS))
     emotions = counts[:, : len(EMOTIONS)]
     clear = counts.max(axis=1) > total / 2
-    usage = pixels["Usage"].to_numpy()
+    usage, texts = pixels["Usage"].to_numpy(), pixels["pixels"].to_numpy()
     splits: dict[Split, Faces] = {}
     for split in ("Training", "PublicTest", "PrivateTest"):
         rows = np.flatnonzero(kept & (usage == split))
         if not len(rows):
             raise DataError(f"{votes_file} has no usable row in the split {split}")
-        images = np.stack([_face(pixels_file, row, pixels["pixels"].iat[row]) for row in rows])
+        images = np.stack([_face(pixels_file, row, str(texts[row])) for row in rows.tolist()])
         share = emotions[rows] / emotions[rows].sum(axis=1, keepdims=True)
         splits[split] = Faces(images, share.astype(np.float32), clear[rows])
     return splits

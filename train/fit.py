@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,14 @@ def model_pixels(images: npt.NDArray[np.uint8], spec: InputSpec) -> npt.NDArray[
 
 
 def fit(
-    recipe: Recipe, data: dict[Split, Faces], run: Path, *, weights: str | None, start: str, dataset: str, steps: int | None = None
+    recipe: Recipe,
+    data: dict[Split, Faces],
+    run: Path,
+    *,
+    weights: str | None,
+    start: str,
+    dataset: str,
+    steps: int | None = None,
 ) -> Path:
     """Train ``recipe`` on the Training split into ``run`` and return the path of its best weights.
 
@@ -134,7 +140,7 @@ class KeepBest(K.callbacks.Callback):  # type: ignore[misc]
         self._average.on_test_begin()
         beside = self._path.with_name("part-" + self._path.name)
         self.model.save_weights(beside)
-        os.replace(beside, self._path)
+        beside.replace(self._path)
         self._average.on_test_end()
 
 

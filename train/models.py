@@ -12,12 +12,25 @@ from train.keras import K
 
 Model = Any
 
-MOBILENET_V2_BLOCKS = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+MOBILENET_V2_BLOCKS = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
 """Expansion, channels, repeats, first stride: table 2 of Sandler et al. 2018."""
 
 
 def mobilenet_v2(
-    input_shape: tuple[int, int, int], classes: int, *, alpha: float = 1.0, dropout: float = 0.2, weights: str | None = None
+    input_shape: tuple[int, int, int],
+    classes: int,
+    *,
+    alpha: float = 1.0,
+    dropout: float = 0.2,
+    weights: str | None = None,
 ) -> Model:
     """MobileNetV2 (Sandler et al. 2018) with a linear head: N x H x W x C in -1..1 -> N x classes logits.
 
@@ -56,7 +69,14 @@ def _inverted_residual(x: Any, expansion: int, channels: int, stride: int, block
 
 
 def _conv(
-    x: Any, filters: int, name: str, *, kernel: int = 1, stride: int = 1, batch_norm: str | None = None, relu: str | None = ""
+    x: Any,
+    filters: int,
+    name: str,
+    *,
+    kernel: int = 1,
+    stride: int = 1,
+    batch_norm: str | None = None,
+    relu: str | None = "",
 ) -> Any:
     """Convolution, batch norm and, unless ``relu`` is None, ReLU6."""
     x = K.layers.Conv2D(filters, kernel, stride, padding="same", use_bias=False, name=name)(x)
@@ -78,7 +98,9 @@ def _divisible(value: float, by: int = 8) -> int:
 def _copy_imagenet(model: Model, weights: str, alpha: float) -> None:
     """Copy every layer below the head from Keras' own MobileNetV2. Raises DataError if the file does not fit."""
     if weights != "imagenet" and not Path(weights).is_file():
-        raise DataError(f"no weights file {weights}: give the no-top MobileNetV2 .h5 of Keras, or 'imagenet', or 'none'")
+        raise DataError(
+            f"no weights file {weights}: give the no-top MobileNetV2 .h5 of Keras, or 'imagenet', or 'none'"
+        )
     height, width, channels = model.input_shape[1:]
     try:
         donor = K.applications.MobileNetV2((height, width, 3), alpha, include_top=False, weights=weights)

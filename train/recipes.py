@@ -18,9 +18,7 @@ FER_CROP = CropSpec(margin=0.12, shift=-0.10, detail=SIZE)
 
 def gray_input(size: int) -> InputSpec:
     """One grey channel, (pixel - 128) / 128: int8 models then read pixel - 128, with no rounding tie."""
-    return InputSpec(
-        height=size, width=size, channels=1, colour="gray", scale=1 / 128, offset=-1.0, crop=FER_CROP
-    )
+    return InputSpec(height=size, width=size, channels=1, colour="gray", scale=1 / 128, offset=-1.0, crop=FER_CROP)
 
 
 @dataclass(frozen=True)

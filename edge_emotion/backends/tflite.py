@@ -105,7 +105,8 @@ def quantise(values: FloatArray, tensor: Mapping[str, Any]) -> npt.NDArray[Any]:
         return values.astype(dtype, copy=False)
     scale, zero_point = tensor["quantization"]
     limits = np.iinfo(dtype)
-    return np.clip(np.rint(values / np.float32(scale)) + zero_point, limits.min, limits.max).astype(dtype)
+    steps = np.rint(values / np.float32(scale)) + zero_point
+    return np.asarray(np.clip(steps, limits.min, limits.max), dtype)
 
 
 def dequantise(values: npt.NDArray[Any], tensor: Mapping[str, Any]) -> FloatArray:
@@ -113,7 +114,7 @@ def dequantise(values: npt.NDArray[Any], tensor: Mapping[str, Any]) -> FloatArra
     if np.issubdtype(values.dtype, np.floating):
         return values.astype(np.float32, copy=False)
     scale, zero_point = tensor["quantization"]
-    return (values.astype(np.float32) - zero_point) * np.float32(scale)
+    return np.asarray((values.astype(np.float32) - zero_point) * np.float32(scale), np.float32)
 
 
 def _interpreter_module() -> tuple[ModuleType, str]:

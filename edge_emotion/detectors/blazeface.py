@@ -81,7 +81,7 @@ def decode(regressors: FloatArray, anchors: FloatArray) -> FloatArray:
 
     The network gives middle, size and landmarks; all but the size are relative to the anchor.
     """
-    points = regressors.reshape(len(regressors), -1, 2).copy()
+    points: FloatArray = regressors.reshape(len(regressors), -1, 2).copy()
     half = points[:, 1] / 2
     points[:, 2:] += anchors[:, None]
     middle = points[:, 0] + anchors

@@ -1,0 +1,1 @@
+"""How fast, on this very machine. Not part of the wheel."""

@@ -1,0 +1,124 @@
+"""The straight line from frame to event, stage by stage, on a clip: one thread on one core, decoding apart."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta, timezone
+from itertools import count
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import cv2
+import numpy as np
+
+from benchmarks.machine import describe_machine
+from edge_emotion.config import PolicySettings, TrackingSettings
+from edge_emotion.datatypes import Frame, Image
+from edge_emotion.errors import SourceError
+from edge_emotion.factory import make_classifier, make_detector, make_pipeline
+from edge_emotion.pipeline import Pipeline
+
+WARM_UP = 20
+STAGES = ("decode", "detect", "track", "classify", "decide", "total")
+
+
+@dataclass(frozen=True)
+class Quantiles:
+    """Milliseconds."""
+
+    p50: float
+    p90: float
+    p99: float
+
+
+def measure_pipeline(
+    clip: Path, *, seconds: float, detector: str, model: str, size: tuple[int, int] = (640, 480)
+) -> dict[str, Any]:
+    """Time every stage on those frames of ``clip`` that show exactly one face, over and over for ``seconds``.
+
+    Every frame is detected and classified: the hardest case. The result holds ms per stage, frames per second
+    without decoding, n, settings and machine. Raises SourceError if the clip has no such frame.
+    """
+    pinned = _pin()
+    images, decoding = _decode(clip, size)
+    finder = make_detector(detector)
+    images = [image for image in images if len(finder.detect(image)) == 1]
+    if not images:
+        raise SourceError(f"{clip} has no frame with exactly one face")
+    pipeline = _pipeline(detector, model)
+    rows = _run(pipeline, images, seconds)
+    stages = dict(zip(STAGES, [decoding, *rows.T], strict=True))
+    return {
+        "benchmark": "pipeline",
+        "clip": clip.name,
+        "size": list(size),
+        "faces": 1,
+        "frames": len(rows),
+        "threads": 1,
+        "pinned_to_core": pinned,
+        "detector": detector,
+        "model": model,
+        "ms": {name: asdict(_quantiles(values)) for name, values in stages.items()},
+        "fps": round(len(rows) / (rows[:, -1].sum() / 1000), 1),
+        "machine": describe_machine(),
+    }
+
+
+def _pin() -> int | None:
+    """Stay on one core, where the system allows it."""
+    if not hasattr(os, "sched_setaffinity"):
+        return None
+    core = min(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {core})
+    cv2.setNumThreads(1)
+    return core
+
+
+def _decode(clip: Path, size: tuple[int, int]) -> tuple[list[Image], np.ndarray[Any, Any]]:
+    """All frames in the wanted size, and the ms that each took to decode."""
+    capture, images, times = cv2.VideoCapture(str(clip)), [], []
+    while True:
+        begin = perf_counter()
+        ok, image = capture.read()
+        if not ok:
+            break
+        times.append((perf_counter() - begin) * 1000)
+        images.append(np.asarray(cv2.resize(image, size) if image.shape[1::-1] != size else image, np.uint8))
+    capture.release()
+    return images, np.array(times)
+
+
+def _pipeline(detector: str, model: str) -> Pipeline:
+    return make_pipeline(
+        "benchmark",
+        "clip",
+        make_detector(detector),
+        make_classifier(model),
+        tracking=TrackingSettings(),
+        policy=PolicySettings(),
+        interval=0.0,
+        next_seq=count(1).__next__,
+    )
+
+
+def _run(pipeline: Pipeline, images: Sequence[Image], seconds: float) -> np.ndarray[Any, Any]:
+    """N x 5 ms: detect, track, classify, decide, total."""
+    rows: list[tuple[float, ...]] = []
+    start = datetime.now(timezone.utc)
+    end = perf_counter() + seconds
+    while perf_counter() < end or len(rows) <= WARM_UP:
+        second = len(rows) / 15
+        frame = Frame(images[len(rows) % len(images)], second, start + timedelta(seconds=second), len(rows))
+        begin = perf_counter()
+        pipeline.process(frame)
+        total = perf_counter() - begin
+        times = pipeline.times
+        rows.append((times.detect, times.track, times.classify, times.decide, total))
+    return np.array(rows[WARM_UP:]) * 1000
+
+
+def _quantiles(values: np.ndarray[Any, Any]) -> Quantiles:
+    return Quantiles(*(round(float(value), 3) for value in np.quantile(values, (0.5, 0.9, 0.99))))

@@ -1,0 +1,205 @@
+"""paho-mqtt as this project uses it: a configured client, and one connection driven by the thread that owns it."""
+
+from __future__ import annotations
+
+import select
+import ssl
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from paho.mqtt import MQTTException
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
+from paho.mqtt.enums import CallbackAPIVersion, LogLevel, MQTTProtocolVersion
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from edge_emotion.config import MqttSettings, TlsSettings
+from edge_emotion.errors import SinkError
+from edge_emotion.sinks.mqtt_mailbox import Waker
+
+_CREDENTIALS = (134, 135)
+"""CONNACK reasons of MQTT 5, section 3.2.2.2; paho maps 4 and 5 of 3.1.1 onto them."""
+
+WINDOW = 20
+"""Messages at most that were sent and not acknowledged."""
+
+TICK = 1.0
+"""Seconds at most between two looks at the keep-alive."""
+
+_MALFORMED = (MQTTException, ValueError, LookupError, struct.error)
+"""What paho 2.0 to 2.2 raise on bytes that are not MQTT."""
+
+
+def new_client(settings: MqttSettings, client_id: str) -> Client:
+    """A client with its protocol, credentials, TLS and reconnect delays, not yet connected.
+
+    Raises ConfigError for an unreadable ``password_file`` and SinkError for unusable TLS files.
+    """
+    protocol = MQTTProtocolVersion.MQTTv5 if settings.protocol == "5" else MQTTProtocolVersion.MQTTv311
+    client = Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=protocol)
+    if settings.username is not None:
+        client.username_pw_set(settings.username, settings.read_password())
+    if settings.tls is not None:
+        client.tls_set_context(tls_context(settings.tls))
+    client.reconnect_delay_set(1, 60)
+    return client
+
+
+def tls_context(settings: TlsSettings) -> ssl.SSLContext:
+    """TLS 1.2 or newer. Raises SinkError for a file that cannot be read or is not what it should be."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.sslsocket_class = _TlsSocket
+    if settings.insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if settings.ca is None:
+        context.load_default_certs()
+    else:
+        _load("PEM certificates", lambda files: context.load_verify_locations(*files), settings.ca)
+    if settings.certificate is not None and settings.key is not None:
+        # With an empty password OpenSSL does not ask for one on the terminal.
+        _load(
+            "a PEM certificate and its unencrypted key",
+            lambda files: context.load_cert_chain(files[0], files[1], password=""),
+            settings.certificate,
+            settings.key,
+        )
+    return context
+
+
+class _TlsSocket(ssl.SSLSocket):
+    """Closes itself when the handshake fails; paho would leave that to the garbage collector."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except OSError:
+            self.close()
+            raise
+
+
+def _load(expected: str, load: Callable[[list[str]], None], *files: Path) -> None:
+    paths = [file.expanduser() for file in files]
+    try:
+        for path in paths:
+            path.open("rb").close()  # OpenSSL's errors name no file
+        load([str(path) for path in paths])
+    except ssl.SSLError as error:
+        raise SinkError(
+            f"mqtt.tls: {' and '.join(map(str, paths))}: expected {expected} ({error.reason or error})"
+        ) from error
+    except OSError as error:
+        raise SinkError(f"mqtt.tls: cannot read {error.filename}: {error.strerror}") from error
+
+
+class Connection:
+    """One connection to the broker, from ``connect`` to its end; then a new one is made.
+
+    paho resends what was not acknowledged when *its client* reconnects. A client of its own for each connection
+    leaves that decision to the owner. All methods are for the one thread that owns the connection: nothing is
+    sent and no callback runs outside of ``connect``, ``step``, ``publish`` and ``disconnect``.
+    """
+
+    def __init__(self, settings: MqttSettings, client_id: str, will: tuple[str, bytes]) -> None:
+        """``will`` is topic and payload; it is retained. Raises like ``new_client``."""
+        self.accepted: bool | None = None
+        """The broker's answer to CONNECT, None until it came."""
+        self.refusal = ""
+        """The broker's reason, if it did not accept."""
+        self.credentials_refused = False
+        """True if that reason is the user name, the password or what they allow."""
+        self.ended: str | None = None
+        """Why the connection is over, None while it is not."""
+        self.window = WINDOW
+        """Messages that may be unacknowledged at once: what the broker allows, 20 at most."""
+        self._settings = settings
+        self._acknowledged: list[tuple[int, str | None]] = []
+        self._error: str | None = None
+        self._client = client = new_client(settings, client_id)
+        client.will_set(*will, qos=1, retain=True)
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_publish = self._on_publish
+        client.on_log = self._on_log
+
+    @property
+    def alive(self) -> bool:
+        """False once it has ended."""
+        return self.ended is None and self._client.socket() is not None
+
+    def connect(self, timeout: float) -> None:
+        """Connect the socket and send CONNECT; ``step`` brings the answer. Raises OSError or UnicodeError."""
+        self._client.connect_timeout = timeout
+        self._client.connect(self._settings.host, self._settings.effective_port, self._settings.keepalive)
+
+    def step(self, waker: Waker, timeout: float) -> None:
+        """Wait up to ``timeout`` s for the network or the waker, then read, write and keep alive."""
+        sock = self._client.socket()
+        if sock is None:
+            return
+        network = sock.fileno()
+        # Bytes that TLS has already decrypted do not make the socket readable again.
+        decrypted = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+        outgoing = [network] if self._client.want_write() else []
+        timeout = 0.0 if decrypted else max(0.0, min(timeout, TICK))
+        readable, writable, _ = select.select([network, waker.fileno()], outgoing, [], timeout)
+        if waker.fileno() in readable:
+            waker.clear()
+        if decrypted or network in readable:
+            self._read()
+        if writable:
+            self._client.loop_write()
+        self._client.loop_misc()
+
+    def publish(self, topic: str, payload: bytes, retain: bool) -> int:
+        """Send with QoS 1; returns the number that its acknowledgement will carry."""
+        return self._client.publish(topic, payload, qos=1, retain=retain).mid
+
+    def take_acknowledged(self) -> list[tuple[int, str | None]]:
+        """Acknowledgements since the last call: number, and the reason if the broker refused the message."""
+        taken, self._acknowledged = self._acknowledged, []
+        return taken
+
+    def disconnect(self) -> None:
+        """Say goodbye, so that the broker does not send the last will."""
+        self._client.disconnect()
+        self.close()
+
+    def close(self) -> None:
+        """Drop the connection; without ``disconnect`` before it, the broker sends the last will."""
+        sock = self._client.socket()
+        if sock is not None:
+            sock.close()
+        self.ended = self.ended or "closed"
+
+    def _read(self) -> None:
+        try:
+            self._client.loop_read()
+        except _MALFORMED as error:
+            self.close()
+            self.ended = f"its answer is not MQTT: {error}"
+
+    def _on_connect(
+        self, _client: Client, _data: Any, _flags: ConnectFlags, answer: ReasonCode, properties: Properties | None
+    ) -> None:
+        self.accepted = not answer.is_failure
+        self.refusal = str(answer) if answer.is_failure else ""
+        self.credentials_refused = answer.value in _CREDENTIALS
+        self.window = min(WINDOW, getattr(properties, "ReceiveMaximum", WINDOW))
+
+    def _on_disconnect(
+        self, _client: Client, _data: Any, flags: DisconnectFlags, reason: ReasonCode, _more: Properties | None
+    ) -> None:
+        told = flags.is_disconnect_packet_from_server or str(reason) != "Unspecified error"
+        self.ended = str(reason) if told else self._error or "the broker closed the connection"
+
+    def _on_publish(self, _client: Client, _data: Any, mid: int, reason: ReasonCode, _more: Properties | None) -> None:
+        self._acknowledged.append((mid, str(reason) if reason.is_failure else None))
+
+    def _on_log(self, _client: Client, _data: Any, level: int, text: str) -> None:
+        """The only place where paho tells why a socket failed."""
+        if level == LogLevel.MQTT_LOG_ERR:
+            self._error = text.removeprefix("failed to receive on socket: ")
