@@ -4,7 +4,7 @@
 #
 # Each target makes .venv and installs what it needs, Debian packages included where it may.
 
-PYTHON ?= python3
+export PYTHON ?= python3
 BIN := .venv/bin
 # Warnings of build backends are for their authors.
 INSTALL := PYTHONWARNINGS=ignore $(BIN)/pip install --quiet
