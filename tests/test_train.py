@@ -26,7 +26,7 @@ from train.crop import measure_framing
 from train.datasets import DataError, Faces, Split, load_fer_plus
 from train.fit import BEST, RECORD, fit, load_run, model_pixels
 from train.keras import K, tf
-from train.models import mobilenet_v2
+from train.mobilenet_v2 import mobilenet_v2
 from train.recipes import FER_CROP, RECIPES, Recipe
 
 WEIGHTS = SHARED / "weights" / "mobilenet_v2_1.0_imagenet_no_top.h5"

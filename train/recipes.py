@@ -10,7 +10,8 @@ from edge_emotion.errors import ConfigError
 from edge_emotion.manifest import CropSpec, InputSpec
 from train.augment import Augmentation
 from train.datasets import SIZE
-from train.models import mobilenet_v2
+from train.efficientnet_lite import efficientnet_lite0
+from train.mobilenet_v2 import mobilenet_v2
 
 FER_CROP = CropSpec(margin=0.12, shift=-0.10, detail=SIZE)
 """From a BlazeFace box to the framing of FER2013, measured by ``python -m train crop``; see docs/models.md."""
@@ -43,6 +44,12 @@ RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
         Recipe("mobilenet_v2", mobilenet_v2, "MobileNetV2 alpha 1.0 at 96 px from ImageNet weights, on FER+ votes"),
+        Recipe(
+            "efficientnet_lite0",
+            efficientnet_lite0,
+            "EfficientNet-Lite0 at 96 px from ImageNet weights, on FER+ votes",
+            learning_rate=7e-4,
+        ),
     )
 }
 

@@ -1,4 +1,4 @@
-"""Network graphs, in a form that quantises: flat, SAME padding, ReLU layers of their own, logits at the end."""
+"""MobileNetV2 (Sandler et al. 2018), flat and with logits at the end, with Keras' ImageNet weights."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from train.datasets import DataError
 from train.keras import K
+from train.layers import batch_norm, conv, divisible
 
 Model = Any
 
@@ -39,13 +40,13 @@ def mobilenet_v2(
     grey channel the stem's kernels are summed over RGB, which is the same function on grey pictures.
     """
     inputs = K.Input(input_shape, name="pixels")
-    x = _conv(inputs, _divisible(32 * alpha), "Conv1", kernel=3, stride=2, batch_norm="bn_Conv1", relu="Conv1_relu")
+    x = conv(inputs, divisible(32 * alpha), "Conv1", kernel=3, stride=2, norm="bn_Conv1", relu="Conv1_relu")
     block = 0
     for expansion, channels, repeats, stride in MOBILENET_V2_BLOCKS:
         for repeat in range(repeats):
-            x = _inverted_residual(x, expansion, _divisible(channels * alpha), stride if repeat == 0 else 1, block)
+            x = _inverted_residual(x, expansion, divisible(channels * alpha), stride if repeat == 0 else 1, block)
             block += 1
-    x = _conv(x, _divisible(1280 * max(1.0, alpha)), "Conv_1", batch_norm="Conv_1_bn", relu="out_relu")
+    x = conv(x, divisible(1280 * max(1.0, alpha)), "Conv_1", norm="Conv_1_bn", relu="out_relu")
     x = K.layers.GlobalAveragePooling2D(name="pool")(x)
     x = K.layers.Dropout(dropout, name="dropout")(x)
     model = K.Model(inputs, K.layers.Dense(classes, name="logits")(x), name="mobilenet_v2")
@@ -58,41 +59,14 @@ def _inverted_residual(x: Any, expansion: int, channels: int, stride: int, block
     prefix = f"block_{block}_" if block else "expanded_conv_"
     skip, width = x, x.shape[-1]
     if expansion > 1:
-        x = _conv(x, expansion * width, prefix + "expand")
+        x = conv(x, expansion * width, prefix + "expand")
     x = K.layers.DepthwiseConv2D(3, stride, padding="same", use_bias=False, name=prefix + "depthwise")(x)
-    x = _batch_norm(prefix + "depthwise_BN")(x)
+    x = batch_norm(prefix + "depthwise_BN")(x)
     x = K.layers.ReLU(6.0, name=prefix + "depthwise_relu")(x)
-    x = _conv(x, channels, prefix + "project", relu=None)
+    x = conv(x, channels, prefix + "project", relu=None)
     if stride == 1 and width == channels:
         x = K.layers.Add(name=prefix + "add")([skip, x])
     return x
-
-
-def _conv(
-    x: Any,
-    filters: int,
-    name: str,
-    *,
-    kernel: int = 1,
-    stride: int = 1,
-    batch_norm: str | None = None,
-    relu: str | None = "",
-) -> Any:
-    """Convolution, batch norm and, unless ``relu`` is None, ReLU6."""
-    x = K.layers.Conv2D(filters, kernel, stride, padding="same", use_bias=False, name=name)(x)
-    x = _batch_norm(batch_norm or name + "_BN")(x)
-    return x if relu is None else K.layers.ReLU(6.0, name=relu or name + "_relu")(x)
-
-
-def _batch_norm(name: str) -> Any:
-    """Statistics follow within a few hundred steps: Keras' own 0.999 is too slow for a fine-tune."""
-    return K.layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=name)
-
-
-def _divisible(value: float, by: int = 8) -> int:
-    """The nearest multiple of ``by``, never more than 10 % below ``value``."""
-    rounded = max(by, int(value + by / 2) // by * by)
-    return rounded + by if rounded < 0.9 * value else rounded
 
 
 def _copy_imagenet(model: Model, weights: str, alpha: float) -> None:
