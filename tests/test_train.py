@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from conftest import ROOT, SHARED
@@ -24,12 +25,14 @@ from train.augment import Augmentation
 from train.cli import main
 from train.crop import measure_framing
 from train.datasets import DataError, Faces, Split, load_fer_plus
+from train.efficientnet_lite import efficientnet_lite0
 from train.fit import BEST, RECORD, fit, load_run, model_pixels
 from train.keras import K, tf
 from train.mobilenet_v2 import mobilenet_v2
 from train.recipes import FER_CROP, RECIPES, Recipe
 
 WEIGHTS = SHARED / "weights" / "mobilenet_v2_1.0_imagenet_no_top.h5"
+LITE_WEIGHTS = SHARED / "weights" / "efficientnet_lite0_imagenet_torch_layout.npz"
 Data = dict[Split, Faces]
 
 
@@ -113,7 +116,7 @@ def test_missing_data_and_unknown_recipes_are_one_line(tmp_path: Path, capsys: p
     assert main(["fit", "--recipe", "mobilnet", "--data", str(tmp_path)]) == 2
     errors = capsys.readouterr().err.splitlines()
     assert errors[0].startswith(f"error: {tmp_path} must hold fer2013.csv")
-    assert errors[1] == "error: no recipe 'mobilnet'; there are: mobilenet_v2"
+    assert errors[1] == "error: no recipe 'mobilnet'; there are: mobilenet_v2, efficientnet_lite0"
 
 
 # Augmentation
@@ -171,6 +174,40 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         mobilenet_v2((96, 96, 1), 8, weights=str(tmp_path / "wrong.h5"))
 
 
+IMAGENET = {"chelsea": {281, 282, 285}, "coffee": {967, 968}, "rocket": {657, 744}}
+"""Pictures of scikit-image, and the ImageNet classes that they show: cats, coffee, missile and projectile."""
+
+
+@pytest.mark.parametrize("name", IMAGENET)
+def test_lite0_with_its_weights_sees_what_is_in_photographs(name: str) -> None:
+    data = pytest.importorskip("skimage.data")
+    if not LITE_WEIGHTS.is_file():
+        pytest.skip(f"no weights at {LITE_WEIGHTS}")
+    picture = getattr(data, name)()
+    side = min(picture.shape[:2])
+    top, left = (picture.shape[0] - side) // 2, (picture.shape[1] - side) // 2
+    square = cv2.resize(picture[top : top + side, left : left + side], (224, 224), interpolation=cv2.INTER_AREA)
+    model = efficientnet_lite0((224, 224, 3), 1000, weights=str(LITE_WEIGHTS))
+    assert int(np.argmax(model((square[None].astype(np.float32) - 127) / 128))) in IMAGENET[name]
+
+
+def test_one_grey_channel_is_the_same_function_on_grey_pictures() -> None:
+    if not LITE_WEIGHTS.is_file():
+        pytest.skip(f"no weights at {LITE_WEIGHTS}")
+    one, three = (efficientnet_lite0((96, 96, c), 8, weights=str(LITE_WEIGHTS)) for c in (1, 3))
+    grey = np.random.default_rng(0).uniform(-1, 1, (2, 96, 96, 1)).astype(np.float32)
+    pooled = [K.Model(model.input, model.get_layer("pool").output) for model in (one, three)]
+    assert np.allclose(pooled[0](grey), pooled[1](np.repeat(grey, 3, axis=3)), atol=3e-4)
+
+
+def test_lite0_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot read weights"):
+        efficientnet_lite0((96, 96, 1), 8, weights=str(tmp_path / "nowhere.npz"))
+    np.savez(tmp_path / "wrong.npz", other=np.zeros(3))
+    with pytest.raises(DataError, match=r"not EfficientNet-Lite0's: '_conv_stem.weight'"):
+        efficientnet_lite0((96, 96, 1), 8, weights=str(tmp_path / "wrong.npz"))
+
+
 # Training
 
 
@@ -190,6 +227,7 @@ import dataclasses, sys
 from pathlib import Path
 import numpy as np
 from train.datasets import load_fer_plus
+from train.efficientnet_lite import efficientnet_lite0
 from train.fit import fit
 from train.recipes import RECIPES
 data = {split: faces.take(np.arange(32)) for split, faces in load_fer_plus(Path(sys.argv[1])).items()}
