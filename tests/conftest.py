@@ -74,3 +74,12 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     monkeypatch.delenv("STATE_DIRECTORY", raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     yield
+
+
+@pytest.fixture
+def nothing_is_left_behind() -> Iterator[None]:
+    """Every cv2 thread of a source has ended when the test is over."""
+    from source_fakes import assert_no_cv2_thread_is_left
+
+    yield
+    assert_no_cv2_thread_is_left()

@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 import types
-from collections.abc import Iterator
 from typing import Any
 
 import cv2
@@ -16,7 +15,6 @@ import pytest
 from source_fakes import (
     DEVICE,
     FakePicamera2,
-    assert_no_cv2_thread_is_left,
     fail_in_background,
     fake_picamera2,
     fake_video_capture,
@@ -28,15 +26,9 @@ from edge_emotion.errors import BackendUnavailable, SourceEnded, SourceError
 from edge_emotion.sources.opencv import OpenCvSource
 from edge_emotion.sources.picamera2 import Picamera2Source
 
-pytestmark = pytest.mark.filterwarnings("error")
+pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.usefixtures("nothing_is_left_behind")]
 
 PIPELINE = "videotestsrc ! videoconvert ! video/x-raw,format=BGR ! appsink"
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left_behind() -> Iterator[None]:
-    yield
-    assert_no_cv2_thread_is_left()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import cv2
 import numpy as np
 import pytest
 from source_fakes import (
-    assert_no_cv2_thread_is_left,
     carphone,
     fail_in_background,
     fake_video_capture,
@@ -26,13 +24,7 @@ from edge_emotion.sources.images import ImagesSource
 from edge_emotion.sources.memory import MemorySource
 from edge_emotion.sources.opencv import OpenCvSource
 
-pytestmark = pytest.mark.filterwarnings("error")
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left_behind() -> Iterator[None]:
-    yield
-    assert_no_cv2_thread_is_left()
+pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.usefixtures("nothing_is_left_behind")]
 
 
 # Memory

@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 
 import cv2
 import pytest
 from source_fakes import (
-    assert_no_cv2_thread_is_left,
     fail_in_background,
     fake_video_capture,
     mjpeg_server,
@@ -21,13 +19,7 @@ from source_fakes import (
 from edge_emotion.errors import SourceError
 from edge_emotion.sources.opencv import OpenCvSource
 
-pytestmark = pytest.mark.filterwarnings("error")
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left_behind() -> Iterator[None]:
-    yield
-    assert_no_cv2_thread_is_left()
+pytestmark = [pytest.mark.filterwarnings("error"), pytest.mark.usefixtures("nothing_is_left_behind")]
 
 
 def test_a_stream_is_stamped_when_its_frames_arrive() -> None:
