@@ -131,7 +131,10 @@ class Daemon:
                 notify("WATCHDOG=1")
             if not any(worked):
                 with self._changed:
-                    self._changed.wait(TICK)
+                    self._changed.wait_for(self._has_news, TICK)
+
+    def _has_news(self) -> bool:
+        return any(camera.capture.slot.full or camera.capture.status != camera.status for camera in self._cameras)
 
     def _serve(self, camera: Camera) -> bool:
         """One look at one camera; True if it had a frame."""

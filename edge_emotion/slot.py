@@ -15,6 +15,12 @@ class LatestFrame:
         self._frame: Frame | None = None
         self.dropped = 0
 
+    @property
+    def full(self) -> bool:
+        """True while a frame waits here."""
+        with self._changed:
+            return self._frame is not None
+
     def put(self, frame: Frame) -> None:
         """Offer a frame; never blocks for long."""
         with self._changed:
