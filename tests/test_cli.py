@@ -122,7 +122,7 @@ def test_an_unreadable_picture_is_reported_and_the_others_are_done(
         (["run", "--config", "nowhere.yaml"], 2, "cannot read configuration nowhere.yaml"),
         (["run", "--source", "nowhere.mp4", "--jsonl", "-"], 3, "no video file nowhere.mp4"),
         (["run", "--source", "*.nothing", "--jsonl", "-"], 3, "*.nothing"),
-        (["run", "--source", "0", "--jsonl", "/nonexistent/x"], 6, "/nonexistent/x"),
+        (["run", "--source", "0", "--jsonl", "README.md/x"], 6, "README.md/x"),
         (["run", "--source", "0", "--jsonl", "-", "--set", "classifier.model=x"], 4, "no model 'x'"),
         (["run", "--source", "0", "--jsonl", "-", "--set", "policy.thresold=1"], 2, "did you mean 'threshold'?"),
         (["run", "--source", "a ! b", "--jsonl", "-"], 5, "GStreamer"),
