@@ -42,14 +42,11 @@ def _tflite(options: argparse.Namespace) -> None:
     from convert.tflite import convert
     from edge_emotion.manifest import ModelManifest, load_manifest
     from train.datasets import load_fer_plus
+    from train.evaluate import as_text
 
     folder = convert(options.run, load_fer_plus(options.data), options.models, version=options.version)
     manifest = load_manifest(folder)
     assert isinstance(manifest, ModelManifest)
     for key, figures in manifest.metrics.items():
-        low, high = figures.interval
-        print(
-            f"{key}: accuracy {figures.accuracy:.2%} (95 % {low:.2%} to {high:.2%}), macro-F1 {figures.macro_f1:.3f}, "
-            f"ECE {figures.ece:.3f}, n = {figures.n}"
-        )
+        print(f"{key}: {as_text(figures)}")
     print(folder)

@@ -18,7 +18,6 @@ from edge_emotion.manifest import (
     Calibration,
     Golden,
     InputSpec,
-    Metrics,
     ModelFile,
     ModelManifest,
     OperatingPoint,
@@ -28,11 +27,11 @@ from edge_emotion.manifest import (
     write_text,
 )
 from edge_emotion.preprocess import normalise
-from edge_emotion.protocols import FloatArray
 from train.datasets import Faces, Split
+from train.evaluate import KerasBackend, logits_of, measure_classifier
 from train.fit import load_run, model_pixels
 from train.keras import tf
-from train.metrics import fit_temperature, measure
+from train.metrics import fit_temperature
 from train.recipes import find_recipe
 
 CALIBRATION_FACES = 512
@@ -107,39 +106,13 @@ def convert(run: Path, data: dict[Split, Faces], models: Path, *, version: str) 
         limits=LIMITS,
     )
     metrics = {
-        "validation/int8": _measure(EmotionClassifier(manifest, backend), validation),
-        "test/int8": _measure(EmotionClassifier(manifest, backend), test),
-        "test/float32": _measure(EmotionClassifier(manifest, KerasBackend(model)), test),
+        "validation/int8": measure_classifier(EmotionClassifier(manifest, backend), validation),
+        "test/int8": measure_classifier(EmotionClassifier(manifest, backend), test),
+        "test/float32": measure_classifier(EmotionClassifier(manifest, KerasBackend(model)), test),
     }
     beside.replace(file)
     write_text(folder / MANIFEST, dump_manifest(manifest.model_copy(update={"metrics": metrics})))
     return folder
-
-
-class KerasBackend:
-    """The float model behind the runtime's own classifier, so that both are measured by the same code."""
-
-    name = "tf_keras"
-
-    def __init__(self, model: Any) -> None:
-        self._model = model
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Height, width, channels."""
-        return tuple(self._model.input_shape[1:])
-
-    @property
-    def output_shapes(self) -> tuple[tuple[int, ...], ...]:
-        """One output of logits."""
-        return (tuple(self._model.output_shape[1:]),)
-
-    def run(self, batch: FloatArray) -> tuple[FloatArray, ...]:
-        """N x H x W x C -> N x L logits."""
-        return (np.asarray(self._model.predict_on_batch(batch), np.float32),)
-
-    def close(self) -> None:
-        """Nothing to free."""
 
 
 def quantise(model: Any, pixels: npt.NDArray[np.uint8], spec: InputSpec) -> bytes:
@@ -176,19 +149,6 @@ def check_integer_only(file: Path) -> None:
     scale, zero_point = backend.input_quantization
     if zero_point != 0 or abs(scale * 128 - 1) > 0.01:
         raise ModelError(f"{file.name} reads pixels at scale {scale}, zero point {zero_point}, expected 1/128 and 0")
-
-
-def logits_of(backend: TfliteBackend | KerasBackend, faces: Faces, spec: InputSpec) -> FloatArray:
-    """Logits of already cropped faces: N x L."""
-    pixels = model_pixels(faces.images, spec)
-    pieces = [backend.run(normalise(pixels[i : i + 64], spec))[0] for i in range(0, len(pixels), 64)]
-    return np.concatenate(pieces)
-
-
-def _measure(classifier: EmotionClassifier, faces: Faces) -> Metrics:
-    logits = logits_of(classifier.backend, faces, classifier.manifest.input)  # type: ignore[arg-type]
-    scores = classifier.scores(logits)
-    return measure(faces.labels, np.array([s.probabilities for s in scores]), classifier.labels)
 
 
 def _golden(file: Path, backend: TfliteBackend, spec: InputSpec) -> Golden:

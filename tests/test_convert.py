@@ -19,10 +19,11 @@ pytest.importorskip("tf_keras")
 from convert import detector as detectors
 from convert import tflite
 from convert.cli import main
+from train.cli import main as train_main
 from train.datasets import Faces, Split, load_fer_plus
+from train.evaluate import evaluate, measure_classifier
 from train.fit import BEST, RECORD
 from train.keras import K, tf
-from train.metrics import measure
 from train.recipes import RECIPES, Recipe, gray_input
 
 
@@ -104,6 +105,17 @@ def test_a_run_becomes_a_model_folder_that_the_runtime_takes(run: Path, fer_fold
     assert sorted(path.name for path in (models / "tiny").iterdir()) == ["manifest.json", "tiny_int8.tflite"]
 
 
+def test_a_run_and_its_model_folder_are_measured_alike(
+    run: Path, fer_folder: Path, data: dict[Split, Faces], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tflite.convert(run, data, tmp_path / "models", version="1.0.0")
+    faces = data["PublicTest"].majority()
+    assert evaluate(run, faces).accuracy == pytest.approx(evaluate(folder, faces).accuracy, abs=0.02)
+    assert train_main(["evaluate", str(folder), "--data", str(fer_folder), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["n"] == 3199
+    assert train_main(["evaluate", str(tmp_path), "--data", str(fer_folder)]) == 4
+
+
 def test_a_directory_that_is_no_run_is_refused(tmp_path: Path, fer_folder: Path, capsys: Any) -> None:
     assert main(["tflite", str(tmp_path), "--data", str(fer_folder), "--models", str(tmp_path / "m")]) == 2
     assert "not a training run" in capsys.readouterr().err
@@ -138,9 +150,7 @@ def test_the_shipped_model_is_as_good_as_its_manifest_says(data: dict[Split, Fac
     classifier = make_classifier("mobilenet_v2", precision="int8")
     assert isinstance(classifier.manifest, ModelManifest)
     faces = data["PrivateTest"].majority()
-    logits = tflite.logits_of(classifier.backend, faces, classifier.manifest.input)  # type: ignore[arg-type]
-    scores = np.array([row.probabilities for row in classifier.scores(logits)])
-    now, then = measure(faces.labels, scores, classifier.labels), classifier.manifest.metrics["test/int8"]
+    now, then = measure_classifier(classifier, faces), classifier.manifest.metrics["test/int8"]
     print(f"FER+ majority, test split: {now.accuracy:.4f} now, {then.accuracy:.4f} in the manifest, n = {now.n}")
     assert now.n == then.n == 3153
     assert now.accuracy >= 0.84

@@ -28,6 +28,13 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument("--epochs", type=int, help="another number of epochs than the recipe's")
     fit.add_argument("--seed", type=int, help="another seed than the recipe's")
     fit.set_defaults(command=_fit)
+    evaluate = commands.add_parser("evaluate", help="figures of a run or a model folder on FER+, majority protocol")
+    evaluate.add_argument("target", type=Path, help="run directory, model folder or name of a shipped model")
+    evaluate.add_argument("--data", type=Path, required=True, help="folder with fer2013.csv(.gz) and fer2013new.csv")
+    evaluate.add_argument("--split", choices=("PublicTest", "PrivateTest"), default="PublicTest")
+    evaluate.add_argument("--operating-point", help="of a model folder")
+    evaluate.add_argument("--json", action="store_true", help="for scripts")
+    evaluate.set_defaults(command=_evaluate)
     crop = commands.add_parser("crop", help="measure how the training faces are framed, against the detector's boxes")
     crop.add_argument("--data", type=Path, required=True, help="folder with fer2013.csv(.gz) and fer2013new.csv")
     crop.add_argument("--detector", default="blazeface_back")
@@ -61,6 +68,18 @@ def _recipes(_: argparse.Namespace) -> None:
 
     for recipe in RECIPES.values():
         print(f"{recipe.name:20} {recipe.summary}")
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from train.datasets import load_fer_plus
+    from train.evaluate import as_text, evaluate
+
+    faces = load_fer_plus(options.data)[options.split].majority()
+    figures = evaluate(options.target, faces, operating_point=options.operating_point)
+    if options.json:
+        print(figures.model_dump_json(indent=2))
+    else:
+        print(f"{options.target} on FER+ majority, {options.split}: {as_text(figures)}")
 
 
 def _crop(options: argparse.Namespace) -> None:
