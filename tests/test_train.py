@@ -116,7 +116,7 @@ def test_missing_data_and_unknown_recipes_are_one_line(tmp_path: Path, capsys: p
     assert main(["fit", "--recipe", "mobilnet", "--data", str(tmp_path)]) == 2
     errors = capsys.readouterr().err.splitlines()
     assert errors[0].startswith(f"error: {tmp_path} must hold fer2013.csv")
-    assert errors[1] == "error: no recipe 'mobilnet'; there are: mobilenet_v2, efficientnet_lite0"
+    assert errors[1] == "error: no recipe 'mobilnet'; there are: mobilenet_v2, efficientnet_lite0, tiny"
 
 
 # Augmentation

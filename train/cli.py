@@ -23,7 +23,9 @@ def _parser() -> argparse.ArgumentParser:
     fit = commands.add_parser("fit", help="train a recipe (resumes)")
     fit.add_argument("--recipe", required=True)
     fit.add_argument("--data", type=Path, required=True, help="folder with fer2013.csv(.gz) and fer2013new.csv")
-    fit.add_argument("--weights", default="imagenet", help="path of ImageNet weights, 'imagenet' (download) or 'none'")
+    fit.add_argument(
+        "--weights", help="path of ImageNet weights, 'imagenet' (download) or 'none'; default: the recipe's"
+    )
     fit.add_argument("--run", type=Path, help="run directory (default: runs/RECIPE)")
     fit.add_argument("--epochs", type=int, help="another number of epochs than the recipe's")
     fit.add_argument("--seed", type=int, help="another seed than the recipe's")
@@ -54,8 +56,8 @@ def _fit(options: argparse.Namespace) -> None:
 
     changes = {key: value for key in ("epochs", "seed") if (value := getattr(options, key)) is not None}
     recipe = dataclasses.replace(find_recipe(options.recipe), **changes)
-    weights = None if options.weights == "none" else options.weights
-    start = {None: "random", "imagenet": "ImageNet (Keras)"}.get(weights, f"ImageNet ({Path(options.weights).name})")
+    weights = {"none": None, None: recipe.weights}.get(options.weights, options.weights)
+    start = {None: "random", "imagenet": "ImageNet"}.get(weights, f"ImageNet ({Path(options.weights).name})")
     data = load_fer_plus(options.data)
     for split, faces in data.items():
         print(f"{split}: {len(faces)} faces, {int(faces.clear.sum())} by the majority protocol")

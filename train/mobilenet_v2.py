@@ -12,6 +12,8 @@ from train.keras import K
 from train.layers import batch_norm, conv, divisible
 
 Model = Any
+Blocks = tuple[tuple[int, int, int, int], ...]
+"""Expansion, channels, repeats, first stride."""
 
 MOBILENET_V2_BLOCKS = (
     (1, 16, 1, 1),
@@ -22,7 +24,10 @@ MOBILENET_V2_BLOCKS = (
     (6, 160, 3, 2),
     (6, 320, 1, 1),
 )
-"""Expansion, channels, repeats, first stride: table 2 of Sandler et al. 2018."""
+"""Table 2 of Sandler et al. 2018."""
+
+TINY_BLOCKS = ((1, 16, 1, 1), (4, 24, 2, 1), (4, 40, 3, 2), (4, 72, 2, 2))
+"""Most of the work at 24 x 24 and 12 x 12 pixels: a face of 48 pixels has little to lose."""
 
 
 def mobilenet_v2(
@@ -41,11 +46,7 @@ def mobilenet_v2(
     """
     inputs = K.Input(input_shape, name="pixels")
     x = conv(inputs, divisible(32 * alpha), "Conv1", kernel=3, stride=2, norm="bn_Conv1", relu="Conv1_relu")
-    block = 0
-    for expansion, channels, repeats, stride in MOBILENET_V2_BLOCKS:
-        for repeat in range(repeats):
-            x = _inverted_residual(x, expansion, divisible(channels * alpha), stride if repeat == 0 else 1, block)
-            block += 1
+    x = inverted_residuals(x, MOBILENET_V2_BLOCKS, alpha)
     x = conv(x, divisible(1280 * max(1.0, alpha)), "Conv_1", norm="Conv_1_bn", relu="out_relu")
     x = K.layers.GlobalAveragePooling2D(name="pool")(x)
     x = K.layers.Dropout(dropout, name="dropout")(x)
@@ -53,6 +54,28 @@ def mobilenet_v2(
     if weights is not None:
         _copy_imagenet(model, weights, alpha)
     return model
+
+
+def tiny(input_shape: tuple[int, int, int], classes: int, *, weights: str | None = None) -> Model:
+    """A MobileNetV2 of 0.14 M parameters for 48 x 48 pixels. Raises DataError for ``weights``: there are none."""
+    if weights is not None:
+        raise DataError("there are no ImageNet weights for the recipe tiny: give --weights none")
+    inputs = K.Input(input_shape, name="pixels")
+    x = conv(inputs, 16, "stem", kernel=3, stride=2)
+    x = conv(inverted_residuals(x, TINY_BLOCKS), 256, "head")
+    x = K.layers.GlobalAveragePooling2D(name="pool")(x)
+    x = K.layers.Dropout(0.1, name="dropout")(x)
+    return K.Model(inputs, K.layers.Dense(classes, name="logits")(x), name="tiny")
+
+
+def inverted_residuals(x: Any, blocks: Blocks, alpha: float = 1.0) -> Any:
+    """The body of the network: bottlenecks with a skip wherever shapes allow."""
+    number = 0
+    for expansion, channels, repeats, stride in blocks:
+        for repeat in range(repeats):
+            x = _inverted_residual(x, expansion, divisible(channels * alpha), stride if repeat == 0 else 1, number)
+            number += 1
+    return x
 
 
 def _inverted_residual(x: Any, expansion: int, channels: int, stride: int, block: int) -> Any:

@@ -11,7 +11,7 @@ from edge_emotion.manifest import CropSpec, InputSpec
 from train.augment import Augmentation
 from train.datasets import SIZE
 from train.efficientnet_lite import efficientnet_lite0
-from train.mobilenet_v2 import mobilenet_v2
+from train.mobilenet_v2 import mobilenet_v2, tiny
 
 FER_CROP = CropSpec(margin=0.12, shift=-0.10, detail=SIZE)
 """From a BlazeFace box to the framing of FER2013, measured by ``python -m train crop``; see docs/models.md."""
@@ -24,11 +24,16 @@ def gray_input(size: int) -> InputSpec:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one model is trained. ``network(input_shape, classes, weights=...)`` builds its graph."""
+    """How one model is trained.
+
+    ``network(input_shape, classes, weights=...)`` builds its graph; ``weights`` is where it starts unless told
+    otherwise: 'imagenet' or None.
+    """
 
     name: str
     network: Callable[..., Any]
     summary: str
+    weights: str | None = "imagenet"
     input: InputSpec = field(default_factory=lambda: gray_input(96))
     epochs: int = 20
     batch_size: int = 64
@@ -49,6 +54,15 @@ RECIPES: dict[str, Recipe] = {
             efficientnet_lite0,
             "EfficientNet-Lite0 at 96 px from ImageNet weights, on FER+ votes",
             learning_rate=7e-4,
+        ),
+        Recipe(
+            "tiny",
+            tiny,
+            "0.14 M parameters at 48 px, from scratch, on FER+ votes",
+            weights=None,
+            input=gray_input(48),
+            epochs=60,
+            learning_rate=2e-3,
         ),
     )
 }
