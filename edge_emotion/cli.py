@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_emotion import __version__
-from edge_emotion.terminal import run_command
+from edge_emotion.terminal import add_debug, fraction, positive_count, positive_seconds, run_command
 
 EXIT_CODES = """exit codes: 0 done; 1 unexpected error; 2 wrong arguments or configuration; 3 no frames (camera, file);
 4 model damaged or unfit; 5 a library is missing; 6 events cannot be delivered; 130 stopped by Ctrl-C"""
@@ -36,7 +36,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"edge-emotion {__version__}")
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--debug", action="store_true", help="log more, show tracebacks")
+    add_debug(parser)
+    add_debug(common, default=argparse.SUPPRESS)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     def command(name: str, function: Any, text: str) -> argparse.ArgumentParser:
@@ -66,7 +67,9 @@ def _settings_options(parser: argparse.ArgumentParser) -> None:
 
 def _demo_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", help="a webcam (0) or anything else that run takes, instead of the clip")
-    parser.add_argument("--seconds", type=float, help="stop after so many seconds (a webcam never ends by itself)")
+    parser.add_argument(
+        "--seconds", type=positive_seconds, help="stop after so many seconds (a webcam never ends by itself)"
+    )
 
 
 def _classify_options(parser: argparse.ArgumentParser) -> None:
@@ -77,9 +80,7 @@ def _classify_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--classes", help="only these emotions, comma-separated: happiness,sadness,anger")
     parser.add_argument("--operating-point", help="one of the model's (see its manifest)")
-    parser.add_argument(
-        "--threshold", type=_fraction, default=0.0, help="less confidence than this is 'unknown' (0..1)"
-    )
+    parser.add_argument("--threshold", type=fraction, default=0.0, help="less confidence than this is 'unknown' (0..1)")
     parser.add_argument("--cropped", action="store_true", help="the pictures are face crops: do not look for faces")
     parser.add_argument("--json", action="store_true", help="one JSON object per picture and line")
     parser.add_argument("--annotate", type=Path, metavar="DIR", help="write the pictures with boxes and labels there")
@@ -93,20 +94,13 @@ def _subscribe_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--protocol", choices=("5", "3.1.1"), default="5")
     parser.add_argument("--prefix", default="edge-emotion")
     parser.add_argument("--node", help="only this node")
-    parser.add_argument("--count", type=int, help="stop after so many events")
+    parser.add_argument("--count", type=positive_count, help="stop after so many events")
     parser.add_argument("--json", action="store_true", help="events as they are, one a line")
 
 
-def _fraction(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value
-
-
 def _run(options: argparse.Namespace) -> int:
-    from edge_emotion.config import load
     from edge_emotion.factory import make_daemon
+    from edge_emotion.layers import load
 
     settings = load(options.config, _overrides(options))
     logging.getLogger().setLevel(logging.DEBUG if options.debug else settings.log_level.upper())
@@ -165,7 +159,7 @@ def _subscribe(options: argparse.Namespace) -> None:
 
 def _check_config(options: argparse.Namespace) -> None:
     from edge_emotion.commands import check_config
-    from edge_emotion.config import load
+    from edge_emotion.layers import load
 
     check_config(load(options.config, _overrides(options)))
 
@@ -178,7 +172,7 @@ def _models(options: argparse.Namespace) -> None:
 
 def _overrides(options: argparse.Namespace) -> dict[str, Any]:
     """The command line as a nested mapping; --set wins over the short forms."""
-    from edge_emotion.config import parse_override
+    from edge_emotion.layers import parse_override
 
     merged: dict[str, Any] = {}
     if options.source is not None:

@@ -14,11 +14,12 @@ import yaml
 
 from edge_emotion.annotate import annotate
 from edge_emotion.classifier import EmotionClassifier
-from edge_emotion.config import Settings, redacted
+from edge_emotion.config import Settings
 from edge_emotion.datatypes import Box, EmotionScores, Face, Image
 from edge_emotion.errors import SinkError, SourceError
 from edge_emotion.factory import make_classifier, make_detector
 from edge_emotion.labels import UNKNOWN
+from edge_emotion.layers import redacted
 from edge_emotion.manifest import BaseManifest, ModelManifest, load_manifest, shipped_models
 from edge_emotion.protocols import FaceDetector
 from edge_emotion.quality import face_quality

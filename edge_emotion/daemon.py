@@ -199,6 +199,7 @@ class Daemon:
             self._publish_state(camera)
         for sink in opened:
             sink.close()
+        self._sequence.close()
 
 
 def _gist(state: CameraState) -> tuple[object, ...]:

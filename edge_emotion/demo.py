@@ -16,9 +16,10 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from edge_emotion.config import MqttSettings, load
+from edge_emotion.config import MqttSettings
 from edge_emotion.errors import BackendUnavailable, SinkError
 from edge_emotion.factory import make_daemon
+from edge_emotion.layers import load
 from edge_emotion.subscribe import Subscriber, describe
 
 CLIP = Path(__file__).with_name("demo.mp4")

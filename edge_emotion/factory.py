@@ -93,7 +93,7 @@ def make_daemon(settings: Settings, *, fail_fast: bool = False) -> Daemon:
         classes=options.classes,
         threads=options.threads,
     )
-    sequence, changed = Sequence(settings.state_path), threading.Condition()
+    sequence, changed = Sequence(settings.state_path, settings.node), threading.Condition()
     cameras = [
         Camera(
             Capture(

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from edge_emotion.errors import ModelError
 from edge_emotion.labels import EMOTIONS
+from edge_emotion.paths import expand
 
 MANIFEST = "manifest.json"
 MODELS = Path(__file__).parent / "models"
@@ -224,7 +225,7 @@ def find_model(name: str) -> Path:
 
     Raises ModelError if there is none.
     """
-    path = Path(name).expanduser()
+    path = expand(name)
     for folder in (path.parent if path.name == MANIFEST else path, MODELS / name):
         if (folder / MANIFEST).is_file():
             return folder

@@ -12,6 +12,9 @@ from edge_emotion.datatypes import Box, Face, Track
 MAX_JUMP = 0.6
 """A face may move this far, in sides of its box, between two sightings and still be the same, if its size fits."""
 
+PAUSE = 10.0
+"""After so many seconds without any frame nobody can say that a face is the same."""
+
 MAX_GROWTH = 1.6
 """A box may change its side by this factor between two sightings."""
 
@@ -27,8 +30,9 @@ class Sighting:
 class Tracker:
     """Greedy matching of boxes by overlap, then by nearness (a simple form of SORT, Bewley et al. 2016).
 
-    A face counts (``confirmed``) after ``confirm_hits`` sightings in a row, and has left when it was not seen for
-    more than ``max_gap`` seconds. ``iou`` is the least overlap of two boxes of the same face.
+    A face counts (``confirmed``) after ``confirm_hits`` sightings in a row, and has left when a frame does not show it
+    and it was last seen more than ``max_gap`` seconds before. ``iou`` is the least overlap of two boxes of the same
+    face. Frames may come as slowly as they like: between two of them a face is not missed.
     """
 
     def __init__(self, *, iou: float, confirm_hits: int, max_gap: float, make_id: Callable[[datetime], str]) -> None:
@@ -45,12 +49,8 @@ class Tracker:
 
     def update(self, faces: Sequence[Face], timestamp: float, captured_at: datetime) -> Sighting:
         """Take in the faces of one frame, at monotonic seconds ``timestamp`` and UTC ``captured_at``."""
-        ended = self._expire(timestamp)
-        matches = self._match(faces)
-        missed = [track for track in self._tracks.values() if track.id not in matches.values()]
-        for track in missed:
-            if not track.confirmed:
-                del self._tracks[track.id]
+        matches = self._match([track for track in self._tracks.values() if timestamp - track.last_seen <= PAUSE], faces)
+        ended = self._expire(set(matches.values()), timestamp)
         present = tuple(
             self._seen(self._tracks[matches[index]], face, timestamp)
             if index in matches
@@ -66,19 +66,21 @@ class Tracker:
         self._tracks.clear()
         return ended
 
-    def _expire(self, timestamp: float) -> tuple[Track, ...]:
-        gone = [track for track in self._tracks.values() if timestamp - track.last_seen > self._max_gap]
+    def _expire(self, seen: set[str], timestamp: float) -> tuple[Track, ...]:
+        """Drop what was missed for too long: a face that does not count yet at once."""
+        missed = [track for track in self._tracks.values() if track.id not in seen]
+        gone = [track for track in missed if not track.confirmed or timestamp - track.last_seen > self._max_gap]
         for track in gone:
             del self._tracks[track.id]
         return tuple(track for track in gone if track.confirmed)
 
-    def _match(self, faces: Sequence[Face]) -> dict[int, str]:
+    def _match(self, tracks: Sequence[Track], faces: Sequence[Face]) -> dict[int, str]:
         """Position of a face -> id of its track; the best pairs first, each used once."""
         pairs = sorted(
             (
                 (affinity, index, track.id)
                 for index, face in enumerate(faces)
-                for track in self._tracks.values()
+                for track in tracks
                 if (affinity := self._affinity(track.face.box, face.box)) > 0
             ),
             reverse=True,

@@ -34,14 +34,26 @@ MAY_IMPORT_ADAPTERS = {
     "edge_emotion/subscribe.py",  # a client of the broker, as the sink is
 }
 ORDER = (
-    {"errors", "labels"},
+    {"errors", "labels", "paths"},
     {"datatypes", "ids"},
     {"protocols", "manifest", "tracking", "smoothing", "policy", "payload", "quality"},
     {"preprocess"},
     {"classifier", "golden"},
     {"pipeline"},
     {"daemon", "capture", "slot", "sequence", "systemd"},
-    {"cli", "factory", "config", "commands", "demo", "subscribe", "terminal", "annotate", "__main__", "__init__"},
+    {
+        "cli",
+        "factory",
+        "config",
+        "layers",
+        "commands",
+        "demo",
+        "subscribe",
+        "terminal",
+        "annotate",
+        "__main__",
+        "__init__",
+    },
 )
 
 

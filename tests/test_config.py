@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from edge_emotion.config import MqttSettings, load, parse_override, redacted
+from edge_emotion.config import MqttSettings
 from edge_emotion.errors import ConfigError
+from edge_emotion.layers import load, parse_override, redacted
 
 GOOD = """
 node: pi5
@@ -43,6 +44,33 @@ def test_the_command_line_wins_over_the_environment_over_the_file(file: Path, mo
     assert settings.cameras["desk"].source == "0"
 
 
+@pytest.mark.parametrize("name", ["FrontDoor", "front-door", "frontdoor"])
+def test_the_environment_reaches_cameras_of_any_name(file: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.write_text(GOOD.replace("desk", name))
+    variable = name.upper().replace("-", "_")
+    monkeypatch.setenv(f"EDGE_EMOTION_CAMERAS__{variable}__SOURCE", "rtsp://other")
+    assert {key: camera.source for key, camera in load(file).cameras.items()} == {name: "rtsp://other"}
+
+
+@pytest.mark.parametrize("host", ["broker", "192.0.2.1", "[::1]", "fe80::1%eth0", "a.b-c.local"])
+def test_hosts_are_names_or_addresses(host: str) -> None:
+    assert MqttSettings(host=host).host == host.strip("[]")
+
+
+def test_what_yaml_takes_for_numbers_or_text_is_understood(file: Path) -> None:
+    file.write_text("node: 5\ncameras: {1: {source: 0}}\nmqtt: {protocol: 5}\nclassifier: {classes: 'happy, sad'}")
+    settings = load(file)
+    assert (settings.node, settings.cameras["1"].source) == ("5", "0")
+    assert settings.classifier.classes == ("happy", "sad")
+
+
+def test_without_a_home_the_state_directory_must_be_named(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    with pytest.raises(ConfigError, match="set state_dir"):
+        _ = load(file).state_path
+
+
 def test_everything_can_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGE_EMOTION_CAMERAS__DOOR__SOURCE", "/dev/video2")
     monkeypatch.setenv("EDGE_EMOTION_JSONL__PATH", "-")
@@ -74,6 +102,12 @@ def test_the_node_defaults_to_a_name_that_topics_allow(file: Path, monkeypatch: 
         ("cameras: {a: {source: 0}}\nmqtt: {}\npolicy: {threshold: 1.5}", "policy.threshold: "),
         ("cameras: {a: {source: true}}\nmqtt: {}", "cameras.a.source: "),
         ("cameras: [1", "is not YAML"),
+        ("cameras: {a: {source: 0}, a: {source: 1}}\nmqtt: {}", "line 1, column 27: the key 'a' stands twice"),
+        ("cameras: {a: {source: 0}}\nmqtt: {username: u, password: @s3cret}", "is not YAML: line 2, column 31"),
+        ("cameras: {info: {source: 0}}\nmqtt: {}", "cameras: a camera cannot be called 'info'"),
+        ("cameras: {a: {source: 0}}\nmqtt: {host: 'mqtt://x'}", "mqtt.host: expected a host name or address"),
+        ("cameras: {a: {source: 0}}\nmqtt: {host: 'x:abc'}", "mqtt.host: expected a host name or address"),
+        ("cameras: {a: {source: 0}}\nmqtt: {host: 'a b'}", "mqtt.host: expected a host name or address"),
         ("just text", "must hold keys and values"),
     ],
 )

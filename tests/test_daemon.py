@@ -218,16 +218,29 @@ def test_an_unchanged_state_is_published_once_and_again_after_the_heartbeat() ->
 
 
 def test_event_numbers_go_on_after_a_restart(tmp_path: Path) -> None:
-    first = Numbers(tmp_path / "state")
+    first = Numbers(tmp_path / "state", "pi5")
     assert [first(), first()] == [1, 2]
     first.save()
-    assert Numbers(tmp_path / "state")() == 3
+    first.close()
+    assert Numbers(tmp_path / "state", "pi5")() == 3
+    assert Numbers(tmp_path / "state", "pi4")() == 1
     assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
 
 
-def test_a_damaged_counter_starts_again_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (tmp_path / "seq").write_text("")
-    assert Numbers(tmp_path)() == 1
+def test_two_daemons_of_one_node_cannot_count_at_once(tmp_path: Path) -> None:
+    first = Numbers(tmp_path, "pi5")
+    with pytest.raises(ConfigError, match="another daemon runs as node 'pi5'"):
+        Numbers(tmp_path, "pi5")
+    first.close()
+    Numbers(tmp_path, "pi5")
+
+
+@pytest.mark.parametrize("text", [b"", b"-5", b"1.5", b"many", b"\xff"])
+def test_a_damaged_counter_starts_again_and_says_so(
+    text: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "pi5.seq").write_bytes(text)
+    assert Numbers(tmp_path, "pi5")() == 1
     assert "damaged" in caplog.text
 
 

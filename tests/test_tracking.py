@@ -69,6 +69,20 @@ def test_a_short_miss_is_survived_and_a_long_one_is_the_end(tracker: Tracker) ->
     assert ids(feed(tracker, [face()], 1.9)) != [track.id]
 
 
+def test_at_one_frame_a_second_a_face_is_still_one_track(tracker: Tracker) -> None:
+    seen = {ids(feed(tracker, [face()], float(n)))[0] for n in range(5)}
+    assert len(seen) == 1
+    assert [gone.id for gone in feed(tracker, [], 5.0).ended] == list(seen)
+
+
+def test_after_a_long_pause_a_face_is_another_one(tracker: Tracker) -> None:
+    for n in range(3):
+        first = feed(tracker, [face()], n / 10).present[0]
+    later = feed(tracker, [face()], 60.0)
+    assert [gone.id for gone in later.ended] == [first.id]
+    assert ids(later) != [first.id]
+
+
 def test_when_one_of_two_leaves_the_other_keeps_its_id(tracker: Tracker) -> None:
     left, right = face(x=100), face(x=300)
     for n in range(3):

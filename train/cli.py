@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from edge_emotion.terminal import run_command
+from edge_emotion.terminal import add_debug, positive_count, run_command
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -18,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m train", description="Train and measure emotion models.")
-    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    add_debug(parser)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     fit = commands.add_parser("fit", help="train a recipe (resumes)")
     fit.add_argument("--recipe", required=True)
@@ -27,7 +27,7 @@ def _parser() -> argparse.ArgumentParser:
         "--weights", help="path of ImageNet weights, 'imagenet' (download) or 'none'; default: the recipe's"
     )
     fit.add_argument("--run", type=Path, help="run directory (default: runs/RECIPE)")
-    fit.add_argument("--epochs", type=int, help="another number of epochs than the recipe's")
+    fit.add_argument("--epochs", type=positive_count, help="another number of epochs than the recipe's")
     fit.add_argument("--seed", type=int, help="another seed than the recipe's")
     fit.set_defaults(command=_fit)
     evaluate = commands.add_parser("evaluate", help="figures of a run or a model folder on FER+, majority protocol")
@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     crop = commands.add_parser("crop", help="measure how the training faces are framed, against the detector's boxes")
     crop.add_argument("--data", type=Path, required=True, help="folder with fer2013.csv(.gz) and fer2013new.csv")
     crop.add_argument("--detector", default="blazeface_back")
-    crop.add_argument("--count", type=int, default=1500, help="faces to look at")
+    crop.add_argument("--count", type=positive_count, default=1500, help="faces to look at")
     crop.set_defaults(command=_crop)
     recipes = commands.add_parser("recipes", help="list the recipes")
     recipes.set_defaults(command=_recipes)

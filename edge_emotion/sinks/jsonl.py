@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from edge_emotion.datatypes import CameraState, EmotionEvent
 from edge_emotion.errors import SinkError
+from edge_emotion.paths import expand
 from edge_emotion.payload import event_to_json
 
 _log = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ class JsonlSink:
         self._file = None
 
     def _append(self) -> BinaryIO:
-        path = Path(self._path).expanduser()
+        path = expand(self._path)
         try:
             # Unbuffered: what fails is not kept and written a second time later, behind the back of the counter.
             file = path.open("ab", buffering=0)

@@ -17,6 +17,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edge_emotion.config import MqttSettings, TlsSettings
 from edge_emotion.errors import SinkError
+from edge_emotion.paths import expand
 from edge_emotion.sinks.mqtt_mailbox import Waker
 
 _CREDENTIALS = (134, 135)
@@ -82,7 +83,7 @@ class _TlsSocket(ssl.SSLSocket):
 
 
 def _load(expected: str, load: Callable[[list[str]], None], *files: Path) -> None:
-    paths = [file.expanduser() for file in files]
+    paths = [expand(file) for file in files]
     try:
         for path in paths:
             path.open("rb").close()  # OpenSSL's errors name no file

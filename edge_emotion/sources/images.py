@@ -15,6 +15,7 @@ import numpy as np
 
 from edge_emotion.datatypes import Frame, Image
 from edge_emotion.errors import SourceEnded, SourceError
+from edge_emotion.paths import expand
 from edge_emotion.sources.spec import IMAGE_SUFFIXES
 
 
@@ -117,8 +118,8 @@ def load_image(file: Path) -> Image:
 
 def _find(images: str | Path | Sequence[str | Path]) -> tuple[Path, ...]:
     if not isinstance(images, (str, Path)):
-        return tuple(Path(file).expanduser() for file in images)
-    path = Path(images).expanduser()
+        return tuple(expand(file) for file in images)
+    path = expand(images)
     if path.is_file():
         return (path,)
     return tuple(sorted(filter(_is_image, path.glob("*") if path.is_dir() else _expand(path)), key=_natural))

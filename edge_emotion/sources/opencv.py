@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from edge_emotion.datatypes import Frame, Image
 from edge_emotion.errors import BackendUnavailable, SourceEnded, SourceError
+from edge_emotion.paths import expand
 from edge_emotion.sources.bounded import Arrival, BoundedCapture
 from edge_emotion.sources.spec import classify_source, redact
 
@@ -223,7 +224,7 @@ def _require_gstreamer() -> None:
 
 
 def _video(source: str) -> Callable[[], cv2.VideoCapture]:
-    path = Path(source).expanduser()
+    path = expand(source)
     if not path.is_file():
         raise SourceError(f"no video file {redact(source)}: check the path (this process runs in {Path.cwd()})")
     if not os.access(path, os.R_OK):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Literal
+
+from edge_emotion.paths import expand
 
 SourceKind = Literal["device", "stream", "pipeline", "picamera2", "images", "video"]
 
@@ -55,7 +56,7 @@ def redact(source: int | str) -> str:
 def _names_images(source: str) -> bool:
     if not source:
         return False
-    path = Path(source).expanduser()
+    path = expand(source)
     if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
         return True
     return not path.is_file() and any(character in source for character in "*?[")
