@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -93,9 +94,15 @@ def _subscribe_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ca", type=Path, help="use TLS, trusting this authority")
     parser.add_argument("--protocol", choices=("5", "3.1.1"), default="5")
     parser.add_argument("--prefix", default="edge-emotion")
-    parser.add_argument("--node", help="only this node")
+    parser.add_argument("--node", type=_name, help="only this node")
     parser.add_argument("--count", type=positive_count, help="stop after so many events")
     parser.add_argument("--json", action="store_true", help="events as they are, one a line")
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no node name: letters, digits, - and _")
+    return text
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -153,7 +160,8 @@ def _subscribe(options: argparse.Namespace) -> None:
         )
     except ValidationError as error:
         fault = error.errors()[0]
-        raise ConfigError(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}") from error
+        where = ".".join(map(str, fault["loc"])) or "broker"
+        raise ConfigError(f"{where}: {fault['msg'].removeprefix('Value error, ')}") from error
     subscribe(settings, node=options.node, count=options.count, as_json=options.json)
 
 

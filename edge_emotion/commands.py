@@ -17,7 +17,7 @@ from edge_emotion.classifier import EmotionClassifier
 from edge_emotion.config import Settings
 from edge_emotion.datatypes import Box, EmotionScores, Face, Image
 from edge_emotion.errors import SinkError, SourceError
-from edge_emotion.factory import make_classifier, make_detector
+from edge_emotion.factory import make_classifier, make_detector, make_sinks, make_source
 from edge_emotion.labels import UNKNOWN
 from edge_emotion.layers import redacted
 from edge_emotion.manifest import BaseManifest, ModelManifest, load_manifest, shipped_models
@@ -71,8 +71,8 @@ def classify(
             continue
         findings = find_emotions(image, detector, classifier)
         print(_as_json(path, findings, classifier, threshold) if as_json else _as_text(path, findings, threshold))
-        if path in targets and not cv2.imwrite(str(targets[path]), annotate(image, findings)):
-            raise SinkError(f"cannot write {targets[path]}: is the folder writable, the disk full?")
+        if path in targets:
+            _write_png(targets[path], annotate(image, findings))
     return code
 
 
@@ -88,14 +88,17 @@ def read_image(path: Path) -> Image:
         data = np.frombuffer(path.read_bytes(), np.uint8)
     except OSError as error:
         raise SourceError(f"cannot read picture {path}: {error.strerror}") from error
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    try:
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    except cv2.error as error:  # a picture of more pixels than OpenCV allows
+        raise SourceError(f"{path} cannot be decoded: {' '.join(str(error).split())}") from error
     if image is None:
         raise SourceError(f"{path} is not a picture that OpenCV can read: give JPEG, PNG, BMP or WebP")
     return np.asarray(image, np.uint8)
 
 
 def _targets(images: Sequence[Path], folder: Path | None) -> dict[Path, Path]:
-    """Where each annotated picture goes; pictures of the same name are numbered, none is overwritten by another."""
+    """Where each annotated picture goes: numbered where the name is taken by another of them or by an original."""
     if folder is None:
         return {}
     try:
@@ -103,12 +106,22 @@ def _targets(images: Sequence[Path], folder: Path | None) -> dict[Path, Path]:
     except OSError as error:
         raise SinkError(f"cannot make the folder {folder}: {error.strerror}") from error
     targets: dict[Path, Path] = {}
+    taken = {path.resolve() for path in images}
     for path in images:
         number, target = 1, folder / f"{path.stem}.png"
-        while target in targets.values():
+        while target.resolve() in taken:
             number, target = number + 1, folder / f"{path.stem}-{number + 1}.png"
+        taken.add(target.resolve())
         targets[path] = target
     return targets
+
+
+def _write_png(path: Path, image: Image) -> None:
+    """Through our own file handling: OpenCV's crashes on names that are not UTF-8."""
+    try:
+        path.write_bytes(cv2.imencode(".png", image)[1].tobytes())
+    except OSError as error:
+        raise SinkError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _named(scores: EmotionScores, threshold: float) -> str:
@@ -189,18 +202,22 @@ def _model_row(folder: Path, manifest: BaseManifest, index: int) -> dict[str, An
 
 
 def check_config(settings: Settings) -> None:
-    """Print the resolved settings as YAML, secrets redacted, after loading the models that they name.
+    """Print the resolved settings as YAML, secrets redacted, after making everything that they name.
 
-    Raises ConfigError or ModelError for what only shows when the models are there.
+    No camera, file or connection is opened. Raises what ``run`` would raise before it opens them: models that are
+    not there or unfit, libraries that are missing, certificates and password files that cannot be read.
     """
-    make_detector(settings.detector.model)
+    detector = make_detector(settings.detector.model)
     options = settings.classifier
-    make_classifier(
+    classifier = make_classifier(
         options.model,
         precision=options.precision,
         operating_point=options.operating_point,
         classes=options.classes,
     )
-    if settings.mqtt is not None:
-        settings.mqtt.read_password()
+    for camera in settings.cameras.values():
+        make_source(camera)
+    for sink in make_sinks(settings, classifier, detector):
+        sink.check()
+    _ = settings.state_path
     print(yaml.safe_dump(redacted(settings), sort_keys=False).rstrip())

@@ -9,12 +9,12 @@ import time
 from collections import deque
 from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field, replace
+from types import FrameType
 
 import numpy as np
 
 from edge_emotion.capture import Capture, Status
 from edge_emotion.datatypes import CameraState, EmotionEvent, Frame
-from edge_emotion.errors import EdgeEmotionError
 from edge_emotion.pipeline import Pipeline
 from edge_emotion.protocols import EventSink
 from edge_emotion.sequence import Sequence
@@ -113,13 +113,14 @@ class Daemon:
         return self.summary
 
     def handle_signals(self) -> None:
-        """SIGINT and SIGTERM stop in order; a second one of the same kind stops at once."""
-        for number in (signal.SIGINT, signal.SIGTERM):
+        """SIGTERM, SIGHUP and SIGINT stop in order; a second Ctrl-C, from somebody impatient, at once."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._on_signal)
 
-    def _on_signal(self, number: int, _: object) -> None:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT and self._stopped.is_set():
+            signal.default_int_handler(number, frame)
         self._stopped.set()
-        signal.signal(number, signal.SIG_DFL)
 
     def _loop(self) -> None:
         while not self._stopped.is_set():
@@ -141,26 +142,28 @@ class Daemon:
         status = camera.capture.status
         frame = camera.capture.slot.take()
         if frame is not None:
+            if camera.status != "online":
+                self._change_status(camera, "online")
             self._process(camera, frame)
-        if status != camera.status:
+        elif status != camera.status:
             self._change_status(camera, status)
         self._publish_state(camera)
         return frame is not None
 
     def _process(self, camera: Camera, frame: Frame) -> None:
-        camera.captured = frame.timestamp
+        # A recording that is played faster than real time has stamps from the future: then count from now.
+        camera.captured = min(frame.timestamp, time.monotonic())
         self._publish(camera, camera.pipeline.process(frame))
         now = time.monotonic()
         if not self.summary.frames:
             self._began = now
         self.summary.frames += 1
         self.summary.seconds = now - self._began
-        self.summary.latencies.append(max(now - frame.timestamp, 0.0) * 1000)
+        self.summary.latencies.append((now - camera.captured) * 1000)
 
     def _publish(self, camera: Camera, events: SequenceOf[EmotionEvent]) -> None:
         for event in events:
-            # A recording that is played faster than real time has frames from the future.
-            waited = max(time.monotonic() - camera.captured, 0.0) * 1000
+            waited = (time.monotonic() - camera.captured) * 1000
             for sink in self._sinks:
                 sink.publish(replace(event, latency_ms=waited))
         self.summary.events += len(events)
@@ -173,8 +176,8 @@ class Daemon:
             log.info("camera %s is online", camera.name)
         else:
             self._publish(camera, camera.pipeline.finish())
-        if status == "failed" and isinstance(camera.capture.error, EdgeEmotionError):
-            log.error("camera %s: %s", camera.name, camera.capture.error)
+        if status == "failed" and len(self._cameras) > 1:  # the run goes on without it; alone, it ends the run
+            log.error("camera %s has failed: %s", camera.name, camera.capture.error)
         for sink in self._sinks:
             sink.camera_available(camera.name, status == "online")
 

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -29,6 +30,8 @@ START_TIMEOUT = 10.0
 
 def demo(source: str | None = None, *, seconds: float | None = None) -> None:
     """Run the demo on the bundled clip, or on ``source`` for ``seconds``. Raises SourceError if it cannot be read."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stop)  # until the daemon handles them: the broker must not outlive us
     port = _free_port()
     executable = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
     broker: AbstractContextManager[object] = _mosquitto(executable, port) if executable else _amqtt(port)
@@ -63,11 +66,18 @@ def demo(source: str | None = None, *, seconds: float | None = None) -> None:
     print(f"summary: {summary}")
 
 
+def _stop(number: int, _frame: object) -> None:
+    raise SystemExit(128 + number)
+
+
 def _print_all(subscriber: Subscriber) -> None:
     """Until the node itself has gone online and offline again."""
     online = False
     for topic, payload in subscriber.messages():
-        print(describe(topic, payload), flush=True)
+        try:
+            print(describe(topic, payload), flush=True)
+        except OSError:  # nobody reads any more; the main thread finds out, too
+            return
         if topic.count("/") == 2 and topic.endswith("/availability"):
             if online and payload == b"offline":
                 return
@@ -98,8 +108,12 @@ def _mosquitto(executable: str, port: int) -> Iterator[None]:
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "mosquitto.conf"
         config.write_text(f"listener {port} {HOST}\nallow_anonymous true\npersistence false\nlog_type none\n")
+        # A session of its own: Ctrl-C in the terminal is for the daemon, which then still needs the broker.
         process = subprocess.Popen(
-            [executable, "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [executable, "-c", str(config)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         try:
             if not _await_port(port, lambda: process.poll() is None):

@@ -25,7 +25,7 @@ Precision = Literal["int8", "float16", "float32"]
 class Part(BaseModel):
     """Base of every part of a manifest: unknown fields are errors, values never change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class CropSpec(Part):

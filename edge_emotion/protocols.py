@@ -86,8 +86,11 @@ class FaceDetector(Protocol):
 class EventSink(Protocol):
     """Where events go. Nothing here blocks on a network, and nothing raises because a network is away."""
 
+    def check(self) -> None:
+        """Look whether ``open`` would succeed, opening nothing. Raises what it would raise."""
+
     def open(self) -> None:
-        """Start. Raises SinkError only for what waiting cannot cure (an unwritable file, an unreadable key)."""
+        """Start. Raises SinkError or ConfigError only for what waiting cannot cure: an unwritable file, a bad key."""
 
     def publish(self, event: EmotionEvent) -> None:
         """Take over one event. It is delivered at least once, or counted as dropped."""

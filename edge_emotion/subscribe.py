@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import secrets
+import ssl
 from collections.abc import Iterator
 from typing import Any
 
@@ -40,13 +41,18 @@ class Subscriber:
         self._client.connect_timeout = CONNECT_TIMEOUT
         try:
             self._client.connect(self._settings.host, self._settings.effective_port, self._settings.keepalive)
+        except ssl.SSLError as error:
+            reason = getattr(error, "verify_message", None) or error.reason or error
+            raise SinkError(
+                f"{where}: TLS failed: {reason}; did the authority of --ca sign its certificate?"
+            ) from error
         except (OSError, UnicodeError) as error:
             raise SinkError(f"{where} is not reachable: {error}; is it running, are host and port right?") from error
         self._client.loop_start()
         try:
             refusal = self._answers.get(timeout=CONNECT_TIMEOUT)
         except queue.Empty:
-            refusal = f"no answer within {CONNECT_TIMEOUT:.0f} s; an old broker may want --protocol 3.1.1"
+            refusal = f"no answer within {CONNECT_TIMEOUT:.0f} s; it may want --ca (TLS) or --protocol 3.1.1"
         if refusal:
             self.__exit__()
             raise SinkError(f"{where} refused the connection: {refusal}")
@@ -82,7 +88,7 @@ def subscribe(settings: MqttSettings, *, node: str | None, count: int | None, as
     seen = 0
     with Subscriber(settings, node=node) as subscriber:
         for topic, payload in subscriber.messages():
-            line = payload.decode(errors="replace") if as_json else describe(topic, payload)
+            line = payload.decode(errors="replace") if as_json else describe(topic, payload, settings.prefix)
             is_event = topic.endswith("/events")
             if is_event or not as_json:
                 print(line, flush=True)
@@ -91,15 +97,20 @@ def subscribe(settings: MqttSettings, *, node: str | None, count: int | None, as
                 return
 
 
-def describe(topic: str, payload: bytes) -> str:
-    """One message in words."""
+def describe(topic: str, payload: bytes, prefix: str = "edge-emotion") -> str:
+    """One message in words, without its prefix."""
     if not topic.endswith("/events"):
-        what = topic.removesuffix("/availability").partition("/")[2]
-        return f"{'':12}  {what:20} is {payload.decode(errors='replace') or 'forgotten'}"
+        what = topic.removesuffix("/availability").removeprefix(prefix + "/")
+        return printable(f"{'':12}  {what:20} is {payload.decode(errors='replace') or 'forgotten'}")
     try:
-        return describe_event(event_from_json(payload))
+        return printable(describe_event(event_from_json(payload)))
     except ValueError as error:
-        return f"{'':12}  {topic}: not understood: {error}"
+        return printable(f"{'':12}  {topic}: not understood: {error}")
+
+
+def printable(text: str) -> str:
+    """Without control characters: what comes over the network must not steer the terminal."""
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def describe_event(event: EmotionEvent) -> str:

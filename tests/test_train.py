@@ -22,7 +22,7 @@ from edge_emotion.labels import EMOTIONS
 pytest.importorskip("tf_keras")
 
 from train.augment import Augmentation
-from train.cli import main
+from train.cli import describe_start, main
 from train.crop import measure_framing
 from train.datasets import DataError, Faces, Split, load_fer_plus
 from train.efficientnet_lite import efficientnet_lite0
@@ -209,6 +209,14 @@ def test_lite0_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 
 
 # Training
+
+
+@pytest.mark.parametrize(
+    ("weights", "start"),
+    [(None, "random"), ("imagenet", "ImageNet"), ("/home/me/lite.npz", "ImageNet (lite.npz)")],
+)
+def test_the_start_is_described_without_paths(weights: str | None, start: str) -> None:
+    assert describe_start(weights) == start
 
 
 @pytest.mark.parametrize("name", RECIPES)

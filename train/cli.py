@@ -47,6 +47,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def describe_start(weights: str | None) -> str:
+    """What a manifest says about where the weights came from; of a path only the file's name."""
+    if weights is None:
+        return "random"
+    return "ImageNet" if weights == "imagenet" else f"ImageNet ({Path(weights).name})"
+
+
 def _fit(options: argparse.Namespace) -> None:
     import dataclasses
 
@@ -57,7 +64,7 @@ def _fit(options: argparse.Namespace) -> None:
     changes = {key: value for key in ("epochs", "seed") if (value := getattr(options, key)) is not None}
     recipe = dataclasses.replace(find_recipe(options.recipe), **changes)
     weights = {"none": None, None: recipe.weights}.get(options.weights, options.weights)
-    start = {None: "random", "imagenet": "ImageNet"}.get(weights, f"ImageNet ({Path(options.weights).name})")
+    start = describe_start(weights)
     data = load_fer_plus(options.data)
     for split, faces in data.items():
         print(f"{split}: {len(faces)} faces, {int(faces.clear.sum())} by the majority protocol")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +22,9 @@ PACKAGES = {"ai_edge_litert.interpreter": "ai-edge-litert", "tflite_runtime.inte
 
 MAX_BATCH = 8
 """Larger batches are run in pieces: one interpreter per batch size is kept, because resizing one costs more."""
+
+
+_announced = False
 
 
 class TfliteBackend:
@@ -82,12 +87,16 @@ class TfliteBackend:
         if interpreter is None:
             interpreter = self._interpreters[len(batch)] = self._load(len(batch))
         interpreter.set_tensor(self._input["index"], quantise(batch, self._input))
-        interpreter.invoke()
+        try:
+            interpreter.invoke()
+        except RuntimeError as error:
+            raise ModelError(f"{self._path} cannot be run ({self.name}): {str(error).splitlines()[0]}") from error
         return tuple(dequantise(interpreter.get_tensor(output["index"]), output) for output in self._outputs)
 
     def _load(self, batch_size: int) -> Any:
         try:
-            interpreter = self._module.Interpreter(model_path=str(self._path), **self._options)
+            with _first_words_unheard():
+                interpreter = self._module.Interpreter(model_path=str(self._path), **self._options)
             if batch_size > 1:
                 details = interpreter.get_input_details()[0]
                 interpreter.resize_tensor_input(details["index"], [batch_size, *details["shape"][1:]])
@@ -96,6 +105,32 @@ class TfliteBackend:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ModelError(f"{self._path} cannot be loaded as a TFLite model ({self.name}): {reason}") from error
         return interpreter
+
+
+@contextmanager
+def _first_words_unheard() -> Iterator[None]:
+    """Keeps the interpreter from announcing its delegate on the error stream, where people look for errors.
+
+    It does so once per process, when the first model is loaded: no thread of ours runs yet that could have something
+    to say there. What goes wrong comes as an exception all the same.
+    """
+    global _announced
+    if _announced:
+        yield
+        return
+    _announced = True
+    try:
+        kept = os.dup(2)
+    except OSError:  # there is no error stream
+        yield
+        return
+    with Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def quantise(values: FloatArray, tensor: Mapping[str, Any]) -> npt.NDArray[Any]:

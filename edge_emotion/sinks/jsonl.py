@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import BinaryIO
@@ -29,8 +30,17 @@ class JsonlSink:
         self.dropped = 0
         """Events that could not be written, since the start."""
 
+    def check(self) -> None:
+        """Raises SinkError if the folder is missing or nothing may be written there."""
+        path = expand(self._path)
+        place = path if path.exists() else path.parent
+        if self._path != "-" and not os.access(place, os.W_OK):
+            raise SinkError(f"cannot write events to {path}: no writable {place}; set jsonl.path to another file")
+
     def open(self) -> None:
         """Open for appending. Raises SinkError for a path that cannot be written."""
+        if self._path == "-" and sys.stdout is None:
+            raise SinkError("cannot write events to standard output: it is closed; set jsonl.path to a file")
         if self._file is None:
             self._file = _standard_output() if self._path == "-" else self._append()
 

@@ -13,6 +13,9 @@ class MemorySink:
         self.states: list[tuple[str, CameraState]] = []
         self.availability: list[tuple[str, bool]] = []
 
+    def check(self) -> None:
+        """Nothing can be wrong."""
+
     def open(self) -> None:
         """Nothing to prepare."""
 

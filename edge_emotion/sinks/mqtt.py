@@ -71,11 +71,15 @@ class MqttSink:
         """Events that the broker answered with a refusal, or that have no JSON form."""
         return self._mailbox.refused
 
+    def check(self) -> None:
+        """Raises ConfigError or SinkError for an unusable password or TLS file."""
+        new_client(self._settings, self._client_id)
+
     def open(self) -> None:
         """Start connecting and return. Raises ConfigError or SinkError for an unusable password or TLS file."""
         if self._closed or self._thread is not None:
             raise SinkError("an MQTT sink opens only once; make a new one")
-        new_client(self._settings, self._client_id)  # its errors are raised here, where they end the start
+        self.check()  # its errors are raised here, where they end the start
         if self._settings.tls is not None and self._settings.tls.insecure:
             _log.warning("mqtt.tls.insecure is set: whoever answers as %s gets the events", self._settings.host)
         courier = Courier(self._settings, self._client_id, self._topics.availability, self._mailbox, self._timing)

@@ -20,6 +20,10 @@ from edge_emotion.sinks.mqtt_mailbox import OFFLINE, Mailbox, Message, Waker
 _log = logging.getLogger("edge_emotion.sinks.mqtt")
 
 
+FAREWELL_PAUSE = 0.25
+"""Seconds between attempts to reach the broker while a stop waits for the last events."""
+
+
 @dataclass(frozen=True, slots=True)
 class Timing:
     """How long the sink waits, in seconds."""
@@ -101,12 +105,15 @@ class Courier:
     def _keep_connected(self) -> None:
         backoff = Backoff(self._timing.first_retry, self._timing.longest_retry)
         while not self._finished and self.failure is None and self._remaining() > 0:
-            last = self._stop.is_set()
+            last = self._stop.is_set() and not len(self._mailbox)
             if self._attempt() > self._timing.steady:
                 backoff.reset()
             if last:
                 return
-            self._stop.wait(backoff.next())
+            if self._stop.is_set():  # only the drain time is left: no long pauses any more
+                time.sleep(max(0.0, min(FAREWELL_PAUSE, self._remaining())))
+            else:
+                self._stop.wait(backoff.next())
 
     def _attempt(self) -> float:
         """One connection from its beginning to its end. Returns how many seconds it held."""

@@ -65,7 +65,8 @@ class Mailbox:
         self._outbox = Outbox(limit)
         self._retained = {topics.info: info, topics.availability: OFFLINE}
         self._retained |= {topics.camera(camera, "availability"): OFFLINE for camera in cameras}
-        self._unsaid: dict[str, None] = {}
+        self._unsaid: dict[str, int] = {}
+        """Topic -> number of the first event that must not be sent before it; events of before go first."""
         self._refused = 0
         self._waker: Waker | None = None
 
@@ -113,14 +114,17 @@ class Mailbox:
         """Replace the payload of a retained topic."""
         with self._lock:
             self._retained[topic] = payload
-            self._unsaid[topic] = None
+            self._unsaid[topic] = self._outbox.next_number
             self._wake()
 
     def take(self, flying: Collection[str], events: bool) -> Message | None:
-        """What to send next: retained topics first, none that is in ``flying``, then events if they are wanted."""
+        """What to send next, in the order in which it was handed over; no retained topic that is in ``flying``.
+
+        Without ``events`` only retained topics, whatever waits before them.
+        """
         with self._lock:
-            for topic in self._unsaid:
-                if topic not in flying:
+            for topic, number in self._unsaid.items():
+                if topic not in flying and (number <= self._outbox.oldest_untaken or not events):
                     del self._unsaid[topic]
                     return Message(topic, self._retained[topic])
             waiting = self._outbox.take() if events else None
@@ -165,9 +169,9 @@ class Mailbox:
             return self._outbox.discard()
 
     def _say_again(self, topics: Iterable[str]) -> None:
-        self._unsaid |= dict.fromkeys(topics)
+        self._unsaid |= dict.fromkeys(topics, 0)
         self._unsaid.pop(self._topics.availability, None)
-        self._unsaid[self._topics.availability] = None
+        self._unsaid[self._topics.availability] = 0
 
     def _wake(self) -> None:
         if self._waker is not None:

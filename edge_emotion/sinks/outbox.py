@@ -57,6 +57,16 @@ class Outbox:
             return waiting
         return Waiting(waiting.number, replace(waiting.event, replayed=True))
 
+    @property
+    def next_number(self) -> int:
+        """Number of the event that ``append`` would add."""
+        return self._next
+
+    @property
+    def oldest_untaken(self) -> int:
+        """Number of the event that ``take`` would give; that of the next one to come if there is none."""
+        return self._untaken[0].number if self._untaken else self._next
+
     def acknowledge(self, number: int) -> bool:
         """The event is delivered or refused for good: forget it. False if it is not here any more."""
         return self._taken.pop(number, None) is not None

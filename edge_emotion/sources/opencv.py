@@ -20,6 +20,11 @@ from edge_emotion.paths import expand
 from edge_emotion.sources.bounded import Arrival, BoundedCapture
 from edge_emotion.sources.spec import classify_source, redact
 
+# Both say what our own errors say, in many lines and at every attempt to open a camera that is away.
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+if "OPENCV_LOG_LEVEL" not in os.environ:
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
 _CLOSE_GRACE = 1.0
 """Seconds that ``close`` waits for a device to be given back."""
 
