@@ -61,7 +61,7 @@ RECIPES: dict[str, Recipe] = {
             "0.14 M parameters at 48 px, from scratch, on FER+ votes",
             weights=None,
             input=gray_input(48),
-            epochs=60,
+            epochs=30,
             learning_rate=2e-3,
         ),
     )
