@@ -79,6 +79,26 @@ def test_classify_draws_boxes_and_labels_into_copies(portrait: Path, tmp_path: P
     assert portrait.read_bytes() == twin.read_bytes()
 
 
+def test_classify_never_writes_over_an_original(portrait: Path) -> None:
+    original = portrait.with_suffix(".png")
+    cv2.imwrite(str(original), cv2.imread(str(portrait)))
+    before = original.read_bytes()
+    assert main(["classify", "--annotate", str(portrait.parent), str(original)]) == 0
+    assert original.read_bytes() == before
+    assert (portrait.parent / "portrait-2.png").is_file()
+
+
+def test_classify_takes_names_that_are_no_text(portrait: Path, tmp_path: Path) -> None:
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff\xfe.jpg"))
+    odd.write_bytes(portrait.read_bytes())
+    done = subprocess.run(
+        [sys.executable, "-m", "edge_emotion", "classify", "--annotate", str(tmp_path / "drawn"), odd],
+        cwd=ROOT, capture_output=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode in (0, 1), done.stderr
+    assert b"Traceback" not in done.stderr
+
+
 def test_classify_knows_class_subsets_and_thresholds(portrait: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["classify", "--json", "--classes", "sad,angry,fear", "--threshold", "1", str(portrait)]) == 0
     (face,) = json.loads(capsys.readouterr().out)["faces"]
@@ -132,6 +152,12 @@ def test_an_unreadable_picture_is_reported_and_the_others_are_done(
         (["subscribe", "--mqtt", "localhost:99999"], 2, "port"),
         (["demo", "--source", "nowhere.mp4"], 3, "no video file nowhere.mp4"),
         (["nonsense"], 2, "invalid choice: 'nonsense'"),
+        (["subscribe", "--node", "#"], 2, "no node name"),
+        (["subscribe", "--count", "0"], 2, "not a number above 0"),
+        (["demo", "--seconds", "inf"], 2, "not a number of seconds"),
+        (["check-config", "--source", "a ! b", "--jsonl", "-"], 5, "GStreamer"),
+        (["check-config", "--source", "0", "--jsonl", "/no/such/folder/x"], 6, "/no/such/folder"),
+        (["check-config", "--source", "0", "--mqtt", "x", "--set", "mqtt.tls.ca=nowhere.pem"], 6, "nowhere.pem"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
@@ -156,8 +182,22 @@ def test_a_missing_camera_is_said_at_once_and_tried_again() -> None:
         assert process.wait(20) == 0
 
 
-def test_a_traceback_is_shown_only_with_debug() -> None:
-    assert "Traceback" in spawn("run", "--debug", "--source", "nowhere.mp4", "--jsonl", "-").stderr
+@pytest.mark.parametrize("arguments", [("run", "--debug"), ("--debug", "run")])
+def test_a_traceback_is_shown_only_with_debug_and_the_exit_code_stays(arguments: tuple[str, str]) -> None:
+    done = spawn(*arguments, "--source", "nowhere.mp4", "--jsonl", "-")
+    assert "Traceback" in done.stderr
+    assert done.returncode == 3
+
+
+def test_a_full_disk_is_no_traceback() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "edge_emotion", "models"],
+            cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert "No space left" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_run_writes_json_lines_to_standard_output() -> None:
@@ -279,10 +319,16 @@ def test_ctrl_c_on_a_waiting_subscriber_is_quiet(tmp_path: Path) -> None:
     broker = Broker(tmp_path).start()
     try:
         command = [sys.executable, "-m", "edge_emotion", "subscribe", "--mqtt", f"127.0.0.1:{broker.port}"]
-        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
+        )  # fmt: skip
+        try:
             wait_until(lambda: "SUBSCRIBE" in broker.log)
             process.send_signal(signal.SIGINT)
             _, err = process.communicate(timeout=20)
+        finally:
+            process.kill()
     finally:
         broker.stop()
     assert process.returncode == 130

@@ -140,14 +140,19 @@ def test_an_input_that_is_not_pixel_minus_128_is_refused(tmp_path: Path) -> None
 # What ships
 
 
-def test_the_shipped_int8_model_is_fully_integer() -> None:
-    folder = find_model("mobilenet_v2")
+SHIPPED = ("mobilenet_v2", "efficientnet_lite0")
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_shipped_int8_models_are_fully_integer(name: str) -> None:
+    folder = find_model(name)
     tflite.check_integer_only(folder / load_manifest(folder).file("int8").file)
 
 
-def test_the_shipped_model_is_as_good_as_its_manifest_says(data: dict[Split, Faces]) -> None:
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_shipped_models_are_as_good_as_their_manifests_say(name: str, data: dict[Split, Faces]) -> None:
     """The whole test split, through the runtime's own classifier, on this machine."""
-    classifier = make_classifier("mobilenet_v2", precision="int8")
+    classifier = make_classifier(name, precision="int8")
     assert isinstance(classifier.manifest, ModelManifest)
     faces = data["PrivateTest"].majority()
     now, then = measure_classifier(classifier, faces), classifier.manifest.metrics["test/int8"]

@@ -17,7 +17,7 @@ from test_pipeline import Moods, make
 from edge_emotion import capture
 from edge_emotion.capture import Capture
 from edge_emotion.daemon import Camera, Daemon
-from edge_emotion.datatypes import Frame
+from edge_emotion.datatypes import EmotionEvent, Frame
 from edge_emotion.errors import ConfigError, SinkError, SourceEnded, SourceError
 from edge_emotion.sequence import Sequence as Numbers
 from edge_emotion.sinks.memory import MemorySink
@@ -84,6 +84,23 @@ def test_a_recording_is_processed_to_its_end_and_every_track_is_ended() -> None:
     assert "30 frames" in str(summary)
     assert sink.availability == [("desk", True), ("desk", False)]
     assert sink.states[-1][1].faces == 0
+
+
+def test_a_camera_is_online_before_its_first_event_however_short_it_is() -> None:
+    class Order(MemorySink):
+        def __init__(self) -> None:
+            super().__init__()
+            self.order: list[str] = []
+
+        def publish(self, event: EmotionEvent) -> None:
+            self.order.append(event.type)
+
+        def camera_available(self, camera: str, available: bool) -> None:
+            self.order.append("online" if available else "offline")
+
+    sink = Order()
+    make_daemon({"desk": Script(frames(0, 3))}, [sink]).run()
+    assert sink.order == ["online", "start", "end", "offline"]
 
 
 def test_a_lost_camera_is_reported_ends_its_tracks_and_is_reopened() -> None:

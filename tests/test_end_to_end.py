@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -212,15 +213,19 @@ def test_several_cameras_run_in_one_daemon(broker: Broker, subscriber: Subscribe
     assert len({event.track_id for event in told}) == 2
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_every_track_and_leaves_offline(
     number: signal.Signals, broker: Broker, subscriber: Subscriber, nodes: Any
 ) -> None:
     node = nodes(cameras={"hall": video(CLIP, realtime=True, loop=True)}, mqtt=mqtt(broker))
     wait_until(lambda: subscriber.on("/events"), 30)
-    node.process.send_signal(number)
+    for _ in range(2 if number == signal.SIGTERM else 1):  # a second SIGTERM changes nothing
+        node.process.send_signal(number)
+        time.sleep(0.03)
     assert node.wait(20) == 0, node.log
     wait_until(lambda: subscriber.messages[-1].payload == b"offline")
+    last = [m.topic.rsplit("/", 1)[1] for m in subscriber.messages if "/hall/" in m.topic][-3:]
+    assert last == ["events", "state", "availability"], "the end comes before the empty room, and that before offline"
     told = events(subscriber.on("/events"))
     check_contract(told)
     assert told[-1].type == "end"
