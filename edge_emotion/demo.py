@@ -131,7 +131,7 @@ def _amqtt(port: int) -> Iterator[None]:
         from amqtt.broker import Broker
     except ImportError as error:
         raise BackendUnavailable(
-            "the demo needs a broker: install mosquitto (apt install mosquitto), or pip install 'edge-emotion[demo]'"
+            "the demo needs a broker: install mosquitto (apt install mosquitto), or pip install amqtt"
         ) from error
     for name in ("amqtt", "transitions"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import math
 import os
 import sys
@@ -13,6 +14,9 @@ from edge_emotion.errors import EdgeEmotionError
 
 def run_command(options: argparse.Namespace, *, on_interrupt: str = "") -> int:
     """Call ``options.command(options)``; its exit code, that of its error, or 130 after Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file's name may be no text
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = int(options.command(options) or 0)
         if sys.stdout is not None:
