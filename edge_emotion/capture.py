@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
+import time
 from typing import Literal
 
 from edge_emotion.errors import SourceEnded, SourceError
@@ -12,6 +13,9 @@ from edge_emotion.protocols import FrameSource
 from edge_emotion.slot import LatestFrame
 
 log = logging.getLogger(__name__)
+
+STEADY = 10.0
+"""Seconds that a camera must stay open before its next loss starts with the first pause again."""
 
 Status = Literal["opening", "online", "offline", "ended", "failed"]
 
@@ -55,12 +59,15 @@ class Capture:
         """Begin to read."""
         self._thread.start()
 
-    def stop(self, timeout: float = 5.0) -> None:
-        """Stop reading and release the device; waits ``timeout`` seconds at most for a read that hangs."""
+    def ask_to_stop(self) -> None:
+        """Stop reading soon; returns at once."""
         self._stopped.set()
+
+    def join(self, timeout: float) -> None:
+        """Release the device and wait for the thread, ``timeout`` seconds at most if a read hangs."""
         if self._thread.ident is not None:
             self._source.close()  # ends a read that waits for its time
-            self._thread.join(timeout)
+            self._thread.join(max(timeout, 0.0))
         if self._thread.is_alive():
             log.warning("camera %s: a read still hangs; it is left behind", self.name)
 
@@ -79,9 +86,11 @@ class Capture:
         while not self._stopped.is_set():
             try:
                 self._source.open()
+                opened = time.monotonic()
                 while not self._stopped.is_set():
                     self._read()
-                    pause = FIRST_PAUSE
+                    if time.monotonic() - opened > STEADY:
+                        pause = FIRST_PAUSE
             except SourceError as error:
                 if self._stopped.is_set():
                     return  # we closed it ourselves
@@ -111,6 +120,7 @@ class Capture:
     def _lost(self, error: SourceError, wait: float) -> None:
         if self.status != "offline":
             log.warning("camera %s is offline: %s; trying again in %.1f s", self.name, error, wait)
+            self.slot.take()  # so that every frame in the slot is of after the losses counted so far
             self.losses += self.status == "online"
         else:
             log.debug("camera %s: %s; trying again in %.1f s", self.name, error, wait)

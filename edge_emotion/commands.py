@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import yaml
 
@@ -18,9 +17,9 @@ from edge_emotion.config import Settings
 from edge_emotion.datatypes import Box, EmotionScores, Face, Image
 from edge_emotion.errors import SinkError, SourceError
 from edge_emotion.factory import make_classifier, make_detector, make_sinks, make_source
-from edge_emotion.labels import UNKNOWN
 from edge_emotion.layers import redacted
 from edge_emotion.manifest import BaseManifest, ModelManifest, load_manifest, shipped_models
+from edge_emotion.pictures import read_picture, write_png
 from edge_emotion.protocols import FaceDetector
 from edge_emotion.quality import face_quality
 
@@ -64,7 +63,7 @@ def classify(
     code = 0
     for path in images:
         try:
-            image = read_image(path)
+            image = read_picture(path)
         except SourceError as error:
             print(f"error: {error}", file=sys.stderr)
             code = error.exit_code
@@ -72,7 +71,7 @@ def classify(
         findings = find_emotions(image, detector, classifier)
         print(_as_json(path, findings, classifier, threshold) if as_json else _as_text(path, findings, threshold))
         if path in targets:
-            _write_png(targets[path], annotate(image, findings))
+            write_png(targets[path], annotate(image, findings, threshold=threshold))
     return code
 
 
@@ -80,21 +79,6 @@ def find_emotions(image: Image, detector: FaceDetector, classifier: EmotionClass
     """Every face in an H x W x 3 BGR picture with its scores, best detection first."""
     faces = detector.detect(image)
     return list(zip(faces, classifier.classify(image, faces), strict=True))
-
-
-def read_image(path: Path) -> Image:
-    """A picture file as H x W x 3 BGR. Raises SourceError if it is missing or no picture."""
-    try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError as error:
-        raise SourceError(f"cannot read picture {path}: {error.strerror}") from error
-    try:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    except cv2.error as error:  # a picture of more pixels than OpenCV allows
-        raise SourceError(f"{path} cannot be decoded: {' '.join(str(error).split())}") from error
-    if image is None:
-        raise SourceError(f"{path} is not a picture that OpenCV can read: give JPEG, PNG, BMP or WebP")
-    return np.asarray(image, np.uint8)
 
 
 def _targets(images: Sequence[Path], folder: Path | None) -> dict[Path, Path]:
@@ -116,24 +100,12 @@ def _targets(images: Sequence[Path], folder: Path | None) -> dict[Path, Path]:
     return targets
 
 
-def _write_png(path: Path, image: Image) -> None:
-    """Through our own file handling: OpenCV's crashes on names that are not UTF-8."""
-    try:
-        path.write_bytes(cv2.imencode(".png", image)[1].tobytes())
-    except OSError as error:
-        raise SinkError(f"cannot write {path}: {error.strerror}") from error
-
-
-def _named(scores: EmotionScores, threshold: float) -> str:
-    return scores.emotion if scores.confidence >= threshold else UNKNOWN
-
-
 def _as_text(path: Path, findings: Findings, threshold: float) -> str:
     lines = [f"{path}: {len(findings) or 'no'} face{'' if len(findings) == 1 else 's'}"]
     for face, scores in findings:
         box = face.box
         lines.append(
-            f"  {_named(scores, threshold)} {scores.confidence:.1%}  "
+            f"  {scores.named(threshold)} {scores.confidence:.1%}  "
             f"at x {box.x:.0f} y {box.y:.0f}, {box.width:.0f} x {box.height:.0f} px"
         )
         ranked = sorted(scores.as_dict().items(), key=lambda item: -item[1])
@@ -147,7 +119,7 @@ def _as_json(path: Path, findings: Findings, classifier: EmotionClassifier, thre
     detail = manifest.input.crop.detail if manifest.input.crop else 1
     faces = [
         {
-            "emotion": _named(scores, threshold),
+            "emotion": scores.named(threshold),
             "confidence": round(scores.confidence, 4),
             "probabilities": {label: round(value, 4) for label, value in scores.as_dict().items()},
             "box": [round(value, 1) for value in (face.box.x, face.box.y, face.box.width, face.box.height)],

@@ -142,7 +142,7 @@ class MqttSettings(Section):
 
     host: str = Field(default="localhost", min_length=1)
     port: int | None = Field(default=None, ge=1, le=65535, description="default 1883, with TLS 8883")
-    username: str | None = None
+    username: Annotated[str | None, BeforeValidator(_text)] = None
     password: SecretStr | None = None
     password_file: Path | None = None
     protocol: Annotated[Literal["5", "3.1.1"], BeforeValidator(_text)] = "5"

@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 TICK = 0.2
 """Seconds after which the main loop looks for signals and heartbeats although nothing came."""
 
+STOP_TIMEOUT = 5.0
+"""Seconds for all cameras together to give up their devices at a stop."""
+
 KEPT_LATENCIES = 10_000
 
 
@@ -35,6 +38,7 @@ class Camera:
     capture: Capture
     pipeline: Pipeline
     status: Status = "opening"
+    losses: int = 0
     captured: float = 0.0
     """Monotonic seconds of the last processed frame."""
     state: CameraState | None = None
@@ -127,9 +131,9 @@ class Daemon:
             worked = [self._serve(camera) for camera in self._cameras]
             if all(camera.status in ("ended", "failed") for camera in self._cameras):
                 return
-            # A camera that is away is no hang of ours; frames that wait unprocessed are.
-            if any(worked) or not any(camera.status == "online" for camera in self._cameras):
-                notify("WATCHDOG=1")
+            # Every frame that waited has been processed. A camera that gives none is no hang of ours: its reads are
+            # bounded, and it is opened again.
+            notify("WATCHDOG=1")
             if not any(worked):
                 with self._changed:
                     self._changed.wait_for(self._has_news, TICK)
@@ -140,6 +144,10 @@ class Daemon:
     def _serve(self, camera: Camera) -> bool:
         """One look at one camera; True if it had a frame."""
         status = camera.capture.status
+        if camera.capture.losses != camera.losses:  # lost, and perhaps back already
+            camera.losses = camera.capture.losses
+            if camera.status == "online":
+                self._change_status(camera, "offline")
         frame = camera.capture.slot.take()
         if frame is not None:
             if camera.status != "online":
@@ -162,12 +170,12 @@ class Daemon:
         self.summary.latencies.append((now - camera.captured) * 1000)
 
     def _publish(self, camera: Camera, events: SequenceOf[EmotionEvent]) -> None:
+        self._sequence.save()  # before: a number that was sent is never given to another event
         for event in events:
             waited = (time.monotonic() - camera.captured) * 1000
             for sink in self._sinks:
                 sink.publish(replace(event, latency_ms=waited))
         self.summary.events += len(events)
-        self._sequence.save()
 
     def _change_status(self, camera: Camera, status: Status) -> None:
         """Online is said after the first frame; any other status ends what was seen before."""
@@ -195,7 +203,10 @@ class Daemon:
     def _shut_down(self, opened: SequenceOf[EventSink]) -> None:
         """Cameras first, so that nothing new comes; then the last events; then the sinks, which deliver them."""
         for camera in self._cameras:
-            camera.capture.stop()
+            camera.capture.ask_to_stop()
+        deadline = time.monotonic() + STOP_TIMEOUT
+        for camera in self._cameras:
+            camera.capture.join(deadline - time.monotonic())
         self._sinks = list(opened)
         for camera in self._cameras:
             self._publish(camera, camera.pipeline.finish())

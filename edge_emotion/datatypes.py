@@ -11,6 +11,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from edge_emotion.labels import UNKNOWN
+
 Image = npt.NDArray[np.uint8]
 """H x W x 3, uint8, channels B, G, R."""
 
@@ -66,11 +68,6 @@ class Box:
         bottom = min(max(self.y + self.height, 0.0), height)
         return Box(left, top, right - left, bottom - top)
 
-    def expand(self, margin: float) -> Box:
-        """Grown on each side by ``margin`` times its own width and height."""
-        dx, dy = self.width * margin, self.height * margin
-        return Box(self.x - dx, self.y - dy, self.width + 2 * dx, self.height + 2 * dy)
-
     def scaled(self, fx: float, fy: float) -> Box:
         """Multiplied by ``fx`` along x and ``fy`` along y (1/width, 1/height gives fractions of a picture)."""
         return Box(self.x * fx, self.y * fy, self.width * fx, self.height * fy)
@@ -119,6 +116,10 @@ class EmotionScores:
         """Probability of the most probable emotion."""
         return self.probabilities[self.best]
 
+    def named(self, threshold: float) -> str:
+        """The most probable emotion, or 'unknown' if its probability is below ``threshold``."""
+        return self.emotion if self.confidence >= threshold else UNKNOWN
+
     def as_dict(self) -> dict[str, float]:
         """Label to probability, in the order of the labels."""
         return dict(zip(self.labels, self.probabilities, strict=True))
@@ -135,7 +136,6 @@ class Track:
     started_at: datetime
     hits: int = 1
     confirmed: bool = False
-    scores: EmotionScores | None = None
 
     @property
     def duration(self) -> float:

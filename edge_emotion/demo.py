@@ -48,6 +48,7 @@ def demo(source: str | None = None, *, seconds: float | None = None) -> None:
                 "mqtt": options,
                 "state_dir": state,
             },
+            environment=False,  # the demo is the same for everybody
         )
         daemon = make_daemon(settings, fail_fast=True)
         daemon.handle_signals()

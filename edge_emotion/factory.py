@@ -98,10 +98,10 @@ def make_daemon(settings: Settings, *, fail_fast: bool = False) -> Daemon:
         Camera(
             Capture(
                 name,
-                make_source(camera),
+                source := make_source(camera),
                 changed,
                 max_fps=camera.max_fps,
-                lossless=not camera.realtime,
+                lossless=not camera.realtime and not source.live,
                 fail_fast=fail_fast,
             ),
             make_pipeline(

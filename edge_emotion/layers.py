@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -17,13 +17,14 @@ from edge_emotion.errors import ConfigError
 from edge_emotion.sources.spec import redact
 
 
-def load(file: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
+def load(file: Path | None = None, overrides: Mapping[str, Any] | None = None, *, environment: bool = True) -> Settings:
     """The settings from ``file``, under the environment, under ``overrides`` (a nested mapping).
 
     Raises ConfigError for the first fault: what, at which key, what to do.
     """
     from_file = {} if file is None else _read_yaml(file)
-    _check_environment()
+    if environment:
+        _check_environment()
 
     class Layered(Settings):
         @classmethod
@@ -35,7 +36,8 @@ def load(file: Path | None = None, overrides: Mapping[str, Any] | None = None) -
             dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
             file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         ) -> tuple[PydanticBaseSettingsSource, ...]:
-            from_environment = _with_camera_names(env_settings(), {**from_file, **(overrides or {})})
+            variables = env_settings() if environment else {}
+            from_environment = _with_camera_names(variables, {**from_file, **(overrides or {})})
             layers = (from_environment, from_file)
             return init_settings, *(InitSettingsSource(settings_cls, init_kwargs=layer) for layer in layers)
 
@@ -50,7 +52,7 @@ def load(file: Path | None = None, overrides: Mapping[str, Any] | None = None) -
 def parse_override(text: str) -> dict[str, Any]:
     """``mqtt.host=broker`` as ``{"mqtt": {"host": "broker"}}``; the value is YAML. Raises ConfigError."""
     key, equals, value = text.partition("=")
-    if not equals or not all(key.split(".")):
+    if not equals or not all(key.split(".")) or key.startswith("_"):
         raise ConfigError(f"--set {text!r}: expected KEY=VALUE, for example mqtt.host=broker.local")
     try:
         nested: Any = yaml.safe_load(value)
@@ -132,7 +134,9 @@ def _section(path: Sequence[int | str]) -> type[BaseModel]:
     for part in path:
         field = model.model_fields.get(str(part))
         kinds = [] if field is None else [field.annotation, *getattr(field.annotation, "__args__", ())]
-        model = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), model)
+        # On Python 3.10 dict[...] counts as a type.
+        plain = [kind for kind in kinds if isinstance(kind, type) and get_origin(kind) is None]
+        model = next((kind for kind in plain if issubclass(kind, BaseModel)), model)
     return model
 
 

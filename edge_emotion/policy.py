@@ -55,7 +55,7 @@ class Policy:
         """Take in a track's smoothed scores at monotonic seconds ``timestamp``."""
         before = self._settled.get(track_id)
         if before is None:
-            emotion = scores.emotion if scores.confidence >= self._threshold else UNKNOWN
+            emotion = scores.named(self._threshold)
             return self._keep(track_id, Decision("start", Settled(emotion, scores, emotion, timestamp)))
         wanted = self._wanted(before.emotion, scores)
         since = before.since if wanted == before.candidate else timestamp

@@ -50,7 +50,7 @@ class InferenceBackend(Protocol):
 
     @property
     def name(self) -> str:
-        """What runs the model, for people: 'litert 2.3.0 xnnpack'."""
+        """What runs the model, for people: 'ai-edge-litert 2.3.0'."""
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -1,8 +1,9 @@
-"""What several tests share. Everything that needs ../shared or a package skips, with the reason, where it is absent."""
+"""What several tests share. What needs training data or a package skips, with the reason, where it is absent."""
 
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -15,7 +16,7 @@ from edge_emotion.datatypes import Box, EmotionScores, Face, Frame, Image
 from edge_emotion.labels import EMOTIONS
 
 ROOT = Path(__file__).parent.parent
-SHARED = ROOT.parent / "shared" / "data"
+SHARED = Path(os.environ.get("EMOTION_DATA", ROOT.parent / "shared" / "data"))
 EPOCH = datetime(2026, 11, 20, 4, 31, 7, tzinfo=timezone.utc)
 
 
@@ -66,8 +67,6 @@ def astronaut() -> Image:
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """Tests neither read the caller's settings nor write to the caller's state directory."""
-    import os
-
     for name in list(os.environ):
         if name.startswith("EDGE_EMOTION_"):
             monkeypatch.delenv(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,22 @@ def test_without_an_interpreter_the_package_to_install_is_named(monkeypatch: pyt
 
 
 def test_the_predecessor_is_used_where_only_that_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    packages = {"no_such_interpreter": "nothing", "ai_edge_litert.interpreter": "ai-edge-litert"}
+    installed = [module for module in tflite.PACKAGES if find_spec(module.split(".")[0])]
+    packages = {"no_such_interpreter": "nothing", installed[-1]: tflite.PACKAGES[installed[-1]]}
     monkeypatch.setattr(tflite, "PACKAGES", packages)
-    assert shipped("mobilenet_v2").name.startswith("ai-edge-litert")
+    assert shipped("mobilenet_v2").name.startswith(tflite.PACKAGES[installed[-1]])
+
+
+def test_further_batch_sizes_need_the_file_no_more(tmp_path: Path) -> None:
+    folder = find_model("blazeface_short")
+    copy = tmp_path / "model.tflite"
+    copy.write_bytes((find_model("mobilenet_v2") / load_manifest(find_model("mobilenet_v2")).file().file).read_bytes())
+    backend = TfliteBackend(copy)
+    copy.write_bytes((folder / "blazeface_short.tflite").read_bytes())
+    assert backend.run(inputs(backend, 3))[0].shape == (3, 8)
+
+
+def test_each_batch_size_is_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = shipped("mobilenet_v2")
+    backend.run(inputs(backend, 3))
+    assert sorted(backend._interpreters) == [1, 3]

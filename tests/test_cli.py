@@ -125,8 +125,8 @@ def test_an_unreadable_picture_is_reported_and_the_others_are_done(
     out, err = capsys.readouterr()
     assert "happiness" in out
     assert err.splitlines() == [
-        f"error: cannot read picture {tmp_path / 'nowhere.jpg'}: No such file or directory",
-        f"error: {text} is not a picture that OpenCV can read: give JPEG, PNG, BMP or WebP",
+        f"error: cannot read image {tmp_path / 'nowhere.jpg'}: No such file or directory",
+        f"error: {text} is not a readable image: give a JPEG, PNG, BMP or WebP",
     ]
 
 

@@ -86,7 +86,12 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     K.utils.set_random_seed(1)
     folder = tmp_path / "run"
     folder.mkdir()
-    record = {"recipe": {"name": "tiny", "seed": 1, "epochs": 1}, "start": "random", "dataset": "FER+"}
+    record = {
+        "recipe": {"name": "tiny", "seed": 1, "epochs": 1},
+        "start": "random",
+        "dataset": "FER+",
+        "finished": True,
+    }
     (folder / RECORD).write_text(json.dumps(record))
     tiny((48, 48, 1), 8, weights=None).save_weights(folder / BEST)
     return folder
@@ -114,6 +119,14 @@ def test_a_run_and_its_model_folder_are_measured_alike(
     assert train_main(["evaluate", str(folder), "--data", str(fer_folder), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["n"] == 3199
     assert train_main(["evaluate", str(tmp_path), "--data", str(fer_folder)]) == 4
+
+
+def test_a_run_that_is_not_finished_is_refused(run: Path, tmp_path: Path) -> None:
+    record = json.loads((run / RECORD).read_text())
+    (run / RECORD).write_text(json.dumps({**record, "finished": False}))
+    with pytest.raises(ConfigError, match="not finished"):
+        tflite.convert(run, {}, tmp_path / "models", version="1.0.0")
+    assert not (tmp_path / "models").exists()
 
 
 def test_a_directory_that_is_no_run_is_refused(tmp_path: Path, fer_folder: Path, capsys: Any) -> None:

@@ -20,10 +20,9 @@ def test_overlap_of_boxes() -> None:
     assert box.iou(Box(3, 3, 0, 0)) == 0
 
 
-def test_boxes_are_clipped_expanded_and_scaled() -> None:
+def test_boxes_are_clipped_and_scaled() -> None:
     assert Box(-5, 5, 20, 20).clip(10, 10) == Box(0, 5, 10, 5)
     assert Box(50, 50, 5, 5).clip(10, 10).area == 0
-    assert Box(10, 10, 10, 20).expand(0.5) == Box(5, 0, 20, 40)
     assert Box(320, 240, 64, 48).scaled(1 / 640, 1 / 480) == Box(0.5, 0.5, 0.1, 0.1)
 
 

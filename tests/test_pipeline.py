@@ -17,22 +17,30 @@ from edge_emotion.factory import make_classifier
 from edge_emotion.labels import EMOTIONS
 from edge_emotion.pipeline import Pipeline
 from edge_emotion.policy import Policy
+from edge_emotion.protocols import FloatArray
 from edge_emotion.smoothing import Smoother
 from edge_emotion.tracking import Tracker
 
 
 class Moods(ConstantBackend):
-    """A backend whose answer a test can change."""
+    """A backend whose answer a test can change; several emotions are for the faces of a batch in their order."""
 
-    def __init__(self, emotion: str) -> None:
+    def __init__(self, *emotions: str) -> None:
         super().__init__((96, 96, 1), [np.zeros(len(EMOTIONS), np.float32)])
-        self.show(emotion)
+        self.show(*emotions)
 
-    def show(self, emotion: str) -> None:
-        self._outputs = (np.where(np.array(EMOTIONS) == emotion, 8.0, 0.0).astype(np.float32),)
+    def show(self, *emotions: str) -> None:
+        self._emotions = emotions
+
+    def run(self, batch: FloatArray) -> tuple[FloatArray, ...]:
+        super().run(batch)
+        rows = [self._emotions[min(row, len(self._emotions) - 1)] for row in range(len(batch))]
+        return (np.array([[8.0 * (label == emotion) for label in EMOTIONS] for emotion in rows], np.float32),)
 
 
-def make(script: Sequence[Sequence[Face]], backend: Moods, *, interval: float = 0.0) -> Pipeline:
+def make(
+    script: Sequence[Sequence[Face]], backend: Moods, *, interval: float = 0.0, time_constant: float = 0.0
+) -> Pipeline:
     numbers, events = count(1), count(1)
     return Pipeline(
         node="pi5",
@@ -40,7 +48,7 @@ def make(script: Sequence[Sequence[Face]], backend: Moods, *, interval: float = 
         detector=ScriptedDetector(script),
         tracker=Tracker(iou=0.2, confirm_hits=3, max_gap=0.8, make_id=lambda moment: f"t{next(numbers)}"),
         classifier=EmotionClassifier(make_classifier("mobilenet_v2").manifest, backend),
-        smoother=Smoother(0.0),
+        smoother=Smoother(time_constant),
         policy=Policy(threshold=0.5, hysteresis=0.1, min_dwell=0.5),
         interval=interval,
         next_seq=lambda: next(events),
@@ -124,7 +132,7 @@ def test_after_an_end_the_same_face_is_a_new_track() -> None:
 
 
 def test_the_state_follows_the_largest_face() -> None:
-    backend = Moods("happiness")
+    backend = Moods("sadness", "happiness")
     pipeline = make([[face(size=60), face(x=300, size=120)]], backend)
     assert pipeline.state() is None
     pipeline.process(frame(0))
@@ -134,7 +142,7 @@ def test_the_state_follows_the_largest_face() -> None:
     run(pipeline, 5, start=1)
     state = pipeline.state()
     assert state is not None
-    assert (state.faces, state.emotion, state.counts) == (2, "happiness", {"happiness": 2})
+    assert (state.faces, state.emotion, state.counts) == (2, "happiness", {"sadness": 1, "happiness": 1})
     assert state.ts == frame(0.5).captured_at
 
 
@@ -144,3 +152,33 @@ def test_the_times_of_the_stages_are_kept() -> None:
     times = pipeline.times
     assert min(times.detect, times.track, times.classify, times.decide) >= 0
     assert times.classify > 0
+
+
+def test_a_short_grimace_is_smoothed_away() -> None:
+    backend = Moods("neutral")
+    pipeline = make([[face()]], backend, time_constant=2.0)
+    run(pipeline, 20)
+    backend.show("anger")
+    assert run(pipeline, 10, start=20) == []
+    state = pipeline.state()
+    assert state is not None
+    assert 0.3 < state.probabilities["anger"] < 0.5
+
+
+def test_faces_a_little_early_are_still_classified_in_every_frame() -> None:
+    backend = Moods("neutral")
+    pipeline = make([[face()]], backend, interval=0.1)
+    for n in range(20):
+        pipeline.process(frame(n / 10 - 0.01 * (n % 2)))
+    assert len(backend.batch_sizes) == 18
+
+
+def test_nothing_is_remembered_of_those_who_left() -> None:
+    pipeline = make([[face()], [face()], [face()], []] * 30, Moods("neutral"))
+    for n in range(120):
+        pipeline.process(frame(float(n)))
+    pipeline.finish()
+    assert not pipeline._classified
+    assert not pipeline._smoother._last
+    assert not pipeline._policy._settled
+    assert not pipeline._tracker._tracks

@@ -55,6 +55,24 @@ def test_a_face_elsewhere_is_another_face(tracker: Tracker) -> None:
     assert ids(feed(tracker, [face(x=50)], 0.0)) != ids(feed(tracker, [face(x=400)], 0.1))
 
 
+def test_the_better_overlap_wins_when_two_faces_touch(tracker: Tracker) -> None:
+    first = ids(feed(tracker, [face(x=100), face(x=150)], 0.0))
+    assert ids(feed(tracker, [face(x=148), face(x=104)], 0.1)) == first[::-1]
+
+
+def test_two_faces_where_one_was_are_not_the_same_one(tracker: Tracker) -> None:
+    first = ids(feed(tracker, [face(x=100)], 0.0))
+    both = ids(feed(tracker, [face(x=104), face(x=110)], 0.1))
+    assert both[0] == first[0]
+    assert both[1] != first[0]
+
+
+def test_overlap_counts_more_than_nearness(tracker: Tracker) -> None:
+    first = ids(feed(tracker, [face(x=100, size=80), face(x=100, y=185, size=80)], 0.0))
+    again = ids(feed(tracker, [face(x=100, y=140, size=80)], 0.1))
+    assert again == [first[0]] or again == [first[1]]
+
+
 def test_a_near_face_of_another_size_is_another_face(tracker: Tracker) -> None:
     assert ids(feed(tracker, [face(x=100, size=200)], 0.0)) != ids(feed(tracker, [face(x=170, y=170, size=60)], 0.1))
 

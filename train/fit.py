@@ -158,12 +158,14 @@ class Remember(K.callbacks.Callback):  # type: ignore[misc]
 
 
 def load_run(run: Path) -> tuple[Any, dict[str, Any]]:
-    """The best model of a run, and the run's record. Raises ConfigError if it is no run or has no model yet."""
+    """The best model of a run, and the run's record. Raises ConfigError if it is no run, or not finished."""
     from train.recipes import find_recipe
 
     if not (run / RECORD).is_file() or not (run / BEST).is_file():
         raise ConfigError(f"{run} is not a training run with a model ({RECORD}, {BEST}); make one: python -m train fit")
     record = json.loads((run / RECORD).read_text(encoding="utf-8"))
+    if not record.get("finished"):
+        raise ConfigError(f"{run} is not finished: give its train fit command again, it goes on where it stopped")
     recipe = find_recipe(record["recipe"]["name"])
     model = recipe.network(recipe.input.shape, len(EMOTIONS), weights=None)
     model.load_weights(run / BEST)

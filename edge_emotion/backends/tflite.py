@@ -36,11 +36,16 @@ class TfliteBackend:
     def __init__(self, path: Path, *, threads: int = 1, plain_kernels: bool = False) -> None:
         self._module, distribution = _interpreter_module()
         self._path = path
+        try:
+            # Kept: an upgrade may replace the file under a running daemon, which loads further batch sizes later.
+            self._content = path.read_bytes()
+        except OSError as error:
+            raise ModelError(f"cannot read model file {path}: {error.strerror}") from error
         self._options: dict[str, Any] = {"num_threads": threads}
         if plain_kernels:
             resolver = self._module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
             self._options["experimental_op_resolver_type"] = resolver
-        self.name = f"{distribution} {'plain' if plain_kernels else 'xnnpack'}"
+        self.name = distribution + (" without delegate" if plain_kernels else "")
         first = self._load(1)
         self._interpreters = {1: first}
         self._input = first.get_input_details()[0]
@@ -96,7 +101,7 @@ class TfliteBackend:
     def _load(self, batch_size: int) -> Any:
         try:
             with _first_words_unheard():
-                interpreter = self._module.Interpreter(model_path=str(self._path), **self._options)
+                interpreter = self._module.Interpreter(model_content=self._content, **self._options)
             if batch_size > 1:
                 details = interpreter.get_input_details()[0]
                 interpreter.resize_tensor_input(details["index"], [batch_size, *details["shape"][1:]])

@@ -10,12 +10,10 @@ from datetime import datetime, timedelta, timezone
 from itertools import takewhile
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from edge_emotion.datatypes import Frame, Image
 from edge_emotion.errors import SourceEnded, SourceError
 from edge_emotion.paths import expand
+from edge_emotion.pictures import read_picture
 from edge_emotion.sources.spec import IMAGE_SUFFIXES
 
 
@@ -62,7 +60,9 @@ class ImagesSource:
         self.close()
         self._files = _find(self._images)
         if not self._files:
-            raise SourceError(f"no images in {self._images}: expected a folder or pattern with {_ENDINGS} files")
+            raise SourceError(
+                f"no images in {self._images}: expected a folder or pattern with {', '.join(IMAGE_SUFFIXES)} files"
+            )
         self._sequence = 0
         self._start, self._started_at = time.monotonic(), datetime.now(timezone.utc)
         self._closed = threading.Event()
@@ -91,29 +91,10 @@ class ImagesSource:
 
     def _decode(self, file: Path) -> Image:
         try:
-            return load_image(file)
+            return read_picture(file)
         except SourceError:
             self.close()
             raise
-
-
-_ENDINGS = ", ".join(IMAGE_SUFFIXES)
-
-
-def load_image(file: Path) -> Image:
-    """Decode one picture: H x W x 3 uint8 BGR, turned upright by its EXIF data. Raises SourceError naming the file."""
-    try:
-        data = np.frombuffer(file.read_bytes(), np.uint8)
-    except OSError as error:
-        raise SourceError(f"cannot read image {file}: {error.strerror}") from error
-    # Not cv2.imread: of a file that it cannot read it prints a warning, and gives no reason.
-    try:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    except cv2.error:  # an empty file, or one that claims more pixels than OpenCV allows
-        image = None
-    if image is None:
-        raise SourceError(f"{file} is not a readable image: replace or remove it (known: {_ENDINGS})")
-    return np.asarray(image, np.uint8)
 
 
 def _find(images: str | Path | Sequence[str | Path]) -> tuple[Path, ...]:
