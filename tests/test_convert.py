@@ -153,7 +153,7 @@ def test_an_input_that_is_not_pixel_minus_128_is_refused(tmp_path: Path) -> None
 # What ships
 
 
-SHIPPED = ("mobilenet_v2", "efficientnet_lite0")
+SHIPPED = ("mobilenet_v2", "efficientnet_lite0", "tiny")
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -162,6 +162,7 @@ def paste(faces: list[tuple[np.ndarray, int, int]], size: int = 160) -> Image:
 @pytest.fixture(scope="session")
 def clear_faces(fer_folder: Path) -> dict[str, list[np.ndarray]]:
     """Faces of the FER+ test split on which at least nine in ten voters agree, by emotion."""
+    pytest.importorskip("pandas")
     datasets = pytest.importorskip("train.datasets")
     test = datasets.load_fer_plus(fer_folder)["PrivateTest"]
     sure = test.votes.max(axis=1) >= 0.9

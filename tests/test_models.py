@@ -47,7 +47,7 @@ def refusal(folder: Path) -> str:
 
 def test_what_ships_is_what_its_manifests_say() -> None:
     names = [folder.name for folder in shipped_models()]
-    assert names == ["blazeface_back", "blazeface_short", "efficientnet_lite0", "mobilenet_v2"]
+    assert names == ["blazeface_back", "blazeface_short", "efficientnet_lite0", "mobilenet_v2", "tiny"]
     for folder in shipped_models():
         manifest = load_manifest(folder)
         assert manifest.name == folder.name
@@ -63,7 +63,7 @@ def test_third_party_weights_carry_a_notice() -> None:
         assert load_manifest(find_model(name)).file().sha256 in notice
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v2", "efficientnet_lite0"])
+@pytest.mark.parametrize("name", ["mobilenet_v2", "efficientnet_lite0", "tiny"])
 def test_the_shipped_classifiers_are_as_accurate_as_was_asked(name: str) -> None:
     manifest = load_manifest(find_model(name))
     assert isinstance(manifest, ModelManifest)
@@ -81,7 +81,7 @@ def test_a_copy_works_by_its_path(copy: Path) -> None:
 
 def test_an_unknown_model_lists_the_shipped_ones() -> None:
     with pytest.raises(
-        ModelError, match=r"'no_such'.*blazeface_back, blazeface_short, efficientnet_lite0, mobilenet_v2"
+        ModelError, match=r"'no_such'.*blazeface_back, blazeface_short, efficientnet_lite0, mobilenet_v2, tiny"
     ):
         make_classifier("no_such")
 
