@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from edge_emotion.manifest import (
     Calibration,
     Golden,
     InputSpec,
+    Metrics,
     ModelFile,
     ModelManifest,
     OperatingPoint,
@@ -32,7 +35,7 @@ from train.evaluate import KerasBackend, logits_of, measure_classifier
 from train.fit import load_run, model_pixels
 from train.keras import tf
 from train.metrics import fit_temperature
-from train.recipes import find_recipe
+from train.recipes import Recipe, find_recipe
 
 CALIBRATION_FACES = 512
 GOLDEN_SEED, GOLDEN_COUNT = 20, 8
@@ -57,62 +60,84 @@ def convert(run: Path, data: dict[Split, Faces], models: Path, *, version: str) 
     model, record = load_run(run)
     recipe = find_recipe(record["recipe"]["name"])
     spec = recipe.input
-    content = quantise(model, calibration_pixels(data["Training"], spec), spec)
-    folder = models / recipe.name
+    with tempfile.TemporaryDirectory() as workshop:
+        file = Path(workshop) / f"{recipe.name}_int8.tflite"
+        file.write_bytes(quantise(model, calibration_pixels(data["Training"], spec), spec))
+        check_integer_only(file)
+        backend = TfliteBackend(file)
+        manifest = _manifest(
+            recipe, record, file, _calibrate(backend, data, spec), _golden(file, backend, spec), version
+        )
+        manifest = manifest.model_copy(update={"metrics": _figures(manifest, backend, model, data)})
+        return _publish(file, manifest, models)
+
+
+def _publish(file: Path, manifest: ModelManifest, models: Path) -> Path:
+    """Put a checked file and its manifest into their folder, each whole or not at all."""
+    folder = models / manifest.name
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{recipe.name}_int8.tflite"
-    beside = file.with_name(file.name + ".part")
-    beside.write_bytes(content)
-    check_integer_only(beside)
-    backend = TfliteBackend(beside)
-    validation, test = data["PublicTest"].majority(), data["PrivateTest"].majority()
+    beside = folder / (file.name + ".part")
+    shutil.copyfile(file, beside)
+    beside.replace(folder / file.name)
+    write_text(folder / MANIFEST, dump_manifest(manifest))
+    return folder
+
+
+def _calibrate(backend: TfliteBackend, data: dict[Split, Faces], spec: InputSpec) -> Calibration:
+    """Class prior of the training votes, temperature fitted on PublicTest."""
+    validation = data["PublicTest"].majority()
     temperature = fit_temperature(logits_of(backend, validation, spec), validation.labels)
     prior = data["Training"].votes.mean(axis=0)
-    manifest = ModelManifest(
-        schema=1,
-        name=recipe.name,
-        version=version,
-        task="emotion-classification",
-        input=spec,
-        labels=EMOTIONS,
-        calibration=Calibration(
-            class_prior=tuple(round(float(p), 5) for p in prior),
-            operating_points={"accurate": OperatingPoint(prior_strength=0.0, temperature=temperature)},
-            default="accurate",
-        ),
-        files=(
-            ModelFile(
-                format="tflite",
-                precision="int8",
-                file=file.name,
-                sha256=sha256(beside),
-                input_type="int8",
-                output_type="int8",
-            ),
-        ),
-        training=Training(
-            dataset=record["dataset"],
-            protocol="majority",
-            recipe=recipe.name,
-            seed=record["recipe"]["seed"],
-            epochs=record["recipe"]["epochs"],
-            start=record["start"],
-            commit=record.get("commit", "unknown"),
-        ),
-        metrics={},
-        golden=_golden(beside, backend, spec),
-        licence="Apache-2.0",
-        intended_use=INTENDED_USE,
-        limits=LIMITS,
+    return Calibration(
+        class_prior=tuple(round(float(share), 5) for share in prior),
+        operating_points={"accurate": OperatingPoint(prior_strength=0.0, temperature=temperature)},
+        default="accurate",
     )
-    metrics = {
+
+
+def _figures(
+    manifest: ModelManifest, backend: TfliteBackend, model: Any, data: dict[Split, Faces]
+) -> dict[str, Metrics]:
+    """By split and precision. The test split is measured here, once, and nothing is chosen by it."""
+    validation, test = data["PublicTest"].majority(), data["PrivateTest"].majority()
+    return {
         "validation/int8": measure_classifier(EmotionClassifier(manifest, backend), validation),
         "test/int8": measure_classifier(EmotionClassifier(manifest, backend), test),
         "test/float32": measure_classifier(EmotionClassifier(manifest, KerasBackend(model)), test),
     }
-    beside.replace(file)
-    write_text(folder / MANIFEST, dump_manifest(manifest.model_copy(update={"metrics": metrics})))
-    return folder
+
+
+def _manifest(
+    recipe: Recipe, record: dict[str, Any], file: Path, calibration: Calibration, golden: Golden, version: str
+) -> ModelManifest:
+    entry = ModelFile(
+        format="tflite", precision="int8", file=file.name, sha256=sha256(file), input_type="int8", output_type="int8"
+    )
+    training = Training(
+        dataset=record["dataset"],
+        protocol="majority",
+        recipe=recipe.name,
+        seed=record["recipe"]["seed"],
+        epochs=record["recipe"]["epochs"],
+        start=record["start"],
+        commit=record.get("commit", "unknown"),
+    )
+    return ModelManifest(
+        schema=1,
+        name=recipe.name,
+        version=version,
+        task="emotion-classification",
+        input=recipe.input,
+        labels=EMOTIONS,
+        calibration=calibration,
+        files=(entry,),
+        training=training,
+        metrics={},
+        golden=golden,
+        licence="Apache-2.0",
+        intended_use=INTENDED_USE,
+        limits=LIMITS,
+    )
 
 
 def quantise(model: Any, pixels: npt.NDArray[np.uint8], spec: InputSpec) -> bytes:

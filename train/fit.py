@@ -15,6 +15,7 @@ from edge_emotion.errors import ConfigError
 from edge_emotion.labels import EMOTIONS
 from edge_emotion.manifest import InputSpec, write_text
 from edge_emotion.preprocess import normalise, to_input
+from edge_emotion.protocols import FloatArray
 from train.datasets import Faces, Split
 from train.keras import K, tf
 from train.recipes import Recipe
@@ -48,44 +49,49 @@ def fit(
         {"recipe": _plain(recipe), "start": start, "dataset": dataset, "steps": steps, "commit": code_version()},
     )
     K.utils.set_random_seed(recipe.seed)
-    training, validation = data["Training"], data["PublicTest"].majority()
-    batches = -(-len(training) // recipe.batch_size) if steps is None else steps
+    batches = -(-len(data["Training"]) // recipe.batch_size) if steps is None else steps
+    model = _compiled(recipe, weights, batches)
+    average = Average(recipe.ema)
+    average.bind(model)
+    progress = Progress(model, average, run)
+    if progress.resumed:
+        print(f"resuming {run} after epoch {progress.epoch}")
+    # A resumed run must not repeat the shuffles and distortions of its first epochs.
+    seed = recipe.seed + progress.epoch
+    K.utils.set_random_seed(seed)
+    model.fit(
+        _batches(data["Training"], recipe, seed),
+        validation_data=_labelled(data["PublicTest"].majority(), recipe),
+        initial_epoch=progress.epoch,
+        epochs=recipe.epochs,
+        steps_per_epoch=batches,
+        callbacks=[
+            average,
+            KeepBest(average, progress, run / BEST),
+            K.callbacks.CSVLogger(run / HISTORY, append=progress.resumed),
+            progress,
+        ],
+    )
+    finished = {"finished": True, "best_accuracy": round(progress.best, 5)}
+    write_text(run / RECORD, json.dumps({**record, **finished}, indent=2))
+    return run / BEST
+
+
+def _compiled(recipe: Recipe, weights: str | None, batches: int) -> Any:
     model = recipe.network(recipe.input.shape, len(EMOTIONS), weights=weights)
     model.compile(
         optimizer=K.optimizers.AdamW(_schedule(recipe, batches), weight_decay=recipe.weight_decay),
         loss=K.losses.CategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
-    average = Average(recipe.ema)
-    epoch = tf.Variable(0, dtype=tf.int64)
-    best = tf.Variable(0.0)
-    average.bind(model)
     model.optimizer.build(model.trainable_variables)
-    checkpoint = tf.train.Checkpoint(
-        model=model, optimizer=model.optimizer, average=average.shadows, epoch=epoch, best=best
-    )
-    manager = tf.train.CheckpointManager(checkpoint, str(run / CHECKPOINTS), max_to_keep=1)
-    if manager.latest_checkpoint:
-        checkpoint.restore(manager.latest_checkpoint).assert_consumed()
-        print(f"resuming {run} after epoch {int(epoch)}")
-    model.fit(
-        _batches(training, recipe),
-        validation_data=(
-            normalise(model_pixels(validation.images, recipe.input), recipe.input),
-            np.eye(len(EMOTIONS), dtype=np.float32)[validation.labels],
-        ),
-        initial_epoch=int(epoch),
-        epochs=recipe.epochs,
-        steps_per_epoch=batches,
-        callbacks=[
-            average,
-            KeepBest(average, best, run / BEST),
-            K.callbacks.CSVLogger(run / HISTORY, append=bool(manager.latest_checkpoint)),
-            Remember(manager, epoch),
-        ],
-    )
-    write_text(run / RECORD, json.dumps({**record, "finished": True, "best_accuracy": round(float(best), 5)}, indent=2))
-    return run / BEST
+    return model
+
+
+def _labelled(faces: Faces, recipe: Recipe) -> tuple[FloatArray, FloatArray]:
+    """Model input and one-hot labels."""
+    pixels = model_pixels(faces.images, recipe.input)
+    return normalise(pixels, recipe.input), np.eye(len(EMOTIONS), dtype=np.float32)[faces.labels]
 
 
 class Average(K.callbacks.Callback):  # type: ignore[misc]
@@ -124,37 +130,60 @@ class Average(K.callbacks.Callback):  # type: ignore[misc]
             weight.assign(raw)
 
 
-class KeepBest(K.callbacks.Callback):  # type: ignore[misc]
-    """Saves the averaged weights whenever their validation accuracy is the best so far."""
+class Progress(K.callbacks.Callback):  # type: ignore[misc]
+    """Saves everything that a resumed run needs after each epoch, and restores it when it is made."""
 
-    def __init__(self, average: Average, best: Any, path: Path) -> None:
+    def __init__(self, model: Any, average: Average, run: Path) -> None:
         super().__init__()
-        self._average, self._best, self._path = average, best, path
+        self._epoch = tf.Variable(0, dtype=tf.int64)
+        self._best = tf.Variable(0.0)
+        checkpoint = tf.train.Checkpoint(
+            model=model, optimizer=model.optimizer, average=average.shadows, epoch=self._epoch, best=self._best
+        )
+        self._manager = tf.train.CheckpointManager(checkpoint, str(run / CHECKPOINTS), max_to_keep=1)
+        self.resumed = self._manager.latest_checkpoint is not None
+        if self.resumed:
+            checkpoint.restore(self._manager.latest_checkpoint).assert_consumed()
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Keep the weights of this epoch if they are better."""
-        accuracy = (logs or {}).get("val_accuracy", 0.0)
-        if accuracy <= float(self._best):
-            return
-        self._best.assign(accuracy)
-        self._average.on_test_begin()
-        beside = self._path.with_name("part-" + self._path.name)
-        self.model.save_weights(beside)
-        beside.replace(self._path)
-        self._average.on_test_end()
+    @property
+    def epoch(self) -> int:
+        """Finished epochs."""
+        return int(self._epoch)
 
+    @property
+    def best(self) -> float:
+        """The best validation accuracy so far."""
+        return float(self._best)
 
-class Remember(K.callbacks.Callback):  # type: ignore[misc]
-    """Saves everything that a resumed run needs after each epoch."""
-
-    def __init__(self, manager: Any, epoch: Any) -> None:
-        super().__init__()
-        self._manager, self._epoch = manager, epoch
+    def is_better(self, accuracy: float) -> bool:
+        """Note an accuracy if it is the best so far."""
+        better = accuracy > self.best
+        if better:
+            self._best.assign(accuracy)
+        return better
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """The number of finished epochs goes into the checkpoint."""
         self._epoch.assign(epoch + 1)
         self._manager.save()
+
+
+class KeepBest(K.callbacks.Callback):  # type: ignore[misc]
+    """Saves the averaged weights whenever their validation accuracy is the best so far."""
+
+    def __init__(self, average: Average, progress: Progress, path: Path) -> None:
+        super().__init__()
+        self._average, self._progress, self._path = average, progress, path
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Keep the weights of this epoch if they are better."""
+        if not self._progress.is_better((logs or {}).get("val_accuracy", 0.0)):
+            return
+        self._average.on_test_begin()
+        beside = self._path.with_name("part-" + self._path.name)
+        self.model.save_weights(beside)
+        beside.replace(self._path)
+        self._average.on_test_end()
 
 
 def load_run(run: Path) -> tuple[Any, dict[str, Any]]:
@@ -216,7 +245,7 @@ def _schedule(recipe: Recipe, batches: int) -> Any:
     )
 
 
-def _batches(faces: Faces, recipe: Recipe) -> Any:
+def _batches(faces: Faces, recipe: Recipe, seed: int) -> Any:
     """Endless shuffled batches of augmented, normalised pictures and their vote distributions."""
     spec = recipe.input
     pixels = model_pixels(faces.images, spec)
@@ -227,7 +256,7 @@ def _batches(faces: Faces, recipe: Recipe) -> Any:
 
     return (
         tf.data.Dataset.from_tensor_slices((pixels, faces.votes))
-        .shuffle(len(faces), seed=recipe.seed)
+        .shuffle(len(faces), seed=seed)
         .repeat()
         .batch(recipe.batch_size)
         .map(prepare, num_parallel_calls=1, deterministic=True)
