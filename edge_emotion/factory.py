@@ -94,31 +94,32 @@ def make_daemon(settings: Settings, *, fail_fast: bool = False) -> Daemon:
         threads=options.threads,
     )
     sequence, changed = Sequence(settings.state_path, settings.node), threading.Condition()
-    cameras = [
-        Camera(
-            Capture(
-                name,
-                source := make_source(camera),
-                changed,
-                max_fps=camera.max_fps,
-                lossless=not camera.realtime and not source.live,
-                fail_fast=fail_fast,
-            ),
-            make_pipeline(
-                settings.node,
-                name,
-                detector,
-                classifier,
-                tracking=settings.tracking,
-                policy=settings.policy,
-                interval=options.interval,
-                next_seq=sequence,
-            ),
+
+    def camera(name: str) -> Camera:
+        pipeline = make_pipeline(
+            settings.node,
+            name,
+            detector,
+            classifier,
+            tracking=settings.tracking,
+            policy=settings.policy,
+            interval=options.interval,
+            next_seq=sequence,
         )
-        for name, camera in settings.cameras.items()
-    ]
+        return Camera(make_capture(name, settings.cameras[name], changed, fail_fast=fail_fast), pipeline)
+
     heartbeat = settings.mqtt.heartbeat if settings.mqtt else 60.0
-    return Daemon(cameras, make_sinks(settings, classifier, detector), changed, sequence, heartbeat=heartbeat)
+    sinks = make_sinks(settings, classifier, detector)
+    return Daemon([camera(name) for name in settings.cameras], sinks, changed, sequence, heartbeat=heartbeat)
+
+
+def make_capture(
+    name: str, camera: CameraSettings, changed: threading.Condition, *, fail_fast: bool = False
+) -> Capture:
+    """The thread of one camera. Only a recording can be processed without loss: a live source does not wait."""
+    source = make_source(camera)
+    lossless = not camera.realtime and not source.live
+    return Capture(name, source, changed, max_fps=camera.max_fps, lossless=lossless, fail_fast=fail_fast)
 
 
 def make_pipeline(
