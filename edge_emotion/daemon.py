@@ -184,6 +184,7 @@ class Daemon:
             log.info("camera %s is online", camera.name)
         else:
             self._publish(camera, camera.pipeline.finish())
+            self._publish_state(camera)
         if status == "failed" and len(self._cameras) > 1:  # the run goes on without it; alone, it ends the run
             log.error("camera %s has failed: %s", camera.name, camera.capture.error)
         for sink in self._sinks:

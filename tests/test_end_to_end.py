@@ -134,6 +134,9 @@ def test_a_real_video_becomes_events_on_a_real_broker(
     assert json.loads(info.payload)["model"]["precision"] == "int8"
     assert info.retain
     assert [m.payload for m in subscriber.on("car/availability")] == [b"offline", b"online", b"offline"]
+    last = [m.topic.rsplit("/", 1)[1] for m in subscriber.messages][-4:]
+    assert last == ["events", "state", "availability", "availability"]
+    assert node.log.startswith("20"), "nothing but our own log on the error stream"
     states = [state_from_json(message.payload) for message in subscriber.on("car/state")]
     assert (states[0].faces, states[-1].faces) == (0, 0)
     assert any(state.faces == 1 and state.emotion is not None for state in states)

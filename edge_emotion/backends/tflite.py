@@ -102,10 +102,10 @@ class TfliteBackend:
         try:
             with _first_words_unheard():
                 interpreter = self._module.Interpreter(model_content=self._content, **self._options)
-            if batch_size > 1:
-                details = interpreter.get_input_details()[0]
-                interpreter.resize_tensor_input(details["index"], [batch_size, *details["shape"][1:]])
-            interpreter.allocate_tensors()
+                if batch_size > 1:
+                    details = interpreter.get_input_details()[0]
+                    interpreter.resize_tensor_input(details["index"], [batch_size, *details["shape"][1:]])
+                interpreter.allocate_tensors()
         except (ValueError, RuntimeError, SystemError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ModelError(f"{self._path} cannot be loaded as a TFLite model ({self.name}): {reason}") from error
