@@ -20,6 +20,7 @@ from edge_emotion.datatypes import Frame, Image
 from edge_emotion.errors import SourceError
 from edge_emotion.factory import make_classifier, make_detector, make_pipeline
 from edge_emotion.pipeline import Pipeline
+from edge_emotion.protocols import FaceDetector
 
 WARM_UP = 20
 STAGES = ("decode", "detect", "track", "classify", "decide", "total")
@@ -48,7 +49,7 @@ def measure_pipeline(
     images = [image for image in images if len(finder.detect(image)) == 1]
     if not images:
         raise SourceError(f"{clip} has no frame with exactly one face")
-    pipeline = _pipeline(detector, model)
+    pipeline = _pipeline(finder, model)
     rows = _run(pipeline, images, seconds)
     stages = dict(zip(STAGES, [decoding, *rows.T], strict=True))
     return {
@@ -91,11 +92,11 @@ def _decode(clip: Path, size: tuple[int, int]) -> tuple[list[Image], np.ndarray[
     return images, np.array(times)
 
 
-def _pipeline(detector: str, model: str) -> Pipeline:
+def _pipeline(detector: FaceDetector, model: str) -> Pipeline:
     return make_pipeline(
         "benchmark",
         "clip",
-        make_detector(detector),
+        detector,
         make_classifier(model),
         tracking=TrackingSettings(),
         policy=PolicySettings(),

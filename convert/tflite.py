@@ -35,7 +35,7 @@ from train.evaluate import KerasBackend, logits_of, measure_classifier
 from train.fit import load_run, model_pixels
 from train.keras import tf
 from train.metrics import fit_temperature
-from train.recipes import Recipe, find_recipe
+from train.recipes import Recipe
 
 CALIBRATION_FACES = 512
 GOLDEN_SEED, GOLDEN_COUNT = 20, 8
@@ -57,8 +57,7 @@ def convert(run: Path, data: dict[Split, Faces], models: Path, *, version: str) 
     Calibrated on pictures of the Training split, temperature fitted on PublicTest, figures on PrivateTest.
     Raises ConfigError for a directory that is no run, ModelError if the result is not fully integer.
     """
-    model, record = load_run(run)
-    recipe = find_recipe(record["recipe"]["name"])
+    model, recipe, record = load_run(run)
     spec = recipe.input
     with tempfile.TemporaryDirectory() as workshop:
         file = Path(workshop) / f"{recipe.name}_int8.tflite"

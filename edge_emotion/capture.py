@@ -84,6 +84,7 @@ class Capture:
         """Until stopped. Raises what trying again cannot cure."""
         pause = FIRST_PAUSE
         while not self._stopped.is_set():
+            wait = 0.0
             try:
                 self._source.open()
                 opened = time.monotonic()
@@ -99,10 +100,9 @@ class Capture:
                 wait = pause * random.uniform(0.5, 1.5)
                 self._lost(error, wait)
                 pause = min(2 * pause, LONGEST_PAUSE)
-                self._source.close()
-                self._stopped.wait(wait)
             finally:
-                self._source.close()
+                self._source.close()  # before the pause: nobody else could use the device meanwhile
+            self._stopped.wait(wait)
 
     def _read(self) -> None:
         frame = self._source.read()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from edge_emotion.datatypes import EmotionScores, Face, Image
 from edge_emotion.errors import ConfigError, ModelError
@@ -58,9 +59,13 @@ class EmotionClassifier:
     def scores(self, logits: FloatArray) -> list[EmotionScores]:
         """Prior adjustment, temperature, class subset, softmax: N x L logits -> N distributions."""
         adjusted = (logits.astype(np.float64) - self._shift)[:, self._columns] / self._temperature
-        exponents = np.exp(adjusted - adjusted.max(axis=1, keepdims=True))
-        probabilities = exponents / exponents.sum(axis=1, keepdims=True)
-        return [EmotionScores(self.labels, tuple(row)) for row in probabilities.tolist()]
+        return [EmotionScores(self.labels, tuple(row)) for row in softmax(adjusted).tolist()]
+
+
+def softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """N x L values -> N distributions; large values do not overflow."""
+    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(exponents / exponents.sum(axis=1, keepdims=True), np.float64)
 
 
 def check_shapes(manifest: ModelManifest, backend: InferenceBackend) -> None:

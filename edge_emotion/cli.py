@@ -100,7 +100,9 @@ def _subscribe_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _name(text: str) -> str:
-    if not re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", text):
+    from edge_emotion.config import NAME_PATTERN
+
+    if not re.fullmatch(NAME_PATTERN, text):
         raise argparse.ArgumentTypeError(f"{text!r} is no node name: letters, digits, - and _")
     return text
 
@@ -206,5 +208,5 @@ def _broker(text: str) -> dict[str, Any]:
     """``host``, ``host:port`` or ``[v6]:port`` as MQTT settings."""
     host, colon, port = text.rpartition(":")
     if colon and port.isdigit() and (":" not in host or host.startswith("[")):
-        return {"host": host.strip("[]"), "port": int(port)}
-    return {"host": text.strip("[]")}
+        return {"host": host, "port": int(port)}
+    return {"host": text}

@@ -16,9 +16,9 @@ from edge_emotion.classifier import EmotionClassifier
 from edge_emotion.config import Settings
 from edge_emotion.datatypes import Box, EmotionScores, Face, Image
 from edge_emotion.errors import SinkError, SourceError
-from edge_emotion.factory import make_classifier, make_detector, make_sinks, make_source
+from edge_emotion.factory import make_classifier, make_detector, make_models, make_sinks, make_source
 from edge_emotion.layers import redacted
-from edge_emotion.manifest import BaseManifest, ModelManifest, load_manifest, shipped_models
+from edge_emotion.manifest import DetectorManifest, ModelFile, ModelManifest, load_manifest, shipped_models
 from edge_emotion.pictures import read_picture, write_png
 from edge_emotion.protocols import FaceDetector
 from edge_emotion.quality import face_quality
@@ -116,7 +116,6 @@ def _as_text(path: Path, findings: Findings, threshold: float) -> str:
 def _as_json(path: Path, findings: Findings, classifier: EmotionClassifier, threshold: float) -> str:
     """One line: the picture, the model and its faces; boxes and landmarks in pixels."""
     manifest = classifier.manifest
-    detail = manifest.input.crop.detail if manifest.input.crop else 1
     faces = [
         {
             "emotion": scores.named(threshold),
@@ -124,7 +123,7 @@ def _as_json(path: Path, findings: Findings, classifier: EmotionClassifier, thre
             "probabilities": {label: round(value, 4) for label, value in scores.as_dict().items()},
             "box": [round(value, 1) for value in (face.box.x, face.box.y, face.box.width, face.box.height)],
             "score": round(face.score, 4),
-            "quality": round(face_quality(face, detail), 4),
+            "quality": round(face_quality(face, manifest.input.detail), 4),
             "roll_degrees": round(float(np.degrees(face.roll)), 1),
         }
         for face, scores in findings
@@ -136,9 +135,7 @@ def _as_json(path: Path, findings: Findings, classifier: EmotionClassifier, thre
 def list_models(*, as_json: bool = False) -> None:
     """Print the models of this installation: name, task, precision, size, accuracy with n, licence."""
     manifests = [(folder, load_manifest(folder)) for folder in shipped_models()]
-    rows = [
-        _model_row(folder, manifest, index) for folder, manifest in manifests for index in range(len(manifest.files))
-    ]
+    rows = [_model_row(folder, manifest, entry) for folder, manifest in manifests for entry in manifest.files]
     if as_json:
         print(json.dumps(rows, indent=2))
         return
@@ -149,9 +146,7 @@ def list_models(*, as_json: bool = False) -> None:
         )
 
 
-def _model_row(folder: Path, manifest: BaseManifest, index: int) -> dict[str, Any]:
-    entry = manifest.files[index]
-    task = "emotion-classification" if isinstance(manifest, ModelManifest) else "face-detection"
+def _model_row(folder: Path, manifest: ModelManifest | DetectorManifest, entry: ModelFile) -> dict[str, Any]:
     quality = ""
     if isinstance(manifest, ModelManifest):
         measured = manifest.metrics.get(f"test/{entry.precision}")
@@ -164,7 +159,7 @@ def _model_row(folder: Path, manifest: BaseManifest, index: int) -> dict[str, An
     return {
         "name": manifest.name,
         "version": manifest.version,
-        "task": task,
+        "task": manifest.task,
         "precision": entry.precision,
         "file": str(folder / entry.file),
         "bytes": (folder / entry.file).stat().st_size,
@@ -179,14 +174,7 @@ def check_config(settings: Settings) -> None:
     No camera, file or connection is opened. Raises what ``run`` would raise before it opens them: models that are
     not there or unfit, libraries that are missing, certificates and password files that cannot be read.
     """
-    detector = make_detector(settings.detector.model)
-    options = settings.classifier
-    classifier = make_classifier(
-        options.model,
-        precision=options.precision,
-        operating_point=options.operating_point,
-        classes=options.classes,
-    )
+    detector, classifier = make_models(settings)
     for camera in settings.cameras.values():
         make_source(camera)
     for sink in make_sinks(settings, classifier, detector):

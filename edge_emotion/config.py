@@ -36,7 +36,9 @@ def _text(value: object) -> object:
     return str(value) if type(value) in (int, float) else value
 
 
-Name = Annotated[str, BeforeValidator(_text), StringConstraints(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
+NAME_PATTERN = r"^[a-zA-Z0-9_-]{1,64}$"
+
+Name = Annotated[str, BeforeValidator(_text), StringConstraints(pattern=NAME_PATTERN)]
 """Part of a topic: letters, digits, - and _."""
 
 RESERVED = ("availability", "info", "stats", "request", "response")

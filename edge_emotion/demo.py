@@ -17,7 +17,6 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from edge_emotion.config import MqttSettings
 from edge_emotion.errors import BackendUnavailable, SinkError
 from edge_emotion.factory import make_daemon
 from edge_emotion.layers import load
@@ -53,7 +52,8 @@ def demo(source: str | None = None, *, seconds: float | None = None) -> None:
         daemon = make_daemon(settings, fail_fast=True)
         daemon.handle_signals()
         timer = threading.Timer(seconds, daemon.stop) if seconds else None
-        with Subscriber(MqttSettings.model_validate(options), node="demo") as subscriber:
+        assert settings.mqtt is not None
+        with Subscriber(settings.mqtt, node="demo") as subscriber:
             printer = threading.Thread(target=_print_all, args=(subscriber,), daemon=True)
             printer.start()
             if timer:

@@ -73,11 +73,8 @@ def make_classifier(
     return classifier
 
 
-def make_daemon(settings: Settings, *, fail_fast: bool = False) -> Daemon:
-    """Everything that the settings name, wired together; no camera and no connection is opened yet.
-
-    ``fail_fast`` ends the run when a camera cannot be opened the first time, instead of trying again.
-    """
+def make_models(settings: Settings) -> tuple[BlazeFaceDetector, EmotionClassifier]:
+    """The detector and the classifier that the settings name, with all their options."""
     detection, options = settings.detector, settings.classifier
     detector = make_detector(
         detection.model,
@@ -93,6 +90,15 @@ def make_daemon(settings: Settings, *, fail_fast: bool = False) -> Daemon:
         classes=options.classes,
         threads=options.threads,
     )
+    return detector, classifier
+
+
+def make_daemon(settings: Settings, *, fail_fast: bool = False) -> Daemon:
+    """Everything that the settings name, wired together; no camera and no connection is opened yet.
+
+    ``fail_fast`` ends the run when a camera cannot be opened the first time, instead of trying again.
+    """
+    detector, classifier = make_models(settings)
     sequence, changed = Sequence(settings.state_path, settings.node), threading.Condition()
 
     def camera(name: str) -> Camera:
@@ -103,7 +109,7 @@ def make_daemon(settings: Settings, *, fail_fast: bool = False) -> Daemon:
             classifier,
             tracking=settings.tracking,
             policy=settings.policy,
-            interval=options.interval,
+            interval=settings.classifier.interval,
             next_seq=sequence,
         )
         return Camera(make_capture(name, settings.cameras[name], changed, fail_fast=fail_fast), pipeline)

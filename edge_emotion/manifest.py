@@ -59,6 +59,11 @@ class InputSpec(Part):
         """Height, width, channels."""
         return self.height, self.width, self.channels
 
+    @property
+    def detail(self) -> int:
+        """Pixels across a face from which on the model sees all that it can; 1 where nothing is said of crops."""
+        return 1 if self.crop is None else self.crop.detail
+
 
 class ModelFile(Part):
     """One artefact in the folder; ``sha256`` is of the whole file."""

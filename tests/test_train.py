@@ -225,7 +225,7 @@ def test_every_recipe_trains_a_few_steps(name: str, few: Data, tmp_path: Path) -
     without_test: Data = {split: faces for split, faces in few.items() if split != "PrivateTest"}
     best = fit(recipe, without_test, tmp_path / "run", weights=None, start="random", dataset="FER+", steps=2)
     assert best.is_file()
-    model, record = load_run(tmp_path / "run")
+    model, _, record = load_run(tmp_path / "run")
     assert record["finished"]
     assert model.output_shape == (None, len(EMOTIONS))
     assert (tmp_path / "run" / "history.csv").read_text().count("\n") == 2

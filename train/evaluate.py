@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_emotion.classifier import EmotionClassifier
+from edge_emotion.classifier import EmotionClassifier, softmax
 from edge_emotion.factory import make_classifier
 from edge_emotion.labels import EMOTIONS
 from edge_emotion.manifest import InputSpec, Metrics
@@ -16,7 +16,6 @@ from edge_emotion.protocols import FloatArray, InferenceBackend
 from train.datasets import Faces
 from train.fit import RECORD, load_run, model_pixels
 from train.metrics import measure
-from train.recipes import find_recipe
 
 BATCH = 64
 
@@ -67,10 +66,9 @@ def evaluate(target: Path, faces: Faces, *, operating_point: str | None = None) 
     """
     if not (target / RECORD).is_file():
         return measure_classifier(make_classifier(str(target), operating_point=operating_point), faces)
-    model, record = load_run(target)
-    logits = logits_of(KerasBackend(model), faces, find_recipe(record["recipe"]["name"]).input).astype(np.float64)
-    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return measure(faces.labels, exponents / exponents.sum(axis=1, keepdims=True), EMOTIONS)
+    model, recipe, _ = load_run(target)
+    logits = logits_of(KerasBackend(model), faces, recipe.input)
+    return measure(faces.labels, softmax(logits.astype(np.float64)), EMOTIONS)
 
 
 def as_text(figures: Metrics) -> str:

@@ -18,7 +18,7 @@ from edge_emotion.preprocess import normalise, to_input
 from edge_emotion.protocols import FloatArray
 from train.datasets import Faces, Split
 from train.keras import K, tf
-from train.recipes import Recipe
+from train.recipes import Recipe, find_recipe
 
 RECORD, CHECKPOINTS, HISTORY, BEST = "run.json", "checkpoints", "history.csv", "best.h5"
 
@@ -51,8 +51,7 @@ def fit(
     K.utils.set_random_seed(recipe.seed)
     batches = -(-len(data["Training"]) // recipe.batch_size) if steps is None else steps
     model = _compiled(recipe, weights, batches)
-    average = Average(recipe.ema)
-    average.bind(model)
+    average = Average(model, recipe.ema)
     progress = Progress(model, average, run)
     if progress.resumed:
         print(f"resuming {run} after epoch {progress.epoch}")
@@ -97,17 +96,13 @@ def _labelled(faces: Faces, recipe: Recipe) -> tuple[FloatArray, FloatArray]:
 class Average(K.callbacks.Callback):  # type: ignore[misc]
     """Exponential moving average of every weight (Polyak averaging); it is what gets validated and kept."""
 
-    def __init__(self, decay: float) -> None:
+    def __init__(self, model: Any, decay: float) -> None:
         super().__init__()
         self.decay = decay
-        self.shadows: list[Any] = []
-        self._raw: list[Any] = []
-
-    def bind(self, model: Any) -> None:
-        """Start from the model's present weights."""
         self._live = model.weights
         self.shadows = [tf.Variable(weight, trainable=False) for weight in self._live]
         self._update = tf.function(self._step)
+        self._raw: list[Any] = []
 
     def _step(self, decay: Any) -> None:
         for shadow, live in zip(self.shadows, self._live, strict=True):
@@ -186,10 +181,8 @@ class KeepBest(K.callbacks.Callback):  # type: ignore[misc]
         self._average.on_test_end()
 
 
-def load_run(run: Path) -> tuple[Any, dict[str, Any]]:
-    """The best model of a run, and the run's record. Raises ConfigError if it is no run, or not finished."""
-    from train.recipes import find_recipe
-
+def load_run(run: Path) -> tuple[Any, Recipe, dict[str, Any]]:
+    """The best model of a run, its recipe and its record. Raises ConfigError if it is no run, or not finished."""
     if not (run / RECORD).is_file() or not (run / BEST).is_file():
         raise ConfigError(f"{run} is not a training run with a model ({RECORD}, {BEST}); make one: python -m train fit")
     record = json.loads((run / RECORD).read_text(encoding="utf-8"))
@@ -198,7 +191,7 @@ def load_run(run: Path) -> tuple[Any, dict[str, Any]]:
     recipe = find_recipe(record["recipe"]["name"])
     model = recipe.network(recipe.input.shape, len(EMOTIONS), weights=None)
     model.load_weights(run / BEST)
-    return model, record
+    return model, recipe, record
 
 
 def code_version() -> str:
