@@ -37,7 +37,7 @@ def load(file: Path | None = None, overrides: Mapping[str, Any] | None = None, *
             file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             variables = env_settings() if environment else {}
-            from_environment = _with_camera_names(variables, {**from_file, **(overrides or {})})
+            from_environment = _with_camera_names(variables, from_file, overrides or {})
             layers = (from_environment, from_file)
             return init_settings, *(InitSettingsSource(settings_cls, init_kwargs=layer) for layer in layers)
 
@@ -167,10 +167,11 @@ def _yaml_fault(error: Exception) -> str:
     return f"line {mark.line + 1}, column {mark.column + 1}: {getattr(error, 'problem', 'unexpected')}"
 
 
-def _with_camera_names(environment: dict[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:
+def _with_camera_names(environment: dict[str, Any], *others: Mapping[str, Any]) -> dict[str, Any]:
     """Variables have no capitals and no ``-``: ``FRONT_DOOR`` means the camera ``Front-Door`` if there is one."""
-    cameras, known = environment.get("cameras"), others.get("cameras")
-    if not isinstance(cameras, dict) or not isinstance(known, Mapping):
+    cameras = environment.get("cameras")
+    if not isinstance(cameras, dict):
         return environment
-    names = {str(name).lower().replace("-", "_"): str(name) for name in known}
+    known = [layer["cameras"] for layer in others if isinstance(layer.get("cameras"), Mapping)]
+    names = {str(name).lower().replace("-", "_"): str(name) for layer in known for name in layer}
     return {**environment, "cameras": {names.get(name.lower(), name): value for name, value in cameras.items()}}

@@ -52,6 +52,15 @@ def test_the_environment_reaches_cameras_of_any_name(file: Path, name: str, monk
     assert {key: camera.source for key, camera in load(file).cameras.items()} == {name: "rtsp://other"}
 
 
+def test_a_camera_of_the_command_line_does_not_hide_those_of_the_file(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write_text(GOOD.replace("desk", "FrontDoor"))
+    monkeypatch.setenv("EDGE_EMOTION_CAMERAS__FRONTDOOR__SOURCE", "rtsp://other")
+    cameras = load(file, {"cameras": {"camera": {"source": "1"}}}).cameras
+    assert {key: camera.source for key, camera in cameras.items()} == {"FrontDoor": "rtsp://other", "camera": "1"}
+
+
 @pytest.mark.parametrize("host", ["broker", "192.0.2.1", "[::1]", "fe80::1%eth0", "a.b-c.local"])
 def test_hosts_are_names_or_addresses(host: str) -> None:
     assert MqttSettings(host=host).host == host.strip("[]")
