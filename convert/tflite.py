@@ -61,7 +61,7 @@ def convert(run: Path, data: dict[Split, Faces], models: Path, *, version: str) 
     spec = recipe.input
     with tempfile.TemporaryDirectory() as workshop:
         file = Path(workshop) / f"{recipe.name}_int8.tflite"
-        file.write_bytes(quantise(model, calibration_pixels(data["Training"], spec), spec))
+        file.write_bytes(quantise(model, calibration_pixels(data["train"], spec), spec))
         check_integer_only(file)
         backend = TfliteBackend(file)
         manifest = _manifest(
@@ -84,9 +84,9 @@ def _publish(file: Path, manifest: ModelManifest, models: Path) -> Path:
 
 def _calibrate(backend: TfliteBackend, data: dict[Split, Faces], spec: InputSpec) -> Calibration:
     """Class prior of the training votes, temperature fitted on PublicTest."""
-    validation = data["PublicTest"].majority()
+    validation = data["validation"].majority()
     temperature = fit_temperature(logits_of(backend, validation, spec), validation.labels)
-    prior = data["Training"].votes.mean(axis=0)
+    prior = data["train"].votes.mean(axis=0)
     return Calibration(
         class_prior=tuple(round(float(share), 5) for share in prior),
         operating_points={"accurate": OperatingPoint(prior_strength=0.0, temperature=temperature)},
@@ -98,7 +98,7 @@ def _figures(
     manifest: ModelManifest, backend: TfliteBackend, model: Any, data: dict[Split, Faces]
 ) -> dict[str, Metrics]:
     """By split and precision. The test split is measured here, once, and nothing is chosen by it."""
-    validation, test = data["PublicTest"].majority(), data["PrivateTest"].majority()
+    validation, test = data["validation"].majority(), data["test"].majority()
     return {
         "validation/int8": measure_classifier(EmotionClassifier(manifest, backend), validation),
         "test/int8": measure_classifier(EmotionClassifier(manifest, backend), test),

@@ -6,36 +6,52 @@ Images are float32 N x H x W x C in 0..255.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from train.keras import tf
 
 Tensor = Any
 
 
-@dataclass(frozen=True)
-class Augmentation:
+class Augmentation(BaseModel):
     """How far each random change may go; 0 switches it off.
 
-    rotation: degrees; zoom: factor 1 +- zoom; shift: fraction of the side; brightness: of 255; contrast: factor
-    1 +- contrast; erase: chance of blanking one rectangle of 2 to ``erase_area`` of the picture.
+    ``rotation``, ``zoom`` and ``shift`` cover what a detector's boxes do (``python -m train crop`` measures it).
     """
 
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
     flip: bool = True
-    rotation: float = 12.0
-    zoom: float = 0.12
-    shift: float = 0.08
-    brightness: float = 0.15
-    contrast: float = 0.25
-    erase: float = 0.3
-    erase_area: float = 0.2
+    rotation: float = Field(default=12.0, ge=0, le=180)
+    """Degrees."""
+    zoom: float = Field(default=0.12, ge=0, lt=1)
+    """Factor 1 +- zoom."""
+    shift: float = Field(default=0.08, ge=0, lt=1)
+    """Fraction of the side."""
+    brightness: float = Field(default=0.15, ge=0, le=1)
+    """Of 255."""
+    contrast: float = Field(default=0.25, ge=0, lt=1)
+    """Factor 1 +- contrast."""
+    blur: float = Field(default=0.0, ge=0, le=1)
+    """Chance of a Gaussian blur, of up to 2 % of the side."""
+    low_resolution: float = Field(default=0.0, ge=0, le=1)
+    """Chance of being seen through a third to two thirds of the pixels of a 48 px face."""
+    jpeg: float = Field(default=0.0, ge=0, le=1)
+    """Chance of JPEG artefacts, quality 20 to 80."""
+    erase: float = Field(default=0.3, ge=0, le=1)
+    """Chance of an occlusion: one rectangle of 2 % to ``erase_area`` of the picture."""
+    erase_area: float = Field(default=0.2, gt=0.02, le=1)
 
     def __call__(self, images: Tensor) -> Tensor:
         """Changed pictures of the same shape, still in 0..255."""
         images = self._move(images)
-        images = self._light(images)
-        return tf.clip_by_value(self._erase(images), 0.0, 255.0)
+        images = _some(self.blur, images, _blur)
+        images = _some(self.low_resolution, images, _low_resolution)
+        images = tf.clip_by_value(self._light(images), 0.0, 255.0)
+        images = self._jpeg(images)
+        return self._erase(images)
 
     def _move(self, images: Tensor) -> Tensor:
         """Flip, rotation, zoom and shift as one projective transform about the middle."""
@@ -65,6 +81,22 @@ class Augmentation:
         offset = tf.reshape(_uniform(n, self.brightness * 255.0), [-1, 1, 1, 1])
         return (images - mean) * factor + mean + offset
 
+    def _jpeg(self, images: Tensor) -> Tensor:
+        """The codec takes one picture at a time: only the chosen ones go through it."""
+        if not self.jpeg:
+            return images
+        channels = images.shape[-1]
+
+        def through_codec(image: Tensor) -> Tensor:
+            quality = tf.random.uniform([], 20, 80, tf.int32)
+            return tf.cast(tf.image.adjust_jpeg_quality(tf.cast(image, tf.uint8), quality), tf.float32)
+
+        def one(image: Tensor) -> Tensor:
+            image = tf.cond(tf.random.uniform([]) < self.jpeg, lambda: through_codec(image), lambda: image)
+            return tf.ensure_shape(image, [None, None, channels])
+
+        return tf.map_fn(one, images)
+
     def _erase(self, images: Tensor) -> Tensor:
         """Random erasing (Zhong et al. 2020): a rectangle takes the picture's own mean."""
         if not self.erase:
@@ -77,6 +109,33 @@ class Augmentation:
         columns = _inside(size, tf.sqrt(area / aspect))[:, None, :]
         chosen = tf.random.uniform([n, 1, 1]) < self.erase
         return tf.where((rows & columns & chosen)[..., None], mean, images)
+
+
+def _some(chance: float, images: Tensor, change: Any) -> Tensor:
+    """Change each picture with this chance."""
+    if not chance:
+        return images
+    chosen = tf.random.uniform([tf.shape(images)[0], 1, 1, 1]) < chance
+    return tf.where(chosen, change(images), images)
+
+
+def _blur(images: Tensor) -> Tensor:
+    """A Gaussian of one width for the batch: a standard deviation of 0.5 to 2 % of the side."""
+    size, channels = images.shape[1], images.shape[-1]
+    radius = max(math.ceil(size * 0.05), 1)
+    sigma = tf.random.uniform([], 0.005, 0.02) * size
+    line = tf.exp(-0.5 * (tf.range(-radius, radius + 1, dtype=tf.float32) / sigma) ** 2)
+    line = tf.tile((line / tf.reduce_sum(line))[:, None, None, None], [1, 1, channels, 1])
+    padded = tf.pad(images, [[0, 0], [radius, radius], [radius, radius], [0, 0]], mode="SYMMETRIC")
+    blurred = tf.nn.depthwise_conv2d(padded, line, [1, 1, 1, 1], "VALID")
+    return tf.nn.depthwise_conv2d(blurred, tf.transpose(line, [1, 0, 2, 3]), [1, 1, 1, 1], "VALID")
+
+
+def _low_resolution(images: Tensor) -> Tensor:
+    """A far face: sampled down to 16 to 32 pixels, the same for the batch, and up again."""
+    side = tf.random.uniform([], 16, 33, tf.int32)
+    small = tf.image.resize(images, [side, side], antialias=True)
+    return tf.image.resize(small, images.shape[1:3])
 
 
 def _uniform(n: Tensor, limit: float) -> Tensor:

@@ -3,54 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from edge_emotion.classifier import EmotionClassifier, softmax
 from edge_emotion.factory import make_classifier
-from edge_emotion.labels import EMOTIONS
-from edge_emotion.manifest import InputSpec, Metrics
-from edge_emotion.preprocess import normalise
-from edge_emotion.protocols import FloatArray, InferenceBackend
-from train.datasets import Faces
-from train.fit import RECORD, load_run, model_pixels
+from edge_emotion.manifest import Metrics
+from train.faces import Faces
 from train.metrics import measure
-
-BATCH = 64
-
-
-class KerasBackend:
-    """The float model behind the runtime's own classifier, so that both are measured by the same code."""
-
-    name = "tf_keras"
-
-    def __init__(self, model: Any) -> None:
-        self._model = model
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Height, width, channels."""
-        return tuple(self._model.input_shape[1:])
-
-    @property
-    def output_shapes(self) -> tuple[tuple[int, ...], ...]:
-        """One output of logits."""
-        return (tuple(self._model.output_shape[1:]),)
-
-    def run(self, batch: FloatArray) -> tuple[FloatArray, ...]:
-        """N x H x W x C -> N x L logits."""
-        return (np.asarray(self._model.predict_on_batch(batch), np.float32),)
-
-    def close(self) -> None:
-        """Nothing to free."""
-
-
-def logits_of(backend: InferenceBackend, faces: Faces, spec: InputSpec) -> FloatArray:
-    """Logits of already cropped faces: N x L."""
-    pixels = model_pixels(faces.images, spec)
-    pieces = [backend.run(normalise(pixels[i : i + BATCH], spec))[0] for i in range(0, len(pixels), BATCH)]
-    return np.concatenate(pieces)
+from train.predict import logits_of, logits_of_target
+from train.run_directory import RECORD
 
 
 def measure_classifier(classifier: EmotionClassifier, faces: Faces) -> Metrics:
@@ -66,9 +28,8 @@ def evaluate(target: Path, faces: Faces, *, operating_point: str | None = None) 
     """
     if not (target / RECORD).is_file():
         return measure_classifier(make_classifier(str(target), operating_point=operating_point), faces)
-    model, recipe, _ = load_run(target)
-    logits = logits_of(KerasBackend(model), faces, recipe.input)
-    return measure(faces.labels, softmax(logits.astype(np.float64)), EMOTIONS)
+    prediction = logits_of_target(target, faces)
+    return measure(faces.labels, softmax(prediction.logits.astype(np.float64)), prediction.classes)
 
 
 def as_text(figures: Metrics) -> str:

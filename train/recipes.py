@@ -1,20 +1,29 @@
-"""Training recipes: each states only what differs from the defaults."""
+"""What a training recipe can say. The recipes themselves: train/catalogue.py."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from edge_emotion.errors import ConfigError
+from edge_emotion.labels import EMOTIONS, canonical
 from edge_emotion.manifest import CropSpec, InputSpec
 from train.augment import Augmentation
-from train.datasets import SIZE
-from train.efficientnet_lite import efficientnet_lite0
-from train.mobilenet_v2 import mobilenet_v2, tiny
+from train.datasets.fer import SIZE
 
 FER_CROP = CropSpec(margin=0.12, shift=-0.10, detail=SIZE)
 """From a BlazeFace box to the framing of FER2013, measured by ``python -m train crop``; see docs/models.md."""
+
+CLASS_SETS: dict[str, tuple[str, ...]] = {
+    "3": ("happiness", "sadness", "anger"),
+    "4": ("neutral", "happiness", "surprise", "sadness"),
+    "7": EMOTIONS[:7],
+    "8": EMOTIONS,
+}
+"""Subsets that the comparison systems were built for; 7 leaves out contempt, which FER2013 does not know."""
 
 
 def gray_input(size: int) -> InputSpec:
@@ -22,54 +31,113 @@ def gray_input(size: int) -> InputSpec:
     return InputSpec(height=size, width=size, channels=1, colour="gray", scale=1 / 128, offset=-1.0, crop=FER_CROP)
 
 
-@dataclass(frozen=True)
-class Recipe:
+def rgb_input(size: int, *, scale: float = 1 / 128, offset: float = -1.0) -> InputSpec:
+    """Three channels in the order of the networks' ImageNet weights, as sharp as the network can see."""
+    crop = FER_CROP.model_copy(update={"detail": size})
+    return InputSpec(height=size, width=size, channels=3, colour="rgb", scale=scale, offset=offset, crop=crop)
+
+
+def _class_names(value: object) -> object:
+    """'4', 4 or 'happy, sad' as canonical names."""
+    if isinstance(value, (int, str)):
+        value = CLASS_SETS.get(str(value).strip()) or [name for name in str(value).split(",") if name.strip()]
+    if isinstance(value, (list, tuple)):
+        names = {canonical(str(name)) for name in value}
+        return tuple(name for name in EMOTIONS if name in names)
+    return value
+
+
+class Recipe(BaseModel):
     """How one model is trained.
 
-    ``network(input_shape, classes, weights=...)`` builds its graph; ``weights`` is where it starts unless told
-    otherwise: 'imagenet' or None.
+    ``network(input_shape, classes, dropout=..., weights=...)`` builds its graph, which ends in logits; ``weights`` is
+    where it starts unless told otherwise: 'imagenet' or None.
     """
 
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
     name: str
-    network: Callable[..., Any]
     summary: str
-    weights: str | None = "imagenet"
-    input: InputSpec = field(default_factory=lambda: gray_input(96))
-    epochs: int = 20
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-2
-    warmup_epochs: float = 1.0
-    ema: float = 0.999
+    network: Callable[..., Any] = Field(exclude=True)
+    weights: str | None = None
+    input: InputSpec = gray_input(96)
+    classes: Annotated[tuple[str, ...] | None, BeforeValidator(_class_names)] = None
+    """What it tells apart: names, or 3, 4, 7 or 8 for a set of CLASS_SETS; None for all that the data set has."""
+    label_votes: float = Field(default=0.0, ge=0)
+    """FER+: further votes for FER2013's own label."""
+
+    epochs: int = Field(default=20, gt=0)
+    batch_size: int = Field(default=64, gt=0)
     seed: int = 1
-    augmentation: Augmentation = field(default_factory=Augmentation)
+    optimizer: Literal["adam", "adamw", "sgd"] = "adamw"
+    learning_rate: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=1e-2, ge=0)
+    schedule: Literal["cosine", "step", "plateau", "constant"] = "cosine"
+    warmup_epochs: float = Field(default=1.0, ge=0)
+    patience: int = Field(default=0, ge=0)
+    """Stop after so many epochs without a better one; 0: never."""
+    select: Literal["accuracy", "balanced_accuracy"] = "accuracy"
+    """What the best epoch has most of, on the validation split."""
+
+    freeze: float = Field(default=0.0, ge=0, le=1)
+    """Share of the layers with weights, from the input on, that keep them at first; the head always learns."""
+    unfreeze_epochs: int = Field(default=0, ge=0)
+    """Frozen layers are freed over so many epochs, the last ones first; 0: never."""
+
+    dropout: float | None = Field(default=None, ge=0, lt=1)
+    """Before the head; None: what the network's authors chose."""
+    ema: float = Field(default=0.999, ge=0, lt=1)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    mixup: float = Field(default=0.0, ge=0)
+    """alpha of Zhang et al. 2018; 0: off."""
+    cutmix: float = Field(default=0.0, ge=0)
+    """alpha of Yun et al. 2019; 0: off. With ``mixup``, each batch takes one of the two."""
+    augmentation: Augmentation = Augmentation()
+
+    class_weights: float = Field(default=0.0, ge=0, le=1)
+    """The loss of a face is weighted by the prior of its classes to the minus this power; 1: every class alike."""
+    oversample: float = Field(default=0.0, ge=0, le=1)
+    """Faces are drawn by the prior of their classes to the minus this power."""
+    compensate: bool = False
+    """The loss undoes what class weights and oversampling do to the prior, so that logits still estimate the natural
+    frequencies; working points are then chosen by logit adjustment."""
+    adjust: float = Field(default=0.0, ge=0, le=2)
+    """tau of the logit-adjusted loss (Menon et al. 2021)."""
+
+    distill: float = Field(default=0.0, ge=0, le=1)
+    """Share of the teachers' answer in the target; used when teachers are given."""
+    distill_temperature: float = Field(default=1.0, gt=0)
+
+    def build(self, classes: int, *, weights: str | None) -> Any:
+        """The graph for so many classes, from ``weights``: a path, 'imagenet' or None for random ones."""
+        options = {} if self.dropout is None else {"dropout": self.dropout}
+        return self.network(self.input.shape, classes, weights=weights, **options)
+
+    def change(self, **values: Any) -> Recipe:
+        """A recipe with other settings, validated; a mapping changes parts of ``augmentation`` or ``input``.
+
+        Raises ConfigError for a setting that does not exist or does not fit.
+        """
+        merged = dict(self)
+        for key, value in values.items():
+            part = merged.get(key)
+            merged[key] = {**part.model_dump(), **value} if _is_part(part, value) else value
+        try:
+            return Recipe.model_validate(merged)
+        except ValidationError as error:
+            raise ConfigError(f"recipe {self.name}: {_explain(error)}") from error
 
 
-RECIPES: dict[str, Recipe] = {
-    recipe.name: recipe
-    for recipe in (
-        Recipe("mobilenet_v2", mobilenet_v2, "MobileNetV2 alpha 1.0 at 96 px from ImageNet weights, on FER+ votes"),
-        Recipe(
-            "efficientnet_lite0",
-            efficientnet_lite0,
-            "EfficientNet-Lite0 at 96 px from ImageNet weights, on FER+ votes",
-            learning_rate=7e-4,
-        ),
-        Recipe(
-            "tiny",
-            tiny,
-            "0.14 M parameters at 48 px, from scratch, on FER+ votes",
-            weights=None,
-            input=gray_input(48),
-            epochs=30,
-            learning_rate=2e-3,
-        ),
-    )
-}
+def _is_part(part: object, value: object) -> bool:
+    return isinstance(part, BaseModel) and isinstance(value, Mapping)
 
 
-def find_recipe(name: str) -> Recipe:
-    """The recipe of that name. Raises ConfigError with the names that exist."""
-    if name not in RECIPES:
-        raise ConfigError(f"no recipe {name!r}; there are: {', '.join(RECIPES)}")
-    return RECIPES[name]
+def _explain(error: ValidationError) -> str:
+    """The first fault, with the nearest name for one that does not exist."""
+    fault = error.errors()[0]
+    where = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] != "extra_forbidden":
+        return f"{where}: {fault['msg'].removeprefix('Value error, ')}"
+    fields = Augmentation.model_fields if fault["loc"][0] == "augmentation" else Recipe.model_fields
+    near = get_close_matches(str(fault["loc"][-1]), fields, n=1)
+    return f"no setting {where}" + (f", did you mean {near[0]}?" if near else f"; there are: {', '.join(fields)}")

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_emotion.errors import BackendUnavailable
-from train.datasets import DataError
+from train.faces import DataError
 from train.keras import K
-from train.layers import batch_norm, conv
+from train.networks.layers import batch_norm, conv
 
 Model = Any
 Arrays = dict[str, npt.NDArray[np.float32]]

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from train.datasets import DataError
+from train.faces import DataError
 from train.keras import K
-from train.layers import batch_norm, conv, divisible
+from train.networks.layers import batch_norm, conv, divisible
 
 Model = Any
 Blocks = tuple[tuple[int, int, int, int], ...]

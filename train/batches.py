@@ -1,0 +1,110 @@
+"""From faces in memory to augmented batches, as a tf.data pipeline that keeps the cores busy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_emotion.manifest import InputSpec
+from edge_emotion.preprocess import to_input
+from train.balance import Balance
+from train.faces import Faces
+from train.keras import tf
+from train.recipes import Recipe
+
+Tensor = Any
+
+
+def model_pixels(images: npt.NDArray[np.uint8], spec: InputSpec) -> npt.NDArray[np.uint8]:
+    """Face crops N x h x w (x 3) in the model's size and colours: uint8 N x H x W x C, by the runtime's preprocessing."""
+    return np.stack([to_input(image, spec) for image in images])
+
+
+def steps_per_epoch(faces: Faces, recipe: Recipe) -> int:
+    """Batches that hold every face once."""
+    return -(-len(faces) // recipe.batch_size)
+
+
+def batches(faces: Faces, recipe: Recipe, balance: Balance, *, first_epoch: int = 0, steps: int | None = None) -> Any:
+    """Endless batches (pictures N x H x W x C as the model takes them, votes N x C, loss weights N).
+
+    The faces of an epoch follow from seed and epoch alone. ``steps`` cuts each epoch short.
+    """
+    spec = recipe.input
+    pixels = tf.constant(model_pixels(faces.images, spec))
+    votes, weights = tf.constant(faces.votes), tf.constant(balance.weights, tf.float32)
+
+    def rows() -> Iterator[npt.NDArray[np.int64]]:
+        epoch = first_epoch
+        while True:
+            yield from _epoch(balance, recipe, epoch)[:steps]
+            epoch += 1
+
+    def prepare(chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        images = recipe.augmentation(tf.cast(tf.gather(pixels, chosen), tf.float32))
+        images, targets = mix(images, tf.gather(votes, chosen), recipe)
+        targets = targets * (1 - recipe.label_smoothing) + recipe.label_smoothing / votes.shape[1]
+        return images * spec.scale + spec.offset, targets, tf.gather(weights, chosen)
+
+    # One batch at a time: the random numbers of parallel calls would come in any order.
+    return (
+        tf.data.Dataset.from_generator(rows, output_signature=tf.TensorSpec([recipe.batch_size], tf.int64))
+        .map(prepare, num_parallel_calls=1, deterministic=True)
+        .prefetch(2)
+    )
+
+
+def _epoch(balance: Balance, recipe: Recipe, epoch: int) -> npt.NDArray[np.int64]:
+    """Rows of every batch of one epoch: batches x batch size. Each face once, or by its chance."""
+    generator = np.random.default_rng((recipe.seed, epoch))
+    count = len(balance.chances)
+    total = -(-count // recipe.batch_size) * recipe.batch_size
+    if recipe.oversample:
+        rows = generator.choice(count, total, p=balance.chances)
+    else:
+        rows = np.resize(generator.permutation(count), total)
+    return rows.astype(np.int64).reshape(-1, recipe.batch_size)
+
+
+def mix(images: Tensor, votes: Tensor, recipe: Recipe) -> tuple[Tensor, Tensor]:
+    """MixUp (Zhang et al. 2018) or CutMix (Yun et al. 2019) of each face with one from the other end of the batch."""
+    if recipe.mixup and recipe.cutmix:
+        return tf.cond(  # type: ignore[no-any-return]
+            tf.random.uniform([]) < 0.5,
+            lambda: _mixup(images, votes, recipe.mixup),
+            lambda: _cutmix(images, votes, recipe.cutmix),
+        )
+    if recipe.mixup:
+        return _mixup(images, votes, recipe.mixup)
+    if recipe.cutmix:
+        return _cutmix(images, votes, recipe.cutmix)
+    return images, votes
+
+
+def _mixup(images: Tensor, votes: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
+    share = _beta(tf.shape(images)[0], alpha)
+    each = share[:, None, None, None]
+    return images * each + images[::-1] * (1 - each), votes * share[:, None] + votes[::-1] * (1 - share[:, None])
+
+
+def _cutmix(images: Tensor, votes: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
+    n, size = tf.shape(images)[0], images.shape[1]
+    side = tf.sqrt(1 - _beta(n, alpha)) * size
+    inside = _stretch(n, side, size)[:, :, None] & _stretch(n, side, size)[:, None, :]
+    kept = 1 - tf.reduce_mean(tf.cast(inside, tf.float32), axis=(1, 2))[:, None]
+    return tf.where(inside[..., None], images[::-1], images), votes * kept + votes[::-1] * (1 - kept)
+
+
+def _stretch(n: Tensor, length: Tensor, size: int) -> Tensor:
+    """N x size: True within ``length`` pixels around a random middle."""
+    middle = tf.random.uniform([n], 0, size)
+    return tf.abs(tf.range(size, dtype=tf.float32)[None] + 0.5 - middle[:, None]) < length[:, None] / 2
+
+
+def _beta(n: Tensor, alpha: float) -> Tensor:
+    """N draws of Beta(alpha, alpha), as a ratio of gamma variates."""
+    first, second = tf.random.gamma([n], alpha), tf.random.gamma([n], alpha)
+    return first / tf.maximum(first + second, 1e-9)

@@ -1,0 +1,59 @@
+"""The recipes. Each states only what differs from the defaults."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edge_emotion.errors import ConfigError
+from train.augment import Augmentation
+from train.networks.efficientnet_lite import efficientnet_lite0
+from train.networks.mobilenet_v2 import mobilenet_v2, tiny
+from train.recipes import Recipe, gray_input
+
+STRONG = Augmentation(
+    rotation=15, zoom=0.15, brightness=0.2, contrast=0.35, blur=0.15, low_resolution=0.15, jpeg=0.1
+)
+"""For cameras that see worse than the web of 2013."""
+
+RARE: dict[str, Any] = {"label_votes": 2, "oversample": 0.5, "compensate": True}
+"""What is done for rare emotions; see docs/training.md for what each part gives."""
+
+EDGE: tuple[Recipe, ...] = (
+    Recipe(
+        name="mobilenet_v2",
+        network=mobilenet_v2,
+        summary="MobileNetV2 alpha 1.0 at 96 px from ImageNet weights, on FER+ votes",
+        weights="imagenet",
+        augmentation=STRONG,
+        **RARE,
+    ),
+    Recipe(
+        name="efficientnet_lite0",
+        network=efficientnet_lite0,
+        summary="EfficientNet-Lite0 at 96 px from ImageNet weights, on FER+ votes",
+        weights="imagenet",
+        learning_rate=7e-4,
+        augmentation=STRONG,
+        **RARE,
+    ),
+    Recipe(
+        name="tiny",
+        network=tiny,
+        summary="0.14 M parameters at 48 px, from scratch, on FER+ votes",
+        input=gray_input(48),
+        epochs=30,
+        learning_rate=2e-3,
+        augmentation=STRONG,
+        **RARE,
+    ),
+)
+"""The models that ship."""
+
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in EDGE}
+
+
+def find_recipe(name: str) -> Recipe:
+    """The recipe of that name. Raises ConfigError with the names that exist."""
+    if name not in RECIPES:
+        raise ConfigError(f"no recipe {name!r}; there are: {', '.join(RECIPES)}")
+    return RECIPES[name]

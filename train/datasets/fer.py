@@ -1,0 +1,124 @@
+"""FER2013 and FER+, from the CSV files in which they were published.
+
+FER+ by the majority protocol of Barsoum et al. 2016, as in its reference reader: single votes (1 of 10) are dropped; a
+row whose winner is 'unknown' or 'NF' (no face) is dropped; for measuring, a row counts only if its winner holds more
+than half of what remains.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_emotion.labels import EMOTIONS, canonical
+from train.faces import DataError, DataSet, Faces, Split
+
+SIZE = 48
+"""FER2013 faces are 48 x 48 grey."""
+
+USAGE: dict[Split, str] = {"train": "Training", "validation": "PublicTest", "test": "PrivateTest"}
+VOTES = (*EMOTIONS, "unknown", "NF")
+"""Vote columns of fer2013new.csv, in its order."""
+
+FER2013 = tuple(canonical(name) for name in ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"))
+"""What the numbers 0 to 6 of the column 'emotion' mean."""
+
+FER2013_CLASSES = tuple(name for name in EMOTIONS if name in FER2013)
+
+
+def find_pixels(folder: Path) -> Path | None:
+    """The FER2013 table in a folder."""
+    return next((p for p in (folder / "fer2013.csv", folder / "fer2013.csv.gz") if p.is_file()), None)
+
+
+def load_fer_plus(folder: Path, *, label_votes: float = 0.0) -> DataSet:
+    """FER+ from a folder with ``fer2013.csv`` (or .csv.gz) and ``fer2013new.csv``.
+
+    In the training split FER2013's own label counts as ``label_votes`` further votes.
+    Raises DataError when a file is missing, a column is missing, or the two do not belong together.
+    """
+    pixels_file, votes_file = find_pixels(folder), folder / "fer2013new.csv"
+    if pixels_file is None or not votes_file.is_file():
+        raise DataError(f"{folder} must hold fer2013.csv (or fer2013.csv.gz) and fer2013new.csv (FER+)")
+    pixels = _read(pixels_file, "pixels", "Usage", *(["emotion"] if label_votes else []))
+    votes = _read(votes_file, "Usage", *VOTES)
+    if list(pixels["Usage"]) != list(votes["Usage"]):
+        raise DataError(f"{pixels_file} and {votes_file} do not list the same rows in the same order")
+    named = votes["Image name"].notna().to_numpy()
+    counts = votes[list(VOTES)].to_numpy(np.float32)
+    counts[counts <= 1] = 0
+    total, winner = counts.sum(axis=1), counts.argmax(axis=1)
+    kept = named & (total > 0) & (winner < len(EMOTIONS))
+    clear = counts.max(axis=1) > total / 2
+    usage = pixels["Usage"].to_numpy()
+    splits: dict[Split, Faces] = {}
+    for split, name in USAGE.items():
+        rows = np.flatnonzero(kept & (usage == name))
+        if not len(rows):
+            raise DataError(f"{votes_file} has no usable row in the split {name}")
+        emotions = counts[rows, : len(EMOTIONS)]
+        if label_votes and split == "train":
+            columns = [EMOTIONS.index(name) for name in FER2013]
+            emotions[np.arange(len(rows)), np.array(columns)[_labels(pixels_file, pixels)[rows]]] += label_votes
+        share = emotions / emotions.sum(axis=1, keepdims=True)
+        splits[split] = Faces(_images(pixels_file, pixels, rows), share.astype(np.float32), clear[rows])
+    further = f" with FER2013's label as {label_votes:g} further votes" if label_votes else ""
+    return DataSet("FER+" + further, "majority", EMOTIONS, splits)
+
+
+def load_fer2013(path: Path) -> DataSet:
+    """FER2013's own seven classes, from its CSV or a folder that holds it.
+
+    Raises DataError when the file or a column is missing, a label is unknown or a row is malformed.
+    """
+    file = find_pixels(path) if path.is_dir() else path
+    if file is None or not file.is_file():
+        raise DataError(f"{path} must be or hold fer2013.csv (or fer2013.csv.gz)")
+    table = _read(file, "emotion", "pixels", "Usage")
+    columns = np.array([FER2013_CLASSES.index(name) for name in FER2013])
+    one_hot = np.eye(len(FER2013), dtype=np.float32)[columns[_labels(file, table)]]
+    splits: dict[Split, Faces] = {}
+    for split, name in USAGE.items():
+        rows = np.flatnonzero(table["Usage"].to_numpy() == name)
+        if not len(rows):
+            raise DataError(f"{file} has no row in the split {name}")
+        splits[split] = Faces(_images(file, table, rows), one_hot[rows], np.ones(len(rows), np.bool_))
+    return DataSet("FER2013", "published labels", FER2013_CLASSES, splits)
+
+
+def _read(path: Path, *columns: str) -> Any:
+    """A table with at least these columns."""
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(path)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"cannot read {path}: {error}") from error
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise DataError(f"{path} lacks the columns {missing}")
+    return table
+
+
+def _labels(path: Path, table: Any) -> npt.NDArray[np.int64]:
+    labels = table["emotion"].to_numpy()
+    wrong = np.flatnonzero(~np.isin(labels, np.arange(len(FER2013))))
+    if len(wrong):
+        row = int(wrong[0])
+        raise DataError(f"{path}, row {row + 2}: unknown label {labels[row]!r}, expected 0 to {len(FER2013) - 1}")
+    return np.asarray(labels, np.int64)
+
+
+def _images(path: Path, table: Any, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+    texts = table["pixels"].to_numpy()
+    return np.stack([_face(path, row, str(texts[row])) for row in rows.tolist()])
+
+
+def _face(path: Path, row: int, text: str) -> npt.NDArray[np.uint8]:
+    values = np.fromstring(text, np.uint8, sep=" ")
+    if values.size != SIZE * SIZE:
+        raise DataError(f"{path}, row {row + 2}: {values.size} pixels instead of {SIZE * SIZE}")
+    return values.reshape(SIZE, SIZE)

@@ -1,0 +1,117 @@
+"""Labelled faces as numpy values, and what training does to a data set before it looks at it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_emotion.errors import EdgeEmotionError
+from edge_emotion.labels import subset
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+
+class DataError(EdgeEmotionError, ValueError):
+    """A data set that is missing or malformed."""
+
+    exit_code = 7
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Faces of one split.
+
+    images: uint8, N x S x S (grey) or N x S x S x 3 (BGR); votes: float32 N x C, rows sum to 1; clear: bool N, True
+    for the rows that are measured (FER+: the winner holds more than half; True throughout where there is one label).
+    """
+
+    images: npt.NDArray[np.uint8]
+    votes: npt.NDArray[np.float32]
+    clear: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """The winner of each row, as a column of ``votes``."""
+        return np.asarray(self.votes.argmax(axis=1), np.int64)
+
+    def majority(self) -> Faces:
+        """Only the rows with a clear winner."""
+        return self.take(np.flatnonzero(self.clear))
+
+    def take(self, rows: npt.NDArray[np.int64]) -> Faces:
+        """The given rows, in the given order."""
+        return Faces(self.images[rows], self.votes[rows], self.clear[rows])
+
+    def digests(self) -> list[bytes]:
+        """One digest of each picture: equal exactly for pictures that are equal to the bit."""
+        return [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in self.images]
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Splits of one data set with the same classes. ``protocol`` says how a label follows from the annotation."""
+
+    name: str
+    protocol: str
+    classes: tuple[str, ...]
+    splits: Mapping[Split, Faces]
+
+    def __getitem__(self, split: Split) -> Faces:
+        if split not in self.splits:
+            raise DataError(f"{self.name} has no split {split!r}; it has {', '.join(self.splits)}")
+        return self.splits[split]
+
+    def restrict(self, classes: Sequence[str]) -> DataSet:
+        """Only faces whose winner is one of ``classes``, with votes for these only.
+
+        Raises DataError when a class is unknown or has no face left in a split that is trained or chosen on.
+        """
+        kept = subset(self.classes, classes)
+        if len(kept) == len(self.classes):
+            return self
+        splits = {split: _restrict(faces, kept) for split, faces in self.splits.items()}
+        return replace(self, classes=tuple(self.classes[column] for column in kept), splits=splits)
+
+    def without_copies(self) -> DataSet:
+        """Without the training pictures that are, to the bit, also in another split."""
+        held_out = {
+            digest for split, faces in self.splits.items() if split != "train" for digest in faces.digests()
+        }
+        train = self["train"]
+        rows = np.flatnonzero([digest not in held_out for digest in train.digests()])
+        return replace(self, splits={**self.splits, "train": train.take(rows)})
+
+    def require_every_class(self) -> None:
+        """Raises DataError for a class that no training face shows: it could not be learned."""
+        count = np.bincount(self["train"].labels, minlength=len(self.classes))
+        empty = [name for name, faces in zip(self.classes, count, strict=True) if not faces]
+        if empty:
+            raise DataError(
+                f"{self.name} has no training face of {', '.join(empty)}; leave it out with --set classes=..."
+            )
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over pictures and votes of every split: equal data, equal fingerprint."""
+        digest = hashlib.sha256(",".join(self.classes).encode())
+        for split in sorted(self.splits):
+            faces = self.splits[split]
+            for part in (faces.images, faces.votes, faces.clear):
+                digest.update(f"{split}{part.shape}{part.dtype}".encode())
+                digest.update(np.ascontiguousarray(part))
+        return digest.hexdigest()
+
+
+def _restrict(faces: Faces, columns: tuple[int, ...]) -> Faces:
+    chosen = faces.take(np.flatnonzero(np.isin(faces.labels, columns)))
+    votes = chosen.votes[:, columns]
+    return replace(chosen, votes=votes / votes.sum(axis=1, keepdims=True))

@@ -1,0 +1,101 @@
+"""Predictions of anything that was trained: a run, an exported model folder, an ensemble of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge_emotion.classifier import EmotionClassifier, softmax
+from edge_emotion.errors import ConfigError
+from edge_emotion.factory import make_classifier
+from edge_emotion.manifest import InputSpec, find_model
+from edge_emotion.preprocess import normalise
+from edge_emotion.protocols import FloatArray, InferenceBackend
+from train.batches import model_pixels
+from train.faces import Faces
+from train.run_directory import RECORD, Run, load_run
+
+BATCH = 64
+
+
+class KerasBackend:
+    """The float model behind the runtime's own classifier, so that both are measured by the same code."""
+
+    name = "tf_keras"
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Height, width, channels."""
+        return tuple(self._model.input_shape[1:])
+
+    @property
+    def output_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """One output of logits."""
+        return (tuple(self._model.output_shape[1:]),)
+
+    def run(self, batch: FloatArray) -> tuple[FloatArray, ...]:
+        """N x H x W x C -> N x L logits."""
+        return (np.asarray(self._model.predict_on_batch(batch), np.float32),)
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What one model says of N faces.
+
+    logits: float32 N x C over ``classes``; for an ensemble the log of the mean probabilities. ``model`` and ``run``
+    are there for a run, ``classifier`` for an exported model; ``size_bytes`` is of the weights on disk.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    logits: FloatArray
+    size_bytes: int
+    model: Any = None
+    run: Run | None = None
+    classifier: EmotionClassifier | None = None
+
+
+def logits_of(backend: InferenceBackend, faces: Faces, spec: InputSpec) -> FloatArray:
+    """Logits of already cropped faces: N x L."""
+    pixels = model_pixels(faces.images, spec)
+    pieces = [backend.run(normalise(pixels[i : i + BATCH], spec))[0] for i in range(0, len(pixels), BATCH)]
+    return np.concatenate(pieces)
+
+
+def logits_of_target(target: Path, faces: Faces) -> Prediction:
+    """Logits of a run directory (its best float model) or of a model folder or shipped model (by the runtime).
+
+    Raises ConfigError or ModelError if it is neither.
+    """
+    if (target / RECORD).is_file():
+        run = load_run(target)
+        model = run.build()
+        logits = logits_of(KerasBackend(model), faces, run.recipe.input)
+        size = 4 * int(model.count_params())
+        return Prediction(target.name, run.classes, logits, size, model=model, run=run)
+    classifier = make_classifier(str(target))
+    logits = logits_of(classifier.backend, faces, classifier.manifest.input)
+    size = (find_model(str(target)) / classifier.manifest.file(None).file).stat().st_size
+    return Prediction(classifier.manifest.name, classifier.manifest.labels, logits, size, classifier=classifier)
+
+
+def ensemble(members: Sequence[Prediction]) -> Prediction:
+    """The mean of the members' probabilities. Raises ConfigError if they know different classes."""
+    classes = members[0].classes
+    for member in members:
+        if member.classes != classes:
+            raise ConfigError(f"{member.name} tells {', '.join(member.classes)} apart, not {', '.join(classes)}")
+    mean = np.mean([softmax(member.logits.astype(np.float64)) for member in members], axis=0)
+    name = " + ".join(member.name for member in members)
+    logits = np.log(np.maximum(mean, 1e-12)).astype(np.float32)
+    return Prediction(name, classes, logits, sum(member.size_bytes for member in members))

@@ -1,0 +1,121 @@
+"""The directory of one training run: what it was, how far it came, its best weights."""
+
+from __future__ import annotations
+
+import csv
+import json
+import platform
+import subprocess
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from edge_emotion.errors import ConfigError
+from edge_emotion.manifest import write_text
+from train.catalogue import find_recipe
+from train.recipes import Recipe
+
+RECORD, CHECKPOINTS, HISTORY, BEST = "run.json", "checkpoints", "history.csv", "best.h5"
+PACKAGES = "tensorflow", "tf_keras", "numpy", "opencv-python-headless"
+
+MAY_CHANGE = "commit", "versions"
+"""A run goes on after an update of the code or a package; the record tells where it began."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training run on disk. ``record`` is its run.json."""
+
+    path: Path
+    recipe: Recipe
+    record: dict[str, Any]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What the model's outputs mean, in their order."""
+        return tuple(self.record["classes"])
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last epoch was reached."""
+        return bool(self.record.get("finished"))
+
+    @cached_property
+    def history(self) -> dict[str, list[float]]:
+        """Column -> one value per epoch: loss, accuracy, val_accuracy, val_balanced_accuracy, val_loss, ..."""
+        path = self.path / HISTORY
+        if not path.is_file():
+            return {}
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        return {key: [float(row[key]) for row in rows] for key in (rows[0] if rows else ())}
+
+    def build(self) -> Any:
+        """The float model with the run's best weights: a tf_keras model N x H x W x C -> N x classes logits."""
+        weights = self.path / BEST
+        if not weights.is_file():
+            raise ConfigError(f"{self.path} has no {BEST} yet: let its first epoch finish")
+        model = self.recipe.build(len(self.classes), weights=None)
+        model.load_weights(weights)
+        return model
+
+
+def load_run(path: Path) -> Run:
+    """Read a run directory. Raises ConfigError for a directory that is none, or of a recipe that is gone."""
+    try:
+        record = json.loads((path / RECORD).read_text(encoding="utf-8"))
+        settings = dict(record["recipe"])
+        return Run(path, find_recipe(settings.pop("name")).change(**settings), record)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise ConfigError(f"{path} is not a training run: {error}") from error
+
+
+def claim(path: Path, record: dict[str, Any]) -> dict[str, Any]:
+    """The record of a run directory, which belongs to one recipe with one set of settings; the first start makes it.
+
+    Raises ConfigError when the directory holds a run with other settings, or something else.
+    """
+    file = path / RECORD
+    if file.is_file():
+        known: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        changed = [key for key in record if key not in MAY_CHANGE and known.get(key) != record[key]]
+        if changed:
+            raise ConfigError(f"{path} holds a run with another {', '.join(changed)}; choose another --run directory")
+        return known
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ConfigError(f"{path} is not empty and holds no training run; choose another --run directory")
+    path.mkdir(parents=True, exist_ok=True)
+    save(path, record)
+    return record
+
+
+def save(path: Path, record: dict[str, Any]) -> None:
+    """Write the record, whole or not at all."""
+    write_text(path / RECORD, json.dumps(record, indent=2))
+
+
+def versions() -> dict[str, str]:
+    """Python and the packages that the numbers depend on."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not from a package"
+    return found
+
+
+def code_version() -> str:
+    """The commit of this checkout, '+' if it was changed since, 'unknown' outside of git."""
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--abbrev=12"],
+            cwd=Path(__file__).parent, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.strip()

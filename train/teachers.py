@@ -1,0 +1,60 @@
+"""Knowledge distillation (Hinton et al. 2015): what trained runs say of the very pictures that the student sees.
+
+Teacher and student look at the same augmented view (Beyer et al. 2022).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from edge_emotion.errors import ConfigError
+from edge_emotion.manifest import InputSpec
+from train.keras import K, tf
+from train.recipes import Recipe
+from train.run_directory import load_run
+
+Tensor = Any
+Teach = Callable[[Tensor], Tensor]
+
+
+def make_teacher(runs: Sequence[Path], classes: tuple[str, ...], recipe: Recipe) -> Teach:
+    """From pictures as the student takes them to the teachers' mean probabilities, N x C, at the recipe's temperature.
+
+    Raises ConfigError for a run that knows other classes.
+    """
+    members = []
+    for path in runs:
+        run = load_run(path)
+        if run.classes != classes:
+            raise ConfigError(f"teacher {path} tells {', '.join(run.classes)} apart, not {', '.join(classes)}")
+        members.append((run.build(), run.recipe.input))
+
+    def teach(pictures: Tensor) -> Tensor:
+        pixels = (pictures - recipe.input.offset) / recipe.input.scale
+        answers = [model(_as_input(pixels, spec), training=False) for model, spec in members]
+        return tf.add_n([tf.nn.softmax(logits / recipe.distill_temperature) for logits in answers]) / len(members)
+
+    return teach
+
+
+def _as_input(pixels: Tensor, spec: InputSpec) -> Tensor:
+    """Pixels of the student in a teacher's size, channels and range."""
+    if pixels.shape[1:3] != (spec.height, spec.width):
+        pixels = tf.image.resize(pixels, (spec.height, spec.width))
+    if pixels.shape[-1] != spec.channels:
+        pixels = tf.image.grayscale_to_rgb(pixels) if spec.channels == 3 else tf.image.rgb_to_grayscale(pixels)
+    return pixels * spec.scale + spec.offset
+
+
+class Trainee(K.Model):  # type: ignore[misc]
+    """A network that hears its teachers' answer beside the votes: targets are N x 2C, votes then answer."""
+
+    # The teachers are reached through a function: as attributes Keras would train and save them.
+    teach: Teach
+
+    def train_step(self, data: Any) -> Any:
+        """One step of fit."""
+        pictures, votes, weights = data
+        return super().train_step((pictures, tf.concat([votes, self.teach(pictures)], axis=1), weights))
