@@ -12,9 +12,8 @@ import numpy.typing as npt
 
 from edge_emotion.backends.tflite import TfliteBackend
 from edge_emotion.classifier import EmotionClassifier
-from edge_emotion.errors import ModelError
+from edge_emotion.errors import ConfigError, ModelError
 from edge_emotion.golden import golden_inputs
-from edge_emotion.labels import EMOTIONS
 from edge_emotion.manifest import (
     MANIFEST,
     Calibration,
@@ -30,12 +29,13 @@ from edge_emotion.manifest import (
     write_text,
 )
 from edge_emotion.preprocess import normalise
-from train.datasets import Faces, Split
-from train.evaluate import KerasBackend, logits_of, measure_classifier
-from train.fit import load_run, model_pixels
+from train.batches import model_pixels
+from train.evaluate import measure_classifier
+from train.faces import DataSet, Faces
 from train.keras import tf
-from train.metrics import fit_temperature
-from train.recipes import Recipe
+from train.operating_points import choose_operating_points
+from train.predict import KerasBackend, logits_of
+from train.run_directory import Run, load_run
 
 CALIBRATION_FACES = 512
 GOLDEN_SEED, GOLDEN_COUNT = 20, 8
@@ -51,22 +51,23 @@ LIMITS = (
 )
 
 
-def convert(run: Path, data: dict[Split, Faces], models: Path, *, version: str) -> Path:
+def convert(run: Path, data: DataSet, models: Path, *, version: str) -> Path:
     """Quantise a run's best model and write the model folder that ships. Returns the folder.
 
-    Calibrated on pictures of the Training split, temperature fitted on PublicTest, figures on PrivateTest.
-    Raises ConfigError for a directory that is no run, ModelError if the result is not fully integer.
+    Calibrated on pictures of the training split, operating points chosen on the validation split, figures on the test
+    split. Raises ConfigError for a directory that is no finished run, ModelError if the result is not fully integer.
     """
-    model, recipe, record = load_run(run)
-    spec = recipe.input
+    trained = load_run(run)
+    if not trained.finished:
+        raise ConfigError(f"{run} is not finished: give its train fit command again, it goes on where it stopped")
+    model, recipe, spec = trained.build(), trained.recipe, trained.recipe.input
+    data = data.restrict(trained.classes)
     with tempfile.TemporaryDirectory() as workshop:
         file = Path(workshop) / f"{recipe.name}_int8.tflite"
         file.write_bytes(quantise(model, calibration_pixels(data["train"], spec), spec))
         check_integer_only(file)
         backend = TfliteBackend(file)
-        manifest = _manifest(
-            recipe, record, file, _calibrate(backend, data, spec), _golden(file, backend, spec), version
-        )
+        manifest = _manifest(trained, file, _calibrate(backend, trained, data), _golden(file, backend, spec), version)
         manifest = manifest.model_copy(update={"metrics": _figures(manifest, backend, model, data)})
         return _publish(file, manifest, models)
 
@@ -82,44 +83,46 @@ def _publish(file: Path, manifest: ModelManifest, models: Path) -> Path:
     return folder
 
 
-def _calibrate(backend: TfliteBackend, data: dict[Split, Faces], spec: InputSpec) -> Calibration:
-    """Class prior of the training votes, temperature fitted on PublicTest."""
+def _calibrate(backend: TfliteBackend, run: Run, data: DataSet) -> Calibration:
+    """The prior of the training votes; operating points and their temperatures from the validation split."""
     validation = data["validation"].majority()
-    temperature = fit_temperature(logits_of(backend, validation, spec), validation.labels)
-    prior = data["train"].votes.mean(axis=0)
-    return Calibration(
-        class_prior=tuple(round(float(share), 5) for share in prior),
-        operating_points={"accurate": OperatingPoint(prior_strength=0.0, temperature=temperature)},
-        default="accurate",
-    )
+    prior = tuple(run.record["class_prior"])
+    logits = logits_of(backend, validation, run.recipe.input)
+    points = choose_operating_points(logits, validation.labels, np.array(prior), run.classes)
+    return Calibration(class_prior=prior, operating_points=points, default=next(iter(points)))
 
 
-def _figures(
-    manifest: ModelManifest, backend: TfliteBackend, model: Any, data: dict[Split, Faces]
-) -> dict[str, Metrics]:
-    """By split and precision. The test split is measured here, once, and nothing is chosen by it."""
-    validation, test = data["validation"].majority(), data["test"].majority()
-    return {
-        "validation/int8": measure_classifier(EmotionClassifier(manifest, backend), validation),
-        "test/int8": measure_classifier(EmotionClassifier(manifest, backend), test),
-        "test/float32": measure_classifier(EmotionClassifier(manifest, KerasBackend(model)), test),
-    }
+def _figures(manifest: ModelManifest, backend: TfliteBackend, model: Any, data: DataSet) -> dict[str, Metrics]:
+    """By split, precision and operating point, where that is not the default.
+
+    The test split is measured here, once, and nothing is chosen by it.
+    """
+    figures = {}
+    for point in manifest.calibration.operating_points:
+        suffix = "" if point == manifest.calibration.default else f"/{point}"
+        for key, split, runner in (
+            ("validation/int8", data["validation"], backend),
+            ("test/int8", data["test"], backend),
+            ("test/float32", data["test"], KerasBackend(model)),
+        ):
+            classifier = EmotionClassifier(manifest, runner, operating_point=point)
+            figures[key + suffix] = measure_classifier(classifier, split.majority())
+    return figures
 
 
-def _manifest(
-    recipe: Recipe, record: dict[str, Any], file: Path, calibration: Calibration, golden: Golden, version: str
-) -> ModelManifest:
+def _manifest(run: Run, file: Path, calibration: Calibration, golden: Golden, version: str) -> ModelManifest:
+    recipe, record = run.recipe, run.record
     entry = ModelFile(
         format="tflite", precision="int8", file=file.name, sha256=sha256(file), input_type="int8", output_type="int8"
     )
     training = Training(
         dataset=record["dataset"],
-        protocol="majority",
+        protocol=record["protocol"],
         recipe=recipe.name,
-        seed=record["recipe"]["seed"],
-        epochs=record["recipe"]["epochs"],
+        seed=recipe.seed,
+        epochs=record["epochs"],
         start=record["start"],
-        commit=record.get("commit", "unknown"),
+        commit=record["commit"],
     )
     return ModelManifest(
         schema=1,
@@ -127,7 +130,7 @@ def _manifest(
         version=version,
         task="emotion-classification",
         input=recipe.input,
-        labels=EMOTIONS,
+        labels=run.classes,
         calibration=calibration,
         files=(entry,),
         training=training,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -44,6 +46,21 @@ def fer_folder() -> Path:
     if not folder.is_dir():
         pytest.skip(f"FER+ is not at {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def fer_plus(fer_folder: Path) -> Any:
+    """FER+ as train.datasets loads it, once for all tests: a DataSet."""
+    datasets = pytest.importorskip("train.datasets", exc_type=ImportError)
+    return datasets.load_fer_plus(fer_folder)
+
+
+@pytest.fixture(scope="session")
+def few_faces(fer_plus: Any) -> Any:
+    """A DataSet of up to 16 training faces of each emotion, and 32 faces to validate."""
+    train, validation = fer_plus["train"], fer_plus["validation"]
+    rows = np.concatenate([np.flatnonzero(train.labels == label)[:16] for label in range(len(EMOTIONS))])
+    return replace(fer_plus, splits={"train": train.take(rows), "validation": validation.take(np.arange(32))})
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import pytest
 
 from edge_emotion.errors import BackendUnavailable, ConfigError, ModelError
 from edge_emotion.factory import make_classifier
+from edge_emotion.labels import EMOTIONS
 from edge_emotion.manifest import MODELS, ModelManifest, find_model, load_manifest
 
 pytest.importorskip("tf_keras")
@@ -20,16 +21,17 @@ from convert import detector as detectors
 from convert import tflite
 from convert.cli import main
 from train.cli import main as train_main
-from train.datasets import Faces, Split, load_fer_plus
+from train.catalogue import RECIPES
+from train.datasets import DataSet, load_fer_plus
 from train.evaluate import evaluate, measure_classifier
-from train.fit import BEST, RECORD
 from train.keras import K, tf
-from train.recipes import RECIPES, Recipe, gray_input
+from train.recipes import Recipe, gray_input
+from train.run_directory import BEST, RECORD
 
 
 @pytest.fixture(scope="module")
-def data(fer_folder: Path) -> dict[Split, Faces]:
-    return load_fer_plus(fer_folder)
+def data(fer_plus: DataSet) -> DataSet:
+    return fer_plus
 
 
 # Detectors
@@ -81,15 +83,20 @@ def tiny(input_shape: tuple[int, int, int], classes: int, *, weights: str | None
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A finished run of a net that learns nothing but converts fast."""
-    recipe = Recipe("tiny", tiny, "for tests", gray_input(48))
+    recipe = Recipe(name="tiny", network=tiny, summary="for tests", input=gray_input(48))
     monkeypatch.setitem(RECIPES, "tiny", recipe)
     K.utils.set_random_seed(1)
     folder = tmp_path / "run"
     folder.mkdir()
     record = {
-        "recipe": {"name": "tiny", "seed": 1, "epochs": 1},
+        "recipe": recipe.model_dump(mode="json", exclude={"summary"}),
         "start": "random",
         "dataset": "FER+",
+        "protocol": "majority",
+        "classes": EMOTIONS,
+        "class_prior": [1 / 8] * 8,
+        "epochs": 1,
+        "commit": "unknown",
         "finished": True,
     }
     (folder / RECORD).write_text(json.dumps(record))
@@ -103,7 +110,9 @@ def test_a_run_becomes_a_model_folder_that_the_runtime_takes(run: Path, fer_fold
     classifier = make_classifier(str(models / "tiny"))
     manifest = classifier.manifest
     assert (manifest.version, manifest.file().precision) == ("1.2.3", "int8")
-    assert set(manifest.metrics) == {"validation/int8", "test/int8", "test/float32"}
+    keys = {"validation/int8", "test/int8", "test/float32"}
+    assert set(manifest.metrics) == keys | {f"{key}/balanced" for key in keys}
+    assert list(manifest.calibration.operating_points) == ["accurate", "balanced"]
     assert manifest.metrics["test/int8"].n == 3153
     assert sum(manifest.calibration.class_prior) == pytest.approx(1, abs=1e-3)
     assert manifest.golden is not None
@@ -111,21 +120,21 @@ def test_a_run_becomes_a_model_folder_that_the_runtime_takes(run: Path, fer_fold
 
 
 def test_a_run_and_its_model_folder_are_measured_alike(
-    run: Path, fer_folder: Path, data: dict[Split, Faces], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Path, fer_folder: Path, data: DataSet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tflite.convert(run, data, tmp_path / "models", version="1.0.0")
-    faces = data["PublicTest"].majority()
+    faces = data["validation"].majority()
     assert evaluate(run, faces).accuracy == pytest.approx(evaluate(folder, faces).accuracy, abs=0.02)
     assert train_main(["evaluate", str(folder), "--data", str(fer_folder), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["n"] == 3199
     assert train_main(["evaluate", str(tmp_path), "--data", str(fer_folder)]) == 4
 
 
-def test_a_run_that_is_not_finished_is_refused(run: Path, tmp_path: Path) -> None:
+def test_a_run_that_is_not_finished_is_refused(run: Path, data: DataSet, tmp_path: Path) -> None:
     record = json.loads((run / RECORD).read_text())
     (run / RECORD).write_text(json.dumps({**record, "finished": False}))
     with pytest.raises(ConfigError, match="not finished"):
-        tflite.convert(run, {}, tmp_path / "models", version="1.0.0")
+        tflite.convert(run, data, tmp_path / "models", version="1.0.0")
     assert not (tmp_path / "models").exists()
 
 
@@ -163,11 +172,11 @@ def test_the_shipped_int8_models_are_fully_integer(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_the_shipped_models_are_as_good_as_their_manifests_say(name: str, data: dict[Split, Faces]) -> None:
+def test_the_shipped_models_are_as_good_as_their_manifests_say(name: str, data: DataSet) -> None:
     """The whole test split, through the runtime's own classifier, on this machine."""
     classifier = make_classifier(name, precision="int8")
     assert isinstance(classifier.manifest, ModelManifest)
-    faces = data["PrivateTest"].majority()
+    faces = data["test"].majority()
     now, then = measure_classifier(classifier, faces), classifier.manifest.metrics["test/int8"]
     print(f"FER+ majority, test split: {now.accuracy:.4f} now, {then.accuracy:.4f} in the manifest, n = {now.n}")
     assert now.n == then.n == 3153
@@ -177,7 +186,7 @@ def test_the_shipped_models_are_as_good_as_their_manifests_say(name: str, data: 
     assert then.accuracy == pytest.approx(classifier.manifest.metrics["test/float32"].accuracy, abs=0.01)
 
 
-def test_converting_refuses_before_it_writes(tmp_path: Path) -> None:
+def test_converting_refuses_before_it_writes(data: DataSet, tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
-        tflite.convert(tmp_path, {}, tmp_path / "models", version="1.0.0")
+        tflite.convert(tmp_path, data, tmp_path / "models", version="1.0.0")
     assert not (tmp_path / "models").exists()

@@ -85,7 +85,7 @@ class Augmentation(BaseModel):
         """The codec takes one picture at a time: only the chosen ones go through it."""
         if not self.jpeg:
             return images
-        channels = images.shape[-1]
+        shape = images.shape[1:]
 
         def through_codec(image: Tensor) -> Tensor:
             quality = tf.random.uniform([], 20, 80, tf.int32)
@@ -93,7 +93,7 @@ class Augmentation(BaseModel):
 
         def one(image: Tensor) -> Tensor:
             image = tf.cond(tf.random.uniform([]) < self.jpeg, lambda: through_codec(image), lambda: image)
-            return tf.ensure_shape(image, [None, None, channels])
+            return tf.ensure_shape(image, shape)
 
         return tf.map_fn(one, images)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import Any
 
 from edge_emotion.errors import ConfigError
@@ -55,5 +56,7 @@ RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in EDGE}
 def find_recipe(name: str) -> Recipe:
     """The recipe of that name. Raises ConfigError with the names that exist."""
     if name not in RECIPES:
-        raise ConfigError(f"no recipe {name!r}; there are: {', '.join(RECIPES)}")
+        near = get_close_matches(name, RECIPES, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(RECIPES)}"
+        raise ConfigError(f"no recipe {name!r}; {hint}")
     return RECIPES[name]

@@ -58,12 +58,16 @@ class Faces:
 
 @dataclass(frozen=True)
 class DataSet:
-    """Splits of one data set with the same classes. ``protocol`` says how a label follows from the annotation."""
+    """Splits of one data set with the same classes.
+
+    ``protocol`` says how a label follows from the annotation, ``notes`` what the loader left out.
+    """
 
     name: str
     protocol: str
     classes: tuple[str, ...]
     splits: Mapping[Split, Faces]
+    notes: tuple[str, ...] = ()
 
     def __getitem__(self, split: Split) -> Faces:
         if split not in self.splits:
@@ -80,15 +84,6 @@ class DataSet:
             return self
         splits = {split: _restrict(faces, kept) for split, faces in self.splits.items()}
         return replace(self, classes=tuple(self.classes[column] for column in kept), splits=splits)
-
-    def without_copies(self) -> DataSet:
-        """Without the training pictures that are, to the bit, also in another split."""
-        held_out = {
-            digest for split, faces in self.splits.items() if split != "train" for digest in faces.digests()
-        }
-        train = self["train"]
-        rows = np.flatnonzero([digest not in held_out for digest in train.digests()])
-        return replace(self, splits={**self.splits, "train": train.take(rows)})
 
     def require_every_class(self) -> None:
         """Raises DataError for a class that no training face shows: it could not be learned."""
@@ -107,7 +102,7 @@ class DataSet:
             faces = self.splits[split]
             for part in (faces.images, faces.votes, faces.clear):
                 digest.update(f"{split}{part.shape}{part.dtype}".encode())
-                digest.update(np.ascontiguousarray(part))
+                digest.update(memoryview(np.ascontiguousarray(part)))
         return digest.hexdigest()
 
 

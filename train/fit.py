@@ -10,6 +10,7 @@ from edge_emotion.preprocess import normalise
 from train.balance import Balance, balance
 from train.batches import batches, model_pixels, steps_per_epoch
 from train.callbacks import Average, ProgressBar, Saving, State, Unfreeze, Validation
+from train.duplicates import without_copies
 from train.faces import DataSet, Faces
 from train.keras import K
 from train.losses import accuracy, make_loss
@@ -33,11 +34,11 @@ def fit(
     """Train ``recipe`` on the training split into ``run`` and return the path of its best weights.
 
     ``weights`` is where the network starts (a path, 'imagenet', None) and ``start`` says so in the record. Training
-    faces that are also in another split are left out. The best epoch is chosen on the validation split. A run that
+    faces of which another split holds a copy are left out. The best epoch is chosen on the validation split. A run that
     was stopped goes on after its last finished epoch. ``steps`` cuts each epoch short, for trying things out.
     Raises ConfigError when the directory belongs to another run, DataError for data that cannot be learned from.
     """
-    data = (data if recipe.classes is None else data.restrict(recipe.classes)).without_copies()
+    data = without_copies(data if recipe.classes is None else data.restrict(recipe.classes))
     data.require_every_class()
     validation = data["validation"].majority()
     chosen = balance(data["train"], recipe)
@@ -58,7 +59,8 @@ def fit(
         steps_per_epoch=steps,
         verbose=0,
         callbacks=[
-            Unfreeze(recipe),
+            # Random layers are not worth keeping.
+            *([Unfreeze(recipe)] if weights else []),
             average,
             Validation(recipe, average, state, _pictures(validation, recipe), validation, run / BEST),
             K.callbacks.CSVLogger(run / HISTORY, append=state.resumed),

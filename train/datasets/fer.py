@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_emotion.labels import EMOTIONS, canonical
+from train.datasets.tables import read_table
 from train.faces import DataError, DataSet, Faces, Split
 
 SIZE = 48
@@ -43,8 +44,8 @@ def load_fer_plus(folder: Path, *, label_votes: float = 0.0) -> DataSet:
     pixels_file, votes_file = find_pixels(folder), folder / "fer2013new.csv"
     if pixels_file is None or not votes_file.is_file():
         raise DataError(f"{folder} must hold fer2013.csv (or fer2013.csv.gz) and fer2013new.csv (FER+)")
-    pixels = _read(pixels_file, "pixels", "Usage", *(["emotion"] if label_votes else []))
-    votes = _read(votes_file, "Usage", *VOTES)
+    pixels = read_table(pixels_file, "pixels", "Usage", *(["emotion"] if label_votes else []))
+    votes = read_table(votes_file, "Usage", *VOTES)
     if list(pixels["Usage"]) != list(votes["Usage"]):
         raise DataError(f"{pixels_file} and {votes_file} do not list the same rows in the same order")
     named = votes["Image name"].notna().to_numpy()
@@ -77,7 +78,7 @@ def load_fer2013(path: Path) -> DataSet:
     file = find_pixels(path) if path.is_dir() else path
     if file is None or not file.is_file():
         raise DataError(f"{path} must be or hold fer2013.csv (or fer2013.csv.gz)")
-    table = _read(file, "emotion", "pixels", "Usage")
+    table = read_table(file, "emotion", "pixels", "Usage")
     columns = np.array([FER2013_CLASSES.index(name) for name in FER2013])
     one_hot = np.eye(len(FER2013), dtype=np.float32)[columns[_labels(file, table)]]
     splits: dict[Split, Faces] = {}
@@ -89,26 +90,12 @@ def load_fer2013(path: Path) -> DataSet:
     return DataSet("FER2013", "published labels", FER2013_CLASSES, splits)
 
 
-def _read(path: Path, *columns: str) -> Any:
-    """A table with at least these columns."""
-    import pandas as pd
-
-    try:
-        table = pd.read_csv(path)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"cannot read {path}: {error}") from error
-    missing = [column for column in columns if column not in table.columns]
-    if missing:
-        raise DataError(f"{path} lacks the columns {missing}")
-    return table
-
-
 def _labels(path: Path, table: Any) -> npt.NDArray[np.int64]:
     labels = table["emotion"].to_numpy()
     wrong = np.flatnonzero(~np.isin(labels, np.arange(len(FER2013))))
     if len(wrong):
         row = int(wrong[0])
-        raise DataError(f"{path}, row {row + 2}: unknown label {labels[row]!r}, expected 0 to {len(FER2013) - 1}")
+        raise DataError(f"{path}, row {row + 2}: unknown label {labels[row]}, expected 0 to {len(FER2013) - 1}")
     return np.asarray(labels, np.int64)
 
 

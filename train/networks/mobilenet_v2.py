@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from train.faces import DataError
 from train.keras import K
-from train.networks.layers import batch_norm, conv, divisible
+from train.networks.layers import batch_norm, classifier, conv, divisible
+from train.networks.weights import start
 
 Model = Any
 Blocks = tuple[tuple[int, int, int, int], ...]
@@ -41,31 +38,45 @@ def mobilenet_v2(
     """MobileNetV2 (Sandler et al. 2018) with a linear head: N x H x W x C in -1..1 -> N x classes logits.
 
     Layers are named as in ``tf_keras.applications``. At even sizes SAME padding equals the explicit pads used there,
-    so its ImageNet weights fit. ``weights`` is a path to them, 'imagenet' (Keras downloads them) or None; for one
-    grey channel the stem's kernels are summed over RGB, which is the same function on grey pictures.
+    so its ImageNet weights fit. ``weights`` is a path to them or to the .h5 of a run, 'imagenet' (Keras downloads
+    them) or None; for one grey channel the stem's kernels are summed over RGB, which is the same function on grey
+    pictures.
     """
     inputs = K.Input(input_shape, name="pixels")
     x = conv(inputs, divisible(32 * alpha), "Conv1", kernel=3, stride=2, norm="bn_Conv1", relu="Conv1_relu")
     x = inverted_residuals(x, MOBILENET_V2_BLOCKS, alpha)
     x = conv(x, divisible(1280 * max(1.0, alpha)), "Conv_1", norm="Conv_1_bn", relu="out_relu")
     x = K.layers.GlobalAveragePooling2D(name="pool")(x)
-    x = K.layers.Dropout(dropout, name="dropout")(x)
-    model = K.Model(inputs, K.layers.Dense(classes, name="logits")(x), name="mobilenet_v2")
-    if weights is not None:
-        _copy_imagenet(model, weights, alpha)
-    return model
+    model = K.Model(inputs, classifier(x, classes, dropout), name="mobilenet_v2")
+    return start(
+        model,
+        weights,
+        f"MobileNetV2 alpha {alpha}",
+        give="its no-top .h5 of Keras",
+        imagenet=lambda: K.applications.MobileNetV2((*input_shape[:2], 3), alpha, include_top=False),
+    )
 
 
-def tiny(input_shape: tuple[int, int, int], classes: int, *, weights: str | None = None) -> Model:
-    """A MobileNetV2 of 0.14 M parameters for 48 x 48 pixels. Raises DataError for ``weights``: there are none."""
-    if weights is not None:
-        raise DataError("there are no ImageNet weights for the recipe tiny: give --weights none")
+def mobilenet_v2_035(
+    input_shape: tuple[int, int, int], classes: int, *, dropout: float = 0.2, weights: str | None = None
+) -> Model:
+    """MobileNetV2 with 0.35 of the channels (0.4 M parameters below the head): N x H x W x C in -1..1 -> logits.
+
+    ``weights`` as for ``mobilenet_v2``.
+    """
+    return mobilenet_v2(input_shape, classes, alpha=0.35, dropout=dropout, weights=weights)
+
+
+def tiny(input_shape: tuple[int, int, int], classes: int, *, dropout: float = 0.1, weights: str | None = None) -> Model:
+    """A MobileNetV2 of 0.14 M parameters for 48 x 48 pixels: N x H x W x C in -1..1 -> N x classes logits.
+
+    ``weights``: the .h5 of another run, or None; there are no ImageNet weights.
+    """
     inputs = K.Input(input_shape, name="pixels")
     x = conv(inputs, 16, "stem", kernel=3, stride=2)
     x = conv(inverted_residuals(x, TINY_BLOCKS), 256, "head")
     x = K.layers.GlobalAveragePooling2D(name="pool")(x)
-    x = K.layers.Dropout(0.1, name="dropout")(x)
-    return K.Model(inputs, K.layers.Dense(classes, name="logits")(x), name="tiny")
+    return start(K.Model(inputs, classifier(x, classes, dropout), name="tiny"), weights, "tiny")
 
 
 def inverted_residuals(x: Any, blocks: Blocks, alpha: float = 1.0) -> Any:
@@ -90,22 +101,3 @@ def _inverted_residual(x: Any, expansion: int, channels: int, stride: int, block
     if stride == 1 and width == channels:
         x = K.layers.Add(name=prefix + "add")([skip, x])
     return x
-
-
-def _copy_imagenet(model: Model, weights: str, alpha: float) -> None:
-    """Copy every layer below the head from Keras' own MobileNetV2. Raises DataError if the file does not fit."""
-    if weights != "imagenet" and not Path(weights).is_file():
-        raise DataError(
-            f"no weights file {weights}: give the no-top MobileNetV2 .h5 of Keras, or 'imagenet', or 'none'"
-        )
-    height, width, channels = model.input_shape[1:]
-    try:
-        donor = K.applications.MobileNetV2((height, width, 3), alpha, include_top=False, weights=weights)
-    except (ValueError, OSError) as error:
-        raise DataError(f"{weights} holds no MobileNetV2 alpha {alpha} without top: {error}") from error
-    for layer in model.layers:
-        if layer.weights and layer.name != "logits":
-            values = donor.get_layer(layer.name).get_weights()
-            if layer.name == "Conv1" and channels == 1:
-                values = [np.sum(values[0], axis=2, keepdims=True)]
-            layer.set_weights(values)

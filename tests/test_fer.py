@@ -1,0 +1,125 @@
+"""FER2013 and FER+ from their published tables."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_emotion.labels import EMOTIONS
+
+pytest.importorskip("pandas")
+
+from train.datasets import DataError, DataSet, load_fer2013, load_fer_plus
+from train.datasets.fer import FER2013, FER2013_CLASSES
+
+
+@pytest.fixture(scope="module")
+def data(fer_plus: DataSet) -> DataSet:
+    return fer_plus
+
+
+def test_the_splits_have_the_published_sizes(data: DataSet) -> None:
+    assert {split: int(faces.clear.sum()) for split, faces in data.splits.items()} == {
+        "train": 25060,
+        "validation": 3199,
+        "test": 3153,
+    }
+
+
+def test_votes_are_distributions_and_single_votes_are_dropped(data: DataSet) -> None:
+    for faces in data.splits.values():
+        assert faces.images.shape[1:] == (48, 48)
+        assert faces.votes.sum(axis=1) == pytest.approx(np.ones(len(faces)), abs=1e-5)
+        assert faces.votes[faces.votes > 0].min() >= 0.19
+
+
+def test_a_clear_winner_holds_more_than_half(data: DataSet) -> None:
+    assert data["test"].majority().votes.max(axis=1).min() > 0.5
+
+
+def write_tables(folder: Path, pixels: list[str], votes: list[str]) -> Path:
+    with gzip.open(folder / "fer2013.csv.gz", "wt") as file:
+        file.write("\n".join(pixels) + "\n")
+    (folder / "fer2013new.csv").write_text("\n".join(votes) + "\n")
+    return folder
+
+
+PIXELS = ["emotion,pixels,Usage"] + [
+    f"0,{' '.join(['7'] * 2304)},{split}" for split in ("Training", "PublicTest", "PrivateTest")
+]
+VOTES = [
+    "Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF",
+    "Training,a.png,6,4,0,0,0,0,0,0,0,0",
+    "PublicTest,b.png,0,9,1,0,0,0,0,0,0,0",
+    "PrivateTest,c.png,0,0,0,0,0,0,10,0,0,0",
+]
+
+
+def test_the_smallest_possible_tables_are_read(tmp_path: Path) -> None:
+    small = load_fer_plus(write_tables(tmp_path, PIXELS, VOTES))
+    assert small["train"].votes[0, :2] == pytest.approx([0.6, 0.4])
+    assert small["validation"].votes[0, 1] == 1
+    assert small["test"].labels[0] == EMOTIONS.index("fear")
+
+
+@pytest.mark.parametrize(
+    ("pixels", "votes", "message"),
+    [
+        (PIXELS, [VOTES[0].replace("fear", "terror"), *VOTES[1:]], r"lacks the columns \['fear'\]"),
+        (PIXELS, [VOTES[0], VOTES[2], VOTES[1], VOTES[3]], "do not list the same rows"),
+        (PIXELS[:3], VOTES[:3], "no usable row in the split PrivateTest"),
+        ([PIXELS[0], "0,1 2 3,Training", *PIXELS[2:]], VOTES, "row 2: 3 pixels instead of 2304"),
+    ],
+)
+def test_malformed_tables_are_refused(tmp_path: Path, pixels: list[str], votes: list[str], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        load_fer_plus(write_tables(tmp_path, pixels, votes))
+
+
+def test_fer2013_has_its_own_seven_classes(fer_folder: Path) -> None:
+    data = load_fer2013(fer_folder)
+    assert data.classes == FER2013_CLASSES == EMOTIONS[:7]
+    assert {split: len(faces) for split, faces in data.splits.items()} == {
+        "train": 28709,
+        "validation": 3589,
+        "test": 3589,
+    }
+    disgust = data["train"].labels == data.classes.index("disgust")
+    assert int(disgust.sum()) == pytest.approx(436, rel=0.03)
+    assert data["test"].clear.all()
+
+
+def test_the_numbers_of_fer2013_become_names(tmp_path: Path) -> None:
+    rows = [f"{number},{' '.join([str(number)] * 2304)},Training" for number in range(7)]
+    rest = [line for line in PIXELS[1:] if "Training" not in line]
+    data = load_fer2013(write_tables(tmp_path, ["emotion,pixels,Usage", *rows, *rest], VOTES))
+    names = {int(image[0, 0]): data.classes[label] for image, label in zip(data["train"].images, data["train"].labels, strict=True)}
+    assert tuple(names[number] for number in range(7)) == FER2013
+
+
+def test_fer2013s_label_can_count_as_further_votes_in_training_only(tmp_path: Path) -> None:
+    """The first face: 6 neutral, 4 happiness, and FER2013 says anger."""
+    folder = write_tables(tmp_path, PIXELS, VOTES)
+    data = load_fer_plus(folder, label_votes=2)
+    anger = EMOTIONS.index("anger")
+    assert data["train"].votes[0, anger] == pytest.approx(2 / 12)
+    assert data["validation"].votes[0, anger] == 0
+    assert "2 further votes" in data.name
+
+
+@pytest.mark.parametrize(("rows", "message"), [(["9,1 2,Training"], "row 2: unknown label 9"), ([], "no row in the split")])
+def test_malformed_fer2013_is_refused(tmp_path: Path, rows: list[str], message: str) -> None:
+    path = tmp_path / "fer2013.csv"
+    path.write_text("\n".join(["emotion,pixels,Usage", *rows]) + "\n")
+    with pytest.raises(DataError, match=message):
+        load_fer2013(path)
+
+
+def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "fer2013.csv.gz").write_bytes(b"not gzip")
+    (tmp_path / "fer2013new.csv").write_text("\n".join(VOTES))
+    with pytest.raises(DataError, match="cannot read"):
+        load_fer_plus(tmp_path)

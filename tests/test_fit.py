@@ -1,0 +1,237 @@
+"""Fitting: a few steps of every recipe on real faces, options, resuming, the command line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from edge_emotion.errors import ConfigError
+from edge_emotion.labels import EMOTIONS
+
+pytest.importorskip("tf_keras")
+
+from train.catalogue import RECIPES, find_recipe
+from train.cli import describe_start, main
+from train.datasets import DataError, DataSet
+from train.fit import fit
+from train.recipes import Recipe
+from train.run_directory import BEST, HISTORY, RECORD, load_run
+
+
+def quick(name: str, **changes: object) -> Recipe:
+    return find_recipe(name).change(**{"batch_size": 4, "epochs": 2, **changes})
+
+
+def train(recipe: Recipe, data: DataSet, run: Path, *, steps: int = 2, teachers: tuple[Path, ...] = ()) -> Path:
+    return fit(recipe, data, run, weights=None, start="random", steps=steps, teachers=teachers)
+
+
+# Every recipe
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_trains_a_few_steps(name: str, few_faces: DataSet, tmp_path: Path) -> None:
+    recipe = quick(name, epochs=1)
+    best = train(recipe, few_faces, tmp_path / "run")
+    assert best.is_file()
+    run = load_run(tmp_path / "run")
+    assert run.finished
+    assert run.recipe == recipe
+    assert run.build().output_shape == (None, len(EMOTIONS))
+    assert len(run.history["val_accuracy"]) == 1
+
+
+OPTIONS: dict[str, dict[str, object]] = {
+    "three classes, Adam, steps": {"classes": 3, "optimizer": "adam", "schedule": "step"},
+    "four classes, SGD, plateau": {"classes": "4", "optimizer": "sgd", "schedule": "plateau"},
+    "seven classes, mixing": {"classes": 7, "mixup": 0.2, "cutmix": 1.0, "label_smoothing": 0.1},
+    "rare classes": {"class_weights": 0.5, "oversample": 0.5, "adjust": 0.5, "compensate": True},
+    "dropout, unfreezing": {"dropout": 0.5, "freeze": 0.5, "unfreeze_epochs": 1, "select": "balanced_accuracy"},
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_any_recipe_can_set_any_option(options: dict[str, object], few_faces: DataSet, tmp_path: Path) -> None:
+    train(quick("tiny", **options), few_faces, tmp_path / "run")
+    run = load_run(tmp_path / "run")
+    assert len(run.classes) == int(str(options.get("classes", 8)))
+    assert np.isfinite(run.history["loss"]).all()
+
+
+def test_the_classes_of_a_run_are_its_outputs(few_faces: DataSet, tmp_path: Path) -> None:
+    train(quick("tiny", classes="sad, happy, angry", epochs=1), few_faces, tmp_path / "run")
+    run = load_run(tmp_path / "run")
+    assert run.classes == ("happiness", "sadness", "anger")
+    assert run.build().output_shape == (None, 3)
+
+
+def test_a_student_learns_from_the_answers_of_its_teachers(few_faces: DataSet, tmp_path: Path) -> None:
+    """With nothing but the answers as targets, the student comes to say what the teacher says."""
+    train(quick("tiny", epochs=1), few_faces, tmp_path / "teacher")
+    teacher = load_run(tmp_path / "teacher").build()
+    bias = np.array([0, 0, 0, 6, 0, 0, 0, 0], np.float32)
+    teacher.get_layer("logits").bias.assign(bias)
+    teacher.save_weights(tmp_path / "teacher" / BEST)
+    recipe = quick("tiny", epochs=3, distill=1.0, ema=0.0, learning_rate=0.02, warmup_epochs=0)
+    train(recipe, few_faces, tmp_path / "student", steps=10, teachers=(tmp_path / "teacher",))
+    run = load_run(tmp_path / "student")
+    pictures = np.random.default_rng(0).uniform(-1, 1, (8, 48, 48, 1)).astype(np.float32)
+    assert (run.build().predict_on_batch(pictures).argmax(axis=1) == 3).all()
+    assert run.record["teachers"] == ["teacher"]
+
+
+def test_a_teacher_of_other_classes_is_refused(few_faces: DataSet, tmp_path: Path) -> None:
+    train(quick("tiny", epochs=1, classes=3), few_faces, tmp_path / "teacher")
+    with pytest.raises(ConfigError, match="teacher .* tells happiness, sadness, anger apart"):
+        train(quick("tiny", distill=0.5), few_faces, tmp_path / "student", teachers=(tmp_path / "teacher",))
+
+
+def test_a_run_that_gets_no_better_is_stopped_early(few_faces: DataSet, tmp_path: Path) -> None:
+    train(quick("tiny", epochs=9, patience=2, learning_rate=1e-9), few_faces, tmp_path / "run", steps=1)
+    run = load_run(tmp_path / "run")
+    assert run.finished
+    assert len(run.history["loss"]) == run.record["epochs"] < 9
+
+
+def test_frozen_layers_keep_their_weights_and_the_head_learns(few_faces: DataSet, tmp_path: Path) -> None:
+    recipe = quick("tiny", epochs=1, freeze=1.0, ema=0.0)
+    train(recipe, few_faces, tmp_path / "run")
+    from train.keras import K
+
+    K.utils.set_random_seed(recipe.seed)
+    fresh, trained = recipe.build(8, weights=None), load_run(tmp_path / "run").build()
+    same = [
+        bool(np.array_equal(before, after))
+        for before, after in zip(fresh.get_weights(), trained.get_weights(), strict=True)
+    ]
+    assert all(same[:-2])
+    assert not any(same[-2:])
+
+
+def test_the_same_seed_gives_the_same_run(few_faces: DataSet, tmp_path: Path) -> None:
+    recipe = quick("tiny", oversample=0.5, mixup=0.2)
+    for name in ("one", "two"):
+        train(recipe, few_faces, tmp_path / name)
+    one, two = (load_run(tmp_path / name) for name in ("one", "two"))
+    assert one.history == two.history
+    assert all(np.array_equal(a, b) for a, b in zip(one.build().get_weights(), two.build().get_weights(), strict=True))
+
+
+# Run directories
+
+
+def test_a_run_says_what_it_was_made_from(few_faces: DataSet, tmp_path: Path) -> None:
+    train(quick("tiny", epochs=1), few_faces, tmp_path / "run")
+    record = json.loads((tmp_path / "run" / RECORD).read_text())
+    clean = few_faces.without_copies()
+    assert record["fingerprint"] == clean.fingerprint
+    assert record["faces"] == {split: len(faces) for split, faces in clean.splits.items()}
+    assert record["class_prior"] == pytest.approx(clean["train"].votes.mean(axis=0).tolist(), abs=1e-5)
+    assert record["versions"]["tensorflow"].startswith("2.")
+    assert (record["start"], record["dataset"], record["protocol"]) == ("random", "FER+", "majority")
+    assert list((tmp_path / "run" / "tensorboard").rglob("events*"))
+
+
+PROGRAM = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+import numpy as np
+from train.catalogue import find_recipe
+from train.datasets import load_fer_plus
+from train.fit import fit
+data = load_fer_plus(Path(sys.argv[1]))
+data = replace(data, splits={split: data[split].take(np.arange(0, 3000, 5)) for split in ("train", "validation")})
+recipe = find_recipe("tiny").change(batch_size=4, epochs=int(sys.argv[3]))
+fit(recipe, data, Path(sys.argv[2]), weights=None, start="random", steps=2)
+"""
+
+
+def test_a_killed_run_goes_on_after_its_last_finished_epoch(fer_folder: Path, few_faces: DataSet, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command = [sys.executable, "-c", PROGRAM, str(fer_folder), str(run), "40"]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+    deadline = time.monotonic() + 120
+    while not (run / "checkpoints" / "checkpoint").is_file():
+        assert process.poll() is None, (tmp_path / "log").read_text()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.kill()
+    process.wait(10)
+    assert not load_run(run).finished
+    with pytest.raises(ConfigError, match="another recipe"):
+        train(quick("tiny"), few_faces, run)
+    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert again.returncode == 0, again.stderr
+    assert f"resuming {run} after epoch" in again.stdout
+    assert load_run(run).history["epoch"] == list(range(40))
+    assert (run / BEST).is_file()
+
+
+def test_a_finished_run_is_not_trained_further(few_faces: DataSet, tmp_path: Path) -> None:
+    recipe = quick("tiny", epochs=1)
+    before = train(recipe, few_faces, tmp_path / "run").read_bytes()
+    assert train(recipe, few_faces, tmp_path / "run").read_bytes() == before
+    assert len((tmp_path / "run" / HISTORY).read_text().splitlines()) == 2
+
+
+def test_a_directory_with_something_else_is_left_alone(few_faces: DataSet, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("all my work")
+    with pytest.raises(ConfigError, match="not empty and holds no training run"):
+        train(quick("tiny"), few_faces, tmp_path)
+    with pytest.raises(ConfigError, match="not a training run"):
+        load_run(tmp_path)
+
+
+def test_data_without_a_class_is_refused_before_anything_is_written(few_faces: DataSet, tmp_path: Path) -> None:
+    rows = np.flatnonzero(few_faces["train"].labels != EMOTIONS.index("happiness"))
+    poor = replace(few_faces, splits={**few_faces.splits, "train": few_faces["train"].take(rows)})
+    with pytest.raises(DataError, match="no training face of happiness"):
+        train(quick("tiny"), poor, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+# The command line
+
+
+@pytest.mark.parametrize(
+    ("weights", "start"),
+    [(None, "random"), ("imagenet", "ImageNet"), ("/home/me/lite.npz", "ImageNet (lite.npz)")],
+)
+def test_the_start_is_described_without_paths(weights: str | None, start: str) -> None:
+    assert describe_start(weights) == start
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--recipe", "mobilnet"], 2, "no recipe 'mobilnet'; did you mean 'mobilenet_v2'?"),
+        (["--recipe", "tiny"], 7, "must hold fer2013.csv"),
+        (["--recipe", "tiny", "--set", "mixpu=0.2"], 2, "recipe tiny: no setting mixpu, did you mean mixup?"),
+        (["--recipe", "tiny", "--set", "augmentation.blr=0.2"], 2, "no setting augmentation.blr, did you mean blur?"),
+        (["--recipe", "tiny", "--set", "mixup=often"], 2, "recipe tiny: mixup: Input should be a valid number"),
+        (["--recipe", "tiny", "--set", "classes=happy,hapy"], 2, "unknown emotion 'hapy': did you mean 'happiness'?"),
+        (["--recipe", "tiny", "--set", "epochs=0"], 2, "recipe tiny: epochs: Input should be greater than 0"),
+    ],
+)
+def test_wrong_commands_are_one_line(
+    arguments: list[str], code: int, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["fit", "--data", str(tmp_path), *arguments]) == code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+
+
+def test_the_recipes_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recipes"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(RECIPES)

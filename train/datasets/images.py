@@ -1,0 +1,244 @@
+"""From a list of labelled picture files to a data set: splits, memory, decoding."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_emotion.errors import ConfigError, SourceError
+from edge_emotion.labels import ALIASES, EMOTIONS, canonical
+from edge_emotion.manifest import InputSpec
+from edge_emotion.pictures import read_picture
+from edge_emotion.preprocess import to_input
+from train.faces import SPLITS, DataError, DataSet, Faces, Split
+
+Pixels = npt.NDArray[np.uint8]
+Colour = Literal["gray", "bgr"]
+
+SPLIT_NAMES: dict[str, Split] = {
+    **dict.fromkeys(("train", "training"), SPLITS[0]),
+    **dict.fromkeys(("val", "valid", "validation", "dev", "publictest"), SPLITS[1]),
+    **dict.fromkeys(("test", "testing", "privatetest"), SPLITS[2]),
+}
+"""What a folder or a row may call its split, in lower case."""
+
+SHARES = 10
+"""A hash puts each picture into one of ten equal shares: the last two are validation and test where none is given."""
+
+MEMORY_SHARE = 0.8
+"""Of the memory that is free; the rest is for whoever asked for the pictures."""
+
+CHUNK = 256
+"""Pictures that are decoded between two looks at the progress."""
+
+NAMED = 3
+"""So many unreadable pictures are named in a message; the others are counted."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How pictures are to come out: ``size`` pixels square, grey or BGR; what to do about those that cannot be read."""
+
+    size: int = 48
+    colour: Colour = "gray"
+    label_votes: float = 0.0
+    skip_bad: bool = False
+    spec: InputSpec = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        try:
+            spec = InputSpec(
+                height=self.size, width=self.size, channels=1 if self.colour == "gray" else 3, colour=self.colour,
+                scale=1.0, offset=0.0,
+            )  # fmt: skip
+        except ValueError as error:
+            raise DataError(f"faces of {self.size} pixels in {self.colour!r}: give 16 to 1024, gray or bgr") from error
+        object.__setattr__(self, "spec", spec)
+
+    def fit(self, image: Pixels) -> Pixels:
+        """The middle square of a grey or BGR picture in size and colour: S x S or S x S x 3."""
+        side = min(image.shape[:2])
+        top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
+        square = to_input(image[top : top + side, left : left + side], self.spec)
+        return square[..., 0] if self.colour == "gray" else square
+
+    def empty(self, count: int) -> Pixels:
+        """Room for so many pictures."""
+        return np.empty((count, *self.spec.shape[: 2 if self.colour == "gray" else 3]), np.uint8)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture file with its canonical label; ``box`` (left, top, width, height) if only that part is the face."""
+
+    path: Path
+    label: str
+    split: Split | None = None
+    box: tuple[int, int, int, int] | None = None
+
+
+def emotion_of(name: str, where: Path | str) -> str:
+    """The canonical name of a label. Raises DataError saying where an unknown one stands, and which are known."""
+    try:
+        return canonical(name)
+    except ConfigError as error:
+        known = ", ".join((*EMOTIONS, *ALIASES))
+        raise DataError(f"{where}: unknown label {name!r}; known are {known}") from error
+
+
+def hashed_split(key: str) -> Split:
+    """The split of a picture that has none: 80 % train, 10 % validation, 10 % test, the same on every machine.
+
+    ``key`` is the path inside the data set, with forward slashes, so adding a picture moves no other one.
+    """
+    share = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big") % SHARES
+    return {SHARES - 2: SPLITS[1], SHARES - 1: SPLITS[2]}.get(share, SPLITS[0])
+
+
+def complete_splits(splits: Sequence[Split | None], keys: Iterable[str]) -> list[Split]:
+    """What every picture's split is, when a data set gives none, or no validation.
+
+    Without splits, or with ``train`` alone: ``hashed_split``. With train and test only, a tenth of train, by the same
+    hash, is validation, and the published test stays whole.
+    """
+    given = set(splits)
+    if given <= {None, "train"}:
+        return [hashed_split(key) for key in keys]
+    if "train" in given and "validation" not in given:
+        chosen = (
+            split == "train" and hashed_split(key) == "validation" for split, key in zip(splits, keys, strict=True)
+        )
+        return ["validation" if moved else split or "train" for split, moved in zip(splits, chosen, strict=True)]
+    return [split or "train" for split in splits]
+
+
+def with_splits(pictures: Sequence[Picture], root: Path) -> list[Picture]:
+    """The pictures with every split filled in; keys are paths relative to ``root``."""
+    keys = [Path(os.path.relpath(picture.path, root)).as_posix() for picture in pictures]
+    splits = complete_splits([picture.split for picture in pictures], keys)
+    return [replace(picture, split=split) for picture, split in zip(pictures, splits, strict=True)]
+
+
+def available_memory() -> int | None:
+    """Bytes that can be had without swapping (Linux), or all there is (other systems); None if nobody says."""
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def require_memory(count: int, options: Options, *, text: int = 0, available: int | None = None) -> None:
+    """Raises DataError if ``count`` pictures, and ``text`` bytes of tables, would not fit into what is free."""
+    free = available_memory() if available is None else available
+    need = count * int(np.prod(options.spec.shape)) + text
+    if free is not None and need > free * MEMORY_SHARE:
+        shape = " x ".join(map(str, options.spec.shape))
+        raise DataError(
+            f"{count} pictures of {shape} need {need / 2**30:.1f} GiB, {free / 2**30:.1f} GiB of memory are free: "
+            "take a smaller size, grey pictures or fewer of them"
+        )
+
+
+def gather(
+    name: str, protocol: str, pictures: Sequence[Picture], options: Options, *, notes: tuple[str, ...] = ()
+) -> DataSet:
+    """Decode pictures, whose splits are all given, with a few threads (OpenCV decodes outside Python's lock).
+
+    Raises DataError when there is none, when they would not fit into memory, or when some cannot be read; with
+    ``options.skip_bad`` these are left out and counted in the data set's notes.
+    """
+    if not pictures:
+        raise DataError(f"{name} holds no picture")
+    classes = classes_of(picture.label for picture in pictures)
+    require_memory(len(pictures), options)
+    splits: dict[Split, Faces] = {}
+    bad: list[str] = []
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for split in SPLITS:
+            chosen = [picture for picture in pictures if picture.split == split]
+            images, read = _decode(chosen, options, pool, bad)
+            if read.any():
+                faces = labelled(images, [picture.label for picture in chosen], classes)
+                splits[split] = faces if read.all() else faces.take(np.flatnonzero(read))
+    if bad:
+        notes = (*notes, _report_bad(name, bad, len(pictures), skip=options.skip_bad))
+    _require_classes(name, classes, splits)
+    return DataSet(name, protocol, classes, splits, notes)
+
+
+def classes_of(labels: Iterable[str]) -> tuple[str, ...]:
+    """The emotions that occur, in canonical order."""
+    found = set(labels)
+    return tuple(emotion for emotion in EMOTIONS if emotion in found)
+
+
+def labelled(images: Pixels, labels: Sequence[str], classes: tuple[str, ...]) -> Faces:
+    """Faces with one certain label each."""
+    columns = np.array([classes.index(name) for name in labels], np.int64)
+    return Faces(images, np.eye(len(classes), dtype=np.float32)[columns], np.ones(len(images), np.bool_))
+
+
+def _decode(
+    pictures: Sequence[Picture], options: Options, pool: ThreadPoolExecutor, bad: list[str]
+) -> tuple[Pixels, npt.NDArray[np.bool_]]:
+    """All pictures, and which of them could be read; what is wrong with the others is added to ``bad``."""
+    images, read = options.empty(len(pictures)), np.zeros(len(pictures), np.bool_)
+
+    def decode(row: int) -> str | None:
+        try:
+            images[row] = options.fit(_face(pictures[row]))
+        except SourceError as error:
+            return str(error)
+        read[row] = True
+        return None
+
+    rows = iter(range(len(pictures)))
+    while chunk := list(islice(rows, CHUNK)):
+        bad.extend(reason for reason in pool.map(decode, chunk) if reason)
+        _show(chunk[-1] + 1, len(pictures))
+    return images, read
+
+
+def _face(picture: Picture) -> Pixels:
+    image = read_picture(picture.path)
+    if picture.box is None:
+        return image
+    left, top, width, height = picture.box
+    part = image[max(top, 0) : max(top + height, 0), max(left, 0) : max(left + width, 0)]
+    if not part.size:
+        raise SourceError(f"{picture.path}: its face box {picture.box} lies outside of the picture")
+    return part
+
+
+def _show(done: int, total: int) -> None:
+    if sys.stderr.isatty() and total > CHUNK:
+        print(f"\rread {done} of {total} pictures", end="\n" if done == total else "", file=sys.stderr)
+
+
+def _report_bad(name: str, bad: Sequence[str], count: int, *, skip: bool) -> str:
+    first = "; ".join(sorted(bad)[:NAMED]) + (" ..." if len(bad) > NAMED else "")
+    if not skip:
+        raise DataError(
+            f"{name}: {len(bad)} of {count} pictures cannot be read ({first}); mend or skip them (--skip-bad)"
+        )
+    return f"skipped {len(bad)} of {count} pictures that cannot be read: {first}"
+
+
+def _require_classes(name: str, classes: tuple[str, ...], splits: dict[Split, Faces]) -> None:
+    seen = {column for faces in splits.values() for column in np.unique(faces.labels).tolist()}
+    empty = [emotion for column, emotion in enumerate(classes) if column not in seen]
+    if empty:
+        raise DataError(f"{name}: no readable picture of {', '.join(empty)} is left")

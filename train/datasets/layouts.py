@@ -1,0 +1,124 @@
+"""Which layout a data set has, and loading any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from train.datasets.fer import SIZE, find_pixels, load_fer2013, load_fer_plus
+from train.datasets.folders import has_class_folders, load_folders
+from train.datasets.images import Colour, Options, require_memory
+from train.datasets.published import find_affectnet, find_rafdb, load_affectnet, load_rafdb
+from train.datasets.tables import find_csv, load_csv, read_table, text_size
+from train.faces import DataError, DataSet, Faces
+
+FER2013_ROW = 8000
+"""Bytes of text per face of fer2013.csv, rather too few: it has 8391."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How to recognise a data set (``found(path)`` is truthy), what it looks like, and how to load it."""
+
+    found: Callable[[Path], Any]
+    looks_like: str
+    load: Callable[[Path, Options], DataSet]
+
+
+def load(
+    path: Path,
+    *,
+    layout: str = "auto",
+    size: int = SIZE,
+    colour: Colour = "gray",
+    label_votes: float = 0.0,
+    skip_bad: bool = False,
+) -> DataSet:
+    """A data set in any layout of LAYOUTS, pictures as ``size`` x ``size`` grey or BGR.
+
+    Pictures that are not square lose what is beside their middle square; they are then resized as for the models
+    (area average down, linear up). ``label_votes`` counts for FER+ only (``load_fer_plus``). Where a data set has no
+    validation or no splits at all, ``train.datasets.images.complete_splits`` makes them, the same on every machine.
+    Raises DataError for a data set that is missing, malformed, of no known layout or too large for the free memory,
+    and for pictures that cannot be read, unless ``skip_bad``: then the notes of the data set count them.
+    """
+    options = Options(size, colour, label_votes, skip_bad)
+    name = detect_layout(path) if layout == "auto" else layout
+    if name not in LAYOUTS:
+        raise DataError(f"no layout {name!r}; there are: auto, {', '.join(LAYOUTS)}")
+    _require(path)
+    return LAYOUTS[name].load(path, options)
+
+
+def detect_layout(path: Path) -> str:
+    """The name of the first layout in LAYOUTS that fits. Raises DataError saying what was looked for."""
+    _require(path)
+    for name, layout in LAYOUTS.items():
+        if layout.found(path):
+            return name
+    wanted = "; ".join(f"{name}: {layout.looks_like}" for name, layout in LAYOUTS.items())
+    raise DataError(f"{path} has no layout that is known. Looked for {wanted}")
+
+
+def _require(path: Path) -> None:
+    if not path.exists():
+        raise DataError(f"{path} does not exist: give the folder or CSV file of a data set")
+
+
+def _is_fer_plus(path: Path) -> bool:
+    return find_pixels(path) is not None and (path / "fer2013new.csv").is_file()
+
+
+def _is_fer2013(path: Path) -> bool:
+    """A folder with FER2013, or a file with its columns and numbers for labels."""
+    if path.is_dir():
+        return find_pixels(path) is not None
+    if ".csv" not in path.suffixes:
+        return False
+    rows = read_table(path, nrows=1, dtype=str)
+    return {"emotion", "pixels", "Usage"} <= set(rows.columns) and all(
+        str(each).isdecimal() for each in rows["emotion"]
+    )
+
+
+def _fer_plus(path: Path, options: Options) -> DataSet:
+    _require_room_for_fer(find_pixels(path), options)
+    return _fit(load_fer_plus(path, label_votes=options.label_votes), options)
+
+
+def _fer2013(path: Path, options: Options) -> DataSet:
+    _require_room_for_fer(find_pixels(path) if path.is_dir() else path, options)
+    return _fit(load_fer2013(path), options)
+
+
+def _require_room_for_fer(file: Path | None, options: Options) -> None:
+    if file is not None:  # else the loader says what is missing
+        text = text_size(file)
+        require_memory(text // FER2013_ROW, options, text=text)
+
+
+def _fit(data: DataSet, options: Options) -> DataSet:
+    """FER2013's grey 48 x 48 faces in another size or colour."""
+    if options.spec.shape == (SIZE, SIZE, 1):
+        return data
+    return replace(data, splits={split: _fit_faces(faces, options) for split, faces in data.splits.items()})
+
+
+def _fit_faces(faces: Faces, options: Options) -> Faces:
+    images = options.empty(len(faces))
+    for row, image in enumerate(faces.images):
+        images[row] = options.fit(image)
+    return replace(faces, images=images)
+
+
+LAYOUTS: dict[str, Layout] = {
+    "fer_plus": Layout(_is_fer_plus, "fer2013.csv(.gz) and fer2013new.csv", _fer_plus),
+    "fer2013": Layout(_is_fer2013, "fer2013.csv(.gz), or a CSV file with emotion, pixels and Usage", _fer2013),
+    "rafdb": Layout(find_rafdb, "basic/EmoLabel/list_patition_label.txt or DATASET/train/1 to 7", load_rafdb),
+    "affectnet": Layout(find_affectnet, "training.csv or train_set/annotations", load_affectnet),
+    "folders": Layout(has_class_folders, "folders named like emotions, also inside train, val or test", load_folders),
+    "csv": Layout(find_csv, "one CSV file with columns for label and path, or label and pixels", load_csv),
+}
+"""Name -> layout, in the order in which they are tried."""

@@ -1,0 +1,142 @@
+"""Tables: reading CSV files, pictures written as text, and data sets that a CSV file lists."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from train.datasets.images import (
+    SPLIT_NAMES,
+    Options,
+    Picture,
+    Pixels,
+    classes_of,
+    complete_splits,
+    emotion_of,
+    gather,
+    labelled,
+    require_memory,
+    with_splits,
+)
+from train.faces import SPLITS, DataError, DataSet, Split
+
+PATH = "path", "file", "filename", "file_name", "filepath", "image", "image_path"
+LABEL = "label", "emotion", "expression", "class"
+SPLIT = "split", "usage", "set"
+PIXELS = "pixels"
+"""Column names that are understood, in any case, the first one wins."""
+
+PUBLISHED = "published labels"
+"""The protocol of a data set with one label per face."""
+
+
+def read_table(path: Path, *columns: str, **options: Any) -> Any:
+    """A pandas table with at least these columns. Raises DataError when it cannot be read or lacks one."""
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(path, **options)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"cannot read {path}: {str(error).splitlines()[0]}") from error
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise DataError(f"{path} lacks the columns {missing}")
+    return table
+
+
+def text_size(path: Path) -> int:
+    """Bytes of a table once unpacked. A gzip file ends with its size, modulo 2**32 (RFC 1952)."""
+    if path.suffix != ".gz":
+        return path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(-4, 2)
+        return int.from_bytes(file.read(4), "little")
+
+
+def find_csv(path: Path) -> Path | None:
+    """``path`` itself, or the only CSV file of a folder, if it has a column of labels and one of paths or pixels."""
+    files = [path] if path.is_file() else sorted(path.glob("*.csv"))
+    if len(files) != 1 or ".csv" not in files[0].suffixes:
+        return None
+    columns = read_table(files[0], nrows=0, dtype=str).columns
+    known = _pick(columns, LABEL) and (_pick(columns, PATH) or _pick(columns, (PIXELS,)))
+    return files[0] if known else None
+
+
+def load_csv(path: Path, options: Options) -> DataSet:
+    """A CSV file, or a folder with one, that lists faces.
+
+    Columns, in any case: ``path`` (or file, filename, image, ...; relative to the CSV file) or ``pixels`` (square,
+    grey, numbers from 0 to 255 with spaces between them); ``label`` (or emotion, expression, class); and, if the
+    splits are given, ``split`` (or usage, set). Raises DataError naming the row of what it does not understand.
+    """
+    file = find_csv(path)
+    if file is None:
+        raise DataError(
+            f"{path} must be or hold one CSV file with a column of labels ({', '.join(LABEL)}) "
+            f"and one of files ({', '.join(PATH)}) or pixels"
+        )
+    require_memory(0, options, text=text_size(file))
+    table = read_table(file, dtype=str, keep_default_na=False)
+    rows = range(2, len(table) + 2)
+    labels = [
+        emotion_of(name, f"{file}, row {row}")
+        for row, name in zip(rows, table[_pick(table.columns, LABEL)], strict=True)
+    ]
+    splits = _splits(file, table)
+    column = _pick(table.columns, PATH)
+    if column is None:
+        return _from_pixels(file, table[_pick(table.columns, (PIXELS,))], labels, splits, options)
+    listed = zip(table[column], labels, splits, strict=True)
+    pictures = [Picture(file.parent / name, emotion, split) for name, emotion, split in listed]
+    return gather(file.name, PUBLISHED, with_splits(pictures, file.parent), options)
+
+
+def face_from_text(text: str, where: str) -> Pixels:
+    """Grey pixels, written as numbers from 0 to 255, as a square picture. Raises DataError for anything else."""
+    try:
+        values = np.array(text.split(), np.int64)
+    except (ValueError, OverflowError) as error:
+        raise DataError(f"{where}: pixels must be whole numbers with spaces between them") from error
+    side = round(values.size**0.5)
+    if not side or side * side != values.size or values.min() < 0 or values.max() > 255:
+        raise DataError(f"{where}: {values.size} pixels are no square picture of values from 0 to 255")
+    return values.astype(np.uint8).reshape(side, side)
+
+
+def _from_pixels(
+    file: Path, texts: Sequence[str], labels: list[str], splits: list[Split | None], options: Options
+) -> DataSet:
+    """The pixels themselves decide the split if none is given, so that equal pictures stay together."""
+    if not labels:
+        raise DataError(f"{file} holds no picture")
+    require_memory(len(labels), options)
+    images = options.empty(len(labels))
+    for row, text in enumerate(texts):
+        images[row] = options.fit(face_from_text(text, f"{file}, row {row + 2}"))
+    complete, classes = np.array(complete_splits(splits, texts)), classes_of(labels)
+    faces = labelled(images, labels, classes)
+    rows = {split: np.flatnonzero(complete == split) for split in SPLITS}
+    return DataSet(
+        file.name, PUBLISHED, classes, {split: faces.take(kept) for split, kept in rows.items() if len(kept)}
+    )
+
+
+def _splits(file: Path, table: Any) -> list[Split | None]:
+    column = _pick(table.columns, SPLIT)
+    if column is None:
+        return [None] * len(table)
+    names = [str(name).strip().lower() for name in table[column]]
+    for row, name in enumerate(names, start=2):
+        if name not in SPLIT_NAMES:
+            raise DataError(f"{file}, row {row}: unknown split {name!r}; known are {', '.join(SPLIT_NAMES)}")
+    return [SPLIT_NAMES[name] for name in names]
+
+
+def _pick(columns: Sequence[str], wanted: Sequence[str]) -> str | None:
+    """The column whose name is first among the wanted ones."""
+    names = {str(column).strip().lower(): str(column) for column in columns}
+    return next((names[name] for name in wanted if name in names), None)
