@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from edge_emotion.manifest import InputSpec
 from edge_emotion.preprocess import to_input
+from edge_emotion.protocols import FloatArray
 from train.balance import Balance
 from train.faces import Faces
 from train.keras import tf
@@ -34,24 +35,29 @@ def batches(faces: Faces, recipe: Recipe, balance: Balance, *, first_epoch: int 
     The faces of an epoch follow from seed and epoch alone. ``steps`` cuts each epoch short.
     """
     spec = recipe.input
-    pixels = tf.constant(model_pixels(faces.images, spec))
-    votes, weights = tf.constant(faces.votes), tf.constant(balance.weights, tf.float32)
+    weights = balance.weights.astype(np.float32)
 
-    def rows() -> Iterator[npt.NDArray[np.int64]]:
+    def drawn() -> Iterator[tuple[npt.NDArray[np.uint8], FloatArray, FloatArray]]:
         epoch = first_epoch
         while True:
-            yield from _epoch(balance, recipe, epoch)[:steps]
+            for rows in _epoch(balance, recipe, epoch)[:steps]:
+                yield model_pixels(faces.images[rows], spec), faces.votes[rows], weights[rows]
             epoch += 1
 
-    def prepare(chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        images = recipe.augmentation(tf.cast(tf.gather(pixels, chosen), tf.float32))
-        images, targets = mix(images, tf.gather(votes, chosen), recipe)
+    def prepare(pixels: Tensor, votes: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        images, targets = mix(recipe.augmentation(tf.cast(pixels, tf.float32)), votes, recipe)
         targets = targets * (1 - recipe.label_smoothing) + recipe.label_smoothing / votes.shape[1]
-        return images * spec.scale + spec.offset, targets, tf.gather(weights, chosen)
+        return images * spec.scale + spec.offset, targets, weights
 
+    count = recipe.batch_size
+    signature = (
+        tf.TensorSpec([count, *spec.shape], tf.uint8),
+        tf.TensorSpec([count, faces.votes.shape[1]], tf.float32),
+        tf.TensorSpec([count], tf.float32),
+    )
     # One batch at a time: the random numbers of parallel calls would come in any order.
     return (
-        tf.data.Dataset.from_generator(rows, output_signature=tf.TensorSpec([recipe.batch_size], tf.int64))
+        tf.data.Dataset.from_generator(drawn, output_signature=signature)
         .map(prepare, num_parallel_calls=1, deterministic=True)
         .prefetch(2)
     )

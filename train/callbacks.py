@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,7 +58,7 @@ class Average(K.callbacks.Callback):  # type: ignore[misc]
 class State:
     """What a resumed run needs, in one checkpoint after each epoch."""
 
-    def __init__(self, model: Any, average: Average, rate: LearningRate, folder: Path) -> None:
+    def __init__(self, model: Any, average: Average, rate: LearningRate, folder: Path, *, chief: bool = True) -> None:
         self._epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
         self._best = tf.Variable(-np.inf, trainable=False)
         self._since_best, self._since_lower = (tf.Variable(0, dtype=tf.int64, trainable=False) for _ in range(2))
@@ -68,10 +69,14 @@ class State:
             best=self._best, since_best=self._since_best, lowest_loss=self._lowest_loss,
             since_lower=self._since_lower,
         )  # fmt: skip
-        self._manager = tf.train.CheckpointManager(checkpoint, str(folder), max_to_keep=1)
-        self.resumed = self._manager.latest_checkpoint is not None
+        latest = tf.train.latest_checkpoint(str(folder))
+        self.resumed = latest is not None
         if self.resumed:
-            checkpoint.restore(self._manager.latest_checkpoint).assert_consumed()
+            checkpoint.restore(latest).assert_consumed()
+        # Every worker has to take part in saving, but only the first one's file is kept.
+        self._unkept = None if chief else tempfile.TemporaryDirectory()
+        where = folder if self._unkept is None else self._unkept.name
+        self._manager = tf.train.CheckpointManager(checkpoint, str(where), max_to_keep=1)
 
     @property
     def epoch(self) -> int:
@@ -113,10 +118,13 @@ class State:
 
 
 class Validation(K.callbacks.Callback):  # type: ignore[misc]
-    """Validates the averaged weights after each epoch and keeps them when they are the best so far."""
+    """Validates the averaged weights after each epoch and keeps them at ``best`` when they are the best so far.
+
+    ``best`` is None for the further workers of a distributed run.
+    """
 
     def __init__(
-        self, recipe: Recipe, average: Average, state: State, pictures: FloatArray, faces: Faces, best: Path
+        self, recipe: Recipe, average: Average, state: State, pictures: FloatArray, faces: Faces, best: Path | None
     ) -> None:
         super().__init__()
         self._recipe, self._average, self._state = recipe, average, state
@@ -127,7 +135,8 @@ class Validation(K.callbacks.Callback):  # type: ignore[misc]
         with self._average.applied():
             logits = predict(self.model, self._pictures)
             figures = validation_figures(logits, self._faces)
-            if self._state.note(figures["val_" + self._recipe.select], figures["val_loss"]):
+            better = self._state.note(figures["val_" + self._recipe.select], figures["val_loss"])
+            if better and self._best is not None:
                 beside = self._best.with_name("part-" + self._best.name)
                 self.model.save_weights(beside)
                 beside.replace(self._best)
@@ -140,8 +149,12 @@ class Validation(K.callbacks.Callback):  # type: ignore[misc]
 
 
 def predict(model: Any, pictures: FloatArray, batch: int = 64) -> FloatArray:
-    """Logits N x C of pictures N x H x W x C, without the overhead and the log lines of Model.predict."""
-    pieces = [model.predict_on_batch(pictures[i : i + batch]) for i in range(0, len(pictures), batch)]
+    """Logits N x C of pictures N x H x W x C.
+
+    Not by Model.predict, which would share the pictures out among the workers of a distributed run.
+    """
+    forward = tf.function(lambda piece: model(piece, training=False), reduce_retracing=True)
+    pieces = [forward(tf.constant(pictures[i : i + batch])).numpy() for i in range(0, len(pictures), batch)]
     return np.concatenate(pieces).astype(np.float32)
 
 

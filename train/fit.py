@@ -10,12 +10,14 @@ from edge_emotion.preprocess import normalise
 from train.balance import Balance, balance
 from train.batches import batches, model_pixels, steps_per_epoch
 from train.callbacks import Average, ProgressBar, Saving, State, Unfreeze, Validation
+from train.distribution import Precision, is_chief, make_strategy, precision
 from train.duplicates import without_copies
-from train.faces import DataSet, Faces
+from train.faces import DataSet
 from train.keras import K
+from train.loggers import make_loggers
 from train.losses import accuracy, make_loss
 from train.recipes import Recipe
-from train.run_directory import BEST, CHECKPOINTS, HISTORY, claim, code_version, save, versions
+from train.run_directory import BEST, CHECKPOINTS, HISTORY, RECORD, claim, code_version, load_run, save, versions
 from train.schedule import LearningRate, make_optimizer
 from train.teachers import Trainee, make_teacher
 
@@ -28,50 +30,59 @@ def fit(
     weights: str | None,
     start: str,
     teachers: Sequence[Path] = (),
-    callbacks: Sequence[Any] = (),
+    loggers: Sequence[str] = (),
+    floats: Precision = "auto",
     steps: int | None = None,
 ) -> Path:
     """Train ``recipe`` on the training split into ``run`` and return the path of its best weights.
 
     ``weights`` is where the network starts (a path, 'imagenet', None) and ``start`` says so in the record. Training
-    faces of which another split holds a copy are left out. The best epoch is chosen on the validation split. A run that
-    was stopped goes on after its last finished epoch. ``steps`` cuts each epoch short, for trying things out.
+    faces of which another split holds a copy are left out. The best epoch is chosen on the validation split. A run
+    that was stopped goes on after its last finished epoch. ``loggers`` are names of LOGGERS. ``steps`` cuts each epoch
+    short, for trying things out.
     Raises ConfigError when the directory belongs to another run, DataError for data that cannot be learned from.
     """
     data = without_copies(data if recipe.classes is None else data.restrict(recipe.classes))
     data.require_every_class()
-    validation = data["validation"].majority()
     chosen = balance(data["train"], recipe)
-    record = claim(run, _record(recipe, data, chosen, start=start, teachers=teachers, steps=steps))
+    strategy = make_strategy()
+    chief = is_chief(strategy)
+    record = _record(recipe, data, chosen, start=start, teachers=teachers, steps=steps)
+    if chief:
+        record = claim(run, record)
+    if (run / RECORD).is_file() and load_run(run).finished:
+        print(f"{run} is finished")
+        return run / BEST
     steps = steps or steps_per_epoch(data["train"], recipe)
-    K.utils.set_random_seed(recipe.seed)
-    model, rate = _compiled(recipe, data.classes, chosen, weights, teachers, steps)
-    average = Average(model, recipe.ema)
-    state = State(model, average, rate, run / CHECKPOINTS)
-    if state.resumed:
-        print(f"resuming {run} after epoch {state.epoch}")
-    # A resumed run must not repeat the distortions of its first epochs.
-    K.utils.set_random_seed(recipe.seed + state.epoch)
-    model.fit(
-        batches(data["train"], recipe, chosen, first_epoch=state.epoch, steps=steps),
-        initial_epoch=state.epoch,
-        epochs=recipe.epochs,
-        steps_per_epoch=steps,
-        verbose=0,
-        callbacks=[
-            # Random layers are not worth keeping.
-            *([Unfreeze(recipe)] if weights else []),
-            average,
-            Validation(recipe, average, state, _pictures(validation, recipe), validation, run / BEST),
-            K.callbacks.CSVLogger(run / HISTORY, append=state.resumed),
-            K.callbacks.TensorBoard(run / "tensorboard", write_graph=False),
-            *callbacks,
-            ProgressBar(recipe.epochs, steps, state.epoch),
-            Saving(state),
-        ],
-    )
-    finished = {"finished": True, "epochs": state.epoch, f"best_{recipe.select}": round(state.best, 5)}
-    save(run, {**record, **finished})
+    with precision(floats), strategy.scope():
+        K.utils.set_random_seed(recipe.seed)
+        model, rate = _compiled(recipe, data.classes, chosen, weights, teachers, steps)
+        average = Average(model, recipe.ema)
+        state = State(model, average, rate, run / CHECKPOINTS, chief=chief)
+        if state.resumed and chief:
+            print(f"resuming {run} after epoch {state.epoch}")
+        # A resumed run must not repeat the distortions of its first epochs.
+        K.utils.set_random_seed(recipe.seed + state.epoch)
+        validation = data["validation"].majority()
+        pictures = normalise(model_pixels(validation.images, recipe.input), recipe.input)
+        model.fit(
+            batches(data["train"], recipe, chosen, first_epoch=state.epoch, steps=steps),
+            initial_epoch=state.epoch,
+            epochs=recipe.epochs,
+            steps_per_epoch=steps,
+            verbose=0,
+            callbacks=[
+                # Random layers are not worth keeping.
+                *([Unfreeze(recipe)] if weights else []),
+                average,
+                Validation(recipe, average, state, pictures, validation, run / BEST if chief else None),
+                *(_records(run, state, loggers, record, steps) if chief else []),
+                Saving(state),
+            ],
+        )
+    if chief:
+        finished = {"finished": True, "epochs": state.epoch, f"best_{recipe.select}": round(state.best, 5)}
+        save(run, {**record, **finished})
     return run / BEST
 
 
@@ -115,5 +126,11 @@ def _compiled(
     return model, rate
 
 
-def _pictures(faces: Faces, recipe: Recipe) -> Any:
-    return normalise(model_pixels(faces.images, recipe.input), recipe.input)
+def _records(run: Path, state: State, loggers: Sequence[str], record: dict[str, Any], steps: int) -> list[Any]:
+    """What tells of the run: curves as CSV and for TensorBoard, the loggers asked for, the terminal."""
+    return [
+        K.callbacks.CSVLogger(run / HISTORY, append=state.resumed),
+        K.callbacks.TensorBoard(run / "tensorboard", write_graph=False),
+        *make_loggers(loggers, run, record),
+        ProgressBar(record["recipe"]["epochs"], steps, state.epoch),
+    ]

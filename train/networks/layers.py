@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from train.keras import K
+from train.keras import K, tf
 
 
 def conv(
@@ -48,8 +48,13 @@ def plain_conv(
 
 
 def batch_norm(name: str) -> Any:
-    """Statistics follow within a few hundred steps: Keras' own 0.999 is too slow for a fine-tune."""
-    return K.layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=name)
+    """Statistics follow within a few hundred steps: Keras' own 0.999 is too slow for a fine-tune.
+
+    In a distributed run they are those of the global batch, so that several workers compute what one would.
+    """
+    return K.layers.BatchNormalization(
+        momentum=0.99, epsilon=1e-3, synchronized=tf.distribute.has_strategy(), name=name
+    )
 
 
 def classifier(x: Any, classes: int, dropout: float) -> Any:

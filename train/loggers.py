@@ -1,0 +1,66 @@
+"""Figures of each epoch to Weights & Biases or MLflow, beside the TensorBoard logs that every run has."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edge_emotion.errors import BackendUnavailable
+from train.keras import K
+
+PROJECT = "edge-emotion"
+
+
+class WandbLogger(K.callbacks.Callback):  # type: ignore[misc]
+    """Weights & Biases; WANDB_MODE=offline keeps everything in the run directory."""
+
+    def __init__(self, run: Path, settings: Mapping[str, Any]) -> None:
+        super().__init__()
+        try:
+            import wandb
+        except ImportError as error:
+            raise BackendUnavailable("--log wandb: pip install wandb") from error
+        self._run = wandb.init(project=PROJECT, name=run.name, dir=run, config=dict(settings), resume="auto")
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """One point of every curve."""
+        self._run.log(dict(logs or {}), step=epoch)
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        """Hand over what is still on its way."""
+        self._run.finish()
+
+
+class MlflowLogger(K.callbacks.Callback):  # type: ignore[misc]
+    """MLflow; without MLFLOW_TRACKING_URI into a SQLite file of the run directory."""
+
+    def __init__(self, run: Path, settings: Mapping[str, Any]) -> None:
+        super().__init__()
+        try:
+            import mlflow
+        except ImportError as error:
+            raise BackendUnavailable("--log mlflow: pip install mlflow") from error
+        self._mlflow = mlflow
+        if "MLFLOW_TRACKING_URI" not in os.environ:
+            mlflow.set_tracking_uri(f"sqlite:///{(run / 'mlflow.db').resolve()}")
+        mlflow.set_experiment(PROJECT)
+        mlflow.start_run(run_name=run.name)
+        mlflow.log_params({key: str(value)[:500] for key, value in settings.items()})
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """One point of every curve."""
+        self._mlflow.log_metrics(dict(logs or {}), step=epoch)
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        """The run is complete."""
+        self._mlflow.end_run()
+
+
+LOGGERS: dict[str, Callable[[Path, Mapping[str, Any]], Any]] = {"wandb": WandbLogger, "mlflow": MlflowLogger}
+
+
+def make_loggers(names: Sequence[str], run: Path, settings: Mapping[str, Any]) -> list[Any]:
+    """The loggers of these names for one run. Raises BackendUnavailable for one whose package is missing."""
+    return [LOGGERS[name](run, settings) for name in names]
