@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edge_emotion.manifest import MODELS
 from edge_emotion.terminal import add_debug, run_command
+from train.data_options import add_data_options, read_data
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,7 +25,7 @@ def _parser() -> argparse.ArgumentParser:
     detector.set_defaults(command=_detector)
     tflite = commands.add_parser("tflite", help="quantise a training run to int8, with manifest and figures")
     tflite.add_argument("run", type=Path, help="run directory of python -m train fit")
-    tflite.add_argument("--data", type=Path, required=True, help="folder with fer2013.csv(.gz) and fer2013new.csv")
+    add_data_options(tflite)
     tflite.add_argument("--models", type=Path, default=MODELS, help="folder of model folders")
     tflite.add_argument("--version", default="1.0.0", help="version of the model")
     tflite.set_defaults(command=_tflite)
@@ -41,10 +42,11 @@ def _detector(options: argparse.Namespace) -> None:
 def _tflite(options: argparse.Namespace) -> None:
     from convert.tflite import convert
     from edge_emotion.manifest import ModelManifest, load_manifest
-    from train.datasets import load_fer_plus
     from train.evaluate import as_text
+    from train.run_directory import load_run
 
-    folder = convert(options.run, load_fer_plus(options.data), options.models, version=options.version)
+    data = read_data(options, [load_run(options.run).recipe.input])
+    folder = convert(options.run, data, options.models, version=options.version)
     manifest = load_manifest(folder)
     assert isinstance(manifest, ModelManifest)
     for key, figures in manifest.metrics.items():

@@ -22,7 +22,6 @@ from edge_emotion.manifest import (
     Metrics,
     ModelFile,
     ModelManifest,
-    OperatingPoint,
     Training,
     dump_manifest,
     sha256,

@@ -20,9 +20,9 @@ pytest.importorskip("tf_keras")
 from convert import detector as detectors
 from convert import tflite
 from convert.cli import main
-from train.cli import main as train_main
 from train.catalogue import RECIPES
-from train.datasets import DataSet, load_fer_plus
+from train.cli import main as train_main
+from train.datasets import DataSet
 from train.evaluate import evaluate, measure_classifier
 from train.keras import K, tf
 from train.recipes import Recipe, gray_input

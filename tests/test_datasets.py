@@ -95,12 +95,13 @@ def test_fer2013_is_recognised_as_folder_and_as_file(
     assert sizes(load(path)) == {"train": 30, "validation": 15, "test": 15}
 
 
-def test_fer_faces_come_in_the_size_and_colour_that_are_asked_for(
+def test_fer_faces_are_made_smaller_but_neither_larger_nor_coloured(
     tmp_path: Path, tables: tuple[pd.DataFrame, pd.DataFrame], faces: list[Pixels]
 ) -> None:
-    images = load(write_fer(tmp_path, tables, plus=False), size=96, colour="bgr")["train"].images
-    assert images.shape == (30, 96, 96, 3)
-    assert np.array_equal(images[0, :, :, 2], cv2.resize(faces[0], (96, 96), interpolation=cv2.INTER_LINEAR))
+    folder = write_fer(tmp_path, tables, plus=False)
+    assert np.array_equal(load(folder, size=96, colour="bgr")["train"].images[0], faces[0])
+    small = load(folder, size=24)["train"].images
+    assert np.array_equal(small[0], cv2.resize(faces[0], (24, 24), interpolation=cv2.INTER_AREA))
 
 
 # Folders

@@ -61,5 +61,10 @@ def test_the_fingerprint_changes_with_every_part() -> None:
     images = DATA["train"].images.copy()
     images[0, 0, 0] += 1
     assert changed() == DATA.fingerprint
-    prints = {changed(), changed(images=images), changed(votes=DATA["train"].votes[::-1]), changed(clear=~DATA["train"].clear)}
+    prints = {
+        changed(),
+        changed(images=images),
+        changed(votes=DATA["train"].votes[::-1]),
+        changed(clear=~DATA["train"].clear),
+    }
     assert len(prints) == 4

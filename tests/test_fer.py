@@ -96,7 +96,10 @@ def test_the_numbers_of_fer2013_become_names(tmp_path: Path) -> None:
     rows = [f"{number},{' '.join([str(number)] * 2304)},Training" for number in range(7)]
     rest = [line for line in PIXELS[1:] if "Training" not in line]
     data = load_fer2013(write_tables(tmp_path, ["emotion,pixels,Usage", *rows, *rest], VOTES))
-    names = {int(image[0, 0]): data.classes[label] for image, label in zip(data["train"].images, data["train"].labels, strict=True)}
+    names = {
+        int(image[0, 0]): data.classes[label]
+        for image, label in zip(data["train"].images, data["train"].labels, strict=True)
+    }
     assert tuple(names[number] for number in range(7)) == FER2013
 
 
@@ -110,7 +113,9 @@ def test_fer2013s_label_can_count_as_further_votes_in_training_only(tmp_path: Pa
     assert "2 further votes" in data.name
 
 
-@pytest.mark.parametrize(("rows", "message"), [(["9,1 2,Training"], "row 2: unknown label 9"), ([], "no row in the split")])
+@pytest.mark.parametrize(
+    ("rows", "message"), [(["9,1 2,Training"], "row 2: unknown label 9"), ([], "no row in the split")]
+)
 def test_malformed_fer2013_is_refused(tmp_path: Path, rows: list[str], message: str) -> None:
     path = tmp_path / "fer2013.csv"
     path.write_text("\n".join(["emotion,pixels,Usage", *rows]) + "\n")

@@ -1,4 +1,4 @@
-"""``python -m train``: fit, evaluate, crop, recipes."""
+"""``python -m train``: recipes, inspect, fit, evaluate, report, explain, crop."""
 
 from train.cli import main
 

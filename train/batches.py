@@ -20,7 +20,7 @@ Tensor = Any
 
 
 def model_pixels(images: npt.NDArray[np.uint8], spec: InputSpec) -> npt.NDArray[np.uint8]:
-    """Face crops N x h x w (x 3) in the model's size and colours: uint8 N x H x W x C, by the runtime's preprocessing."""
+    """Face crops N x h x w (x 3) as the model takes them: uint8 N x H x W x C, by the runtime's preprocessing."""
     return np.stack([to_input(image, spec) for image in images])
 
 

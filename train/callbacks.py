@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from edge_emotion.classifier import softmax
+from edge_emotion.preprocess import normalise
 from edge_emotion.protocols import FloatArray
+from train.batches import model_pixels
 from train.faces import Faces
 from train.keras import K, tf
 from train.metrics import confusion, negative_log_likelihood
@@ -24,12 +24,17 @@ Logs = dict[str, float]
 
 
 class Average(K.callbacks.Callback):  # type: ignore[misc]
-    """Exponential moving average of every weight (Polyak averaging); it is what gets validated and kept."""
+    """Exponential moving average of every weight (Polyak averaging); it is what gets validated and kept.
+
+    To be made outside of the scope of a distribution strategy: each worker averages its own copy, which is that of all
+    the others too, so nothing has to be sent.
+    """
 
     def __init__(self, model: Any, decay: float) -> None:
         super().__init__()
         self.decay = decay
-        self._live = model.weights
+        strategy = model.distribute_strategy
+        self._live = [strategy.experimental_local_results(weight)[0] for weight in model.weights]
         self.shadows = [tf.Variable(weight, trainable=False) for weight in self._live]
         self._update = tf.function(self._step)
 
@@ -39,20 +44,13 @@ class Average(K.callbacks.Callback):  # type: ignore[misc]
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Early on the average forgets faster: it need not remember the starting point."""
-        step = float(self.model.optimizer.iterations)
+        step = float(self.model.optimizer.iterations.numpy())
         self._update(tf.constant(min(self.decay, (1 + step) / (10 + step)), tf.float32))
 
-    @contextmanager
-    def applied(self) -> Iterator[None]:
-        """The model holds the average inside, and what it was trained to outside."""
-        raw = [weight.numpy() for weight in self._live]
-        for weight, shadow in zip(self._live, self.shadows, strict=True):
+    def copy_to(self, weights: Sequence[Any]) -> None:
+        """Put the average into the weights of another model with the same graph."""
+        for weight, shadow in zip(weights, self.shadows, strict=True):
             weight.assign(shadow)
-        try:
-            yield
-        finally:
-            for weight, value in zip(self._live, raw, strict=True):
-                weight.assign(value)
 
 
 class State:
@@ -81,17 +79,17 @@ class State:
     @property
     def epoch(self) -> int:
         """Finished epochs."""
-        return int(self._epoch)
+        return int(self._epoch.numpy())
 
     @property
     def best(self) -> float:
         """The best value of what the recipe selects by, so far."""
-        return float(self._best)
+        return float(self._best.numpy())
 
     @property
     def epochs_since_best(self) -> int:
         """For early stopping."""
-        return int(self._since_best)
+        return int(self._since_best.numpy())
 
     def note(self, value: float, loss: float) -> bool:
         """Note the validation of an epoch; whether ``value`` is the best so far."""
@@ -99,7 +97,7 @@ class State:
         self._since_best.assign(0 if better else self._since_best + 1)
         if better:
             self._best.assign(value)
-        lower = loss < float(self._lowest_loss)
+        lower = loss < float(self._lowest_loss.numpy())
         self._since_lower.assign(0 if lower else self._since_lower + 1)
         if lower:
             self._lowest_loss.assign(loss)
@@ -107,7 +105,7 @@ class State:
 
     def lower_rate_on_plateau(self) -> None:
         """Lower the learning rate when the loss has not fallen for some epochs."""
-        if int(self._since_lower) >= PLATEAU_PATIENCE:
+        if int(self._since_lower.numpy()) >= PLATEAU_PATIENCE:
             self._rate.factor.assign(self._rate.factor * PLATEAU_FACTOR)
             self._since_lower.assign(0)
 
@@ -120,26 +118,27 @@ class State:
 class Validation(K.callbacks.Callback):  # type: ignore[misc]
     """Validates the averaged weights after each epoch and keeps them at ``best`` when they are the best so far.
 
-    ``best`` is None for the further workers of a distributed run.
+    ``judge`` is a model with the same graph, outside of any strategy, that takes the averaged weights. ``best`` is None
+    for the further workers of a distributed run.
     """
 
     def __init__(
-        self, recipe: Recipe, average: Average, state: State, pictures: FloatArray, faces: Faces, best: Path | None
+        self, recipe: Recipe, judge: Any, average: Average, state: State, faces: Faces, best: Path | None
     ) -> None:
         super().__init__()
-        self._recipe, self._average, self._state = recipe, average, state
-        self._pictures, self._faces, self._best = pictures, faces, best
+        self._recipe, self._judge, self._average, self._state = recipe, judge, average, state
+        self._pictures = normalise(model_pixels(faces.images, recipe.input), recipe.input)
+        self._faces, self._best = faces, best
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Adds val_loss, val_accuracy and val_balanced_accuracy to the logs."""
-        with self._average.applied():
-            logits = predict(self.model, self._pictures)
-            figures = validation_figures(logits, self._faces)
-            better = self._state.note(figures["val_" + self._recipe.select], figures["val_loss"])
-            if better and self._best is not None:
-                beside = self._best.with_name("part-" + self._best.name)
-                self.model.save_weights(beside)
-                beside.replace(self._best)
+        self._average.copy_to(self._judge.weights)
+        figures = validation_figures(predict(self._judge, self._pictures), self._faces)
+        better = self._state.note(figures["val_" + self._recipe.select], figures["val_loss"])
+        if better and self._best is not None:
+            beside = self._best.with_name("part-" + self._best.name)
+            self._judge.save_weights(beside)
+            beside.replace(self._best)
         if logs is not None:
             logs.update(figures)
         if self._recipe.schedule == "plateau":
@@ -149,19 +148,15 @@ class Validation(K.callbacks.Callback):  # type: ignore[misc]
 
 
 def predict(model: Any, pictures: FloatArray, batch: int = 64) -> FloatArray:
-    """Logits N x C of pictures N x H x W x C.
-
-    Not by Model.predict, which would share the pictures out among the workers of a distributed run.
-    """
-    forward = tf.function(lambda piece: model(piece, training=False), reduce_retracing=True)
-    pieces = [forward(tf.constant(pictures[i : i + batch])).numpy() for i in range(0, len(pictures), batch)]
+    """Logits N x C of pictures N x H x W x C, without the log lines of Model.predict."""
+    pieces = [model.predict_on_batch(pictures[i : i + batch]) for i in range(0, len(pictures), batch)]
     return np.concatenate(pieces).astype(np.float32)
 
 
 def validation_figures(logits: FloatArray, faces: Faces) -> Logs:
     """val_loss (cross-entropy with the winner), val_accuracy, val_balanced_accuracy (mean recall of what occurs)."""
     truth = faces.labels
-    matrix = confusion(truth, softmax(logits).argmax(axis=1), logits.shape[1])
+    matrix = confusion(truth, logits.argmax(axis=1), logits.shape[1])
     count = matrix.sum(axis=1)
     recall = matrix.diagonal()[count > 0] / count[count > 0]
     return {

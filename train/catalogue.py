@@ -7,13 +7,12 @@ from typing import Any
 
 from edge_emotion.errors import ConfigError
 from train.augment import Augmentation
+from train.comparison_recipes import COMPARISON
 from train.networks.efficientnet_lite import efficientnet_lite0
-from train.networks.mobilenet_v2 import mobilenet_v2, tiny
+from train.networks.mobilenet_v2 import mobilenet_v2, mobilenet_v2_035, tiny
 from train.recipes import Recipe, gray_input
 
-STRONG = Augmentation(
-    rotation=15, zoom=0.15, brightness=0.2, contrast=0.35, blur=0.15, low_resolution=0.15, jpeg=0.1
-)
+STRONG = Augmentation(rotation=15, zoom=0.15, brightness=0.2, contrast=0.35, blur=0.15, low_resolution=0.15, jpeg=0.1)
 """For cameras that see worse than the web of 2013."""
 
 RARE: dict[str, Any] = {"label_votes": 2, "oversample": 0.5, "compensate": True}
@@ -38,6 +37,14 @@ EDGE: tuple[Recipe, ...] = (
         **RARE,
     ),
     Recipe(
+        name="mobilenet_v2_035",
+        network=mobilenet_v2_035,
+        summary="MobileNetV2 alpha 0.35 at 96 px from ImageNet weights, on FER+ votes",
+        weights="imagenet",
+        augmentation=STRONG,
+        **RARE,
+    ),
+    Recipe(
         name="tiny",
         network=tiny,
         summary="0.14 M parameters at 48 px, from scratch, on FER+ votes",
@@ -48,9 +55,9 @@ EDGE: tuple[Recipe, ...] = (
         **RARE,
     ),
 )
-"""The models that ship."""
+"""For devices; all but mobilenet_v2_035 ship."""
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in EDGE}
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*EDGE, *COMPARISON)}
 
 
 def find_recipe(name: str) -> Recipe:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from train.networks.applications import efficientnet_b0, efficientnet_b4, resnet50_v2, vgg16
 from train.networks.convnets import baseline_cnn, resnet34
 from train.networks.inception_resnet import inception_resnet
-from train.networks.mobilenet_v2 import mobilenet_v2_035
 from train.networks.vision_transformer import vit, vit_b16
 from train.recipes import Recipe, gray_input, rgb_input
 
@@ -22,12 +21,6 @@ INCEPTION_RESNET_BELOW_LAST_GRID = 189 / 246
 """Of its layers with weights; the six units of the last grid, the embedding and the head learn."""
 
 COMPARISON: tuple[Recipe, ...] = (
-    Recipe(
-        name="mobilenet_v2_035",
-        network=mobilenet_v2_035,
-        summary="MobileNetV2 alpha 0.35 at 96 px from ImageNet weights",
-        weights="imagenet",
-    ),
     Recipe(
         name="efficientnet_b0",
         network=efficientnet_b0,

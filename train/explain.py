@@ -27,7 +27,7 @@ def add_explain(commands: Any) -> None:
     """Add ``explain`` to the subparsers of the command line."""
     parser = commands.add_parser("explain", help="what a run looks at in a face: Grad-CAM, feature maps, attention")
     parser.add_argument("run", type=Path, metavar="RUN", help="run directory")
-    add_data_options(parser, required=False)
+    add_data_options(parser, required=False, split="validation")
     parser.add_argument("--image", type=Path, nargs="+", metavar="FILE", help="pictures instead of a data set")
     parser.add_argument("--detect", action="store_true", help="the pictures are no face crops: find the faces in them")
     parser.add_argument("--detector", default="blazeface_back", help="for --detect")
@@ -63,7 +63,7 @@ def _explain(options: argparse.Namespace) -> None:
 def _faces(options: argparse.Namespace, run: Run) -> tuple[list[str], list[Pixels]]:
     """Names and crops of what is to be explained."""
     if options.image is None:
-        data = read_data(options)
+        data = read_data(options, [run.recipe.input])
         faces = data[options.split].majority()
         rows = every_class(faces)[: options.count]
         return [f"{row:05d}-{data.classes[faces.labels[row]]}" for row in rows.tolist()], list(faces.images[rows])

@@ -102,7 +102,7 @@ class DataSet:
             faces = self.splits[split]
             for part in (faces.images, faces.votes, faces.clear):
                 digest.update(f"{split}{part.shape}{part.dtype}".encode())
-                digest.update(memoryview(np.ascontiguousarray(part)))
+                digest.update(np.ascontiguousarray(part).data)
         return digest.hexdigest()
 
 

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edge_emotion.preprocess import normalise
 from train.balance import Balance, balance
-from train.batches import batches, model_pixels, steps_per_epoch
+from train.batches import batches, steps_per_epoch
 from train.callbacks import Average, ProgressBar, Saving, State, Unfreeze, Validation
 from train.distribution import Precision, is_chief, make_strategy, precision
 from train.duplicates import without_copies
@@ -54,9 +53,12 @@ def fit(
         print(f"{run} is finished")
         return run / BEST
     steps = steps or steps_per_epoch(data["train"], recipe)
-    with precision(floats), strategy.scope():
+    rate = LearningRate(recipe, steps)
+    judge = recipe.build(len(data.classes), weights=None)
+    with precision(floats):
         K.utils.set_random_seed(recipe.seed)
-        model, rate = _compiled(recipe, data.classes, chosen, weights, teachers, steps)
+        with strategy.scope():
+            model = _compiled(recipe, data.classes, chosen, rate, weights, teachers)
         average = Average(model, recipe.ema)
         state = State(model, average, rate, run / CHECKPOINTS, chief=chief)
         if state.resumed and chief:
@@ -64,7 +66,6 @@ def fit(
         # A resumed run must not repeat the distortions of its first epochs.
         K.utils.set_random_seed(recipe.seed + state.epoch)
         validation = data["validation"].majority()
-        pictures = normalise(model_pixels(validation.images, recipe.input), recipe.input)
         model.fit(
             batches(data["train"], recipe, chosen, first_epoch=state.epoch, steps=steps),
             initial_epoch=state.epoch,
@@ -75,7 +76,7 @@ def fit(
                 # Random layers are not worth keeping.
                 *([Unfreeze(recipe)] if weights else []),
                 average,
-                Validation(recipe, average, state, pictures, validation, run / BEST if chief else None),
+                Validation(recipe, judge, average, state, validation, run / BEST if chief else None),
                 *(_records(run, state, loggers, record, steps) if chief else []),
                 Saving(state),
             ],
@@ -110,20 +111,19 @@ def _compiled(
     recipe: Recipe,
     classes: tuple[str, ...],
     chosen: Balance,
+    rate: LearningRate,
     weights: str | None,
     teachers: Sequence[Path],
-    steps: int,
-) -> tuple[Any, LearningRate]:
+) -> Any:
     model = recipe.build(len(classes), weights=weights)
     if teachers:
         model = Trainee(model.input, model.output, name=model.name)
         model.teach = make_teacher(teachers, classes, recipe)
-    rate = LearningRate(recipe, steps)
     loss = make_loss(recipe, chosen, taught=bool(teachers))
     model.compile(make_optimizer(recipe, rate), loss=loss, weighted_metrics=[], metrics=[accuracy])
     # Before anything is frozen: freed layers then find their slots, in a resumed run too.
     model.optimizer.build(model.trainable_variables)
-    return model, rate
+    return model
 
 
 def _records(run: Path, state: State, loggers: Sequence[str], record: dict[str, Any], steps: int) -> list[Any]:

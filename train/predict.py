@@ -12,7 +12,7 @@ import numpy as np
 from edge_emotion.classifier import EmotionClassifier, softmax
 from edge_emotion.errors import ConfigError
 from edge_emotion.factory import make_classifier
-from edge_emotion.manifest import InputSpec, find_model
+from edge_emotion.manifest import InputSpec, find_model, load_manifest
 from edge_emotion.preprocess import normalise
 from edge_emotion.protocols import FloatArray, InferenceBackend
 from train.batches import model_pixels
@@ -70,6 +70,14 @@ def logits_of(backend: InferenceBackend, faces: Faces, spec: InputSpec) -> Float
     pixels = model_pixels(faces.images, spec)
     pieces = [backend.run(normalise(pixels[i : i + BATCH], spec))[0] for i in range(0, len(pixels), BATCH)]
     return np.concatenate(pieces)
+
+
+def input_of(target: Path) -> InputSpec:
+    """What a run directory, a model folder or a shipped model takes. Raises ConfigError or ModelError if it is none."""
+    if (target / RECORD).is_file():
+        return load_run(target).recipe.input
+    manifest = load_manifest(find_model(str(target)))
+    return manifest.input
 
 
 def logits_of_target(target: Path, faces: Faces) -> Prediction:

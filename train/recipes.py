@@ -37,8 +37,8 @@ def rgb_input(size: int, *, scale: float = 1 / 128, offset: float = -1.0) -> Inp
     return InputSpec(height=size, width=size, channels=3, colour="rgb", scale=scale, offset=offset, crop=crop)
 
 
-def _class_names(value: object) -> object:
-    """'4', 4 or 'happy, sad' as canonical names."""
+def class_names(value: Any) -> Any:
+    """'4', 4, 'happy, sad' or a list as canonical names in the order of EMOTIONS; anything else as it is."""
     if isinstance(value, (int, str)):
         value = CLASS_SETS.get(str(value).strip()) or [name for name in str(value).split(",") if name.strip()]
     if isinstance(value, (list, tuple)):
@@ -61,7 +61,7 @@ class Recipe(BaseModel):
     network: Callable[..., Any] = Field(exclude=True)
     weights: str | None = None
     input: InputSpec = gray_input(96)
-    classes: Annotated[tuple[str, ...] | None, BeforeValidator(_class_names)] = None
+    classes: Annotated[tuple[str, ...] | None, BeforeValidator(class_names)] = None
     """What it tells apart: names, or 3, 4, 7 or 8 for a set of CLASS_SETS; None for all that the data set has."""
     label_votes: float = Field(default=0.0, ge=0)
     """FER+: further votes for FER2013's own label."""
@@ -121,15 +121,13 @@ class Recipe(BaseModel):
         merged = dict(self)
         for key, value in values.items():
             part = merged.get(key)
-            merged[key] = {**part.model_dump(), **value} if _is_part(part, value) else value
+            if isinstance(part, BaseModel) and isinstance(value, Mapping):
+                value = {**part.model_dump(), **value}
+            merged[key] = value
         try:
             return Recipe.model_validate(merged)
         except ValidationError as error:
             raise ConfigError(f"recipe {self.name}: {_explain(error)}") from error
-
-
-def _is_part(part: object, value: object) -> bool:
-    return isinstance(part, BaseModel) and isinstance(value, Mapping)
 
 
 def _explain(error: ValidationError) -> str:

@@ -37,7 +37,7 @@ def add_report(commands: Any) -> None:
     parser.add_argument(
         "targets", type=Path, nargs="+", metavar="TARGET", help="run directory, model folder or shipped model"
     )
-    add_data_options(parser)
+    add_data_options(parser, split="validation")
     parser.add_argument("--out", type=Path, required=True, help="folder for report.html, report.md and their pictures")
     parser.add_argument("--no-faces", action="store_true", help="leave out the pictures of mistaken faces")
     parser.set_defaults(command=_report)
@@ -45,10 +45,10 @@ def add_report(commands: Any) -> None:
 
 def _report(options: argparse.Namespace) -> None:
     from train.comparison import compare
-    from train.predict import logits_of_target
+    from train.predict import input_of, logits_of_target
 
     ready_folder(options.out)
-    data = read_data(options)
+    data = read_data(options, [input_of(target) for target in options.targets])
     faces = data[options.split].majority()
     predictions = []
     for target in options.targets:

@@ -36,7 +36,7 @@ def load(
     label_votes: float = 0.0,
     skip_bad: bool = False,
 ) -> DataSet:
-    """A data set in any layout of LAYOUTS, pictures as ``size`` x ``size`` grey or BGR.
+    """A data set in any layout of LAYOUTS, pictures as ``size`` x ``size`` grey or BGR (FER2013: at most 48, grey).
 
     Pictures that are not square lose what is beside their middle square; they are then resized as for the models
     (area average down, linear up). ``label_votes`` counts for FER+ only (``load_fer_plus``). Where a data set has no
@@ -100,10 +100,14 @@ def _require_room_for_fer(file: Path | None, options: Options) -> None:
 
 
 def _fit(data: DataSet, options: Options) -> DataSet:
-    """FER2013's grey 48 x 48 faces in another size or colour."""
-    if options.spec.shape == (SIZE, SIZE, 1):
+    """FER2013's 48 x 48 grey faces, smaller where that is asked for, but neither larger nor coloured.
+
+    The preprocessing of the models does that, and memory need not hold the same thing thrice.
+    """
+    if options.size >= SIZE:
         return data
-    return replace(data, splits={split: _fit_faces(faces, options) for split, faces in data.splits.items()})
+    grey = replace(options, colour="gray")
+    return replace(data, splits={split: _fit_faces(faces, grey) for split, faces in data.splits.items()})
 
 
 def _fit_faces(faces: Faces, options: Options) -> Faces:

@@ -1,0 +1,123 @@
+"""``python -m train evaluate`` and ``crop``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge_emotion.errors import ConfigError
+from edge_emotion.terminal import positive_count
+from train.data_options import add_data_options, read_data
+
+if TYPE_CHECKING:
+    from train.faces import DataSet
+    from train.figures import Figures
+    from train.predict import Prediction
+
+
+def add_evaluate(commands: Any) -> None:
+    """Add ``evaluate`` to the subparsers of the command line."""
+    parser = commands.add_parser("evaluate", help="figures of runs, ensembles and exported models")
+    parser.add_argument(
+        "targets", type=Path, nargs="+", metavar="TARGET", help="run directory, model folder or shipped model"
+    )
+    add_data_options(parser, split="validation")
+    parser.add_argument(
+        "--protocol", choices=("majority", "winner"), default="majority",
+        help="majority: faces whose winner holds more than half of the votes; winner: every face",
+    )  # fmt: skip
+    parser.add_argument("--classes", help="tell only these apart: names, or 3, 4 or 7 for a known set")
+    parser.add_argument("--operating-point", help="of an exported model")
+    parser.add_argument("--ensemble", action="store_true", help="also the mean of the targets' probabilities")
+    parser.add_argument("--whole-path", action="store_true", help="also as pasted into pictures, found and aligned")
+    parser.add_argument("--detector", default="blazeface_back", help="for --whole-path")
+    parser.add_argument("--out", type=Path, help="folder for confusion matrices and reliability diagrams (PNG)")
+    parser.add_argument("--json", action="store_true", help="for scripts")
+    parser.set_defaults(command=_evaluate)
+
+
+def add_crop(commands: Any) -> None:
+    """Add ``crop`` to the subparsers of the command line."""
+    parser = commands.add_parser("crop", help="measure how training faces are framed, against the detector's boxes")
+    add_data_options(parser)
+    parser.add_argument("--detector", default="blazeface_back")
+    parser.add_argument("--count", type=positive_count, default=1500, help="faces to look at")
+    parser.set_defaults(command=_crop)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from train.evaluate import describe, evaluate, measured_faces
+    from train.predict import ensemble, input_of, logits_of_target
+    from train.recipes import class_names
+
+    classes = None if options.classes is None else class_names(options.classes)
+    data = read_data(options, [input_of(target) for target in options.targets])
+    faces = measured_faces(data, options.split, protocol=options.protocol)
+    predictions = [logits_of_target(target, faces) for target in options.targets]
+    if options.ensemble:
+        predictions.append(ensemble(predictions))
+    results = []
+    for prediction in predictions:
+        point = options.operating_point
+        figures = evaluate(prediction, faces.labels, data.classes, operating_point=point, classes=classes)
+        result = {"target": prediction.name, "dataset": data.name, "protocol": options.protocol, "split": options.split}
+        result |= {"figures": figures.model_dump(mode="json")}
+        if not options.json:
+            print(f"{prediction.name} on {data.name}, {options.protocol}, {options.split}: {describe(figures)}")
+        if options.out is not None:
+            _draw(options.out, prediction, figures)
+        if options.whole_path:
+            result["whole_path"] = _whole_path(options, prediction, data)
+        results.append(result)
+    if options.json:
+        print(json.dumps(results, indent=2))
+
+
+def _draw(out: Path, prediction: Prediction, figures: Figures) -> None:
+    from train.outputs import ready_folder, safe_name, write_bytes
+    from train.plots import confusion_png, reliability_png
+
+    name = safe_name(prediction.name)
+    ready_folder(out)
+    write_bytes(out / f"{name}-confusion.png", confusion_png(figures, prediction.name))
+    write_bytes(out / f"{name}-reliability.png", reliability_png(figures.reliability, prediction.name))
+
+
+def _whole_path(options: argparse.Namespace, prediction: Prediction, data: DataSet) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from edge_emotion.classifier import EmotionClassifier
+    from edge_emotion.factory import make_detector
+    from train.evaluate import measured_faces, translate
+    from train.whole_path import measure_whole_path
+
+    if prediction.classifier is None:
+        raise ConfigError(f"--whole-path needs exported models, and {prediction.name} is none: convert it first")
+    shipped = prediction.classifier
+    classifier = EmotionClassifier(shipped.manifest, shipped.backend, operating_point=options.operating_point)
+    faces = measured_faces(data, options.split, protocol=options.protocol)
+    rows, truth = translate(faces.labels, data.classes, classifier.labels)
+    path = measure_whole_path(classifier, make_detector(options.detector), faces.take(rows), truth)
+    if not options.json:
+        print(
+            f"whole path with {options.detector}: found {path.found} of {path.n} ({path.found / path.n:.1%}); of these "
+            f"right {path.accuracy:.2%}, as cropped {path.cropped:.2%}, difference {path.difference:+.2%} "
+            f"(95 % {path.interval[0]:+.2%} to {path.interval[1]:+.2%})"
+        )
+    return asdict(path)
+
+
+def _crop(options: argparse.Namespace) -> None:
+    from edge_emotion.factory import make_detector
+    from train.crop import measure_framing
+    from train.recipes import gray_input
+
+    faces = read_data(options, [gray_input(48)])["train"]
+    framing = measure_framing(faces, make_detector(options.detector), count=options.count, seed=0)
+    print(
+        f"{options.detector}: found {framing.found} of {framing.n} training faces; "
+        f"margin {framing.margin:.3f} (+- {framing.margin_spread:.3f}), "
+        f"shift {framing.shift:.3f} (+- {framing.shift_spread:.3f})"
+    )

@@ -1,0 +1,99 @@
+"""``python -m train fit`` and ``recipes``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge_emotion.layers import parse_override
+from edge_emotion.terminal import positive_count
+from train.data_options import add_data_options, read_data
+
+if TYPE_CHECKING:
+    from train.recipes import Recipe
+
+DISTILL = 0.7
+"""Share of the teachers' answer where nothing else is said."""
+
+
+def add_fit(commands: Any) -> None:
+    """Add ``fit`` to the subparsers of the command line."""
+    parser = commands.add_parser("fit", help="train a recipe (resumes)")
+    parser.add_argument("--recipe", required=True, help="see 'python -m train recipes'")
+    add_data_options(parser)
+    parser.add_argument(
+        "--weights", help="path of pretrained weights, 'imagenet' (download) or 'none'; default: the recipe's"
+    )
+    parser.add_argument("--run", type=Path, help="run directory (default: runs/RECIPE)")
+    parser.add_argument("--teacher", type=Path, action="append", default=[], help="run to distil from; may be repeated")
+    parser.add_argument("--epochs", type=positive_count, help="another number of epochs than the recipe's")
+    parser.add_argument("--seed", type=int, help="another seed than the recipe's")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="another setting of the recipe, such as "
+        "classes=4, mixup=0.2 or augmentation.blur=0.3; may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--log", action="append", default=[], choices=("wandb", "mlflow"), help="beside TensorBoard")
+    parser.add_argument(
+        "--precision", default="auto", choices=("auto", "float32", "mixed_float16", "mixed_bfloat16"),
+        help="default: mixed_float16 on GPUs with tensor cores, else float32",
+    )  # fmt: skip
+    parser.set_defaults(command=_fit)
+
+
+def add_recipes(commands: Any) -> None:
+    """Add ``recipes`` to the subparsers of the command line."""
+    commands.add_parser("recipes", help="list the recipes").set_defaults(command=_recipes)
+
+
+def describe_start(weights: str | None) -> str:
+    """What a record says about where the weights came from; of a path only the file's name."""
+    if weights is None:
+        return "random"
+    return "ImageNet" if weights == "imagenet" else f"pretrained ({Path(weights).name})"
+
+
+def chosen_recipe(options: argparse.Namespace) -> Recipe:
+    """The recipe of the command line with its changes. Raises ConfigError."""
+    from train.catalogue import find_recipe
+
+    changes: dict[str, Any] = {}
+    for text in options.set:
+        merge(changes, parse_override(text))
+    changes |= {key: value for key in ("epochs", "seed") if (value := getattr(options, key)) is not None}
+    if options.teacher:
+        changes.setdefault("distill", DISTILL)
+    return find_recipe(options.recipe).change(**changes)
+
+
+def merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
+    """Lay nested values over others."""
+    for key, value in more.items():
+        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
+            merge(into[key], value)
+        else:
+            into[key] = value
+
+
+def _fit(options: argparse.Namespace) -> None:
+    recipe = chosen_recipe(options)
+    weights = {"none": None, None: recipe.weights}.get(options.weights, options.weights)
+    start = describe_start(weights)
+    data = read_data(options, [recipe.input], label_votes=recipe.label_votes)
+    print(f"{data.name}: " + ", ".join(f"{split} {len(faces)}" for split, faces in data.splits.items()) + " faces")
+    print(f"{recipe.name} starts from {start} weights")
+    from train.fit import fit
+
+    best = fit(
+        recipe, data, options.run or Path("runs") / recipe.name, weights=weights, start=start,
+        teachers=options.teacher, loggers=options.log, floats=options.precision,
+    )  # fmt: skip
+    print(f"best weights: {best}")
+
+
+def _recipes(_: argparse.Namespace) -> None:
+    from train.catalogue import RECIPES
+
+    for recipe in RECIPES.values():
+        print(f"{recipe.name:20} {recipe.summary}")

@@ -1,0 +1,86 @@
+"""Accuracy of the whole path: faces in pictures, found, aligned and classified, beside that of the same face crops."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_emotion.classifier import EmotionClassifier
+from edge_emotion.datatypes import Box, Face
+from edge_emotion.protocols import FaceDetector
+from train.crop import FRAME, place
+from train.faces import Faces
+from train.metrics import Labels
+from train.predict import logits_of
+
+SIZES = 100, 221
+"""Sides in pixels of the pasted faces, the second excluded."""
+
+OVERLAP = 0.3
+"""Least intersection over union of a found box and the pasted square: BlazeFace boxes go from brow to chin."""
+
+
+@dataclass(frozen=True)
+class WholePath:
+    """``found`` of ``n`` pasted faces; of those found, accuracy on the path and as the data set crops them.
+
+    ``interval`` holds 95 % of the bootstrap of the difference: path less crop.
+    """
+
+    n: int
+    found: int
+    accuracy: float
+    cropped: float
+    interval: tuple[float, float]
+
+    @property
+    def difference(self) -> float:
+        """What the path costs (negative) or gives."""
+        return self.accuracy - self.cropped
+
+
+def measure_whole_path(
+    classifier: EmotionClassifier, detector: FaceDetector, faces: Faces, labels: Labels, *, seed: int = 0
+) -> WholePath:
+    """Paste each face at a random place and size into a 640 x 480 picture, and let the runtime find and classify it.
+
+    faces: N grey crops; labels: N positions in the classifier's labels.
+    """
+    crops = classifier.scores(logits_of(classifier.backend, faces, classifier.manifest.input))
+    cropped = np.array([row.probabilities for row in crops]).argmax(axis=1) == labels
+    generator = np.random.default_rng(seed)
+    said = np.full(len(faces), -1)
+    for row, image in enumerate(faces.images):
+        size = int(generator.integers(*SIZES))
+        left, top = int(generator.integers(0, FRAME[1] - size)), int(generator.integers(0, FRAME[0] - size))
+        picture = place(image, size, left, top)
+        hit = _hit(detector.detect(picture), Box(left, top, size, size))
+        if hit is not None:
+            said[row] = int(np.argmax(classifier.classify(picture, [hit])[0].probabilities))
+    found = said >= 0
+    right = (said == labels)[found]
+    return WholePath(
+        n=len(faces),
+        found=int(found.sum()),
+        accuracy=float(right.mean()),
+        cropped=float(cropped[found].mean()),
+        interval=_difference_interval(right, cropped[found], seed),
+    )
+
+
+def _hit(found: Sequence[Face], truth: Box) -> Face | None:
+    """The face that overlaps the pasted square best, if enough."""
+    best = max(found, key=lambda face: face.box.iou(truth), default=None)
+    return best if best is not None and best.box.iou(truth) >= OVERLAP else None
+
+
+def _difference_interval(path: npt.NDArray[np.bool_], crop: npt.NDArray[np.bool_], seed: int) -> tuple[float, float]:
+    """Paired bootstrap: each face is better (+1), worse (-1) or the same (0) on the path."""
+    change = path.astype(np.int64) - crop.astype(np.int64)
+    low, high = np.quantile(
+        np.random.default_rng(seed).choice(change, (2000, len(change))).mean(axis=1), (0.025, 0.975)
+    )
+    return float(low), float(high)
