@@ -29,7 +29,16 @@ def _parser() -> argparse.ArgumentParser:
     tflite.add_argument("--models", type=Path, default=MODELS, help="folder of model folders")
     tflite.add_argument("--version", default="1.0.0", help="version of the model")
     tflite.set_defaults(command=_tflite)
+    card = commands.add_parser("card", help="write MODEL_CARD.md from the manifests")
+    card.set_defaults(command=_card)
     return parser
+
+
+def _card(_: argparse.Namespace) -> None:
+    from convert.card import write_card
+    from edge_emotion.manifest import shipped_models
+
+    print(write_card(shipped_models()))
 
 
 def _detector(options: argparse.Namespace) -> None:

@@ -22,32 +22,21 @@ from edge_emotion.manifest import (
     Metrics,
     ModelFile,
     ModelManifest,
-    Training,
     dump_manifest,
     sha256,
     write_text,
 )
 from edge_emotion.preprocess import normalise
 from train.batches import model_pixels
+from train.draft import calibrate, facts
 from train.evaluate import measure_classifier
 from train.faces import DataSet, Faces
 from train.keras import tf
-from train.operating_points import choose_operating_points
 from train.predict import KerasBackend, logits_of
 from train.run_directory import Run, load_run
 
 CALIBRATION_FACES = 512
 GOLDEN_SEED, GOLDEN_COUNT = 20, 8
-
-INTENDED_USE = (
-    "Telling which expression a face shows, on the device, for art, research and home automation with the consent "
-    "of the people in view."
-)
-LIMITS = (
-    "An expression is not a felt emotion. Trained on web pictures at 48 px labelled by ten people each; groups, ages "
-    "and situations that are rare there are recognised worse. Not for decisions about people, not at work or in "
-    "education (EU AI Act, Article 5(1)(f)), not for identification."
-)
 
 
 def convert(run: Path, data: DataSet, models: Path, *, version: str) -> Path:
@@ -66,7 +55,9 @@ def convert(run: Path, data: DataSet, models: Path, *, version: str) -> Path:
         file.write_bytes(quantise(model, calibration_pixels(data["train"], spec), spec))
         check_integer_only(file)
         backend = TfliteBackend(file)
-        manifest = _manifest(trained, file, _calibrate(backend, trained, data), _golden(file, backend, spec), version)
+        validation = data["validation"].majority()
+        calibration = calibrate(trained, logits_of(backend, validation, spec), validation)
+        manifest = _manifest(trained, file, calibration, _golden(file, backend, spec), version)
         manifest = manifest.model_copy(update={"metrics": _figures(manifest, backend, model, data)})
         return _publish(file, manifest, models)
 
@@ -80,15 +71,6 @@ def _publish(file: Path, manifest: ModelManifest, models: Path) -> Path:
     beside.replace(folder / file.name)
     write_text(folder / MANIFEST, dump_manifest(manifest))
     return folder
-
-
-def _calibrate(backend: TfliteBackend, run: Run, data: DataSet) -> Calibration:
-    """The prior of the training votes; operating points and their temperatures from the validation split."""
-    validation = data["validation"].majority()
-    prior = tuple(run.record["class_prior"])
-    logits = logits_of(backend, validation, run.recipe.input)
-    points = choose_operating_points(logits, validation.labels, np.array(prior), run.classes)
-    return Calibration(class_prior=prior, operating_points=points, default=next(iter(points)))
 
 
 def _figures(manifest: ModelManifest, backend: TfliteBackend, model: Any, data: DataSet) -> dict[str, Metrics]:
@@ -110,34 +92,11 @@ def _figures(manifest: ModelManifest, backend: TfliteBackend, model: Any, data: 
 
 
 def _manifest(run: Run, file: Path, calibration: Calibration, golden: Golden, version: str) -> ModelManifest:
-    recipe, record = run.recipe, run.record
     entry = ModelFile(
         format="tflite", precision="int8", file=file.name, sha256=sha256(file), input_type="int8", output_type="int8"
     )
-    training = Training(
-        dataset=record["dataset"],
-        protocol=record["protocol"],
-        recipe=recipe.name,
-        seed=recipe.seed,
-        epochs=record["epochs"],
-        start=record["start"],
-        commit=record["commit"],
-    )
     return ModelManifest(
-        schema=1,
-        name=recipe.name,
-        version=version,
-        task="emotion-classification",
-        input=recipe.input,
-        labels=run.classes,
-        calibration=calibration,
-        files=(entry,),
-        training=training,
-        metrics={},
-        golden=golden,
-        licence="Apache-2.0",
-        intended_use=INTENDED_USE,
-        limits=LIMITS,
+        **facts(run), version=version, calibration=calibration, files=(entry,), metrics={}, golden=golden
     )
 
 

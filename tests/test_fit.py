@@ -161,6 +161,15 @@ fit(recipe, data, Path(sys.argv[2]), weights=None, start="random", steps=2)
 """
 
 
+def test_a_run_leaves_a_draft_of_its_manifest(few_faces: DataSet, tmp_path: Path) -> None:
+    train(quick("tiny", epochs=1, classes=4), few_faces, tmp_path / "run")
+    draft = json.loads((tmp_path / "run" / "manifest.draft.json").read_text())
+    assert draft["labels"] == ["neutral", "happiness", "surprise", "sadness"]
+    assert list(draft["calibration"]["operating_points"]) == ["accurate", "balanced"]
+    assert draft["metrics"]["validation/float32"]["n"] > 10
+    assert draft["training"]["recipe"] == "tiny"
+
+
 def test_a_killed_run_goes_on_after_its_last_finished_epoch(
     fer_folder: Path, few_faces: DataSet, tmp_path: Path
 ) -> None:

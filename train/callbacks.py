@@ -127,7 +127,7 @@ class Validation(K.callbacks.Callback):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self._recipe, self._judge, self._average, self._state = recipe, judge, average, state
-        self._pictures = normalise(model_pixels(faces.images, recipe.input), recipe.input)
+        self._pictures = model_input(faces, recipe)
         self._faces, self._best = faces, best
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
@@ -145,6 +145,11 @@ class Validation(K.callbacks.Callback):  # type: ignore[misc]
             self._state.lower_rate_on_plateau()
         if self._recipe.patience and self._state.epochs_since_best >= self._recipe.patience:
             self.model.stop_training = True
+
+
+def model_input(faces: Faces, recipe: Recipe) -> FloatArray:
+    """Faces as the recipe's model takes them: N x H x W x C."""
+    return normalise(model_pixels(faces.images, recipe.input), recipe.input)
 
 
 def predict(model: Any, pictures: FloatArray, batch: int = 64) -> FloatArray:

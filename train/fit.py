@@ -8,8 +8,9 @@ from typing import Any
 
 from train.balance import Balance, balance
 from train.batches import batches, steps_per_epoch
-from train.callbacks import Average, ProgressBar, Saving, State, Unfreeze, Validation
+from train.callbacks import Average, ProgressBar, Saving, State, Unfreeze, Validation, model_input, predict
 from train.distribution import Precision, is_chief, make_strategy, precision
+from train.draft import write_draft
 from train.duplicates import without_copies
 from train.faces import DataSet
 from train.keras import K
@@ -53,6 +54,7 @@ def fit(
         print(f"{run} is finished")
         return run / BEST
     steps = steps or steps_per_epoch(data["train"], recipe)
+    validation = data["validation"].majority()
     rate = LearningRate(recipe, steps)
     judge = recipe.build(len(data.classes), weights=None)
     with precision(floats):
@@ -65,7 +67,6 @@ def fit(
             print(f"resuming {run} after epoch {state.epoch}")
         # A resumed run must not repeat the distortions of its first epochs.
         K.utils.set_random_seed(recipe.seed + state.epoch)
-        validation = data["validation"].majority()
         model.fit(
             batches(data["train"], recipe, chosen, first_epoch=state.epoch, steps=steps),
             initial_epoch=state.epoch,
@@ -84,6 +85,8 @@ def fit(
     if chief:
         finished = {"finished": True, "epochs": state.epoch, f"best_{recipe.select}": round(state.best, 5)}
         save(run, {**record, **finished})
+        best = load_run(run)
+        write_draft(best, predict(best.build(), model_input(validation, recipe)), validation)
     return run / BEST
 
 
