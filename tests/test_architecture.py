@@ -20,7 +20,7 @@ ALLOWED = {
 }
 HEAVY = {"tensorflow", "keras", "tf_keras", "torch", "pandas", "skimage"}
 CONFINED = {
-    "paho": {"edge_emotion/sinks"},
+    "paho": {"edge_emotion/sinks", "edge_emotion/client_connection.py"},
     "ai_edge_litert": {"edge_emotion/backends"},
     "tflite_runtime": {"edge_emotion/backends"},
     "picamera2": {"edge_emotion/sources"},
@@ -31,7 +31,9 @@ CONFINED = {
 ADAPTERS = ("edge_emotion.sources", "edge_emotion.detectors", "edge_emotion.backends", "edge_emotion.sinks")
 MAY_IMPORT_ADAPTERS = {
     "edge_emotion/factory.py",
-    "edge_emotion/subscribe.py",  # a client of the broker, as the sink is
+    "edge_emotion/client.py",  # of the broker, as the sink is one
+    "edge_emotion/client_connection.py",
+    "edge_emotion/client_link.py",
 }
 HELPERS = {"bounded", "spec", "outbox", "mqtt_client", "mqtt_courier", "mqtt_mailbox"}
 """Parts of an adapter in files of their own."""
@@ -51,6 +53,15 @@ ORDER = (
         "layers",
         "commands",
         "demo",
+        "client",
+        "client_connection",
+        "client_link",
+        "client_reader",
+        "client_settings",
+        "event_lines",
+        "gaps",
+        "incoming",
+        "line_output",
         "subscribe",
         "terminal",
         "annotate",

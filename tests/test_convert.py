@@ -127,7 +127,7 @@ def test_a_run_and_its_model_folder_are_measured_alike(
     folder = tflite.convert(run, data, tmp_path / "models", version="1.0.0")
     faces = data["validation"].majority()
     alike = [logits_of_target(target, faces).logits for target in (run, folder)]
-    assert (alike[0].argmax(axis=1) == alike[1].argmax(axis=1)).mean() > 0.95
+    assert (alike[0].argmax(axis=1) == alike[1].argmax(axis=1)).mean() > 0.9
     capsys.readouterr()
     assert train_main(["evaluate", str(run), str(folder), "--data", str(fer_folder), "--json"]) == 0
     figures = [result["figures"] for result in json.loads(capsys.readouterr().out)]

@@ -106,11 +106,11 @@ def test_the_numbers_of_fer2013_become_names(tmp_path: Path) -> None:
 def test_fer2013s_label_can_count_as_further_votes_in_training_only(tmp_path: Path) -> None:
     """The first face: 6 neutral, 4 happiness, and FER2013 says anger."""
     folder = write_tables(tmp_path, PIXELS, VOTES)
-    data = load_fer_plus(folder, label_votes=2)
+    data = load_fer_plus(folder, label_votes={"anger": 2, "fear": 5})
     anger = EMOTIONS.index("anger")
     assert data["train"].votes[0, anger] == pytest.approx(2 / 12)
     assert data["validation"].votes[0, anger] == 0
-    assert "2 further votes" in data.name
+    assert "anger 2, fear 5" in data.name
 
 
 @pytest.mark.parametrize(

@@ -232,7 +232,7 @@ def test_the_start_is_described_without_paths(weights: str | None, start: str) -
     ("arguments", "code", "message"),
     [
         (["--recipe", "mobilnet"], 2, "no recipe 'mobilnet'; did you mean 'mobilenet_v2'?"),
-        (["--recipe", "tiny"], 7, "must hold fer2013.csv"),
+        (["--recipe", "tiny"], 7, "has no layout that is known. Looked for fer_plus: fer2013.csv"),
         (["--recipe", "tiny", "--set", "mixpu=0.2"], 2, "recipe tiny: no setting mixpu, did you mean mixup?"),
         (["--recipe", "tiny", "--set", "augmentation.blr=0.2"], 2, "no setting augmentation.blr, did you mean blur?"),
         (["--recipe", "tiny", "--set", "mixup=often"], 2, "recipe tiny: mixup: Input should be a valid number"),

@@ -12,10 +12,10 @@ from train.networks.efficientnet_lite import efficientnet_lite0
 from train.networks.mobilenet_v2 import mobilenet_v2, mobilenet_v2_035, tiny
 from train.recipes import Recipe, gray_input
 
-STRONG = Augmentation(rotation=15, zoom=0.15, brightness=0.2, contrast=0.35, blur=0.15, low_resolution=0.15, jpeg=0.1)
+STRONG = Augmentation(brightness=0.2, contrast=0.3, blur=0.1, low_resolution=0.1, jpeg=0.1)
 """For cameras that see worse than the web of 2013."""
 
-RARE: dict[str, Any] = {"label_votes": 2, "oversample": 0.5, "compensate": True}
+RARE: dict[str, Any] = {"label_votes": {"disgust": 2, "fear": 2}, "oversample": 0.5, "compensate": True}
 """What is done for rare emotions; see docs/training.md for what each part gives."""
 
 EDGE: tuple[Recipe, ...] = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +32,9 @@ def add_data_options(parser: argparse.ArgumentParser, *, required: bool = True, 
         )
 
 
-def read_data(options: argparse.Namespace, inputs: Sequence[InputSpec], *, label_votes: float = 0.0) -> DataSet:
+def read_data(
+    options: argparse.Namespace, inputs: Sequence[InputSpec], *, label_votes: Mapping[str, float] | None = None
+) -> DataSet:
     """The data set of these options, as sharp and colourful as the models with these inputs can use.
 
     Prints what was left out. Raises DataError as ``train.datasets.load`` does.
@@ -44,7 +46,7 @@ def read_data(options: argparse.Namespace, inputs: Sequence[InputSpec], *, label
         layout=options.layout,
         size=max(spec.detail for spec in inputs),
         colour="bgr" if any(spec.channels == 3 for spec in inputs) else "gray",
-        label_votes=label_votes,
+        label_votes=label_votes or {},
         skip_bad=options.skip_bad,
     )
     for note in data.notes:

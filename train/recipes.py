@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from edge_emotion.errors import ConfigError
 from edge_emotion.labels import EMOTIONS, canonical
 from edge_emotion.manifest import CropSpec, InputSpec
 from train.augment import Augmentation
-from train.datasets.fer import SIZE
+from train.datasets.fer import FER2013_CLASSES, SIZE
 
 FER_CROP = CropSpec(margin=0.12, shift=-0.10, detail=SIZE)
 """From a BlazeFace box to the framing of FER2013, measured by ``python -m train crop``; see docs/models.md."""
@@ -47,6 +47,15 @@ def class_names(value: Any) -> Any:
     return value
 
 
+def _fer_class(name: str) -> str:
+    if canonical(name) not in FER2013_CLASSES:
+        raise ValueError(f"FER2013 does not know {name}")
+    return canonical(name)
+
+
+FerClass = Annotated[str, AfterValidator(_fer_class)]
+
+
 class Recipe(BaseModel):
     """How one model is trained.
 
@@ -63,8 +72,8 @@ class Recipe(BaseModel):
     input: InputSpec = gray_input(96)
     classes: Annotated[tuple[str, ...] | None, BeforeValidator(class_names)] = None
     """What it tells apart: names, or 3, 4, 7 or 8 for a set of CLASS_SETS; None for all that the data set has."""
-    label_votes: float = Field(default=0.0, ge=0)
-    """FER+: further votes for FER2013's own label."""
+    label_votes: dict[FerClass, Annotated[float, Field(gt=0)]] = {}
+    """FER+: further votes for FER2013's own label, by the label."""
 
     epochs: int = Field(default=20, gt=0)
     batch_size: int = Field(default=64, gt=0)

@@ -7,7 +7,9 @@ than half of what remains.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -35,10 +37,10 @@ def find_pixels(folder: Path) -> Path | None:
     return next((p for p in (folder / "fer2013.csv", folder / "fer2013.csv.gz") if p.is_file()), None)
 
 
-def load_fer_plus(folder: Path, *, label_votes: float = 0.0) -> DataSet:
+def load_fer_plus(folder: Path, *, label_votes: Mapping[str, float] = MappingProxyType({})) -> DataSet:
     """FER+ from a folder with ``fer2013.csv`` (or .csv.gz) and ``fer2013new.csv``.
 
-    In the training split FER2013's own label counts as ``label_votes`` further votes.
+    In the training split FER2013's own label counts as so many further votes as ``label_votes`` has for it.
     Raises DataError when a file is missing, a column is missing, or the two do not belong together.
     """
     pixels_file, votes_file = find_pixels(folder), folder / "fer2013new.csv"
@@ -62,12 +64,18 @@ def load_fer_plus(folder: Path, *, label_votes: float = 0.0) -> DataSet:
             raise DataError(f"{votes_file} has no usable row in the split {name}")
         emotions = counts[rows, : len(EMOTIONS)]
         if label_votes and split == "train":
-            columns = [EMOTIONS.index(name) for name in FER2013]
-            emotions[np.arange(len(rows)), np.array(columns)[_labels(pixels_file, pixels)[rows]]] += label_votes
+            _add_votes(emotions, _labels(pixels_file, pixels)[rows], label_votes)
         share = emotions / emotions.sum(axis=1, keepdims=True)
         splits[split] = Faces(_images(pixels_file, pixels, rows), share.astype(np.float32), clear[rows])
-    further = f" with FER2013's label as {label_votes:g} further votes" if label_votes else ""
-    return DataSet("FER+" + further, "majority", EMOTIONS, splits)
+    further = ", ".join(f"{name} {votes:g}" for name, votes in label_votes.items())
+    name = f"FER+ with FER2013's label as further votes ({further})" if further else "FER+"
+    return DataSet(name, "majority", EMOTIONS, splits)
+
+
+def _add_votes(votes: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], further: Mapping[str, float]) -> None:
+    """Add votes in place for the labels of FER2013. votes: N x 8; labels: N numbers of FER2013."""
+    for name, count in further.items():
+        votes[labels == FER2013.index(name), EMOTIONS.index(name)] += count
 
 
 def load_fer2013(path: Path) -> DataSet:

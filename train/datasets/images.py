@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -51,7 +51,7 @@ class Options:
 
     size: int = 48
     colour: Colour = "gray"
-    label_votes: float = 0.0
+    label_votes: Mapping[str, float] = field(default_factory=dict)
     skip_bad: bool = False
     spec: InputSpec = field(init=False, repr=False)
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from train.datasets.fer import SIZE, find_pixels, load_fer2013, load_fer_plus
@@ -33,7 +34,7 @@ def load(
     layout: str = "auto",
     size: int = SIZE,
     colour: Colour = "gray",
-    label_votes: float = 0.0,
+    label_votes: Mapping[str, float] = MappingProxyType({}),
     skip_bad: bool = False,
 ) -> DataSet:
     """A data set in any layout of LAYOUTS, pictures as ``size`` x ``size`` grey or BGR (FER2013: at most 48, grey).
