@@ -10,43 +10,8 @@ from train.metrics import wilson_interval
 
 CARD = Path(__file__).parent.parent / "MODEL_CARD.md"
 
-HEAD = """# Model card
-
-Written by `python -m convert card` from the manifests in `edge_emotion/models/`; change those, not this page.
-
-## What the models are
-
-Classifiers of facial expressions for small devices: one face crop in, a distribution over eight expressions out. They
-run inside `edge-emotion`, which finds the faces, aligns them and turns the answers of several frames into events.
-
-**An expression is not a felt emotion.** The models tell how ten people on average would label a still picture of a face;
-they know nothing of what the person feels, wants or is about to do.
-
-## What they are for, and what not
-
-For art, research and home automation with the consent of everyone in view. Not for decisions about people, not for
-identification, and not at work or in education: the EU AI Act, Article 5(1)(f), prohibits inferring emotions there.
-
-## Data
-
-Trained on FER2013's pictures (48 x 48 pixels, grey, found by web search in 2013; Goodfellow et al. 2013) with the votes of
-FER+ (ten crowd workers each; Barsoum et al. 2016). Groups, ages and situations that are rare there are recognised worse;
-neither data set says who is in it, so nobody can say by how much. Two thirds of the votes say neutral, happiness or
-surprise. Training faces of which another split holds a copy (equal to the bit, nearly, or mirrored) were left out. The
-pictures were collected from the web for research; whether weights trained on them suit your purpose is for you to judge.
-
-## Protocol
-
-Majority, as in Barsoum et al. 2016: single votes of ten are dropped, faces whose winner is *unknown* or *no face* are left
-out, and a face counts only if its winner holds more than half of the votes that remain. Everything that was chosen
-(epoch, operating points, temperature) was chosen on the validation split (`PublicTest`); the figures are of the test
-split (`PrivateTest`), measured once on the exported artefact through the runtime's own classifier. Intervals hold 95 %:
-accuracy by bootstrap over pictures, recall by Wilson's method. Of contempt and disgust there are so few test faces that
-their recalls say little.
-
-Two operating points ship, chosen by logit adjustment (Menon et al. 2021): `accurate`, the default, is right most often;
-`balanced` hears the rare expressions better and pays with accuracy. The setting is `classifier.operating_point`.
-"""
+HEAD = Path(__file__).with_name("model_card_head.md")
+"""What holds for every model."""
 
 
 def write_card(models: Sequence[Path], path: Path = CARD) -> Path:
@@ -59,7 +24,9 @@ def card(models: Sequence[Path]) -> str:
     """The text of the card."""
     manifests = [load_manifest(folder) for folder in models]
     classifiers = [manifest for manifest in manifests if isinstance(manifest, ModelManifest)]
-    return "\n".join([HEAD, _overview(classifiers), *(_section(manifest) for manifest in classifiers)])
+    return "\n".join(
+        [HEAD.read_text(encoding="utf-8"), _overview(classifiers), *(_section(manifest) for manifest in classifiers)]
+    )
 
 
 def _overview(classifiers: Sequence[ModelManifest]) -> str:
@@ -88,8 +55,8 @@ def _section(manifest: ModelManifest) -> str:
         [
             f"## {manifest.name} {manifest.version}\n",
             f"Input {shape.height} x {shape.width} x {shape.channels} ({shape.colour}), int8 in and out. Trained on "
-            f"{training.dataset} by the recipe `{training.recipe}` (seed {training.seed}, {training.epochs} epochs, from "
-            f"{training.start} weights, code {training.commit}).\n",
+            f"{training.dataset} by the recipe `{training.recipe}` (seed {training.seed}, {training.epochs} epochs, "
+            f"from {training.start} weights, code {training.commit}).\n",
             *_float_line(manifest),
             header,
             "|---|---|" + "---|" * len(points),
