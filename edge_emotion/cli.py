@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     _settings_options(command("run", _run, "run the daemon: cameras in, emotion events out"))
     _demo_options(command("demo", _demo, "the whole chain on a bundled clip, with a broker of its own"))
     _classify_options(command("classify", _classify, "emotions of the faces in picture files"))
-    _subscribe_options(command("subscribe", _subscribe, "print the events of one or all nodes as they arrive"))
+    _subscribe_options(command("subscribe", _subscribe, "the events of one or all nodes as they arrive"))
     _settings_options(command("check-config", _check_config, "check the settings and print them, secrets redacted"))
     models = command("models", _models, "list the models of this installation")
     models.add_argument("--json", action="store_true", help="for scripts")
@@ -88,22 +88,30 @@ def _classify_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _subscribe_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--mqtt", default="localhost", metavar="HOST[:PORT]", help="the broker (default: localhost)")
-    parser.add_argument("--username")
+    parser.add_argument(
+        "--mqtt", metavar="HOST[:PORT]", help="the broker (default: EDGE_EMOTION_MQTT__HOST, else localhost)"
+    )
+    parser.add_argument("--username", help="the password: EDGE_EMOTION_MQTT__PASSWORD or --password-file")
     parser.add_argument("--password-file", type=Path)
     parser.add_argument("--ca", type=Path, help="use TLS, trusting this authority")
-    parser.add_argument("--protocol", choices=("5", "3.1.1"), default="5")
-    parser.add_argument("--prefix", default="edge-emotion")
+    parser.add_argument("--protocol", choices=("5", "3.1.1"))
+    parser.add_argument("--prefix", help="first part of the topics (default: edge-emotion)")
     parser.add_argument("--node", type=_name, help="only this node")
+    parser.add_argument("--camera", type=_name, help="only cameras of this name")
+    parser.add_argument("--session", type=_name, metavar="NAME", help="the broker keeps what comes between two runs")
+    parser.add_argument("--group", type=_name, help="share the events with the others of this group")
     parser.add_argument("--count", type=positive_count, help="stop after so many events")
-    parser.add_argument("--json", action="store_true", help="events as they are, one a line")
+    parser.add_argument("--duration", type=positive_seconds, metavar="S", help="stop after so many seconds")
+    parser.add_argument("--format", choices=("text", "jsonl", "csv"), default="text")
+    parser.add_argument("--json", action="store_const", dest="format", const="jsonl", help="the same as --format jsonl")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="append to this file instead of printing")
 
 
 def _name(text: str) -> str:
     from edge_emotion.config import NAME_PATTERN
 
     if not re.fullmatch(NAME_PATTERN, text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no node name: letters, digits, - and _")
+        raise argparse.ArgumentTypeError(f"{text!r} is no name: letters, digits, - and _, 64 at most")
     return text
 
 
@@ -142,29 +150,20 @@ def _classify(options: argparse.Namespace) -> int:
     )
 
 
-def _subscribe(options: argparse.Namespace) -> None:
-    from pydantic import ValidationError
-
-    from edge_emotion.config import MqttSettings
-    from edge_emotion.errors import ConfigError
+def _subscribe(options: argparse.Namespace) -> int:
+    from edge_emotion.client import Client, TlsSettings, broker_settings
     from edge_emotion.subscribe import subscribe
 
-    try:
-        settings = MqttSettings.model_validate(
-            {
-                **_broker(options.mqtt),
-                "username": options.username,
-                "password_file": options.password_file,
-                "protocol": options.protocol,
-                "prefix": options.prefix,
-                "tls": None if options.ca is None else {"ca": options.ca},
-            }
-        )
-    except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join(map(str, fault["loc"])) or "broker"
-        raise ConfigError(f"{where}: {fault['msg'].removeprefix('Value error, ')}") from error
-    subscribe(settings, node=options.node, count=options.count, as_json=options.json)
+    settings = broker_settings(
+        **({} if options.mqtt is None else _broker(options.mqtt)),
+        username=options.username,
+        password_file=options.password_file,
+        protocol=options.protocol,
+        prefix=options.prefix,
+        tls=None if options.ca is None else TlsSettings(ca=options.ca),
+    )
+    client = Client(settings, node=options.node, camera=options.camera, session=options.session, group=options.group)
+    return subscribe(client, form=options.format, output=options.output, count=options.count, duration=options.duration)
 
 
 def _check_config(options: argparse.Namespace) -> None:

@@ -17,10 +17,11 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
+from edge_emotion.client import AvailabilityReceived, Client
 from edge_emotion.errors import BackendUnavailable, SinkError
+from edge_emotion.event_lines import as_text
 from edge_emotion.factory import make_daemon
 from edge_emotion.layers import load
-from edge_emotion.subscribe import Subscriber, describe
 
 CLIP = Path(__file__).with_name("demo.mp4")
 HOST = "127.0.0.1"
@@ -53,8 +54,8 @@ def demo(source: str | None = None, *, seconds: float | None = None) -> None:
         daemon.handle_signals()
         timer = threading.Timer(seconds, daemon.stop) if seconds else None
         assert settings.mqtt is not None
-        with Subscriber(settings.mqtt, node="demo") as subscriber:
-            printer = threading.Thread(target=_print_all, args=(subscriber,), daemon=True)
+        with Client(settings.mqtt, node="demo") as client:
+            printer = threading.Thread(target=_print_all, args=(client,), daemon=True)
             printer.start()
             if timer:
                 timer.start()
@@ -71,18 +72,19 @@ def _stop(number: int, _frame: object) -> None:
     raise SystemExit(128 + number)
 
 
-def _print_all(subscriber: Subscriber) -> None:
+def _print_all(client: Client) -> None:
     """Until the node itself has gone online and offline again."""
     online = False
-    for topic, payload in subscriber.messages():
+    for item in client.items():
         try:
-            print(describe(topic, payload), flush=True)
+            for line in as_text(item):
+                print(line, flush=True)
         except OSError:  # nobody reads any more; the main thread finds out, too
             return
-        if topic.count("/") == 2 and topic.endswith("/availability"):
-            if online and payload == b"offline":
+        if isinstance(item, AvailabilityReceived) and item.camera is None:
+            if online and not item.online:
                 return
-            online = payload == b"online"
+            online = bool(item.online)
 
 
 def _free_port() -> int:

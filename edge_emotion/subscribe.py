@@ -1,125 +1,65 @@
-"""The other end: events as they arrive, for people or, as JSON lines, for programs."""
+"""``edge-emotion subscribe``: events as they arrive, for people or programs, with what is missing and what is odd."""
 
 from __future__ import annotations
 
-import queue
-import secrets
-import ssl
+import signal
+import sys
+import time
 from collections.abc import Iterator
-from typing import Any
+from contextlib import closing, contextmanager
+from pathlib import Path
 
-from edge_emotion.config import MqttSettings
-from edge_emotion.datatypes import EmotionEvent
-from edge_emotion.errors import SinkError
-from edge_emotion.payload import event_from_json
-from edge_emotion.sinks.mqtt_client import new_client
+from edge_emotion.client import Client, EventReceived
+from edge_emotion.event_lines import CSV_HEADER, FORMATS, describe_totals
+from edge_emotion.line_output import AppendedFile, LineOutput, StandardOutput
 
-Message = tuple[str, bytes]
-"""Topic and payload."""
-
-CONNECT_TIMEOUT = 10.0
+PATIENCE = 1.0
+"""Seconds at most between two looks at whether somebody still reads."""
 
 
-class Subscriber:
-    """Receives what one node, or every node, says. A context manager; iterate over ``messages``.
+def subscribe(
+    client: Client, *, form: str = "text", output: Path | None = None, count: int | None, duration: float | None
+) -> int:
+    """Write what comes until ``count`` events came or ``duration`` seconds passed, or until Ctrl-C; returns 0.
 
-    Raises SinkError on entry if the broker cannot be reached or refuses; later losses are mended by itself.
+    ``form`` is one of ``FORMATS``; ``output`` is a file to append to, else standard output. The last line, on
+    standard error, sums up. Raises SinkError if the broker cannot be reached or the file not be written, and
+    BrokenPipeError if nobody reads standard output any more.
     """
-
-    def __init__(self, settings: MqttSettings, *, node: str | None = None) -> None:
-        self._settings = settings
-        self._root = f"{settings.prefix}/{node or '+'}"
-        self._inbox: queue.Queue[Message] = queue.Queue()
-        self._answers: queue.Queue[str] = queue.Queue()
-        # Never the configured id: a broker drops the daemon that has the same one.
-        self._client = new_client(settings, f"edge-emotion-subscriber-{secrets.token_hex(4)}")
-        self._client.on_connect = self._on_connect
-        self._client.on_message = self._on_message
-
-    def __enter__(self) -> Subscriber:
-        where = f"broker {self._settings.host}:{self._settings.effective_port}"
-        self._client.connect_timeout = CONNECT_TIMEOUT
+    header = CSV_HEADER if form == "csv" else None
+    until = None if duration is None else time.monotonic() + duration
+    with closing(StandardOutput(header) if output is None else AppendedFile(output, header)) as lines:
         try:
-            self._client.connect(self._settings.host, self._settings.effective_port, self._settings.keepalive)
-        except ssl.SSLError as error:
-            reason = getattr(error, "verify_message", None) or error.reason or error
-            raise SinkError(
-                f"{where}: TLS failed: {reason}; did the authority of --ca sign its certificate?"
-            ) from error
-        except (OSError, UnicodeError) as error:
-            raise SinkError(f"{where} is not reachable: {error}; is it running, are host and port right?") from error
-        self._client.loop_start()
-        try:
-            refusal = self._answers.get(timeout=CONNECT_TIMEOUT)
-        except queue.Empty:
-            refusal = f"no answer within {CONNECT_TIMEOUT:.0f} s; it may want --ca (TLS) or --protocol 3.1.1"
-        if refusal:
-            self.__exit__()
-            raise SinkError(f"{where} refused the connection: {refusal}")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
-
-    def messages(self, *, timeout: float | None = None) -> Iterator[Message]:
-        """Messages as they come; ends when none came for ``timeout`` seconds, never without one."""
-        while True:
-            try:
-                yield self._inbox.get(timeout=timeout)
-            except queue.Empty:
-                return
-
-    def _on_connect(self, client: Any, _userdata: Any, _flags: Any, answer: Any, _properties: Any) -> None:
-        """Subscribe on every connect: a broker that lost its sessions has lost the subscription, too."""
-        if answer.is_failure:
-            self._answers.put(f"{answer}; check user name and password")
-            return
-        topics = ("availability", "+/availability", "+/events")
-        client.subscribe([(f"{self._root}/{topic}", 1) for topic in topics])
-        self._answers.put("")
-
-    def _on_message(self, _client: Any, _userdata: Any, message: Any) -> None:
-        self._inbox.put((message.topic, message.payload))
+            with _termination_as_interrupt(), client:
+                _copy(client, lines, form, count, until)
+        except KeyboardInterrupt:  # the usual way to end it
+            pass
+    summary = describe_totals(client.totals, checked=client.checks_gaps, not_understood=client.not_understood)
+    print(summary, file=sys.stderr)
+    return 0
 
 
-def subscribe(settings: MqttSettings, *, node: str | None, count: int | None, as_json: bool) -> None:
-    """Print until ``count`` events came, or for ever."""
+def _copy(client: Client, lines: LineOutput, form: str, count: int | None, until: float | None) -> None:
     seen = 0
-    with Subscriber(settings, node=node) as subscriber:
-        for topic, payload in subscriber.messages():
-            line = payload.decode(errors="replace") if as_json else describe(topic, payload, settings.prefix)
-            is_event = topic.endswith("/events")
-            if is_event or not as_json:
-                print(line, flush=True)
-            seen += is_event
-            if count is not None and seen >= count:
-                return
+    while count is None or seen < count:
+        left = PATIENCE if until is None else until - time.monotonic()
+        if left <= 0:
+            return
+        item = client.receive(min(left, PATIENCE))
+        if item is None:
+            lines.check()
+            continue
+        for line in FORMATS[form](item):
+            lines.write(line)
+        client.acknowledge()  # now, not with the next: an interrupt would give it back to the broker
+        seen += isinstance(item, EventReceived)
 
 
-def describe(topic: str, payload: bytes, prefix: str = "edge-emotion") -> str:
-    """One message in words, without its prefix."""
-    if not topic.endswith("/events"):
-        what = topic.removesuffix("/availability").removeprefix(prefix + "/")
-        return printable(f"{'':12}  {what:20} is {payload.decode(errors='replace') or 'forgotten'}")
+@contextmanager
+def _termination_as_interrupt() -> Iterator[None]:
+    """``timeout`` and systemd end it as Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return printable(describe_event(event_from_json(payload)))
-    except ValueError as error:
-        return printable(f"{'':12}  {topic}: not understood: {error}")
-
-
-def printable(text: str) -> str:
-    """Without control characters: what comes over the network must not steer the terminal."""
-    return "".join(character if character.isprintable() else "?" for character in text)
-
-
-def describe_event(event: EmotionEvent) -> str:
-    """One event in words; the time is local."""
-    clock = event.ts.astimezone().strftime("%H:%M:%S.%f")[:-3]
-    before = f", was {event.previous}" if event.previous else ""
-    seen = f" after {event.track_duration:.1f} s" if event.type != "start" else ""
-    late = ", replayed" if event.replayed else ""
-    return (
-        f"{clock}  {event.node + '/' + event.camera:20} {event.type:6}  {event.emotion:9} {event.confidence:4.0%}"
-        f"{before}{seen}  (face {event.track_id[-6:]}, seq {event.seq}{late})"
-    )
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

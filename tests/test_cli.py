@@ -11,7 +11,7 @@ from pathlib import Path
 
 import cv2
 import pytest
-from broker import Broker, needs_mosquitto, password_access, wait_until
+from broker import Broker, needs_mosquitto, password_access
 from conftest import ROOT
 
 from edge_emotion import demo
