@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edge_emotion.manifest import Metrics, ModelManifest, load_manifest, write_text
-from train.metrics import wilson_interval
+from train.metrics import seven_of, wilson_interval
 
 CARD = Path(__file__).parent.parent / "MODEL_CARD.md"
 
@@ -93,8 +93,9 @@ def _recall_row(label: str, points: Sequence[Metrics]) -> str:
 
 def _balanced(metrics: Metrics) -> float:
     """Mean recall without contempt."""
-    recalls = [value for label, value in metrics.recall.items() if label != "contempt"]
-    return sum(recalls) / len(recalls)
+    labels = list(metrics.recall)
+    seven = [labels[column] for column in seven_of(labels)] or labels
+    return sum(metrics.recall[label] for label in seven) / len(seven)
 
 
 def _interval(metrics: Metrics) -> str:

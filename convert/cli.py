@@ -25,7 +25,7 @@ def _parser() -> argparse.ArgumentParser:
     detector.set_defaults(command=_detector)
     tflite = commands.add_parser("tflite", help="quantise a training run to int8, with manifest and figures")
     tflite.add_argument("run", type=Path, help="run directory of python -m train fit")
-    add_data_options(tflite)
+    add_data_options(tflite, detect=True)
     tflite.add_argument("--models", type=Path, default=MODELS, help="folder of model folders")
     tflite.add_argument("--version", default="1.0.0", help="version of the model")
     tflite.set_defaults(command=_tflite)

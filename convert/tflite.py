@@ -29,7 +29,7 @@ from edge_emotion.manifest import (
 from edge_emotion.preprocess import normalise
 from train.batches import model_pixels
 from train.draft import calibrate, facts
-from train.evaluate import measure_classifier
+from train.evaluate import measure_logits
 from train.faces import DataSet, Faces
 from train.keras import tf
 from train.predict import KerasBackend, logits_of
@@ -50,6 +50,8 @@ def convert(run: Path, data: DataSet, models: Path, *, version: str) -> Path:
         raise ConfigError(f"{run} is not finished: give its train fit command again, it goes on where it stopped")
     model, recipe, spec = trained.build(), trained.recipe, trained.recipe.input
     data = data.restrict(trained.classes)
+    if data.fingerprint(split for split in data.splits if split != "train") != trained.record.get("held_out"):
+        raise ConfigError(f"{run} was trained on {trained.record['dataset']}, and --data is not that data set")
     with tempfile.TemporaryDirectory() as workshop:
         file = Path(workshop) / f"{recipe.name}_int8.tflite"
         file.write_bytes(quantise(model, calibration_pixels(data["train"], spec), spec))
@@ -79,15 +81,17 @@ def _figures(manifest: ModelManifest, backend: TfliteBackend, model: Any, data: 
     The test split is measured here, once, and nothing is chosen by it.
     """
     figures = {}
-    for point in manifest.calibration.operating_points:
-        suffix = "" if point == manifest.calibration.default else f"/{point}"
-        for key, split, runner in (
-            ("validation/int8", data["validation"], backend),
-            ("test/int8", data["test"], backend),
-            ("test/float32", data["test"], KerasBackend(model)),
-        ):
+    for key, split, runner in (
+        ("validation/int8", data["validation"], backend),
+        ("test/int8", data["test"], backend),
+        ("test/float32", data["test"], KerasBackend(model)),
+    ):
+        faces = split.majority()
+        logits = logits_of(runner, faces, manifest.input)
+        for point in manifest.calibration.operating_points:
             classifier = EmotionClassifier(manifest, runner, operating_point=point)
-            figures[key + suffix] = measure_classifier(classifier, split.majority())
+            suffix = "" if point == manifest.calibration.default else f"/{point}"
+            figures[key + suffix] = measure_logits(classifier, logits, faces.labels)
     return figures
 
 

@@ -153,6 +153,10 @@ class MqttSettings(Section):
     keepalive: int = Field(default=30, ge=5, le=3600)
     tls: TlsSettings | None = None
     outbox: int = Field(default=10_000, ge=1, description="events that wait for the broker; the oldest are dropped")
+    outbox_max_age: float = Field(default=604_800.0, ge=0, description="seconds; older ones are dropped; 0: none")
+    outbox_sync_interval: float = Field(
+        default=0.5, ge=0, le=60, description="seconds of waiting events that a power cut may cost; 0: none"
+    )
     drain_timeout: float = Field(default=3.0, ge=0, le=60, description="seconds to deliver the rest at a stop")
     heartbeat: float = Field(default=60.0, gt=0, le=3600, description="seconds between unchanged states")
 

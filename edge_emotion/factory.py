@@ -115,7 +115,7 @@ def make_daemon(settings: Settings, *, fail_fast: bool = False) -> Daemon:
         return Camera(make_capture(name, settings.cameras[name], changed, fail_fast=fail_fast), pipeline)
 
     heartbeat = settings.mqtt.heartbeat if settings.mqtt else 60.0
-    sinks = make_sinks(settings, classifier, detector)
+    sinks = make_sinks(settings, classifier, detector, sequence)
     return Daemon([camera(name) for name in settings.cameras], sinks, changed, sequence, heartbeat=heartbeat)
 
 
@@ -186,8 +186,10 @@ def make_source(camera: CameraSettings) -> FrameSource:
     )
 
 
-def make_sinks(settings: Settings, classifier: EmotionClassifier, detector: BlazeFaceDetector) -> list[EventSink]:
-    """The sinks that the settings name."""
+def make_sinks(
+    settings: Settings, classifier: EmotionClassifier, detector: BlazeFaceDetector, sequence: Sequence | None = None
+) -> list[EventSink]:
+    """The sinks that the settings name; without ``sequence``, which knows the state directory, only to look at."""
     sinks: list[EventSink] = []
     if settings.jsonl is not None:
         from edge_emotion.sinks.jsonl import JsonlSink
@@ -197,7 +199,18 @@ def make_sinks(settings: Settings, classifier: EmotionClassifier, detector: Blaz
         from edge_emotion.sinks.mqtt import MqttSink
 
         info = node_info(settings, classifier, detector)
-        sinks.append(MqttSink(settings.mqtt, settings.node, info, list(settings.cameras)))
+        # A line of JSON is written at once: with such a sink the outbox alone does not know which numbers were seen.
+        numbers = sequence if settings.jsonl is None else None
+        sinks.append(
+            MqttSink(
+                settings.mqtt,
+                settings.node,
+                info,
+                list(settings.cameras),
+                state_dir=None if sequence is None else sequence.folder,
+                numbers=numbers,
+            )
+        )
     return sinks
 
 

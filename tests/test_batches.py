@@ -85,7 +85,7 @@ def test_class_weights_travel_with_their_faces() -> None:
 def test_mixup_mixes_pictures_and_votes_by_the_same_share() -> None:
     tf.random.set_seed(1)
     images = tf.constant(np.stack([np.zeros((8, 8, 1)), np.full((8, 8, 1), 100)]), tf.float32)
-    mixed, votes = mix(images, tf.eye(2), recipe(mixup=1.0))
+    mixed, votes, _ = mix(images, tf.eye(2), tf.ones(2), recipe(mixup=1.0))
     assert mixed[:, 0, 0, 0].numpy() / 100 == pytest.approx(votes[:, 1].numpy(), abs=1e-5)
     assert votes.numpy().sum(axis=1) == pytest.approx([1, 1])
     assert 0.01 < votes[0, 1] < 0.99
@@ -94,10 +94,11 @@ def test_mixup_mixes_pictures_and_votes_by_the_same_share() -> None:
 def test_cutmix_pastes_a_rectangle_and_mixes_votes_by_its_area() -> None:
     tf.random.set_seed(3)
     images = tf.constant(np.stack([np.zeros((16, 16, 1)), np.full((16, 16, 1), 100)]), tf.float32)
-    mixed, votes = mix(images, tf.eye(2), recipe(cutmix=1.0))
+    mixed, votes, weights = mix(images, tf.eye(2), tf.constant([0.0, 1.0]), recipe(cutmix=1.0))
     assert set(np.unique(mixed)) == {0, 100}
     assert mixed.numpy().mean(axis=(1, 2, 3)) / 100 == pytest.approx(votes[:, 1].numpy(), abs=1e-5)
     assert 0.01 < votes[0, 1] < 0.99
+    assert weights.numpy() == pytest.approx(votes[:, 1].numpy(), abs=1e-6)
 
 
 # Schedules: 10 epochs of 10 steps, a base rate of 1, one epoch of warm-up

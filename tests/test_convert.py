@@ -83,7 +83,7 @@ def tiny(input_shape: tuple[int, int, int], classes: int, *, weights: str | None
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def run(tmp_path: Path, data: DataSet, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A finished run of a net that learns nothing but converts fast."""
     recipe = Recipe(name="tiny", network=tiny, summary="for tests", input=gray_input(48))
     monkeypatch.setitem(RECIPES, "tiny", recipe)
@@ -95,6 +95,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "start": "random",
         "dataset": "FER+",
         "protocol": "majority",
+        "held_out": data.fingerprint(["validation", "test"]),
         "classes": EMOTIONS,
         "class_prior": [1 / 8] * 8,
         "epochs": 1,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from edge_emotion.factory import make_detector
+from edge_emotion.detectors.scripted import ScriptedDetector
+from edge_emotion.factory import make_classifier, make_detector
 
 pytest.importorskip("tf_keras")
 
-from train.crop import measure_framing
-from train.faces import DataSet
+from train.crop import measure_framing, paste
+from train.faces import DataError, DataSet
 from train.recipes import FER_CROP
+from train.whole_path import measure_whole_path
 
 
 def test_the_crop_of_the_recipes_is_what_is_measured(fer_plus: DataSet) -> None:
@@ -19,3 +22,22 @@ def test_the_crop_of_the_recipes_is_what_is_measured(fer_plus: DataSet) -> None:
     assert framing.found >= 140
     assert framing.margin == pytest.approx(FER_CROP.margin, abs=0.03)
     assert framing.shift == pytest.approx(FER_CROP.shift, abs=0.03)
+
+
+def test_a_pasted_face_lies_where_it_is_said_to(fer_plus: DataSet) -> None:
+    face, generator = fer_plus["train"].images[0], np.random.default_rng(3)
+    for _ in range(5):
+        picture, square = paste(face, generator)
+        x, y, side = int(square.x), int(square.y), int(square.width)
+        assert picture.shape == (480, 640, 3) and 100 <= side <= 220
+        middle = picture[y : y + side, x : x + side, 0]
+        assert np.abs(middle.mean() - face.mean()) < 2 and (picture[: y + 1] == picture[y]).all()
+
+
+def test_nothing_is_measured_where_no_face_is_found(fer_plus: DataSet) -> None:
+    blind = ScriptedDetector([])
+    with pytest.raises(DataError, match="finds none of 10 pasted faces"):
+        measure_framing(fer_plus["train"], blind, count=10, seed=1)
+    faces = fer_plus["validation"].take(np.arange(4))
+    with pytest.raises(DataError, match="finds none of 4 pasted faces"):
+        measure_whole_path(make_classifier("tiny"), blind, faces, faces.labels)

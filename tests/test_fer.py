@@ -12,7 +12,7 @@ from edge_emotion.labels import EMOTIONS
 
 pytest.importorskip("pandas")
 
-from train.datasets import DataError, DataSet, load_fer2013, load_fer_plus
+from train.datasets import DataError, DataSet, load, load_fer2013, load_fer_plus
 from train.datasets.fer import FER2013, FER2013_CLASSES
 
 
@@ -58,6 +58,11 @@ VOTES = [
 ]
 
 
+def with_pixel(value: str) -> list[str]:
+    """The table with another value for one pixel of its second row."""
+    return [*PIXELS[:2], PIXELS[2].replace("7 7", f"7 {value}", 1), *PIXELS[3:]]
+
+
 def test_the_smallest_possible_tables_are_read(tmp_path: Path) -> None:
     small = load_fer_plus(write_tables(tmp_path, PIXELS, VOTES))
     assert small["train"].votes[0, :2] == pytest.approx([0.6, 0.4])
@@ -72,6 +77,14 @@ def test_the_smallest_possible_tables_are_read(tmp_path: Path) -> None:
         (PIXELS, [VOTES[0], VOTES[2], VOTES[1], VOTES[3]], "do not list the same rows"),
         (PIXELS[:3], VOTES[:3], "no usable row in the split PrivateTest"),
         ([PIXELS[0], "0,1 2 3,Training", *PIXELS[2:]], VOTES, "row 2: 3 pixels instead of 2304"),
+        (PIXELS, [VOTES[0].replace("Image name", "Name"), *VOTES[1:]], r"fer2013new\.csv lacks .*'Image name'"),
+        (PIXELS, [*VOTES[:2], VOTES[2].replace(",9,", ",many,"), VOTES[3]], r"new\.csv, row 3: 'many' is no number"),
+        (PIXELS, [*VOTES[:2], VOTES[2].replace(",9,", ",,"), VOTES[3]], r"row 3: 'nan' is no number .*happiness"),
+        (PIXELS, [*VOTES[:2], VOTES[2].replace(",9,", ",-9,"), VOTES[3]], r"row 3: '-9' is no number"),
+        (PIXELS, [*VOTES[:2], VOTES[2].replace(",9,", ",inf,"), VOTES[3]], r"row 3: 'inf' is no number"),
+        (with_pixel("-1"), VOTES, r"fer2013\.csv\.gz, row 3: pixels must be whole numbers from 0 to 255"),
+        (with_pixel("1.5"), VOTES, r"fer2013\.csv\.gz, row 3: pixels must be whole numbers"),
+        (with_pixel("300"), VOTES, r"fer2013\.csv\.gz, row 3: a pixel is 300"),
     ],
 )
 def test_malformed_tables_are_refused(tmp_path: Path, pixels: list[str], votes: list[str], message: str) -> None:
@@ -114,7 +127,13 @@ def test_fer2013s_label_can_count_as_further_votes_in_training_only(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("rows", "message"), [(["9,1 2,Training"], "row 2: unknown label 9"), ([], "no row in the split")]
+    ("rows", "message"),
+    [
+        (["9,1 2,Training"], "row 2: unknown label 9"),
+        (["0,1 2,Training", "angry,1 2,Training"], "row 3: unknown label angry"),
+        (["0,1 2,Training", "0,1 2,Traning"], "row 3: unknown Usage 'Traning'"),
+        ([], "no row in the split"),
+    ],
 )
 def test_malformed_fer2013_is_refused(tmp_path: Path, rows: list[str], message: str) -> None:
     path = tmp_path / "fer2013.csv"
@@ -128,3 +147,18 @@ def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
     (tmp_path / "fer2013new.csv").write_text("\n".join(VOTES))
     with pytest.raises(DataError, match="cannot read"):
         load_fer_plus(tmp_path)
+
+
+@pytest.mark.parametrize("as_file", [False, True])
+def test_kaggles_table_is_fer2013(as_file: bool, tmp_path: Path) -> None:
+    """Its columns are in another order and begin with spaces."""
+    fields = [line.split(",") for line in PIXELS[1:]]
+    lines = ["emotion, Usage, pixels", *(f"{label},{usage},{pixels}" for label, pixels, usage in fields)]
+    path = tmp_path / "icml_face_data.csv"
+    path.write_text("\n".join(lines) + "\n")
+    data = load(path if as_file else tmp_path)
+    assert data.name == "FER2013" and {split: len(faces) for split, faces in data.splits.items()} == {
+        "train": 1,
+        "validation": 1,
+        "test": 1,
+    }

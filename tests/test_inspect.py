@@ -19,8 +19,8 @@ pytest.importorskip("pandas")
 
 import train.duplicates
 from train.datasets import load, load_fer_plus
-from train.duplicates import compare, take_prints, training_copies
-from train.faces import DataSet, Faces
+from train.duplicates import compare, drop_copies, take_prints, training_copies
+from train.faces import DataError, DataSet, Faces
 from train.inspect_data import add_inspect, compare_labels, draw, inspect
 from train.inspection import CopyReport, Inspection, as_text
 
@@ -133,6 +133,31 @@ def test_training_copies_are_the_rows_to_leave_out(faces: Pixels) -> None:
     assert training_copies(data, near=False).tolist() == [7]
 
 
+def test_copies_are_left_out_and_counted_by_kind(faces: Pixels) -> None:
+    copies = [faces[7], jpeg(faces[7]), jpeg(faces[4]), faces[2][:, ::-1]]
+    data = two_splits(labelled(faces[:20], [0] * 20), labelled(copies, [0] * 4))
+    clean, line = drop_copies(data, near=True)
+    assert np.array_equal(clean["train"].images, np.delete(faces[:20], [2, 4, 7], axis=0))
+    assert clean["test"] is data["test"]
+    assert line.startswith("left out 3 of 20 training faces") and line.endswith("1 exact, 1 near, 1 mirrored")
+    exact, line = drop_copies(data, near=False)
+    assert len(exact["train"]) == 19 and line.endswith("1 exact")
+
+
+def test_without_copies_nothing_is_left_out_or_said(faces: Pixels) -> None:
+    data = two_splits(labelled(faces[:10], [0] * 10), labelled(faces[10:20], [0] * 10))
+    assert drop_copies(data, near=True) == (data, "")
+
+
+def test_pictures_that_all_look_alike_are_not_left_out_as_copies(faces: Pixels) -> None:
+    generator = np.random.default_rng(0)
+    studio = [np.clip(faces[0] + generator.normal(0, 5, (48, 48)), 0, 255).astype(np.uint8) for _ in range(5)]
+    data = two_splits(labelled([*studio[:3], *faces[1:8]], [0] * 10), labelled(studio[3:], [0, 0]))
+    with pytest.raises(DataError, match=r"3 of 10 training faces .*--set copies=exact"):
+        drop_copies(data, near=True)
+    assert len(drop_copies(data, near=False)[0]["train"]) == 10
+
+
 def test_fer_plus_has_the_known_copies_across_its_splits(fer_plus: DataSet) -> None:
     found = inspect(fer_plus, near=False)
     assert report(found, "exact", "train", "validation").clear == 251
@@ -217,7 +242,7 @@ def test_the_command_prints_json_and_writes_no_picture_unasked(
     before = set(tmp_path.rglob("*"))
     assert run("inspect", folder, "--json") == 0
     found = Inspection.model_validate_json(capsys.readouterr().out)
-    assert found.fingerprint == load(folder).fingerprint
+    assert found.fingerprint == load(folder).fingerprint()
     assert found.splits["train"].n == found.splits["validation"].n == 6
     assert set(tmp_path.rglob("*")) == before
 
@@ -233,9 +258,21 @@ def test_the_command_writes_what_it_found_where_asked(
     assert cv2.imread(str(out / "contact_sheet.png")).shape[0] == 3 * 68
 
 
-def test_the_command_ends_with_one_line_for_bad_data(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_that_cannot_be_made_is_said_before_the_search(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert run("inspect", folder, "--out", tmp_path / "file" / "out") == 2
+    said = capsys.readouterr()
+    assert "cannot make the folder" in said.err and said.out == ""
+
+
+def test_the_command_lists_bad_pictures_and_ends_with_one_line(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (folder / "train/happy/broken.jpg").write_bytes(b"no picture")
     assert run("inspect", folder) == 7
-    assert capsys.readouterr().err.count("\n") == 1
+    listed, error = capsys.readouterr().err.splitlines()
+    assert "broken.jpg is not a readable image" in listed and error.startswith("error: ")
     assert run("inspect", folder, "--skip-bad") == 0
     assert "skipped 1 of 13 pictures" in capsys.readouterr().out

@@ -86,16 +86,19 @@ class Augmentation(BaseModel):
         if not self.jpeg:
             return images
         shape = images.shape[1:]
+        n = tf.shape(images)[0]
+        # Drawn before the loop, whose turns run in any order.
+        chosen, qualities = tf.random.uniform([n]) < self.jpeg, tf.random.uniform([n], 20, 80, tf.int32)
 
-        def through_codec(image: Tensor) -> Tensor:
-            quality = tf.random.uniform([], 20, 80, tf.int32)
+        def through_codec(image: Tensor, quality: Tensor) -> Tensor:
             return tf.cast(tf.image.adjust_jpeg_quality(tf.cast(image, tf.uint8), quality), tf.float32)
 
-        def one(image: Tensor) -> Tensor:
-            image = tf.cond(tf.random.uniform([]) < self.jpeg, lambda: through_codec(image), lambda: image)
+        def one(element: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+            image, wanted, quality = element
+            image = tf.cond(wanted, lambda: through_codec(image, quality), lambda: image)
             return tf.ensure_shape(image, shape)
 
-        return tf.map_fn(one, images)
+        return tf.map_fn(one, (images, chosen, qualities), fn_output_signature=tf.float32)
 
     def _erase(self, images: Tensor) -> Tensor:
         """Random erasing (Zhong et al. 2020): a rectangle takes the picture's own mean."""

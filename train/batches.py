@@ -45,7 +45,7 @@ def batches(faces: Faces, recipe: Recipe, balance: Balance, *, first_epoch: int 
             epoch += 1
 
     def prepare(pixels: Tensor, votes: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        images, targets = mix(recipe.augmentation(tf.cast(pixels, tf.float32)), votes, recipe)
+        images, targets, weights = mix(recipe.augmentation(tf.cast(pixels, tf.float32)), votes, weights, recipe)
         targets = targets * (1 - recipe.label_smoothing) + recipe.label_smoothing / votes.shape[1]
         return images * spec.scale + spec.offset, targets, weights
 
@@ -75,33 +75,39 @@ def _epoch(balance: Balance, recipe: Recipe, epoch: int) -> npt.NDArray[np.int64
     return rows.astype(np.int64).reshape(-1, recipe.batch_size)
 
 
-def mix(images: Tensor, votes: Tensor, recipe: Recipe) -> tuple[Tensor, Tensor]:
-    """MixUp (Zhang et al. 2018) or CutMix (Yun et al. 2019) of each face with one from the other end of the batch."""
+def mix(images: Tensor, votes: Tensor, weights: Tensor, recipe: Recipe) -> tuple[Tensor, Tensor, Tensor]:
+    """MixUp (Zhang et al. 2018) or CutMix (Yun et al. 2019) of each face with one from the other end of the batch.
+
+    Votes (N x C) and loss weights (N) are mixed by the same shares as the pictures.
+    """
+    if not (recipe.mixup or recipe.cutmix):
+        return images, votes, weights
     if recipe.mixup and recipe.cutmix:
-        return tf.cond(  # type: ignore[no-any-return]
+        mixed, share = tf.cond(
             tf.random.uniform([]) < 0.5,
-            lambda: _mixup(images, votes, recipe.mixup),
-            lambda: _cutmix(images, votes, recipe.cutmix),
+            lambda: _mixup(images, recipe.mixup),
+            lambda: _cutmix(images, recipe.cutmix),
         )
-    if recipe.mixup:
-        return _mixup(images, votes, recipe.mixup)
-    if recipe.cutmix:
-        return _cutmix(images, votes, recipe.cutmix)
-    return images, votes
+    else:
+        mixed, share = _mixup(images, recipe.mixup) if recipe.mixup else _cutmix(images, recipe.cutmix)
+    each = share[:, None]
+    return mixed, votes * each + votes[::-1] * (1 - each), weights * share + weights[::-1] * (1 - share)
 
 
-def _mixup(images: Tensor, votes: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
+def _mixup(images: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
+    """Mixed pictures, and the share of each that is its own: N."""
     share = _beta(tf.shape(images)[0], alpha)
     each = share[:, None, None, None]
-    return images * each + images[::-1] * (1 - each), votes * share[:, None] + votes[::-1] * (1 - share[:, None])
+    return images * each + images[::-1] * (1 - each), share
 
 
-def _cutmix(images: Tensor, votes: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
+def _cutmix(images: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
+    """Pictures with a rectangle of another one, and the share of each that is its own: N."""
     n, size = tf.shape(images)[0], images.shape[1]
     side = tf.sqrt(1 - _beta(n, alpha)) * size
     inside = _stretch(n, side, size)[:, :, None] & _stretch(n, side, size)[:, None, :]
-    kept = 1 - tf.reduce_mean(tf.cast(inside, tf.float32), axis=(1, 2))[:, None]
-    return tf.where(inside[..., None], images[::-1], images), votes * kept + votes[::-1] * (1 - kept)
+    share = 1 - tf.reduce_mean(tf.cast(inside, tf.float32), axis=(1, 2))
+    return tf.where(inside[..., None], images[::-1], images), share
 
 
 def _stretch(n: Tensor, length: Tensor, size: int) -> Tensor:

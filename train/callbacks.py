@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,9 +14,10 @@ from edge_emotion.protocols import FloatArray
 from train.batches import model_pixels
 from train.faces import Faces
 from train.keras import K, tf
-from train.metrics import confusion, negative_log_likelihood
+from train.metrics import balanced_accuracy, confusion, negative_log_likelihood
 from train.recipes import Recipe
-from train.schedule import PLATEAU_FACTOR, PLATEAU_PATIENCE, LearningRate
+from train.run_directory import TrainingError
+from train.state import State
 
 Logs = dict[str, float]
 
@@ -26,8 +25,8 @@ Logs = dict[str, float]
 class Average(K.callbacks.Callback):  # type: ignore[misc]
     """Exponential moving average of every weight (Polyak averaging); it is what gets validated and kept.
 
-    To be made outside of the scope of a distribution strategy: each worker averages its own copy, which is that of all
-    the others too, so nothing has to be sent.
+    To be made outside of the scope of a distribution strategy: each worker averages its own copy, which all of them
+    have alike but for the statistics of batch norms that are not ``synchronized``; nothing has to be sent.
     """
 
     def __init__(self, model: Any, decay: float) -> None:
@@ -53,92 +52,28 @@ class Average(K.callbacks.Callback):  # type: ignore[misc]
             weight.assign(shadow)
 
 
-class State:
-    """What a resumed run needs, in one checkpoint after each epoch."""
-
-    def __init__(self, model: Any, average: Average, rate: LearningRate, folder: Path, *, chief: bool = True) -> None:
-        self._epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
-        self._best = tf.Variable(-np.inf, trainable=False)
-        self._since_best, self._since_lower = (tf.Variable(0, dtype=tf.int64, trainable=False) for _ in range(2))
-        self._lowest_loss = tf.Variable(np.inf, trainable=False)
-        self._rate = rate
-        checkpoint = tf.train.Checkpoint(
-            model=model, optimizer=model.optimizer, average=average.shadows, factor=rate.factor, epoch=self._epoch,
-            best=self._best, since_best=self._since_best, lowest_loss=self._lowest_loss,
-            since_lower=self._since_lower,
-        )  # fmt: skip
-        latest = tf.train.latest_checkpoint(str(folder))
-        self.resumed = latest is not None
-        if self.resumed:
-            checkpoint.restore(latest).assert_consumed()
-        # Every worker has to take part in saving, but only the first one's file is kept.
-        self._unkept = None if chief else tempfile.TemporaryDirectory()
-        where = folder if self._unkept is None else self._unkept.name
-        self._manager = tf.train.CheckpointManager(checkpoint, str(where), max_to_keep=1)
-
-    @property
-    def epoch(self) -> int:
-        """Finished epochs."""
-        return int(self._epoch.numpy())
-
-    @property
-    def best(self) -> float:
-        """The best value of what the recipe selects by, so far."""
-        return float(self._best.numpy())
-
-    @property
-    def epochs_since_best(self) -> int:
-        """For early stopping."""
-        return int(self._since_best.numpy())
-
-    def note(self, value: float, loss: float) -> bool:
-        """Note the validation of an epoch; whether ``value`` is the best so far."""
-        better = value > self.best
-        self._since_best.assign(0 if better else self._since_best + 1)
-        if better:
-            self._best.assign(value)
-        lower = loss < float(self._lowest_loss.numpy())
-        self._since_lower.assign(0 if lower else self._since_lower + 1)
-        if lower:
-            self._lowest_loss.assign(loss)
-        return better
-
-    def lower_rate_on_plateau(self) -> None:
-        """Lower the learning rate when the loss has not fallen for some epochs."""
-        if int(self._since_lower.numpy()) >= PLATEAU_PATIENCE:
-            self._rate.factor.assign(self._rate.factor * PLATEAU_FACTOR)
-            self._since_lower.assign(0)
-
-    def save(self, epoch: int) -> None:
-        """Checkpoint after so many finished epochs."""
-        self._epoch.assign(epoch)
-        self._manager.save()
-
-
 class Validation(K.callbacks.Callback):  # type: ignore[misc]
-    """Validates the averaged weights after each epoch and keeps them at ``best`` when they are the best so far.
+    """Validates the averaged weights after each epoch and keeps them when they are the best so far.
 
-    ``judge`` is a model with the same graph, outside of any strategy, that takes the averaged weights. ``best`` is None
-    for the further workers of a distributed run.
+    ``judge`` is a model with the same graph, outside of any strategy, that takes the averaged weights.
+    Raises TrainingError when the run has diverged.
     """
 
-    def __init__(
-        self, recipe: Recipe, judge: Any, average: Average, state: State, faces: Faces, best: Path | None
-    ) -> None:
+    def __init__(self, recipe: Recipe, judge: Any, average: Average, state: State, faces: Faces) -> None:
         super().__init__()
         self._recipe, self._judge, self._average, self._state = recipe, judge, average, state
-        self._pictures = model_input(faces, recipe)
-        self._faces, self._best = faces, best
+        self._pictures, self._faces = model_input(faces, recipe), faces
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Adds val_loss, val_accuracy and val_balanced_accuracy to the logs."""
         self._average.copy_to(self._judge.weights)
         figures = validation_figures(predict(self._judge, self._pictures), self._faces)
-        better = self._state.note(figures["val_" + self._recipe.select], figures["val_loss"])
-        if better and self._best is not None:
-            beside = self._best.with_name("part-" + self._best.name)
-            self._judge.save_weights(beside)
-            beside.replace(self._best)
+        if not np.isfinite([figures["val_loss"], *(logs or {}).values()]).all():
+            raise TrainingError(
+                f"training diverged in epoch {epoch + 1}: its loss is not finite; try a lower learning_rate"
+            )
+        if self._state.note(epoch + 1, figures["val_" + self._recipe.select], figures["val_loss"]):
+            self._state.keep(self._judge, epoch + 1)
         if logs is not None:
             logs.update(figures)
         if self._recipe.schedule == "plateau":
@@ -160,14 +95,11 @@ def predict(model: Any, pictures: FloatArray, batch: int = 64) -> FloatArray:
 
 def validation_figures(logits: FloatArray, faces: Faces) -> Logs:
     """val_loss (cross-entropy with the winner), val_accuracy, val_balanced_accuracy (mean recall of what occurs)."""
-    truth = faces.labels
-    matrix = confusion(truth, logits.argmax(axis=1), logits.shape[1])
-    count = matrix.sum(axis=1)
-    recall = matrix.diagonal()[count > 0] / count[count > 0]
+    matrix = confusion(faces.labels, logits.argmax(axis=1), logits.shape[1])
     return {
-        "val_loss": negative_log_likelihood(logits, truth, 1.0),
-        "val_accuracy": float(matrix.diagonal().sum() / count.sum()),
-        "val_balanced_accuracy": float(recall.mean()),
+        "val_loss": negative_log_likelihood(logits, faces.labels, 1.0),
+        "val_accuracy": float(matrix.trace() / len(faces)),
+        "val_balanced_accuracy": float(balanced_accuracy(matrix)),
     }
 
 

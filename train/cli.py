@@ -15,9 +15,8 @@ from train.report import add_report
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 if it went well, else the exit code of the error."""
-    return run_command(
-        _parser().parse_args(argv), on_interrupt="stopped; fit goes on after the last finished epoch when given again"
-    )
+    options = _parser().parse_args(argv)
+    return run_command(options, on_interrupt=getattr(options, "on_interrupt", "stopped"))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -15,6 +15,7 @@ from edge_emotion.errors import ConfigError
 from edge_emotion.manifest import OperatingPoint
 from train.catalogue import find_recipe
 from train.complexity import Complexity, measure_complexity
+from train.evaluate import translate
 from train.faces import DataSet, Faces, Split
 from train.figures import Figures, compute_figures, subset_figures
 from train.metrics import Labels, confusion, mcnemar, seven_of
@@ -109,10 +110,10 @@ def compare(predictions: Sequence[Prediction], data: DataSet, split: Split) -> C
 
 
 def _result(name: str, prediction: Prediction, classes: Sequence[str], faces: Faces, split: Split) -> Result:
-    columns = np.array([prediction.classes.index(c) if c in prediction.classes else -1 for c in classes])
-    truth = columns[faces.labels]
-    covered = truth >= 0
-    known, logits = truth[covered], prediction.logits[covered]
+    rows, known = translate(faces.labels, classes, prediction.classes)
+    covered = np.zeros(len(faces), np.bool_)
+    covered[rows] = True
+    logits = prediction.logits[rows]
     prior, points = _prior(prediction), _points(prediction, known, logits, split)
     point, shipped = "as trained", logits.astype(np.float64)
     if prediction.classifier is not None and prior is not None:

@@ -12,12 +12,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge_emotion.datatypes import Face, Image
+from edge_emotion.datatypes import Box, Face, Image
 from edge_emotion.protocols import FaceDetector
-from train.datasets import Faces
+from train.faces import DataError, Faces
 
 FRAME = 480, 640
 """Height and width of the picture that a face is put into."""
+
+SIZES = 100, 221
+"""Sides in pixels of the pasted faces, the second excluded."""
 
 
 @dataclass(frozen=True)
@@ -40,26 +43,42 @@ def place(face: npt.NDArray[np.uint8], size: int, left: int, top: int) -> Image:
     return np.asarray(cv2.cvtColor(around, cv2.COLOR_GRAY2BGR), np.uint8)
 
 
+def paste(face: npt.NDArray[np.uint8], generator: np.random.Generator) -> tuple[Image, Box]:
+    """A grey face crop at a random place and size in a picture (see ``place``), and where it lies there."""
+    size = int(generator.integers(*SIZES))
+    left, top = int(generator.integers(0, FRAME[1] - size)), int(generator.integers(0, FRAME[0] - size))
+    return place(face, size, left, top), Box(left, top, size, size)
+
+
 def measure_framing(faces: Faces, detector: FaceDetector, *, count: int, seed: int) -> Framing:
-    """Detect ``count`` random faces, each pasted at 100 to 220 pixels, and compare squares with boxes."""
+    """Detect ``count`` random faces, each pasted into a picture, and compare squares with boxes.
+
+    Raises DataError when none is found.
+    """
     generator = np.random.default_rng(seed)
     samples = []
     chosen = generator.choice(len(faces), size=min(count, len(faces)), replace=False)
     for row in chosen:
-        size = int(generator.integers(100, 221))
-        left, top = int(generator.integers(0, FRAME[1] - size)), int(generator.integers(0, FRAME[0] - size))
-        found = detector.detect(place(faces.images[row], size, left, top))
+        picture, square = paste(faces.images[row], generator)
+        found = detector.detect(picture)
         if found:
-            samples.append(_compare(found[0], size, left + size / 2, top + size / 2))
+            samples.append(_compare(found[0], square))
+    require_found(len(samples), len(chosen))
     table = np.array(samples)
     (margin, shift), quartiles = np.median(table, axis=0), np.quantile(table, (0.25, 0.75), axis=0)
     spread = (quartiles[1] - quartiles[0]) / 2
     return Framing(len(chosen), len(table), *map(float, (margin, spread[0], shift, spread[1])))
 
 
-def _compare(face: Face, size: int, centre_x: float, centre_y: float) -> tuple[float, float]:
+def require_found(found: int, of: int) -> None:
+    """Raises DataError if a detector has found none of so many pasted faces: nothing can be measured then."""
+    if not found:
+        raise DataError(f"the detector finds none of {of} pasted faces: take another --detector, or check the pictures")
+
+
+def _compare(face: Face, square: Box) -> tuple[float, float]:
     """Margin and shift that would turn this box into the pasted square."""
     box = max(face.box.width, face.box.height)
-    right, down = centre_x - face.box.centre[0], centre_y - face.box.centre[1]
+    right, down = (there - here for there, here in zip(square.centre, face.box.centre, strict=True))
     along_face = down * math.cos(face.roll) - right * math.sin(face.roll)
-    return (size / box - 1) / 2, along_face / box
+    return (square.width / box - 1) / 2, along_face / box

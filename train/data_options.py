@@ -3,30 +3,41 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from train.datasets import FaceFinder, load
+from train.datasets.splits import SPLIT_NAMES
+from train.faces import SPLITS, DataError
 
 if TYPE_CHECKING:
     from edge_emotion.manifest import InputSpec
     from train.faces import DataSet
 
-SPLIT_ALIASES = {"Training": "train", "PublicTest": "validation", "PrivateTest": "test"}
-"""FER2013's own names are understood too."""
 
-
-def add_data_options(parser: argparse.ArgumentParser, *, required: bool = True, split: str | None = None) -> None:
-    """Add ``--data``, ``--layout``, ``--skip-bad`` and, with a default, ``--split``."""
+def add_data_options(
+    parser: argparse.ArgumentParser, *, required: bool = True, split: str | None = None, detect: bool = False
+) -> None:
+    """Add ``--data``, ``--layout``, ``--skip-bad``; if asked for ``--detect``; with a default ``--split``."""
     parser.add_argument("--data", type=Path, required=required, metavar="DIR", help="folder or CSV file of a data set")
     parser.add_argument(
         "--layout", default="auto", help="fer_plus, fer2013, rafdb, affectnet, folders or csv; default: what is found"
     )
     parser.add_argument("--skip-bad", action="store_true", help="leave out pictures that cannot be read")
+    parser.set_defaults(detect=None)
+    if detect:
+        parser.add_argument(
+            "--detect",
+            metavar="DETECTOR",
+            help="the pictures are no face crops: find the face in each (blazeface_back)",
+        )
     if split is not None:
         parser.add_argument(
             "--split",
-            type=lambda name: SPLIT_ALIASES.get(name, name),
-            choices=("train", "validation", "test"),
+            type=lambda name: SPLIT_NAMES.get(name.lower(), name),
+            choices=SPLITS,
             default=split,
             help=f"default: {split}",
         )
@@ -37,10 +48,9 @@ def read_data(
 ) -> DataSet:
     """The data set of these options, as sharp and colourful as the models with these inputs can use.
 
-    Prints what was left out. Raises DataError as ``train.datasets.load`` does.
+    Says on stderr what was left out. Raises DataError as ``train.datasets.load`` does, ModelError for a detector that
+    is not there, and DataError if faces shall be found for models that frame them differently.
     """
-    from train.datasets import load
-
     data = load(
         options.data,
         layout=options.layout,
@@ -48,7 +58,19 @@ def read_data(
         colour="bgr" if any(spec.channels == 3 for spec in inputs) else "gray",
         label_votes=label_votes or {},
         skip_bad=options.skip_bad,
+        finder=_finder(options.detect, inputs) if options.detect else None,
     )
     for note in data.notes:
-        print(note)
+        print(note, file=sys.stderr)
     return data
+
+
+def _finder(name: str, inputs: Sequence[InputSpec]) -> FaceFinder:
+    """The detector of this name, cutting as these models want it; how sharp, the loader says."""
+    from edge_emotion.factory import make_detector
+
+    crops = {None if spec.crop is None else (spec.crop.margin, spec.crop.shift): spec.crop for spec in inputs}
+    crop = next(iter(crops.values()), None)
+    if crop is None or len(crops) > 1:
+        raise DataError("--detect needs models that all frame a face in the same way: give them one by one")
+    return FaceFinder(name, lambda: make_detector(name), crop)

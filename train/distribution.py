@@ -6,13 +6,11 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 from edge_emotion.errors import ConfigError
+from train.choices import Precision
 from train.keras import K, tf
-
-Precision = Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]
-PRECISIONS: tuple[Precision, ...] = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
 
 TENSOR_CORES = (7, 0)
 """CUDA compute capability from which half floats are faster (NVIDIA Volta)."""

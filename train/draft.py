@@ -22,8 +22,8 @@ INTENDED_USE = (
     "of the people in view."
 )
 LIMITS = (
-    "An expression is not a felt emotion. Trained on web pictures at 48 px labelled by ten people each; groups, ages "
-    "and situations that are rare there are recognised worse. Not for decisions about people, not at work or in "
+    "An expression is not a felt emotion. Groups, ages and situations that are rare in the data set it was trained on "
+    "are recognised worse. Not for decisions about people, not at work or in "
     "education (EU AI Act, Article 5(1)(f)), not for identification."
 )
 
@@ -67,7 +67,10 @@ def facts(run: Run) -> dict[str, Any]:
 
 
 def write_draft(run: Run, logits: FloatArray, validation: Faces) -> None:
-    """Write manifest.draft.json beside the record: what ``python -m convert`` will start from."""
+    """Write manifest.draft.json beside the record: what the manifest of the float model would say.
+
+    logits: N x C for the faces of ``validation``. Conversion calibrates each artefact anew.
+    """
     calibration = calibrate(run, logits, validation)
     point = calibration.operating_points[calibration.default]
     shipped = adjust(logits, np.array(calibration.class_prior), point.prior_strength, point.temperature)

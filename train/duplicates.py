@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from train.faces import DataSet, Faces, Split
+from train.faces import DataError, DataSet, Faces, Split
 
 Kind = Literal["exact", "near", "mirrored"]
 Flags = npt.NDArray[np.bool_]
@@ -34,6 +34,9 @@ MIRRORED = 0.96
 
 Higher, because mirrored copies are rare: of the 39 pairs above it none was wrong, of the 44 from 0.94 on nearly half.
 """
+
+MOST_NEAR = 0.2
+"""Share of the training faces; more near copies than that are a sign that the pictures themselves are alike."""
 
 TILE = 2048
 """Pictures are compared in tiles of TILE x TILE, so that memory does not grow with the square of their number."""
@@ -114,20 +117,46 @@ def training_copies(data: DataSet, *, near: bool = True) -> npt.NDArray[np.int64
 
     They must not be learned from, or the figures on the other splits are too good.
     """
+    return np.flatnonzero(np.any([*_training_copies(data, near=near).values()], axis=0))
+
+
+def drop_copies(data: DataSet, *, near: bool) -> tuple[DataSet, str]:
+    """The data set without the training faces of which another split holds a copy, and a line that counts them.
+
+    Exact copies, and with ``near`` also near and mirrored ones; the line is empty if there is none. Raises DataError
+    if more than MOST_NEAR of the training faces would go as near or mirrored copies: those are no copies then.
+    """
+    found = _training_copies(data, near=near)
+    dropped = {kind: int(rows.sum()) for kind, rows in found.items()}
+    faces, total = data["train"], sum(dropped.values())
+    alike = total - dropped["exact"]
+    if alike > MOST_NEAR * len(faces):
+        raise DataError(
+            f"{data.name}: {alike} of {len(faces)} training faces look like a face of another split; pictures of one "
+            "studio all look alike: use --set copies=exact to leave out exact copies only"
+        )
+    if not total:
+        return data, ""
+    kept = np.flatnonzero(~np.any([*found.values()], axis=0))
+    counts = ", ".join(f"{count} {kind}" for kind, count in dropped.items())
+    line = f"left out {total} of {len(faces)} training faces of which another split holds a copy: {counts}"
+    return replace(data, splits={**data.splits, "train": faces.take(kept)}), line
+
+
+def _training_copies(data: DataSet, *, near: bool) -> dict[Kind, Flags]:
+    """Which training faces have a copy in another split, each under the first kind that it is."""
     train = take_prints(data["train"])
-    copied = np.zeros(len(train), np.bool_)
+    kinds: tuple[Kind, ...] = ("exact", "near", "mirrored") if near else ("exact",)
+    found = {kind: np.zeros(len(train), np.bool_) for kind in kinds}
     for split, faces in data.splits.items():
         if split != "train":
-            for copies in compare(train, take_prints(faces), near=near).values():
-                copied |= copies.first
-    return np.flatnonzero(copied)
-
-
-def without_copies(data: DataSet) -> DataSet:
-    """The data set without the training faces of which another split holds a copy."""
-    train = data["train"]
-    kept = np.setdiff1d(np.arange(len(train)), training_copies(data))
-    return replace(data, splits={**data.splits, "train": train.take(kept)})
+            for kind, copies in compare(train, take_prints(faces), near=near).items():
+                found[kind] |= copies.first
+    seen = np.zeros(len(train), np.bool_)
+    for rows in found.values():
+        rows &= ~seen
+        seen |= rows
+    return found
 
 
 def pairs_of_splits(data: DataSet) -> list[tuple[Split, Split]]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from edge_emotion.classifier import EmotionClassifier
+from edge_emotion.classifier import EmotionClassifier, softmax
+from edge_emotion.errors import ConfigError
 from edge_emotion.labels import subset
 from edge_emotion.manifest import Metrics
-from train.faces import DataError, DataSet, Faces, Split
+from edge_emotion.protocols import FloatArray
+from train.faces import DataSet, Faces, Split
 from train.figures import Figures, compute_figures
 from train.metrics import Labels, Logits, measure
 from train.predict import Prediction, logits_of
@@ -17,8 +20,13 @@ from train.predict import Prediction, logits_of
 
 def measure_classifier(classifier: EmotionClassifier, faces: Faces) -> Metrics:
     """What a manifest says of a classifier, with its operating point, on faces labelled with every emotion it knows."""
-    scores = classifier.scores(logits_of(classifier.backend, faces, classifier.manifest.input))
-    return measure(faces.labels, np.array([row.probabilities for row in scores]), classifier.labels)
+    return measure_logits(classifier, logits_of(classifier.backend, faces, classifier.manifest.input), faces.labels)
+
+
+def measure_logits(classifier: EmotionClassifier, logits: FloatArray, labels: Labels) -> Metrics:
+    """The same for N x C logits that are already there."""
+    probabilities = np.array([row.probabilities for row in classifier.scores(logits)])
+    return measure(labels, probabilities, classifier.labels)
 
 
 def measured_faces(data: DataSet, split: Split, *, protocol: str) -> Faces:
@@ -26,40 +34,51 @@ def measured_faces(data: DataSet, split: Split, *, protocol: str) -> Faces:
     return data[split].majority() if protocol == "majority" else data[split]
 
 
-def evaluate(
-    prediction: Prediction,
-    labels: Labels,
-    data_classes: Sequence[str],
-    *,
-    operating_point: str | None = None,
-    classes: Sequence[str] | None = None,
-) -> Figures:
-    """All figures of a model's answers to N faces with the given labels, positions in ``data_classes``.
+class Answer(NamedTuple):
+    """What a model says of N faces: logits float64 N x C over ``classes``."""
 
-    Faces of a class that the model does not know do not count. ``operating_point`` is of an exported model;
-    ``classes`` restricts model and faces. Raises ConfigError for an unknown operating point or class, DataError when
-    no face is left.
-    """
-    if operating_point is not None and prediction.classifier is None:
-        raise DataError(f"{prediction.name} is no exported model and has no operating points")
-    known, logits = answers(prediction, operating_point=operating_point, classes=classes)
-    rows, truth = translate(labels, data_classes, known)
-    return compute_figures(truth, logits[rows], known)
+    name: str
+    classes: tuple[str, ...]
+    logits: Logits
 
 
-def answers(
+def answer(
     prediction: Prediction, *, operating_point: str | None = None, classes: Sequence[str] | None = None
-) -> tuple[tuple[str, ...], Logits]:
-    """The classes that are told apart, and N x C logits (of an exported model: log-probabilities of the runtime)."""
+) -> Answer:
+    """The answer of a model that tells only ``classes`` apart (default: all that it knows).
+
+    Of an exported model these are the log-probabilities of the runtime's classifier at its operating point. Raises
+    ConfigError for an unknown class or operating point; a run has none.
+    """
     if prediction.classifier is not None:
         shipped = prediction.classifier
         chosen = EmotionClassifier(shipped.manifest, shipped.backend, operating_point=operating_point, classes=classes)
         scores = np.array([row.probabilities for row in chosen.scores(prediction.logits)])
-        return chosen.labels, np.log(np.maximum(scores, 1e-12))
-    if classes is None:
-        return prediction.classes, prediction.logits
-    columns = list(subset(prediction.classes, classes))
-    return tuple(prediction.classes[column] for column in columns), prediction.logits[:, columns]
+        return Answer(prediction.name, chosen.labels, np.log(np.maximum(scores, 1e-12)))
+    if operating_point is not None:
+        raise ConfigError(f"{prediction.name} is no exported model and has no operating points")
+    columns = list(range(len(prediction.classes)) if classes is None else subset(prediction.classes, classes))
+    known = tuple(prediction.classes[column] for column in columns)
+    return Answer(prediction.name, known, prediction.logits[:, columns].astype(np.float64))
+
+
+def ensemble(members: Sequence[Answer]) -> Answer:
+    """The mean of the members' probabilities. Raises ConfigError if they tell different classes apart."""
+    classes = members[0].classes
+    for member in members:
+        if member.classes != classes:
+            raise ConfigError(f"{member.name} tells {', '.join(member.classes)} apart, not {', '.join(classes)}")
+    mean = np.mean([softmax(np.asarray(member.logits, np.float64)) for member in members], axis=0)
+    return Answer(" + ".join(member.name for member in members), classes, np.log(np.maximum(mean, 1e-12)))
+
+
+def evaluate(said: Answer, labels: Labels, data_classes: Sequence[str]) -> Figures:
+    """All figures of an answer to N faces with the given labels, positions in ``data_classes``.
+
+    Faces of a class that the model does not know do not count. Raises DataError when no face is left.
+    """
+    rows, truth = translate(labels, data_classes, said.classes)
+    return compute_figures(truth, said.logits[rows], said.classes)
 
 
 def translate(labels: Labels, data_classes: Sequence[str], known: Sequence[str]) -> tuple[Labels, Labels]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from edge_emotion.terminal import positive_count
 from train.data_options import add_data_options, read_data
 
 if TYPE_CHECKING:
-    from train.faces import DataSet
+    from train.faces import Faces
     from train.figures import Figures
     from train.predict import Prediction
 
@@ -23,7 +24,7 @@ def add_evaluate(commands: Any) -> None:
     parser.add_argument(
         "targets", type=Path, nargs="+", metavar="TARGET", help="run directory, model folder or shipped model"
     )
-    add_data_options(parser, split="validation")
+    add_data_options(parser, split="validation", detect=True)
     parser.add_argument(
         "--protocol", choices=("majority", "winner"), default="majority",
         help="majority: faces whose winner holds more than half of the votes; winner: every face",
@@ -48,57 +49,68 @@ def add_crop(commands: Any) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from train.evaluate import describe, evaluate, measured_faces
-    from train.predict import ensemble, input_of, logits_of_target
+    from train.evaluate import answer, describe, ensemble, evaluate, measured_faces
+    from train.predict import input_of, logits_of_target
     from train.recipes import class_names
+    from train.run_directory import RECORD
 
+    runs = [str(target) for target in options.targets if (target / RECORD).is_file()]
+    if runs and (options.whole_path or options.operating_point):
+        option = "--whole-path" if options.whole_path else "--operating-point"
+        raise ConfigError(f"{option} is for exported models, and {runs[0]} is a training run: convert it first")
     classes = None if options.classes is None else class_names(options.classes)
     data = read_data(options, [input_of(target) for target in options.targets])
     faces = measured_faces(data, options.split, protocol=options.protocol)
     predictions = [logits_of_target(target, faces) for target in options.targets]
+    said = [answer(one, operating_point=options.operating_point, classes=classes) for one in predictions]
     if options.ensemble:
-        predictions.append(ensemble(predictions))
+        said.append(ensemble(said))
     results = []
-    for prediction in predictions:
-        point = options.operating_point
-        figures = evaluate(prediction, faces.labels, data.classes, operating_point=point, classes=classes)
-        result = {"target": prediction.name, "dataset": data.name, "protocol": options.protocol, "split": options.split}
+    for number, one in enumerate(said):
+        figures = evaluate(one, faces.labels, data.classes)
+        result = {"target": one.name, "dataset": data.name, "protocol": options.protocol, "split": options.split}
         result |= {"figures": figures.model_dump(mode="json")}
         if not options.json:
-            print(f"{prediction.name} on {data.name}, {options.protocol}, {options.split}: {describe(figures)}")
+            print(f"{one.name} on {data.name}, {options.protocol}, {options.split}: {describe(figures)}")
         if options.out is not None:
-            _draw(options.out, prediction, figures)
-        if options.whole_path:
-            result["whole_path"] = _whole_path(options, prediction, data)
+            _draw(options.out, one.name, figures)
+        if options.whole_path and number < len(predictions):
+            result["whole_path"] = _whole_path(options, predictions[number], classes, faces, data.classes)
         results.append(result)
     if options.json:
         print(json.dumps(results, indent=2))
 
 
-def _draw(out: Path, prediction: Prediction, figures: Figures) -> None:
+def _draw(out: Path, model: str, figures: Figures) -> None:
     from train.outputs import ready_folder, safe_name, write_bytes
     from train.plots import confusion_png, reliability_png
 
-    name = safe_name(prediction.name)
+    name = safe_name(model)
     ready_folder(out)
-    write_bytes(out / f"{name}-confusion.png", confusion_png(figures, prediction.name))
-    write_bytes(out / f"{name}-reliability.png", reliability_png(figures.reliability, prediction.name))
+    write_bytes(out / f"{name}-confusion.png", confusion_png(figures, model))
+    write_bytes(out / f"{name}-reliability.png", reliability_png(figures.reliability, model))
 
 
-def _whole_path(options: argparse.Namespace, prediction: Prediction, data: DataSet) -> dict[str, Any]:
+def _whole_path(
+    options: argparse.Namespace,
+    prediction: Prediction,
+    classes: Sequence[str] | None,
+    faces: Faces,
+    data_classes: Sequence[str],
+) -> dict[str, Any]:
     from dataclasses import asdict
 
     from edge_emotion.classifier import EmotionClassifier
     from edge_emotion.factory import make_detector
-    from train.evaluate import measured_faces, translate
+    from train.evaluate import translate
     from train.whole_path import measure_whole_path
 
-    if prediction.classifier is None:
-        raise ConfigError(f"--whole-path needs exported models, and {prediction.name} is none: convert it first")
     shipped = prediction.classifier
-    classifier = EmotionClassifier(shipped.manifest, shipped.backend, operating_point=options.operating_point)
-    faces = measured_faces(data, options.split, protocol=options.protocol)
-    rows, truth = translate(faces.labels, data.classes, classifier.labels)
+    assert shipped is not None
+    classifier = EmotionClassifier(
+        shipped.manifest, shipped.backend, operating_point=options.operating_point, classes=classes
+    )
+    rows, truth = translate(faces.labels, data_classes, classifier.labels)
     path = measure_whole_path(classifier, make_detector(options.detector), faces.take(rows), truth)
     if not options.json:
         print(

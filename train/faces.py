@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_emotion.errors import EdgeEmotionError
-from edge_emotion.labels import subset
+from edge_emotion.labels import canonical, subset
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -77,8 +77,11 @@ class DataSet:
     def restrict(self, classes: Sequence[str]) -> DataSet:
         """Only faces whose winner is one of ``classes``, with votes for these only.
 
-        Raises DataError when a class is unknown or has no face left in a split that is trained or chosen on.
+        Raises DataError when the data set has no such class.
         """
+        missing = [name for name in classes if canonical(name) not in self.classes]
+        if missing:
+            raise DataError(f"{self.name} has no faces of {', '.join(missing)}; it has {', '.join(self.classes)}")
         kept = subset(self.classes, classes)
         if len(kept) == len(self.classes):
             return self
@@ -94,11 +97,10 @@ class DataSet:
                 f"{self.name} has no training face of {', '.join(empty)}; leave it out with --set classes=..."
             )
 
-    @property
-    def fingerprint(self) -> str:
-        """SHA-256 over pictures and votes of every split: equal data, equal fingerprint."""
+    def fingerprint(self, splits: Iterable[Split] | None = None) -> str:
+        """SHA-256 over pictures and votes of some splits, or of all: equal data, equal fingerprint."""
         digest = hashlib.sha256(",".join(self.classes).encode())
-        for split in sorted(self.splits):
+        for split in sorted(self.splits if splits is None else splits):
             faces = self.splits[split]
             for part in (faces.images, faces.votes, faces.clear):
                 digest.update(f"{split}{part.shape}{part.dtype}".encode())

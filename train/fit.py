@@ -3,23 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from train.balance import Balance, balance
 from train.batches import batches, steps_per_epoch
-from train.callbacks import Average, ProgressBar, Saving, State, Unfreeze, Validation, model_input, predict
-from train.distribution import Precision, is_chief, make_strategy, precision
+from train.callbacks import Average, ProgressBar, Saving, Unfreeze, Validation, model_input, predict
+from train.choices import Logger, Precision
+from train.distribution import is_chief, make_strategy, precision
 from train.draft import write_draft
-from train.duplicates import without_copies
-from train.faces import DataSet
-from train.keras import K
-from train.loggers import make_loggers
+from train.duplicates import drop_copies
+from train.faces import DataError, DataSet, Faces
+from train.keras import K, tf
+from train.loggers import make_loggers, require_loggers
 from train.losses import accuracy, make_loss
 from train.recipes import Recipe
-from train.run_directory import BEST, CHECKPOINTS, HISTORY, RECORD, claim, code_version, load_run, save, versions
+from train.run_directory import (
+    BEST,
+    HISTORY,
+    Run,
+    TrainingError,
+    code_version,
+    create,
+    matching_record,
+    require_disk,
+    save,
+    versions,
+)
 from train.schedule import LearningRate, make_optimizer
-from train.teachers import Trainee, make_teacher
+from train.state import State
+from train.teachers import Trainee, identify, make_teacher
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One run: what is learned from what, and where it goes. ``steps`` are those of an epoch."""
+
+    recipe: Recipe
+    classes: tuple[str, ...]
+    train: Faces
+    validation: Faces
+    balance: Balance
+    run: Path
+    record: dict[str, Any]
+    weights: str | None
+    teachers: Sequence[Path]
+    loggers: Sequence[Logger]
+    steps: int
 
 
 def fit(
@@ -30,7 +61,7 @@ def fit(
     weights: str | None,
     start: str,
     teachers: Sequence[Path] = (),
-    loggers: Sequence[str] = (),
+    loggers: Sequence[Logger] = (),
     floats: Precision = "auto",
     steps: int | None = None,
 ) -> Path:
@@ -40,100 +71,134 @@ def fit(
     faces of which another split holds a copy are left out. The best epoch is chosen on the validation split. A run
     that was stopped goes on after its last finished epoch. ``loggers`` are names of LOGGERS. ``steps`` cuts each epoch
     short, for trying things out.
-    Raises ConfigError when the directory belongs to another run, DataError for data that cannot be learned from.
+    Raises ConfigError when the directory belongs to another run, DataError for data that cannot be learned from,
+    TrainingError when it fails on the way.
     """
-    data = without_copies(data if recipe.classes is None else data.restrict(recipe.classes))
-    data.require_every_class()
+    require_loggers(loggers)
+    data = _learnable(data if recipe.classes is None else data.restrict(recipe.classes), near=recipe.copies == "near")
     chosen = balance(data["train"], recipe)
     strategy = make_strategy()
-    chief = is_chief(strategy)
-    record = _record(recipe, data, chosen, start=start, teachers=teachers, steps=steps)
-    if chief:
-        record = claim(run, record)
-    if (run / RECORD).is_file() and load_run(run).finished:
+    with precision(floats) as policy:
+        record = _record(recipe, data, chosen, start, teachers, policy, steps)
+    known = matching_record(run, record)
+    if known is not None and known.get("finished"):
         print(f"{run} is finished")
         return run / BEST
-    steps = steps or steps_per_epoch(data["train"], recipe)
-    validation = data["validation"].majority()
-    rate = LearningRate(recipe, steps)
-    judge = recipe.build(len(data.classes), weights=None)
-    with precision(floats):
-        K.utils.set_random_seed(recipe.seed)
-        with strategy.scope():
-            model = _compiled(recipe, data.classes, chosen, rate, weights, teachers)
-        average = Average(model, recipe.ema)
-        state = State(model, average, rate, run / CHECKPOINTS, chief=chief)
-        if state.resumed and chief:
-            print(f"resuming {run} after epoch {state.epoch}")
-        # A resumed run must not repeat the distortions of its first epochs.
-        K.utils.set_random_seed(recipe.seed + state.epoch)
-        model.fit(
-            batches(data["train"], recipe, chosen, first_epoch=state.epoch, steps=steps),
-            initial_epoch=state.epoch,
-            epochs=recipe.epochs,
-            steps_per_epoch=steps,
-            verbose=0,
-            callbacks=[
-                # Random layers are not worth keeping.
-                *([Unfreeze(recipe)] if weights else []),
-                average,
-                Validation(recipe, judge, average, state, validation, run / BEST if chief else None),
-                *(_records(run, state, loggers, record, steps) if chief else []),
-                Saving(state),
-            ],
-        )
-    if chief:
-        finished = {"finished": True, "epochs": state.epoch, f"best_{recipe.select}": round(state.best, 5)}
-        save(run, {**record, **finished})
-        best = load_run(run)
-        write_draft(best, predict(best.build(), model_input(validation, recipe)), validation)
+    job = _Job(
+        recipe, data.classes, data["train"], data["validation"].majority(), chosen, run, known or record, weights,
+        teachers, loggers, steps or steps_per_epoch(data["train"], recipe),
+    )  # fmt: skip
+    try:
+        state = _train(job, strategy, floats)
+    except tf.errors.OpError as error:
+        raise TrainingError(f"TensorFlow gave up: {str(error).splitlines()[0]}") from error
+    if is_chief(strategy):
+        _finish(job, state)
     return run / BEST
 
 
+def _learnable(data: DataSet, *, near: bool) -> DataSet:
+    """Without copies; raises DataError if something to learn or to validate by is missing."""
+    data, dropped = drop_copies(data, near=near)
+    if dropped:
+        print(dropped)
+    data.require_every_class()
+    if not data["validation"].clear.any():
+        raise DataError(f"{data.name} has no face with a clear label in its validation split: nothing to choose by")
+    return data
+
+
 def _record(
-    recipe: Recipe, data: DataSet, chosen: Balance, *, start: str, teachers: Sequence[Path], steps: int | None
+    recipe: Recipe,
+    data: DataSet,
+    chosen: Balance,
+    start: str,
+    teachers: Sequence[Path],
+    policy: str,
+    steps: int | None,
 ) -> dict[str, Any]:
     """What a run is; a run with another record needs another directory."""
+    held_out = [split for split in data.splits if split != "train"]
     return {
         "recipe": recipe.model_dump(mode="json", exclude={"summary"}),
         "start": start,
         "dataset": data.name,
         "protocol": data.protocol,
-        "fingerprint": data.fingerprint,
+        "fingerprint": data.fingerprint(["train"]),
+        "held_out": data.fingerprint(held_out),
         "faces": {split: len(faces) for split, faces in data.splits.items()},
         "classes": list(data.classes),
         "class_prior": [round(float(share), 6) for share in chosen.prior],
-        "teachers": [path.name for path in teachers],
+        "teachers": [identify(path) for path in teachers],
+        "precision": policy,
         "steps": steps,
         "commit": code_version(),
         "versions": versions(),
     }
 
 
-def _compiled(
-    recipe: Recipe,
-    classes: tuple[str, ...],
-    chosen: Balance,
-    rate: LearningRate,
-    weights: str | None,
-    teachers: Sequence[Path],
-) -> Any:
-    model = recipe.build(len(classes), weights=weights)
-    if teachers:
+def _train(job: _Job, strategy: Any, floats: Precision) -> State:
+    recipe = job.recipe
+    rate = LearningRate(recipe, job.steps)
+    judge = recipe.build(len(job.classes), weights=None)
+    chief = is_chief(strategy)
+    with precision(floats):
+        K.utils.set_random_seed(recipe.seed)
+        with strategy.scope():
+            model = _compiled(job, rate)
+        # Only now: a start that fails over its weights or teachers must not claim the directory.
+        if chief:
+            require_disk(job.run, model.count_params())
+            create(job.run, job.record)
+        average = Average(model, recipe.ema)
+        state = State(model, average, rate, job.run, chief=chief)
+        if state.resumed and chief:
+            print(f"resuming {job.run} after epoch {state.epoch}")
+        # A resumed run must not repeat the distortions of its first epochs.
+        K.utils.set_random_seed(recipe.seed + state.epoch)
+        model.fit(
+            batches(job.train, recipe, job.balance, first_epoch=state.epoch, steps=job.steps),
+            initial_epoch=state.epoch,
+            epochs=recipe.epochs,
+            steps_per_epoch=job.steps,
+            verbose=0,
+            callbacks=[
+                # Random layers are not worth keeping.
+                *([Unfreeze(recipe)] if job.weights else []),
+                average,
+                Validation(recipe, judge, average, state, job.validation),
+                *(_tell(job, state) if chief else []),
+                Saving(state),
+            ],
+        )
+    return state
+
+
+def _compiled(job: _Job, rate: LearningRate) -> Any:
+    model = job.recipe.build(len(job.classes), weights=job.weights)
+    if job.teachers:
         model = Trainee(model.input, model.output, name=model.name)
-        model.teach = make_teacher(teachers, classes, recipe)
-    loss = make_loss(recipe, chosen, taught=bool(teachers))
-    model.compile(make_optimizer(recipe, rate), loss=loss, weighted_metrics=[], metrics=[accuracy])
+        model.teach = make_teacher(job.teachers, job.classes, job.recipe)
+    loss = make_loss(job.recipe, job.balance, taught=bool(job.teachers))
+    model.compile(make_optimizer(job.recipe, rate), loss=loss, weighted_metrics=[], metrics=[accuracy])
     # Before anything is frozen: freed layers then find their slots, in a resumed run too.
     model.optimizer.build(model.trainable_variables)
     return model
 
 
-def _records(run: Path, state: State, loggers: Sequence[str], record: dict[str, Any], steps: int) -> list[Any]:
+def _tell(job: _Job, state: State) -> list[Any]:
     """What tells of the run: curves as CSV and for TensorBoard, the loggers asked for, the terminal."""
     return [
-        K.callbacks.CSVLogger(run / HISTORY, append=state.resumed),
-        K.callbacks.TensorBoard(run / "tensorboard", write_graph=False),
-        *make_loggers(loggers, run, record),
-        ProgressBar(record["recipe"]["epochs"], steps, state.epoch),
+        K.callbacks.CSVLogger(job.run / HISTORY, append=state.resumed),
+        K.callbacks.TensorBoard(job.run / "tensorboard", write_graph=False),
+        *make_loggers(job.loggers, job.run, job.record),
+        ProgressBar(job.recipe.epochs, job.steps, state.epoch),
     ]
+
+
+def _finish(job: _Job, state: State) -> None:
+    """The draft of the manifest, and last the word that nothing is missing."""
+    best = {f"best_{job.recipe.select}": round(state.best, 5)}
+    run = Run(job.run, job.recipe, {**job.record, "finished": True, "epochs": state.epoch, **best})
+    write_draft(run, predict(run.build(), model_input(job.validation, job.recipe)), job.validation)
+    save(job.run, run.record)

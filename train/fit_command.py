@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from edge_emotion.layers import parse_override
+from edge_emotion.manifest import sha256
 from edge_emotion.terminal import positive_count
+from train.choices import Logger, Precision
 from train.data_options import add_data_options, read_data
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ def add_fit(commands: Any) -> None:
     """Add ``fit`` to the subparsers of the command line."""
     parser = commands.add_parser("fit", help="train a recipe (resumes)")
     parser.add_argument("--recipe", required=True, help="see 'python -m train recipes'")
-    add_data_options(parser)
+    add_data_options(parser, detect=True)
     parser.add_argument(
         "--weights", help="path of pretrained weights, 'imagenet' (download) or 'none'; default: the recipe's"
     )
@@ -34,12 +36,12 @@ def add_fit(commands: Any) -> None:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="another setting of the recipe, such as "
         "classes=4, mixup=0.2 or augmentation.blur=0.3; may be repeated",
     )  # fmt: skip
-    parser.add_argument("--log", action="append", default=[], choices=("wandb", "mlflow"), help="beside TensorBoard")
+    parser.add_argument("--log", action="append", default=[], choices=get_args(Logger), help="beside TensorBoard")
     parser.add_argument(
-        "--precision", default="auto", choices=("auto", "float32", "mixed_float16", "mixed_bfloat16"),
+        "--precision", default="auto", choices=get_args(Precision),
         help="default: mixed_float16 on GPUs with tensor cores, else float32",
     )  # fmt: skip
-    parser.set_defaults(command=_fit)
+    parser.set_defaults(command=_fit, on_interrupt="stopped; the same command goes on after the last finished epoch")
 
 
 def add_recipes(commands: Any) -> None:
@@ -48,10 +50,14 @@ def add_recipes(commands: Any) -> None:
 
 
 def describe_start(weights: str | None) -> str:
-    """What a record says about where the weights came from; of a path only the file's name."""
+    """What a record says about where the weights came from; of a path only the file's name and hash."""
     if weights is None:
         return "random"
-    return "ImageNet" if weights == "imagenet" else f"pretrained ({Path(weights).name})"
+    if weights == "imagenet":
+        return "ImageNet"
+    path = Path(weights)
+    known = f", sha256 {sha256(path)[:12]}" if path.is_file() else ""
+    return f"pretrained ({path.name}{known})"
 
 
 def chosen_recipe(options: argparse.Namespace) -> Recipe:

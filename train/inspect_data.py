@@ -11,14 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_emotion.datatypes import Image
-from edge_emotion.manifest import write_text
-from edge_emotion.pictures import write_png
 from train.contact_sheet import bar_chart, contact_sheet, stack
 from train.datasets import LAYOUTS, detect_layout, load
 from train.datasets.images import Colour
 from train.duplicates import Copies, Kind, compare, pairs_of_splits, take_prints
 from train.faces import DataSet, Faces, Split
 from train.inspection import Agreement, Brightness, CopyReport, Inspection, SecondLabels, SplitReport, as_text
+from train.outputs import png, ready_folder, write_bytes
 
 BINS = 10
 """Of the histogram of the winner's share."""
@@ -45,7 +44,7 @@ def inspect(data: DataSet, *, near: bool = True, other: DataSet | None = None) -
         notes=data.notes,
         classes=data.classes,
         shape=next(iter(data.splits.values())).images.shape[1:],
-        fingerprint=data.fingerprint,
+        fingerprint=data.fingerprint(),
         splits={split: _split_report(faces, data.classes) for split, faces in data.splits.items()},
         copies=tuple(copies),
         second_labels=None if other is None else compare_labels(data, other),
@@ -110,19 +109,19 @@ def add_inspect(commands: Any) -> None:
 
 def run_inspect(options: argparse.Namespace) -> None:
     """Load, inspect, print, and write what ``--out`` asks for."""
+    if options.out is not None:
+        ready_folder(options.out)
     layout = detect_layout(options.data) if options.layout == "auto" else options.layout
     look = {"size": options.size, "colour": options.colour}
     data = load(options.data, layout=layout, skip_bad=options.skip_bad, **look)
     other = load(options.data, layout="fer2013", **look) if layout == "fer_plus" else None
     found = inspect(data, near=not options.exact_only, other=other)
-    print(found.model_dump_json(indent=2) if options.json else as_text(found))
+    as_json = found.model_dump_json(indent=2)
+    print(as_json if options.json else as_text(found))
     if options.out is not None:
-        options.out.mkdir(parents=True, exist_ok=True)
-        write_text(options.out / "inspection.json", found.model_dump_json(indent=2) + "\n")
+        write_bytes(options.out / "inspection.json", f"{as_json}\n".encode())
         for name, image in draw(data, found).items():
-            beside = options.out / f"{name}.part"
-            write_png(beside, image)
-            beside.replace(options.out / name)
+            write_bytes(options.out / name, png(image))
 
 
 def _split_report(faces: Faces, classes: tuple[str, ...]) -> SplitReport:

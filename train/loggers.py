@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from edge_emotion.errors import BackendUnavailable
+from train.choices import Logger
 from train.keras import K
 
 PROJECT = "edge-emotion"
@@ -18,10 +20,8 @@ class WandbLogger(K.callbacks.Callback):  # type: ignore[misc]
 
     def __init__(self, run: Path, settings: Mapping[str, Any]) -> None:
         super().__init__()
-        try:
-            import wandb
-        except ImportError as error:
-            raise BackendUnavailable("--log wandb: pip install wandb") from error
+        import wandb
+
         self._run = wandb.init(project=PROJECT, name=run.name, dir=run, config=dict(settings), resume="auto")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -38,10 +38,8 @@ class MlflowLogger(K.callbacks.Callback):  # type: ignore[misc]
 
     def __init__(self, run: Path, settings: Mapping[str, Any]) -> None:
         super().__init__()
-        try:
-            import mlflow
-        except ImportError as error:
-            raise BackendUnavailable("--log mlflow: pip install mlflow") from error
+        import mlflow
+
         self._mlflow = mlflow
         if "MLFLOW_TRACKING_URI" not in os.environ:
             mlflow.set_tracking_uri(f"sqlite:///{(run / 'mlflow.db').resolve()}")
@@ -58,9 +56,16 @@ class MlflowLogger(K.callbacks.Callback):  # type: ignore[misc]
         self._mlflow.end_run()
 
 
-LOGGERS: dict[str, Callable[[Path, Mapping[str, Any]], Any]] = {"wandb": WandbLogger, "mlflow": MlflowLogger}
+LOGGERS: dict[Logger, Callable[[Path, Mapping[str, Any]], Any]] = {"wandb": WandbLogger, "mlflow": MlflowLogger}
 
 
-def make_loggers(names: Sequence[str], run: Path, settings: Mapping[str, Any]) -> list[Any]:
-    """The loggers of these names for one run. Raises BackendUnavailable for one whose package is missing."""
+def require_loggers(names: Sequence[Logger]) -> None:
+    """Raises BackendUnavailable for a logger whose package is missing."""
+    for name in names:
+        if find_spec(name) is None:
+            raise BackendUnavailable(f"--log {name}: pip install {name}")
+
+
+def make_loggers(names: Sequence[Logger], run: Path, settings: Mapping[str, Any]) -> list[Any]:
+    """The loggers of these names for one run; their packages are there (``require_loggers``)."""
     return [LOGGERS[name](run, settings) for name in names]

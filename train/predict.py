@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from edge_emotion.classifier import EmotionClassifier, softmax
-from edge_emotion.errors import ConfigError
+from edge_emotion.classifier import EmotionClassifier
 from edge_emotion.factory import make_classifier
 from edge_emotion.manifest import InputSpec, find_model, load_manifest
 from edge_emotion.preprocess import normalise
@@ -52,8 +50,8 @@ class KerasBackend:
 class Prediction:
     """What one model says of N faces.
 
-    logits: float32 N x C over ``classes``; for an ensemble the log of the mean probabilities. ``model`` and ``run``
-    are there for a run, ``classifier`` for an exported model; ``size_bytes`` is of the weights on disk.
+    logits: float32 N x C over ``classes``, as the model gives them. ``model`` and ``run`` are there for a run,
+    ``classifier`` for an exported model; ``size_bytes`` is of the weights on disk.
     """
 
     name: str
@@ -95,15 +93,3 @@ def logits_of_target(target: Path, faces: Faces) -> Prediction:
     logits = logits_of(classifier.backend, faces, classifier.manifest.input)
     size = (find_model(str(target)) / classifier.manifest.file(None).file).stat().st_size
     return Prediction(classifier.manifest.name, classifier.manifest.labels, logits, size, classifier=classifier)
-
-
-def ensemble(members: Sequence[Prediction]) -> Prediction:
-    """The mean of the members' probabilities. Raises ConfigError if they know different classes."""
-    classes = members[0].classes
-    for member in members:
-        if member.classes != classes:
-            raise ConfigError(f"{member.name} tells {', '.join(member.classes)} apart, not {', '.join(classes)}")
-    mean = np.mean([softmax(member.logits.astype(np.float64)) for member in members], axis=0)
-    name = " + ".join(member.name for member in members)
-    logits = np.log(np.maximum(mean, 1e-12)).astype(np.float32)
-    return Prediction(name, classes, logits, sum(member.size_bytes for member in members))

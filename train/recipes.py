@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from edge_emotion.errors import ConfigError
 from edge_emotion.labels import EMOTIONS, canonical
@@ -74,22 +74,26 @@ class Recipe(BaseModel):
     """What it tells apart: names, or 3, 4, 7 or 8 for a set of CLASS_SETS; None for all that the data set has."""
     label_votes: dict[FerClass, Annotated[float, Field(gt=0)]] = {}
     """FER+: further votes for FER2013's own label, by the label."""
+    copies: Literal["near", "exact"] = "near"
+    """Training faces of which another split holds such a copy are left out; near ones are those that are exact, too."""
 
     epochs: int = Field(default=20, gt=0)
     batch_size: int = Field(default=64, gt=0)
-    seed: int = 1
+    seed: int = Field(default=1, ge=0)
     optimizer: Literal["adam", "adamw", "sgd"] = "adamw"
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=1e-2, ge=0)
+    """Decoupled (Loshchilov and Hutter 2019); Adam has none."""
     schedule: Literal["cosine", "step", "plateau", "constant"] = "cosine"
     warmup_epochs: float = Field(default=1.0, ge=0)
     patience: int = Field(default=0, ge=0)
     """Stop after so many epochs without a better one; 0: never."""
     select: Literal["accuracy", "balanced_accuracy"] = "accuracy"
-    """What the best epoch has most of, on the validation split."""
+    """What the best epoch has most of, on the validation split; balanced over all classes that occur there."""
 
     freeze: float = Field(default=0.0, ge=0, le=1)
-    """Share of the layers with weights, from the input on, that keep them at first; the head always learns."""
+    """Share of the layers with weights, from the input on, that keep them at first; the head always learns. Layers
+    that start from random weights are not frozen."""
     unfreeze_epochs: int = Field(default=0, ge=0)
     """Frozen layers are freed over so many epochs, the last ones first; 0: never."""
 
@@ -122,21 +126,34 @@ class Recipe(BaseModel):
         options = {} if self.dropout is None else {"dropout": self.dropout}
         return self.network(self.input.shape, classes, weights=weights, **options)
 
+    @model_validator(mode="after")
+    def _square(self) -> Recipe:
+        if self.input.height != self.input.width:
+            raise ValueError(f"input must be square, not {self.input.height} x {self.input.width}")
+        return self
+
     def change(self, **values: Any) -> Recipe:
         """A recipe with other settings, validated; a mapping changes parts of ``augmentation`` or ``input``.
 
         Raises ConfigError for a setting that does not exist or does not fit.
         """
-        merged = dict(self)
-        for key, value in values.items():
-            part = merged.get(key)
-            if isinstance(part, BaseModel) and isinstance(value, Mapping):
-                value = {**part.model_dump(), **value}
-            merged[key] = value
+        fixed = [key for key in ("name", "network", "summary") if key in values]
+        if fixed:
+            raise ConfigError(f"recipe {self.name}: {fixed[0]} cannot be set; it is what makes a recipe")
         try:
-            return Recipe.model_validate(merged)
+            return Recipe.model_validate(_merge(self, values))
         except ValidationError as error:
             raise ConfigError(f"recipe {self.name}: {_explain(error)}") from error
+
+
+def _merge(part: BaseModel, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of ``part`` under new ones, at any depth."""
+    merged = dict(part)
+    for key, value in values.items():
+        below = merged.get(key)
+        nested = isinstance(below, BaseModel) and isinstance(value, Mapping)
+        merged[key] = _merge(below, value) if nested else value  # type: ignore[arg-type]
+    return merged
 
 
 def _explain(error: ValidationError) -> str:
@@ -144,7 +161,16 @@ def _explain(error: ValidationError) -> str:
     fault = error.errors()[0]
     where = ".".join(str(part) for part in fault["loc"])
     if fault["type"] != "extra_forbidden":
-        return f"{where}: {fault['msg'].removeprefix('Value error, ')}"
-    fields = Augmentation.model_fields if fault["loc"][0] == "augmentation" else Recipe.model_fields
+        message = fault["msg"].removeprefix("Value error, ")
+        return f"{where}: {message}" if where else message
+    fields = _fields_at(fault["loc"][:-1])
     near = get_close_matches(str(fault["loc"][-1]), fields, n=1)
     return f"no setting {where}" + (f", did you mean {near[0]}?" if near else f"; there are: {', '.join(fields)}")
+
+
+def _fields_at(place: Sequence[int | str]) -> list[str]:
+    """The settings that exist at a place in a recipe."""
+    known: dict[tuple[int | str, ...], type[BaseModel]] = {
+        (): Recipe, ("augmentation",): Augmentation, ("input",): InputSpec, ("input", "crop"): CropSpec
+    }  # fmt: skip
+    return list(known.get(tuple(place), Recipe).model_fields)

@@ -37,7 +37,7 @@ def add_report(commands: Any) -> None:
     parser.add_argument(
         "targets", type=Path, nargs="+", metavar="TARGET", help="run directory, model folder or shipped model"
     )
-    add_data_options(parser, split="validation")
+    add_data_options(parser, split="validation", detect=True)
     parser.add_argument("--out", type=Path, required=True, help="folder for report.html, report.md and their pictures")
     parser.add_argument("--no-faces", action="store_true", help="leave out the pictures of mistaken faces")
     parser.set_defaults(command=_report)

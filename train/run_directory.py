@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import platform
+import shutil
 import subprocess
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from edge_emotion.errors import ConfigError
+from edge_emotion.errors import ConfigError, EdgeEmotionError
 from edge_emotion.manifest import write_text
 from train.catalogue import find_recipe
 from train.recipes import Recipe
@@ -22,6 +23,10 @@ PACKAGES = "tensorflow", "tf_keras", "numpy", "opencv-python-headless"
 
 MAY_CHANGE = "commit", "versions"
 """A run goes on after an update of the code or a package; the record tells where it began."""
+
+
+class TrainingError(EdgeEmotionError, RuntimeError):
+    """A run that cannot go on."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the last epoch was reached."""
+        """Whether it was trained to its end: the last epoch, or an early stop."""
         return bool(self.record.get("finished"))
 
     @cached_property
@@ -64,38 +69,71 @@ class Run:
 
 def load_run(path: Path) -> Run:
     """Read a run directory. Raises ConfigError for a directory that is none, or of a recipe that is gone."""
+    record = _read(path)
+    if record is None:
+        raise ConfigError(f"{path} is not a training run: it holds no {RECORD}")
     try:
-        record = json.loads((path / RECORD).read_text(encoding="utf-8"))
         settings = dict(record["recipe"])
         return Run(path, find_recipe(settings.pop("name")).change(**settings), record)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, ConfigError):
-            raise
-        raise ConfigError(f"{path} is not a training run: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        reason = f"{RECORD} lacks {error}" if isinstance(error, KeyError) else error
+        raise ConfigError(f"{path} is not a training run: {reason}") from error
 
 
-def claim(path: Path, record: dict[str, Any]) -> dict[str, Any]:
-    """The record of a run directory, which belongs to one recipe with one set of settings; the first start makes it.
+def matching_record(path: Path, record: dict[str, Any]) -> dict[str, Any] | None:
+    """The record of a run that was begun in this directory with the same settings; None if there is nothing yet.
 
     Raises ConfigError when the directory holds a run with other settings, or something else.
     """
-    file = path / RECORD
-    if file.is_file():
-        known: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        changed = [key for key in record if key not in MAY_CHANGE and known.get(key) != record[key]]
-        if changed:
-            raise ConfigError(f"{path} holds a run with another {', '.join(changed)}; choose another --run directory")
-        return known
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise ConfigError(f"{path} is not empty and holds no training run; choose another --run directory")
+    known = _read(path)
+    if known is None:
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise ConfigError(f"{path} is not empty and holds no training run; choose another --run directory")
+        return None
+    changed = [key for key in record if key not in MAY_CHANGE and known.get(key) != record[key]]
+    if changed:
+        raise ConfigError(f"{path} holds a run with another {', '.join(changed)}; choose another --run directory")
+    return known
+
+
+def create(path: Path, record: dict[str, Any]) -> None:
+    """Make the directory of a run that begins; of one that goes on nothing changes."""
     path.mkdir(parents=True, exist_ok=True)
-    save(path, record)
+    if not (path / RECORD).is_file():
+        save(path, record)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """The record in a directory, None if there is none. Raises ConfigError for one that is damaged."""
+    file = path / RECORD
+    if not file.is_file():
+        return None
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} is not a training run: cannot read {file}: {error}") from error
+    if not isinstance(record, dict):
+        raise ConfigError(f"{path} is not a training run: {file} is no record of one")
     return record
 
 
 def save(path: Path, record: dict[str, Any]) -> None:
     """Write the record, whole or not at all."""
     write_text(path / RECORD, json.dumps(record, indent=2))
+
+
+def require_disk(path: Path, parameters: int) -> None:
+    """Raises ConfigError if checkpoints of so many parameters would not fit on the disk.
+
+    Two checkpoints for a moment, of weights, two moments of the optimiser and the average, and the best weights twice.
+    """
+    place = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
+    need, free = 4 * parameters * (2 * 4 + 2), shutil.disk_usage(place).free
+    if need > free:
+        raise ConfigError(
+            f"a run of {parameters:,} parameters needs up to {need / 2**30:.1f} GiB, and {place} has "
+            f"{free / 2**30:.1f} GiB free; choose another --run directory"
+        )
 
 
 def versions() -> dict[str, str]:

@@ -49,7 +49,7 @@ class LearningRate(K.optimizers.schedules.LearningRateSchedule):  # type: ignore
 
 
 def make_optimizer(recipe: Recipe, rate: LearningRate) -> Any:
-    """The recipe's optimiser; norms and biases decay like everything else."""
+    """The recipe's optimiser; where weights decay, norms and biases do, too."""
     if recipe.optimizer == "adamw":
         return K.optimizers.AdamW(rate, weight_decay=recipe.weight_decay)
     if recipe.optimizer == "adam":

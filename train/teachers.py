@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from edge_emotion.errors import ConfigError
-from edge_emotion.manifest import InputSpec
+from edge_emotion.manifest import InputSpec, sha256
 from train.keras import K, tf
 from train.recipes import Recipe
-from train.run_directory import load_run
+from train.run_directory import BEST, load_run
 
 Tensor = Any
 Teach = Callable[[Tensor], Tensor]
@@ -30,21 +30,33 @@ def make_teacher(runs: Sequence[Path], classes: tuple[str, ...], recipe: Recipe)
         if run.classes != classes:
             raise ConfigError(f"teacher {path} tells {', '.join(run.classes)} apart, not {', '.join(classes)}")
         members.append((run.build(), run.recipe.input))
+    colour = recipe.input.colour
 
     def teach(pictures: Tensor) -> Tensor:
         pixels = (pictures - recipe.input.offset) / recipe.input.scale
-        answers = [model(_as_input(pixels, spec), training=False) for model, spec in members]
+        answers = [model(_as_input(pixels, colour, spec), training=False) for model, spec in members]
         return tf.add_n([tf.nn.softmax(logits / recipe.distill_temperature) for logits in answers]) / len(members)
 
     return teach
 
 
-def _as_input(pixels: Tensor, spec: InputSpec) -> Tensor:
-    """Pixels of the student in a teacher's size, channels and range."""
+def identify(run: Path) -> str:
+    """A run's name and the hash of its best weights, for the record of a student. Raises ConfigError if it has none."""
+    weights = run / BEST
+    if not weights.is_file():
+        raise ConfigError(f"teacher {run} is no training run with a {BEST}")
+    return f"{run.resolve().name} (sha256 {sha256(weights)[:12]})"
+
+
+def _as_input(pixels: Tensor, colour: str, spec: InputSpec) -> Tensor:
+    """Pixels of the student, of that colour order, in a teacher's size, colours and range."""
     if pixels.shape[1:3] != (spec.height, spec.width):
         pixels = tf.image.resize(pixels, (spec.height, spec.width))
     if pixels.shape[-1] != spec.channels:
-        pixels = tf.image.grayscale_to_rgb(pixels) if spec.channels == 3 else tf.image.rgb_to_grayscale(pixels)
+        rgb = pixels[..., ::-1] if colour == "bgr" else pixels
+        pixels = tf.image.grayscale_to_rgb(pixels) if spec.channels == 3 else tf.image.rgb_to_grayscale(rgb)
+    elif spec.channels == 3 and spec.colour != colour:
+        pixels = pixels[..., ::-1]
     return pixels * spec.scale + spec.offset
 
 

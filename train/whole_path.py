@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_emotion.classifier import EmotionClassifier
-from edge_emotion.datatypes import Box, Face
 from edge_emotion.protocols import FaceDetector
-from train.crop import FRAME, place
+from train.crop import paste, require_found
+from train.datasets.finder import chosen_face
 from train.faces import Faces
 from train.metrics import Labels
 from train.predict import logits_of
-
-SIZES = 100, 221
-"""Sides in pixels of the pasted faces, the second excluded."""
-
-OVERLAP = 0.3
-"""Least intersection over union of a found box and the pasted square: BlazeFace boxes go from brow to chin."""
 
 
 @dataclass(frozen=True)
@@ -47,20 +40,19 @@ def measure_whole_path(
 ) -> WholePath:
     """Paste each face at a random place and size into a 640 x 480 picture, and let the runtime find and classify it.
 
-    faces: N grey crops; labels: N positions in the classifier's labels.
+    faces: N grey crops; labels: N positions in the classifier's labels. Raises DataError when no face is found.
     """
     crops = classifier.scores(logits_of(classifier.backend, faces, classifier.manifest.input))
     cropped = np.array([row.probabilities for row in crops]).argmax(axis=1) == labels
     generator = np.random.default_rng(seed)
     said = np.full(len(faces), -1)
     for row, image in enumerate(faces.images):
-        size = int(generator.integers(*SIZES))
-        left, top = int(generator.integers(0, FRAME[1] - size)), int(generator.integers(0, FRAME[0] - size))
-        picture = place(image, size, left, top)
-        hit = _hit(detector.detect(picture), Box(left, top, size, size))
+        picture, square = paste(image, generator)
+        hit = chosen_face(detector.detect(picture), square)
         if hit is not None:
             said[row] = int(np.argmax(classifier.classify(picture, [hit])[0].probabilities))
     found = said >= 0
+    require_found(int(found.sum()), len(faces))
     right = (said == labels)[found]
     return WholePath(
         n=len(faces),
@@ -69,12 +61,6 @@ def measure_whole_path(
         cropped=float(cropped[found].mean()),
         interval=_difference_interval(right, cropped[found], seed),
     )
-
-
-def _hit(found: Sequence[Face], truth: Box) -> Face | None:
-    """The face that overlaps the pasted square best, if enough."""
-    best = max(found, key=lambda face: face.box.iou(truth), default=None)
-    return best if best is not None and best.box.iou(truth) >= OVERLAP else None
 
 
 def _difference_interval(path: npt.NDArray[np.bool_], crop: npt.NDArray[np.bool_], seed: int) -> tuple[float, float]:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import logging
+import math
 import secrets
+import sqlite3
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from edge_emotion.config import MqttSettings
 from edge_emotion.datatypes import CameraState, EmotionEvent
 from edge_emotion.errors import SinkError
 from edge_emotion.payload import Topics, event_to_json, info_to_json, state_to_json
+from edge_emotion.sequence import Sequence as Numbers
 from edge_emotion.sinks.mqtt_client import new_client
 from edge_emotion.sinks.mqtt_courier import Courier, Timing
 from edge_emotion.sinks.mqtt_mailbox import OFFLINE, ONLINE, Mailbox
+from edge_emotion.sinks.outbox import Outbox
+from edge_emotion.sinks.outbox_file import OutboxFile
+from edge_emotion.sinks.outbox_writer import OutboxWriter
 
 __all__ = ["MqttSink", "Timing"]
 
@@ -23,9 +30,10 @@ _log = logging.getLogger(__name__)
 
 
 class MqttSink:
-    """Publishes to one broker; events wait in memory while it is away.
+    """Publishes to one broker; events wait while it is away, with a state directory on the disk, else in memory.
 
-    The callers only put things into a mailbox. A thread of its own connects, sends, and connects again.
+    The callers only put things into a mailbox. A thread of its own connects, sends, and connects again; another one
+    writes the events down, before the first one sends them.
     """
 
     def __init__(
@@ -35,12 +43,21 @@ class MqttSink:
         info: Mapping[str, Any],
         cameras: Sequence[str],
         timing: Timing | None = None,
+        *,
+        state_dir: Path | None = None,
+        numbers: Numbers | None = None,
     ) -> None:
-        """``info`` describes the node in plain JSON values. Cameras are offline until ``camera_available``."""
-        self._settings, self._timing = settings, timing or Timing()
+        """``info`` describes the node in plain JSON values. Cameras are offline until ``camera_available``.
+
+        ``state_dir`` exists and is this node's. ``numbers`` is where the events get their ``seq`` from, if they go
+        to no other sink: after a crash it goes on after the last one that can have been sent.
+        """
+        self._settings, self._timing, self._node, self._numbers = settings, timing or Timing(), node, numbers
         self._topics = Topics(settings.prefix, node)
-        self._client_id = settings.client_id or f"edge-emotion-{node}-{secrets.token_hex(4)}"
-        self._mailbox = Mailbox(self._topics, settings.outbox, info_to_json(info), cameras)
+        outbox = Outbox(settings.outbox, settings.outbox_max_age or math.inf)
+        self._mailbox = Mailbox(self._topics, outbox, info_to_json(info), cameras)
+        self._file = None if state_dir is None else OutboxFile(state_dir / f"{node}.outbox.db")
+        self._writer: OutboxWriter | None = None
         self._courier: Courier | None = None
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -63,8 +80,13 @@ class MqttSink:
 
     @property
     def dropped(self) -> int:
-        """Events that were given up because the outbox was full or the sink stopped."""
-        return self._mailbox.dropped
+        """Events that were given up: the outbox was full or damaged, they waited too long, or the sink stopped."""
+        return self._mailbox.dropped + (0 if self._file is None else self._file.lost)
+
+    @property
+    def durable(self) -> bool:
+        """True if events that wait outlive the process."""
+        return self._writer is not None and not self._writer.failing
 
     @property
     def refused(self) -> int:
@@ -73,16 +95,24 @@ class MqttSink:
 
     def check(self) -> None:
         """Raises ConfigError or SinkError for an unusable password or TLS file."""
-        new_client(self._settings, self._client_id)
+        new_client(self._settings, "check")
 
     def open(self) -> None:
-        """Start connecting and return. Raises ConfigError or SinkError for an unusable password or TLS file."""
+        """Start connecting and return.
+
+        Raises ConfigError or SinkError for an unusable password or TLS file, SinkError if another process has this
+        node's outbox open.
+        """
         if self._closed or self._thread is not None:
             raise SinkError("an MQTT sink opens only once; make a new one")
         self.check()  # its errors are raised here, where they end the start
         if self._settings.tls is not None and self._settings.tls.insecure:
             _log.warning("mqtt.tls.insecure is set: whoever answers as %s gets the events", self._settings.host)
-        courier = Courier(self._settings, self._client_id, self._topics.availability, self._mailbox, self._timing)
+        self._open_file()
+        token = self._file.token if self._file is not None and self._file.token else secrets.token_hex(4)
+        # The same one after a crash: the broker then ends the old connection, and its last will cannot come later.
+        client_id = self._settings.client_id or f"edge-emotion-{self._node}-{token}"
+        courier = Courier(self._settings, client_id, self._topics.availability, self._mailbox, self._timing)
         self._thread = threading.Thread(target=courier.run, name="mqtt-sink", daemon=True)
         self._courier = courier
         self._thread.start()
@@ -90,12 +120,12 @@ class MqttSink:
     def publish(self, event: EmotionEvent) -> None:
         """Hand over to the network thread and return. From any thread, at any time."""
         try:
-            event_to_json(event)
+            payload = event_to_json(event)
         except ValueError as error:
             self._mailbox.refuse()
             _log.error("event %s has no JSON form (%s) and is not sent", event.id, error)
             return
-        full = not self._mailbox.post(event)
+        full = not self._mailbox.post(event.seq, event.camera, payload)
         if full and not self._overflowing:
             _log.warning("%d events wait for the broker: from now on the oldest are dropped", self._settings.outbox)
         self._overflowing = full or (self._overflowing and self.waiting * 2 > self._settings.outbox)
@@ -116,13 +146,44 @@ class MqttSink:
         self._mailbox.retain(self._topics.camera(camera, "availability"), ONLINE if available else OFFLINE)
 
     def close(self) -> None:
-        """Deliver what waits, for at most ``drain_timeout`` s; say offline and disconnect within a further second."""
+        """Deliver what waits, for at most ``drain_timeout`` s; say offline and disconnect within a further second.
+
+        What is left then waits on the disk for the next start, or is dropped and counted.
+        """
         if self._thread is None or self._courier is None or self._closed:
             return
         drain = self._settings.drain_timeout
         self._courier.stop(time.monotonic() + drain)
         self._thread.join(drain + self._timing.farewell + 0.25)
         self._closed = True
-        left = self._mailbox.discard()
+        kept = self._writer is not None and self._writer.stop(self._timing.store)
+        self._mailbox.store_with(None)
+        left = self._mailbox.leave() if kept else self._mailbox.discard()
         if left:
-            _log.warning("stopped while %d events were not delivered to broker %s", left, self._settings.host)
+            fate = "they wait for the next start" if kept else "they are lost"
+            _log.warning("stopped while %d events were not delivered to broker %s; %s", left, self._settings.host, fate)
+
+    def _open_file(self) -> None:
+        """Take up what an earlier run left behind. What is wrong with the disk is said once, and is no error."""
+        if self._file is None:
+            return
+        try:
+            entries = self._file.open()
+        except SinkError:  # an OSError too, but one that an operator must end
+            raise
+        except (sqlite3.Error, OSError) as error:
+            self._file.close()
+            _log.warning(
+                "cannot use the outbox %s (%s): events that wait for the broker are kept in memory only, and a restart "
+                "loses them; check the free space and the rights there",
+                self._file.path,
+                error,
+            )
+            return
+        if self._numbers is not None:
+            self._numbers.resume(self._file.mark)
+        if entries:
+            _log.info("%d events wait since an earlier run", len(entries))
+        self._mailbox.load(entries)
+        self._writer = OutboxWriter(self._file, self._mailbox, self._settings.outbox_sync_interval, self._numbers)
+        self._writer.start()

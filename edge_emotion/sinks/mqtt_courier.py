@@ -38,6 +38,8 @@ class Timing:
     """A connection that held this long ends the doubling of the retry delays."""
     farewell: float = 0.5
     """For saying offline at a stop, after the drain."""
+    store: float = 2.0
+    """For writing down at a stop what was not delivered."""
 
 
 class Backoff:
@@ -83,6 +85,7 @@ class Courier:
         self._flying: dict[int, Message] = {}
         self._said: set[str] = set()
         self._refusals: set[str] = set()
+        self._expired = 0
 
     def run(self) -> None:
         """Until ``stop``, or until the broker refuses the credentials."""
@@ -172,10 +175,13 @@ class Courier:
 
     def _use(self, line: Connection) -> float:
         self._flying.clear()
-        self._mailbox.come_online()
+        expired = self._mailbox.come_online()
         self.connected = True
         self._said.clear()
         self._report(logging.INFO, f"connected to {self._broker}")
+        if expired > self._expired:
+            _log.warning("%d events waited longer than mqtt.outbox_max_age and were dropped", expired - self._expired)
+        self._expired = expired
         start = time.monotonic()
         try:
             self._serve(line)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
-from collections.abc import Collection, Iterable
+import time
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from queue import SimpleQueue
 
-from edge_emotion.datatypes import EmotionEvent
-from edge_emotion.payload import Topics, event_to_json
-from edge_emotion.sinks.outbox import Outbox
+from edge_emotion.payload import Topics, event_from_json, event_to_json
+from edge_emotion.sinks.outbox import Changes, Entry, Outbox
+
+_log = logging.getLogger("edge_emotion.sinks.mqtt")
 
 ONLINE, OFFLINE = b"online", b"offline"
 
@@ -58,17 +62,18 @@ class Mailbox:
     The lock is held only inside these methods, which neither wait nor call anything that takes another lock.
     """
 
-    def __init__(self, topics: Topics, limit: int, info: bytes, cameras: Iterable[str]) -> None:
-        """``limit`` events wait at most. Node and cameras are offline until said otherwise."""
+    def __init__(self, topics: Topics, outbox: Outbox, info: bytes, cameras: Iterable[str]) -> None:
+        """``outbox`` belongs to the mailbox from now on. Node and cameras are offline until said otherwise."""
         self._topics = topics
         self._lock = threading.Lock()
-        self._outbox = Outbox(limit)
+        self._outbox = outbox
         self._retained = {topics.info: info, topics.availability: OFFLINE}
         self._retained |= {topics.camera(camera, "availability"): OFFLINE for camera in cameras}
         self._unsaid: dict[str, int] = {}
         """Topic -> number of the first event that must not be sent before it; events of before go first."""
         self._refused = 0
         self._waker: Waker | None = None
+        self._store: SimpleQueue[None] | None = None
 
     def __len__(self) -> int:
         """Events that are not acknowledged."""
@@ -103,11 +108,54 @@ class Mailbox:
         with self._lock:
             self._wake()
 
-    def post(self, event: EmotionEvent) -> bool:
-        """Add an event. False if the oldest one had to make room."""
+    def load(self, entries: Sequence[Entry]) -> None:
+        """Begin with the events of an earlier run; from now on an event is sent only after ``stored`` covered it."""
         with self._lock:
-            room = self._outbox.append(event)
+            self._outbox.load(entries, time.monotonic())
+
+    def store_with(self, store: SimpleQueue[None] | None) -> None:
+        """From now on, put something there whenever there is an event to be stored."""
+        with self._lock:
+            self._store = store
+        if store is not None:
+            store.put(None)
+
+    def collect(self) -> Changes:
+        """What is to be stored since the last call."""
+        with self._lock:
+            return self._outbox.collect()
+
+    def collect_all(self) -> Changes:
+        """All events, to be stored anew, after ``release``."""
+        with self._lock:
+            return self._outbox.collect_all()
+
+    def stored(self, upto: int) -> None:
+        """Events below this number outlive the process: they may be sent."""
+        with self._lock:
+            self._outbox.stored(upto)
             self._wake()
+
+    def release(self) -> None:
+        """Send without storing."""
+        with self._lock:
+            self._outbox.release()
+            self._wake()
+
+    def waits_from(self, number: int) -> bool:
+        """True if an event of this number or a later one is not acknowledged."""
+        with self._lock:
+            return self._outbox.waits_from(number)
+
+    def post(self, seq: int, camera: str, payload: bytes) -> bool:
+        """Add an event in its wire form. False if the oldest one had to make room."""
+        with self._lock:
+            room = self._outbox.append(seq, camera, payload, time.monotonic())
+            store = self._store
+            if store is None:
+                self._wake()
+        if store is not None:
+            store.put(None)  # not before the lock is free: its reader would only wait for that
         return room
 
     def retain(self, topic: str, payload: bytes) -> None:
@@ -122,16 +170,23 @@ class Mailbox:
 
         Without ``events`` only retained topics, whatever waits before them.
         """
-        with self._lock:
-            for topic, number in self._unsaid.items():
-                if topic not in flying and (number <= self._outbox.oldest_untaken or not events):
-                    del self._unsaid[topic]
-                    return Message(topic, self._retained[topic])
-            waiting = self._outbox.take() if events else None
-        if waiting is None:
-            return None
-        topic = self._topics.camera(waiting.event.camera, "events")
-        return Message(topic, event_to_json(waiting.event), waiting.number)
+        while True:
+            with self._lock:
+                for topic, number in self._unsaid.items():
+                    if topic not in flying and (number <= self._outbox.oldest_untaken or not events):
+                        del self._unsaid[topic]
+                        return Message(topic, self._retained[topic])
+                waiting = self._outbox.take() if events else None
+            if waiting is None:
+                return None
+            entry, replayed = waiting
+            try:
+                payload = _as_replayed(entry.payload) if replayed else entry.payload
+            except ValueError as error:  # stored by another version
+                _log.error("an event that waited cannot be read any more (%s) and is not sent", error)
+                self.refuse(entry.number)
+            else:
+                return Message(self._topics.camera(entry.camera, "events"), payload, entry.number)
 
     def acknowledge(self, number: int) -> None:
         """The broker has taken over this event."""
@@ -145,12 +200,16 @@ class Mailbox:
             if number is not None:
                 self._outbox.acknowledge(number)
 
-    def come_online(self) -> None:
-        """A connection begins: everything retained is to be said, the node's availability last, then all events."""
+    def come_online(self) -> int:
+        """A connection begins: everything retained is to be said, the node's availability last, then all events.
+
+        Returns how many events were dropped since the start because they had waited too long.
+        """
         with self._lock:
             self._retained[self._topics.availability] = ONLINE
             self._say_again(self._retained)
-            self._outbox.restart()
+            self._outbox.restart(time.monotonic())
+            return self._outbox.expired
 
     def go_offline(self) -> None:
         """A clean stop: the cameras and then the node are offline."""
@@ -168,6 +227,11 @@ class Mailbox:
         with self._lock:
             return self._outbox.discard()
 
+    def leave(self) -> int:
+        """Forget all events, which the store keeps for the next run. Returns how many those are."""
+        with self._lock:
+            return self._outbox.clear()
+
     def _say_again(self, topics: Iterable[str]) -> None:
         self._unsaid |= dict.fromkeys(topics, 0)
         self._unsaid.pop(self._topics.availability, None)
@@ -176,3 +240,7 @@ class Mailbox:
     def _wake(self) -> None:
         if self._waker is not None:
             self._waker.set()
+
+
+def _as_replayed(payload: bytes) -> bytes:
+    return event_to_json(replace(event_from_json(payload), replayed=True))

@@ -2,60 +2,89 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-
-from edge_emotion.datatypes import EmotionEvent
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """An event as it is to be sent now. ``number`` is its place in the outbox's order, for ``acknowledge``."""
+class Entry:
+    """An event that waits. ``number`` is its place in the outbox's order, ``seq`` its number for subscribers.
+
+    ``payload`` is its wire form as it was handed over; ``since`` when that was, in monotonic seconds.
+    """
 
     number: int
-    event: EmotionEvent
+    seq: int
+    camera: str
+    payload: bytes
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What became of the outbox since the last look: entries that came, numbers of stored ones that left.
+
+    ``upto`` is the number that the next entry will have.
+    """
+
+    new: Sequence[Entry]
+    gone: Sequence[int]
+    upto: int
 
 
 class Outbox:
-    """At most ``limit`` events in memory; when one more comes, the oldest is dropped and counted.
+    """At most ``limit`` events, none that waited longer than ``max_age`` s; the oldest are dropped and counted.
 
     An event leaves when it is acknowledged, not when it is taken. ``restart`` begins a new delivery: all that is
-    still here is given out again from the oldest on, as replayed. Not thread-safe: its owner locks.
+    still here is given out again from the oldest on, as replayed. Once ``load`` was called, an event is given out
+    only after ``stored`` covered it: what the network has seen is then known after a crash. Not thread-safe: its
+    owner locks.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, max_age: float = math.inf) -> None:
         if limit < 1:
             raise ValueError(f"an outbox holds at least 1 event, not {limit}")
-        self._limit = limit
-        self._taken: dict[int, EmotionEvent] = {}
-        self._untaken: deque[Waiting] = deque()
+        self._limit, self._max_age = limit, max_age
+        self._taken: dict[int, Entry] = {}
+        self._untaken: deque[Entry] = deque()
         self._next = 0
         self._fresh_from = 0
+        self._durable = False
+        self._uncollected: deque[Entry] = deque()
+        self._collected = 0
+        self._stored = 0
+        self._gone: list[int] = []
         self.dropped = 0
         """Events that were given up, since the start."""
+        self.expired = 0
+        """Those of them that had waited too long."""
 
     def __len__(self) -> int:
         """Events that are not acknowledged, taken or not."""
         return len(self._taken) + len(self._untaken)
 
-    def append(self, event: EmotionEvent) -> bool:
+    def append(self, seq: int, camera: str, payload: bytes, now: float) -> bool:
         """Add the newest event. False if the oldest one had to make room."""
+        self.expire(now)
         full = len(self) >= self._limit
         if full:
             self._drop_oldest()
-        self._untaken.append(Waiting(self._next, event))
+        entry = Entry(self._next, seq, camera, payload, now)
         self._next += 1
+        self._untaken.append(entry)
+        if self._durable:
+            self._uncollected.append(entry)
         return not full
 
-    def take(self) -> Waiting | None:
-        """The oldest event that was not taken since ``restart``; None if there is none."""
-        if not self._untaken:
+    def take(self) -> tuple[Entry, bool] | None:
+        """The oldest event that was not taken since ``restart``, and whether it is a replay; None if there is none."""
+        if not self._untaken or (self._durable and self._untaken[0].number >= self._stored):
             return None
-        waiting = self._untaken.popleft()
-        self._taken[waiting.number] = waiting.event
-        if waiting.number >= self._fresh_from:
-            return waiting
-        return Waiting(waiting.number, replace(waiting.event, replayed=True))
+        entry = self._untaken.popleft()
+        self._taken[entry.number] = entry
+        return entry, entry.number < self._fresh_from
 
     @property
     def next_number(self) -> int:
@@ -69,25 +98,90 @@ class Outbox:
 
     def acknowledge(self, number: int) -> bool:
         """The event is delivered or refused for good: forget it. False if it is not here any more."""
-        return self._taken.pop(number, None) is not None
+        known = self._taken.pop(number, None) is not None
+        if known:
+            self._forget(number)
+        return known
 
-    def restart(self) -> None:
+    def restart(self, now: float) -> None:
         """A new connection: what is here waited for it, so it is given out (again), in order, as replayed."""
-        self._untaken.extendleft(Waiting(number, event) for number, event in reversed(self._taken.items()))
+        self._untaken.extendleft(reversed(self._taken.values()))
         self._taken.clear()
         self._fresh_from = self._next
+        self.expire(now)
+
+    def expire(self, now: float) -> None:
+        """Drop what has waited for longer than ``max_age`` s and is not on its way."""
+        while self._untaken and now - self._untaken[0].since > self._max_age:
+            self._forget(self._untaken.popleft().number)
+            self.dropped += 1
+            self.expired += 1
 
     def discard(self) -> int:
         """Give up all that is here; it counts as dropped. Returns how many that were."""
-        given_up = len(self)
-        self._taken.clear()
-        self._untaken.clear()
+        given_up = self.clear()
         self.dropped += given_up
         return given_up
 
+    def clear(self) -> int:
+        """Forget all that is here, which somebody else has kept. Returns how many that were."""
+        count = len(self)
+        for entries in (self._taken, self._untaken, self._uncollected, self._gone):
+            entries.clear()
+        return count
+
+    def load(self, entries: Sequence[Entry], now: float) -> None:
+        """Put ``entries`` of an earlier run, sorted by number, before all that is here; from now on all is stored."""
+        early = list(self._untaken)
+        self._untaken = deque(entries)
+        self._next = self._collected = self._stored = self._fresh_from = entries[-1].number + 1 if entries else 0
+        self._durable = True
+        for entry in early:
+            again = replace(entry, number=self._next)
+            self._untaken.append(again)
+            self._uncollected.append(again)
+            self._next += 1
+        while len(self) > self._limit:
+            self._drop_oldest()
+        self.expire(now)
+
+    def collect(self) -> Changes:
+        """What is to be stored since the last call. ``stored`` says when it is."""
+        changes = Changes(list(self._uncollected), self._gone, self._next)
+        self._uncollected.clear()
+        self._gone = []
+        self._collected = self._next
+        return changes
+
+    def stored(self, upto: int) -> None:
+        """All entries below the number ``upto`` outlive this process."""
+        self._stored = max(self._stored, upto)
+
+    def release(self) -> None:
+        """Nothing can be stored any more: give out events without it."""
+        self._durable = False
+        self._uncollected.clear()
+        self._gone.clear()
+
+    def collect_all(self) -> Changes:
+        """Everything that is here, to be stored anew; what comes after it is given out only when it is stored."""
+        self._durable = True
+        self._collected = self._stored = self._next
+        return Changes([*self._taken.values(), *self._untaken], (), self._next)
+
+    def waits_from(self, number: int) -> bool:
+        """True if an event of this number or a later one is not acknowledged."""
+        newest = self._untaken[-1].number if self._untaken else next(reversed(self._taken), -1)
+        return newest >= number
+
     def _drop_oldest(self) -> None:
-        if self._taken:
-            del self._taken[next(iter(self._taken))]
-        else:
-            self._untaken.popleft()
+        oldest = next(iter(self._taken)) if self._taken else self._untaken.popleft().number
+        self._taken.pop(oldest, None)
+        self._forget(oldest)
         self.dropped += 1
+
+    def _forget(self, number: int) -> None:
+        if self._durable and number < self._collected:
+            self._gone.append(number)
+        while self._uncollected and self._uncollected[0].number <= number:
+            self._uncollected.popleft()

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_emotion.labels import EMOTIONS, canonical
-from train.datasets.tables import read_table
+from train.datasets.tables import face_from_text, read_table
 from train.faces import DataError, DataSet, Faces, Split
 
 SIZE = 48
@@ -32,31 +32,35 @@ FER2013 = tuple(canonical(name) for name in ("angry", "disgust", "fear", "happy"
 FER2013_CLASSES = tuple(name for name in EMOTIONS if name in FER2013)
 
 
+FILES = "fer2013.csv", "fer2013.csv.gz", "icml_face_data.csv"
+"""What the FER2013 table is called; Kaggle gives it out under the last name."""
+
+
 def find_pixels(folder: Path) -> Path | None:
     """The FER2013 table in a folder."""
-    return next((p for p in (folder / "fer2013.csv", folder / "fer2013.csv.gz") if p.is_file()), None)
+    return next((folder / name for name in FILES if (folder / name).is_file()), None)
 
 
 def load_fer_plus(folder: Path, *, label_votes: Mapping[str, float] = MappingProxyType({})) -> DataSet:
     """FER+ from a folder with ``fer2013.csv`` (or .csv.gz) and ``fer2013new.csv``.
 
     In the training split FER2013's own label counts as so many further votes as ``label_votes`` has for it.
-    Raises DataError when a file is missing, a column is missing, or the two do not belong together.
+    Raises DataError when a file or a column is missing, a row is malformed, or the two do not belong together.
     """
     pixels_file, votes_file = find_pixels(folder), folder / "fer2013new.csv"
     if pixels_file is None or not votes_file.is_file():
         raise DataError(f"{folder} must hold fer2013.csv (or fer2013.csv.gz) and fer2013new.csv (FER+)")
     pixels = read_table(pixels_file, "pixels", "Usage", *(["emotion"] if label_votes else []))
-    votes = read_table(votes_file, "Usage", *VOTES)
+    votes = read_table(votes_file, "Usage", "Image name", *VOTES)
     if list(pixels["Usage"]) != list(votes["Usage"]):
         raise DataError(f"{pixels_file} and {votes_file} do not list the same rows in the same order")
     named = votes["Image name"].notna().to_numpy()
-    counts = votes[list(VOTES)].to_numpy(np.float32)
+    counts = _counts(votes_file, votes)
     counts[counts <= 1] = 0
     total, winner = counts.sum(axis=1), counts.argmax(axis=1)
     kept = named & (total > 0) & (winner < len(EMOTIONS))
     clear = counts.max(axis=1) > total / 2
-    usage = pixels["Usage"].to_numpy()
+    usage = _usage(pixels_file, pixels)
     splits: dict[Split, Faces] = {}
     for split, name in USAGE.items():
         rows = np.flatnonzero(kept & (usage == name))
@@ -89,31 +93,56 @@ def load_fer2013(path: Path) -> DataSet:
     table = read_table(file, "emotion", "pixels", "Usage")
     columns = np.array([FER2013_CLASSES.index(name) for name in FER2013])
     one_hot = np.eye(len(FER2013), dtype=np.float32)[columns[_labels(file, table)]]
+    usage = _usage(file, table)
     splits: dict[Split, Faces] = {}
     for split, name in USAGE.items():
-        rows = np.flatnonzero(table["Usage"].to_numpy() == name)
+        rows = np.flatnonzero(usage == name)
         if not len(rows):
             raise DataError(f"{file} has no row in the split {name}")
         splits[split] = Faces(_images(file, table, rows), one_hot[rows], np.ones(len(rows), np.bool_))
     return DataSet("FER2013", "published labels", FER2013_CLASSES, splits)
 
 
+def _usage(path: Path, table: Any) -> npt.NDArray[np.str_]:
+    """The split of each row, as FER2013 calls it."""
+    usage = table["Usage"].astype(str).str.strip().to_numpy(str)
+    wrong = np.flatnonzero(~np.isin(usage, list(USAGE.values())))
+    if len(wrong):
+        row = int(wrong[0])
+        raise DataError(
+            f"{path}, row {row + 2}: unknown Usage {str(usage[row])!r}; known are {', '.join(USAGE.values())}"
+        )
+    return np.asarray(usage)
+
+
+def _counts(path: Path, table: Any) -> npt.NDArray[np.float32]:
+    """N x 10 votes."""
+    counts = np.stack([_numbers(table[name]) for name in VOTES], axis=1)
+    wrong = np.argwhere(~(np.isfinite(counts) & (counts >= 0)))
+    if len(wrong):
+        row, column = map(int, wrong[0])
+        found = table[VOTES[column]].iloc[row]
+        raise DataError(f"{path}, row {row + 2}: {str(found)!r} is no number of votes for {VOTES[column]}")
+    return counts.astype(np.float32)
+
+
 def _labels(path: Path, table: Any) -> npt.NDArray[np.int64]:
-    labels = table["emotion"].to_numpy()
+    labels = _numbers(table["emotion"])
     wrong = np.flatnonzero(~np.isin(labels, np.arange(len(FER2013))))
     if len(wrong):
         row = int(wrong[0])
-        raise DataError(f"{path}, row {row + 2}: unknown label {labels[row]}, expected 0 to {len(FER2013) - 1}")
-    return np.asarray(labels, np.int64)
+        found = table["emotion"].iloc[row]
+        raise DataError(f"{path}, row {row + 2}: unknown label {found}, expected 0 to {len(FER2013) - 1}")
+    return labels.astype(np.int64)
+
+
+def _numbers(column: Any) -> npt.NDArray[np.float64]:
+    """A column of a pandas table; what is no number becomes NaN."""
+    import pandas as pd
+
+    return np.asarray(pd.to_numeric(column, errors="coerce").to_numpy(np.float64))
 
 
 def _images(path: Path, table: Any, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
     texts = table["pixels"].to_numpy()
-    return np.stack([_face(path, row, str(texts[row])) for row in rows.tolist()])
-
-
-def _face(path: Path, row: int, text: str) -> npt.NDArray[np.uint8]:
-    values = np.fromstring(text, np.uint8, sep=" ")
-    if values.size != SIZE * SIZE:
-        raise DataError(f"{path}, row {row + 2}: {values.size} pixels instead of {SIZE * SIZE}")
-    return values.reshape(SIZE, SIZE)
+    return np.stack([face_from_text(str(texts[row]), f"{path}, row {row + 2}", side=SIZE) for row in rows.tolist()])

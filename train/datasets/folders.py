@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from edge_emotion.labels import ALIASES, EMOTIONS
-from train.datasets.images import SPLIT_NAMES, Options, Picture, emotion_of, gather, with_splits
+from train.datasets.images import Options, Picture, emotion_of, gather, with_splits
+from train.datasets.splits import SPLIT_NAMES
 from train.datasets.tables import PUBLISHED
 from train.faces import DataError, DataSet, Split
 
@@ -18,15 +19,25 @@ NameOf = Callable[[str, Path], str]
 
 
 def subfolders(path: Path) -> list[Path]:
-    """Folders inside, by name, without hidden ones and what archivers leave behind (``__MACOSX``)."""
+    """Folders inside, by name, without hidden ones."""
     if not path.is_dir():
         return []
-    return sorted(each for each in path.iterdir() if each.is_dir() and not each.name.startswith((".", "__")))
+    return sorted(each for each in path.iterdir() if each.is_dir() and not _hidden(each.name))
 
 
 def files_in(path: Path) -> list[Path]:
-    """Picture files inside, at any depth, by name."""
-    return sorted(each for each in path.rglob("*") if each.suffix.lower() in SUFFIXES and not each.name.startswith("."))
+    """Picture files inside, at any depth, by name, without what is hidden or in a hidden folder."""
+    pictures = (each for each in path.rglob("*") if each.suffix.lower() in SUFFIXES)
+    return sorted(each for each in pictures if not each.name.startswith(".") and not _inside_hidden(each, path))
+
+
+def _inside_hidden(file: Path, root: Path) -> bool:
+    return any(map(_hidden, file.relative_to(root).parts[:-1]))
+
+
+def _hidden(name: str) -> bool:
+    """Folders that nobody made for data: ``.ipynb_checkpoints``, ``__MACOSX``."""
+    return name.startswith((".", "__"))
 
 
 def split_folders(path: Path) -> dict[Split, Path]:
@@ -51,7 +62,7 @@ def load_folders(path: Path, options: Options) -> DataSet:
     """Pictures in folders named like their emotion (or an alias of it, in any case).
 
     With split folders around them (train, training; val, valid, validation, dev; test, testing) these count; what is
-    missing is taken out of train as ``train.datasets.images.complete_splits`` says. Raises DataError for a folder
+    missing is taken out of train as ``train.datasets.splits.complete_splits`` says. Raises DataError for a folder
     whose name is no emotion, an empty one, or when there is none.
     """
     return gather(path.name, PUBLISHED, with_splits(list_folders(path, emotion_of), path), options)

@@ -1,8 +1,7 @@
-"""From a list of labelled picture files to a data set: splits, memory, decoding."""
+"""From a list of labelled picture files to a data set: splits, decoding, and what cannot be read."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,44 +14,39 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from edge_emotion.datatypes import Box
 from edge_emotion.errors import ConfigError, SourceError
 from edge_emotion.labels import ALIASES, EMOTIONS, canonical
 from edge_emotion.manifest import InputSpec
 from edge_emotion.pictures import read_picture
 from edge_emotion.preprocess import to_input
+from train.datasets.finder import FaceFinder
+from train.datasets.memory import require_memory
+from train.datasets.splits import complete_splits
 from train.faces import SPLITS, DataError, DataSet, Faces, Split
 
 Pixels = npt.NDArray[np.uint8]
 Colour = Literal["gray", "bgr"]
 
-SPLIT_NAMES: dict[str, Split] = {
-    **dict.fromkeys(("train", "training"), SPLITS[0]),
-    **dict.fromkeys(("val", "valid", "validation", "dev", "publictest"), SPLITS[1]),
-    **dict.fromkeys(("test", "testing", "privatetest"), SPLITS[2]),
-}
-"""What a folder or a row may call its split, in lower case."""
-
-SHARES = 10
-"""A hash puts each picture into one of ten equal shares: the last two are validation and test where none is given."""
-
-MEMORY_SHARE = 0.8
-"""Of the memory that is free; the rest is for whoever asked for the pictures."""
-
 CHUNK = 256
 """Pictures that are decoded between two looks at the progress."""
 
 NAMED = 3
-"""So many unreadable pictures are named in a message; the others are counted."""
+"""So many unreadable pictures are named in a message and counted with the others; all are listed on stderr."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """How pictures are to come out: ``size`` pixels square, grey or BGR; what to do about those that cannot be read."""
+    """How pictures are to come out: ``size`` pixels square, grey or BGR; what to do about those that cannot be read.
+
+    With a ``finder`` only the face that it finds is used, and a picture in which it finds none cannot be read.
+    """
 
     size: int = 48
     colour: Colour = "gray"
     label_votes: Mapping[str, float] = field(default_factory=dict)
     skip_bad: bool = False
+    finder: FaceFinder | None = None
     spec: InputSpec = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -71,6 +65,11 @@ class Options:
         top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
         square = to_input(image[top : top + side, left : left + side], self.spec)
         return square[..., 0] if self.colour == "gray" else square
+
+    def refuse_finder(self, where: Path | str) -> None:
+        """Raises DataError if faces shall be found in a data set whose pictures are nothing but faces."""
+        if self.finder is not None:
+            raise DataError(f"{where}: its faces are cut out already; leave out --detect")
 
     def empty(self, count: int) -> Pixels:
         """Room for so many pictures."""
@@ -96,60 +95,11 @@ def emotion_of(name: str, where: Path | str) -> str:
         raise DataError(f"{where}: unknown label {name!r}; known are {known}") from error
 
 
-def hashed_split(key: str) -> Split:
-    """The split of a picture that has none: 80 % train, 10 % validation, 10 % test, the same on every machine.
-
-    ``key`` is the path inside the data set, with forward slashes, so adding a picture moves no other one.
-    """
-    share = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big") % SHARES
-    return {SHARES - 2: SPLITS[1], SHARES - 1: SPLITS[2]}.get(share, SPLITS[0])
-
-
-def complete_splits(splits: Sequence[Split | None], keys: Iterable[str]) -> list[Split]:
-    """What every picture's split is, when a data set gives none, or no validation.
-
-    Without splits, or with ``train`` alone: ``hashed_split``. With train and test only, a tenth of train, by the same
-    hash, is validation, and the published test stays whole.
-    """
-    given = set(splits)
-    if given <= {None, "train"}:
-        return [hashed_split(key) for key in keys]
-    if "train" in given and "validation" not in given:
-        chosen = (
-            split == "train" and hashed_split(key) == "validation" for split, key in zip(splits, keys, strict=True)
-        )
-        return ["validation" if moved else split or "train" for split, moved in zip(splits, chosen, strict=True)]
-    return [split or "train" for split in splits]
-
-
 def with_splits(pictures: Sequence[Picture], root: Path) -> list[Picture]:
     """The pictures with every split filled in; keys are paths relative to ``root``."""
     keys = [Path(os.path.relpath(picture.path, root)).as_posix() for picture in pictures]
     splits = complete_splits([picture.split for picture in pictures], keys)
     return [replace(picture, split=split) for picture, split in zip(pictures, splits, strict=True)]
-
-
-def available_memory() -> int | None:
-    """Bytes that can be had without swapping (Linux), or all there is (other systems); None if nobody says."""
-    try:
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (OSError, ValueError, AttributeError):
-        return None
-
-
-def require_memory(count: int, options: Options, *, text: int = 0, available: int | None = None) -> None:
-    """Raises DataError if ``count`` pictures, and ``text`` bytes of tables, would not fit into what is free."""
-    free = available_memory() if available is None else available
-    need = count * int(np.prod(options.spec.shape)) + text
-    if free is not None and need > free * MEMORY_SHARE:
-        shape = " x ".join(map(str, options.spec.shape))
-        raise DataError(
-            f"{count} pictures of {shape} need {need / 2**30:.1f} GiB, {free / 2**30:.1f} GiB of memory are free: "
-            "take a smaller size, grey pictures or fewer of them"
-        )
 
 
 def gather(
@@ -158,12 +108,13 @@ def gather(
     """Decode pictures, whose splits are all given, with a few threads (OpenCV decodes outside Python's lock).
 
     Raises DataError when there is none, when they would not fit into memory, or when some cannot be read; with
-    ``options.skip_bad`` these are left out and counted in the data set's notes.
+    ``options.skip_bad`` these are left out and counted in the data set's notes. Each is listed on stderr, with the
+    reason.
     """
     if not pictures:
         raise DataError(f"{name} holds no picture")
     classes = classes_of(picture.label for picture in pictures)
-    require_memory(len(pictures), options)
+    require_memory(len(pictures), options.spec.shape)
     splits: dict[Split, Faces] = {}
     bad: list[str] = []
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
@@ -199,7 +150,7 @@ def _decode(
 
     def decode(row: int) -> str | None:
         try:
-            images[row] = options.fit(_face(pictures[row]))
+            images[row] = options.fit(_face(pictures[row], options))
         except SourceError as error:
             return str(error)
         read[row] = True
@@ -212,8 +163,14 @@ def _decode(
     return images, read
 
 
-def _face(picture: Picture) -> Pixels:
+def _face(picture: Picture, options: Options) -> Pixels:
     image = read_picture(picture.path)
+    if options.finder is not None:
+        box = None if picture.box is None else Box(*picture.box)
+        found = options.finder.cut(image, box, options.size)
+        if found is None:
+            raise SourceError(f"{picture.path}: no face found" + (f" at {picture.box}" if box else ""))
+        return found
     if picture.box is None:
         return image
     left, top, width, height = picture.box
@@ -228,8 +185,11 @@ def _show(done: int, total: int) -> None:
         print(f"\rread {done} of {total} pictures", end="\n" if done == total else "", file=sys.stderr)
 
 
-def _report_bad(name: str, bad: Sequence[str], count: int, *, skip: bool) -> str:
-    first = "; ".join(sorted(bad)[:NAMED]) + (" ..." if len(bad) > NAMED else "")
+def _report_bad(name: str, bad: list[str], count: int, *, skip: bool) -> str:
+    bad.sort()
+    for reason in bad:
+        print(reason, file=sys.stderr)
+    first = "; ".join(bad[:NAMED]) + (" ..." if len(bad) > NAMED else "")
     if not skip:
         raise DataError(
             f"{name}: {len(bad)} of {count} pictures cannot be read ({first}); mend or skip them (--skip-bad)"

@@ -9,10 +9,11 @@ from types import MappingProxyType
 from typing import Any
 
 from train.datasets.fer import SIZE, find_pixels, load_fer2013, load_fer_plus
+from train.datasets.finder import FaceFinder
 from train.datasets.folders import has_class_folders, load_folders
-from train.datasets.images import Colour, Options, require_memory
+from train.datasets.images import Colour, Options
 from train.datasets.published import find_affectnet, find_rafdb, load_affectnet, load_rafdb
-from train.datasets.tables import find_csv, load_csv, read_table, text_size
+from train.datasets.tables import find_csv, load_csv, read_table, require_room
 from train.faces import DataError, DataSet, Faces
 
 FER2013_ROW = 8000
@@ -36,21 +37,26 @@ def load(
     colour: Colour = "gray",
     label_votes: Mapping[str, float] = MappingProxyType({}),
     skip_bad: bool = False,
+    finder: FaceFinder | None = None,
 ) -> DataSet:
     """A data set in any layout of LAYOUTS, pictures as ``size`` x ``size`` grey or BGR (FER2013: at most 48, grey).
 
     Pictures that are not square lose what is beside their middle square; they are then resized as for the models
     (area average down, linear up). ``label_votes`` counts for FER+ only (``load_fer_plus``). Where a data set has no
-    validation or no splits at all, ``train.datasets.images.complete_splits`` makes them, the same on every machine.
+    validation or no splits at all, ``train.datasets.splits.complete_splits`` makes them, the same on every machine.
+    With a ``finder`` pictures are no faces yet: the face that it finds in each is cut out, and the name of the data
+    set says so.
     Raises DataError for a data set that is missing, malformed, of no known layout or too large for the free memory,
-    and for pictures that cannot be read, unless ``skip_bad``: then the notes of the data set count them.
+    and for pictures that cannot be read (or show no face), unless ``skip_bad``: then the notes of the data set count
+    them. With a ``finder`` also for data that is nothing but faces (FER2013, pixels in a CSV file).
     """
-    options = Options(size, colour, label_votes, skip_bad)
+    options = Options(size, colour, label_votes, skip_bad, finder)
     name = detect_layout(path) if layout == "auto" else layout
     if name not in LAYOUTS:
         raise DataError(f"no layout {name!r}; there are: auto, {', '.join(LAYOUTS)}")
     _require(path)
-    return LAYOUTS[name].load(path, options)
+    data = LAYOUTS[name].load(path, options)
+    return data if finder is None else replace(data, name=f"{data.name}, faces found by {finder.name}")
 
 
 def detect_layout(path: Path) -> str:
@@ -85,19 +91,19 @@ def _is_fer2013(path: Path) -> bool:
 
 
 def _fer_plus(path: Path, options: Options) -> DataSet:
-    _require_room_for_fer(find_pixels(path), options)
+    _require_fer(find_pixels(path), options)
     return _fit(load_fer_plus(path, label_votes=options.label_votes), options)
 
 
 def _fer2013(path: Path, options: Options) -> DataSet:
-    _require_room_for_fer(find_pixels(path) if path.is_dir() else path, options)
+    _require_fer(find_pixels(path) if path.is_dir() else path, options)
     return _fit(load_fer2013(path), options)
 
 
-def _require_room_for_fer(file: Path | None, options: Options) -> None:
+def _require_fer(file: Path | None, options: Options) -> None:
     if file is not None:  # else the loader says what is missing
-        text = text_size(file)
-        require_memory(text // FER2013_ROW, options, text=text)
+        options.refuse_finder(file)
+        require_room(file, options, row=FER2013_ROW)
 
 
 def _fit(data: DataSet, options: Options) -> DataSet:
@@ -120,7 +126,9 @@ def _fit_faces(faces: Faces, options: Options) -> Faces:
 
 LAYOUTS: dict[str, Layout] = {
     "fer_plus": Layout(_is_fer_plus, "fer2013.csv(.gz) and fer2013new.csv", _fer_plus),
-    "fer2013": Layout(_is_fer2013, "fer2013.csv(.gz), or a CSV file with emotion, pixels and Usage", _fer2013),
+    "fer2013": Layout(
+        _is_fer2013, "fer2013.csv(.gz), icml_face_data.csv, or a CSV file with emotion, pixels and Usage", _fer2013
+    ),
     "rafdb": Layout(find_rafdb, "basic/EmoLabel/list_patition_label.txt or DATASET/train/1 to 7", load_rafdb),
     "affectnet": Layout(find_affectnet, "training.csv or train_set/annotations", load_affectnet),
     "folders": Layout(has_class_folders, "folders named like emotions, also inside train, val or test", load_folders),

@@ -108,7 +108,7 @@ def _rafdb_list(root: Path) -> Iterator[Picture]:
     if not faces.is_dir():
         raise DataError(f"{faces} is missing: unpack RAF-DB's aligned faces there")
     splits: dict[str, Split] = {"train": "train", "test": "test"}
-    for row, line in enumerate(list_file.read_text(encoding="utf-8").splitlines(), start=1):
+    for row, line in enumerate(_lines(list_file), start=1):
         parts = line.split()
         if not parts:
             continue
@@ -120,11 +120,18 @@ def _rafdb_list(root: Path) -> Iterator[Picture]:
         yield Picture(aligned, _rafdb_label(parts[1], f"{list_file}, line {row}"), split)
 
 
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {path}: {error}; it must be a text file in UTF-8") from error
+
+
 def _affectnet_label(value: Any, where: str) -> str | None:
     """The emotion, None for a label that is none."""
     try:
         number = int(float(value))
-    except ValueError:
+    except (ValueError, TypeError, OverflowError):  # text, several values, infinity
         number = -1
     if number in NO_EMOTION:
         return None
@@ -153,8 +160,11 @@ def _affectnet_table(path: Path) -> Any:
     """One list, whether its first row names the columns or not: copies of both kinds go around."""
     import csv
 
-    with path.open(encoding="utf-8", newline="") as file:
-        first = next(csv.reader(file), [])
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            first = next(csv.reader(file), [])
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"cannot read {path}: {error}") from error
     if AFFECTNET_COLUMNS[0] not in first and len(first) == len(AFFECTNET_COLUMNS):
         return read_table(path, dtype=str, keep_default_na=False, names=list(AFFECTNET_COLUMNS))
     return read_table(path, *AFFECTNET_COLUMNS[:5], "expression", dtype=str, keep_default_na=False)
@@ -163,7 +173,7 @@ def _affectnet_table(path: Path) -> Any:
 def _box(values: Any, where: str) -> tuple[int, int, int, int]:
     try:
         left, top, width, height = (int(float(value)) for value in values)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise DataError(f"{where}: {' '.join(values)!r} is no face box") from error
     return left, top, width, height
 
@@ -175,7 +185,7 @@ def _affectnet_sets(path: Path) -> Iterator[Picture | None]:
             annotation = path / name / "annotations" / f"{file.stem}_exp.npy"
             try:
                 value = np.load(annotation, allow_pickle=False).item()
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, EOFError) as error:
                 raise DataError(f"{annotation}, the label of {file.name}, cannot be read: {error}") from error
             emotion = _affectnet_label(value, str(annotation))
             yield None if emotion is None else Picture(file, emotion, split)

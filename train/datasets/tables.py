@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
+import math
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from train.datasets.images import (
-    SPLIT_NAMES,
-    Options,
-    Picture,
-    Pixels,
-    classes_of,
-    complete_splits,
-    emotion_of,
-    gather,
-    labelled,
-    require_memory,
-    with_splits,
-)
+from train.datasets.images import Options, Picture, Pixels, classes_of, emotion_of, gather, labelled, with_splits
+from train.datasets.memory import require_memory
+from train.datasets.splits import SPLIT_NAMES, complete_splits
 from train.faces import SPLITS, DataError, DataSet, Split
 
 PATH = "path", "file", "filename", "file_name", "filepath", "image", "image_path"
@@ -34,13 +27,17 @@ PUBLISHED = "published labels"
 
 
 def read_table(path: Path, *columns: str, **options: Any) -> Any:
-    """A pandas table with at least these columns. Raises DataError when it cannot be read or lacks one."""
+    """A pandas table with at least these columns; spaces around their names do not count.
+
+    Raises DataError when it cannot be read or lacks one.
+    """
     import pandas as pd
 
     try:
         table = pd.read_csv(path, **options)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"cannot read {path}: {str(error).splitlines()[0]}") from error
+    except (OSError, ValueError, EOFError, zlib.error) as error:
+        raise DataError(f"cannot read {path}: {' '.join(str(error).split())}") from error
+    table.columns = [str(column).strip() for column in table.columns]
     missing = [column for column in columns if column not in table.columns]
     if missing:
         raise DataError(f"{path} lacks the columns {missing}")
@@ -48,12 +45,38 @@ def read_table(path: Path, *columns: str, **options: Any) -> Any:
 
 
 def text_size(path: Path) -> int:
-    """Bytes of a table once unpacked. A gzip file ends with its size, modulo 2**32 (RFC 1952)."""
-    if path.suffix != ".gz":
-        return path.stat().st_size
-    with path.open("rb") as file:
-        file.seek(-4, 2)
-        return int.from_bytes(file.read(4), "little")
+    """Bytes of a table once unpacked. A gzip file ends with its size, modulo 2**32 (RFC 1952).
+
+    Raises DataError for a file that cannot be read or is too short to be one.
+    """
+    try:
+        if path.suffix != ".gz":
+            return path.stat().st_size
+        with path.open("rb") as file:
+            file.seek(-4, 2)
+            return int.from_bytes(file.read(4), "little")
+    except OSError as error:
+        raise DataError(f"cannot read {path}: it is empty, cut off or locked ({error.strerror})") from error
+
+
+def require_room(path: Path, options: Options, *, row: int | None = None) -> None:
+    """Raises DataError if a table, with a face per ``row`` bytes of it, would not fit into memory, or is damaged."""
+    text = text_size(path)
+    try:
+        require_memory(0 if row is None else text // row, options.spec.shape, text=text)
+    except DataError:
+        if path.suffix == ".gz":
+            _require_whole(path)  # a file that was cut off claims any size
+        raise
+
+
+def _require_whole(path: Path) -> None:
+    try:
+        with gzip.open(path) as file:
+            while file.read(1 << 20):
+                pass
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"cannot read {path}: {error}") from error
 
 
 def find_csv(path: Path) -> Path | None:
@@ -79,7 +102,7 @@ def load_csv(path: Path, options: Options) -> DataSet:
             f"{path} must be or hold one CSV file with a column of labels ({', '.join(LABEL)}) "
             f"and one of files ({', '.join(PATH)}) or pixels"
         )
-    require_memory(0, options, text=text_size(file))
+    require_room(file, options)
     table = read_table(file, dtype=str, keep_default_na=False)
     rows = range(2, len(table) + 2)
     labels = [
@@ -95,16 +118,23 @@ def load_csv(path: Path, options: Options) -> DataSet:
     return gather(file.name, PUBLISHED, with_splits(pictures, file.parent), options)
 
 
-def face_from_text(text: str, where: str) -> Pixels:
-    """Grey pixels, written as numbers from 0 to 255, as a square picture. Raises DataError for anything else."""
-    try:
-        values = np.array(text.split(), np.int64)
-    except (ValueError, OverflowError) as error:
-        raise DataError(f"{where}: pixels must be whole numbers with spaces between them") from error
-    side = round(values.size**0.5)
-    if not side or side * side != values.size or values.min() < 0 or values.max() > 255:
-        raise DataError(f"{where}: {values.size} pixels are no square picture of values from 0 to 255")
-    return values.astype(np.uint8).reshape(side, side)
+def face_from_text(text: str, where: str, *, side: int | None = None) -> Pixels:
+    """Grey pixels, written as numbers from 0 to 255, as a picture of side x side, or of any size if it is square.
+
+    Raises DataError, which begins with ``where``, for anything else.
+    """
+    text = text.strip()
+    digits = text.replace(" ", "")
+    if digits and not (digits.isascii() and digits.isdigit()):  # NumPy would wrap -1 and stop at 1.5 without a word
+        raise DataError(f"{where}: pixels must be whole numbers from 0 to 255 with spaces between them")
+    values = np.fromstring(text, np.int64, sep=" ")
+    length = math.isqrt(values.size) if side is None else side
+    if not length or length * length != values.size:
+        wanted = "are no square picture" if side is None else f"instead of {side * side}"
+        raise DataError(f"{where}: {values.size} pixels {wanted}")
+    if values.max() > 255:
+        raise DataError(f"{where}: a pixel is {values.max()}, but they go from 0 to 255")
+    return values.astype(np.uint8).reshape(length, length)
 
 
 def _from_pixels(
@@ -113,7 +143,8 @@ def _from_pixels(
     """The pixels themselves decide the split if none is given, so that equal pictures stay together."""
     if not labels:
         raise DataError(f"{file} holds no picture")
-    require_memory(len(labels), options)
+    options.refuse_finder(file)
+    require_memory(len(labels), options.spec.shape)
     images = options.empty(len(labels))
     for row, text in enumerate(texts):
         images[row] = options.fit(face_from_text(text, f"{file}, row {row + 2}"))

@@ -1,0 +1,11 @@
+"""What the command line offers, kept apart from what takes seconds to import."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Precision = Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]
+"""Keras' precision policies, and 'auto'."""
+
+Logger = Literal["wandb", "mlflow"]
+"""Where figures go beside TensorBoard."""
