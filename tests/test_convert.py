@@ -91,7 +91,7 @@ def run(tmp_path: Path, data: DataSet, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "run"
     folder.mkdir()
     record = {
-        "recipe": recipe.model_dump(mode="json", exclude={"summary"}),
+        "recipe": recipe.model_dump(mode="json"),
         "start": "random",
         "dataset": "FER+",
         "protocol": "majority",

@@ -27,7 +27,7 @@ from train.networks.mobilenet_v2 import tiny
 from train.networks.vision_transformer import attention_maps, vit
 from train.overlay import SIDE, feature_grid, heat_colours, overlay, patch_view
 from train.recipes import gray_input
-from train.run_directory import BEST, Run, claim
+from train.run_directory import BEST, Run, create
 from train.saliency import feature_layers, feature_maps, grad_cam, last_feature_layer, on_patches, patch_grid, rollout
 
 SQUARE = (slice(4, 12), slice(20, 28))
@@ -164,7 +164,7 @@ def test_the_first_rows_show_every_class() -> None:
 def make_run(path: Path, name: str, **settings: object) -> Path:
     """A run directory with untrained weights."""
     recipe = find_recipe(name).change(weights=None, **settings)
-    claim(path, {"recipe": recipe.model_dump(mode="json"), "classes": list(EMOTIONS)})
+    create(path, {"recipe": recipe.model_dump(mode="json"), "classes": list(EMOTIONS)})
     recipe.build(len(EMOTIONS), weights=None).save_weights(path / BEST)
     return path
 

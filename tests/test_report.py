@@ -26,7 +26,7 @@ from train.keras import K, tf
 from train.plots import COLOURS
 from train.predict import Prediction
 from train.report import add_report, as_html, as_markdown, write_report
-from train.run_directory import BEST, Run, claim
+from train.run_directory import BEST, Run, create
 from train.sections import Section, sections
 
 NASTY = "<b>a|b</b> & `c` $x$"
@@ -48,7 +48,7 @@ def run(path: Path, classes: tuple[str, ...] = EMOTIONS, **settings: object) -> 
     """An untrained run directory whose history has two epochs."""
     recipe = find_recipe("tiny").change(**settings)
     record = {"recipe": recipe.model_dump(mode="json"), "classes": list(classes), "class_prior": PRIOR[: len(classes)]}
-    claim(path, record)
+    create(path, record)
     rows = ["epoch,loss,accuracy,val_loss,val_accuracy,val_balanced_accuracy", "0,1.9,0.3,1.8,0.35,0.2"]
     (path / "history.csv").write_text("\n".join([*rows, "1,1.5,0.5,1.4,0.55,0.4"]) + "\n")
     return Run(path, recipe, record)

@@ -120,7 +120,7 @@ def _record(
     """What a run is; a run with another record needs another directory."""
     held_out = [split for split in data.splits if split != "train"]
     return {
-        "recipe": recipe.model_dump(mode="json", exclude={"summary"}),
+        "recipe": recipe.model_dump(mode="json"),
         "start": start,
         "dataset": data.name,
         "protocol": data.protocol,

@@ -66,7 +66,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str
-    summary: str
+    summary: str = Field(exclude=True)
     network: Callable[..., Any] = Field(exclude=True)
     weights: str | None = None
     input: InputSpec = gray_input(96)
