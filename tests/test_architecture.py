@@ -43,7 +43,8 @@ ORDER = (
     {"pictures"},
     {"protocols", "manifest", "tracking", "smoothing", "policy", "payload", "quality"},
     {"preprocess"},
-    {"classifier", "golden"},
+    {"classifier"},
+    {"golden"},
     {"pipeline"},
     {"daemon", "capture", "slot", "sequence", "systemd"},
     {

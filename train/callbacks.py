@@ -39,7 +39,10 @@ class Average(K.callbacks.Callback):  # type: ignore[misc]
 
     def _step(self, decay: Any) -> None:
         for shadow, live in zip(self.shadows, self._live, strict=True):
-            shadow.assign_sub((1.0 - decay) * (shadow - live))
+            if live.dtype.is_floating:
+                shadow.assign_sub((1.0 - decay) * (shadow - live))
+            else:
+                shadow.assign(live)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Early on the average forgets faster: it need not remember the starting point."""

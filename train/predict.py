@@ -91,5 +91,5 @@ def logits_of_target(target: Path, faces: Faces) -> Prediction:
         return Prediction(target.name, run.classes, logits, size, model=model, run=run)
     classifier = make_classifier(str(target))
     logits = logits_of(classifier.backend, faces, classifier.manifest.input)
-    size = (find_model(str(target)) / classifier.manifest.file(None).file).stat().st_size
+    size = (find_model(str(target)) / classifier.entry.file).stat().st_size
     return Prediction(classifier.manifest.name, classifier.manifest.labels, logits, size, classifier=classifier)

@@ -16,6 +16,7 @@ from typing import Any
 from edge_emotion.errors import ConfigError, EdgeEmotionError
 from edge_emotion.manifest import write_text
 from train.catalogue import find_recipe
+from train.faces import DataSet
 from train.recipes import Recipe
 
 RECORD, CHECKPOINTS, HISTORY, BEST = "run.json", "checkpoints", "history.csv", "best.h5"
@@ -56,6 +57,16 @@ class Run:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         return {key: [float(row[key]) for row in rows] for key in (rows[0] if rows else ())}
+
+    def require_trained_on(self, data: DataSet) -> None:
+        """Raises ConfigError for a run that is not finished, or that was trained on another data set."""
+        if not self.finished:
+            raise ConfigError(
+                f"{self.path} is not finished: give its train fit command again, it goes on where it stopped"
+            )
+        data = data.restrict(self.classes)
+        if data.fingerprint(split for split in data.splits if split != "train") != self.record.get("held_out"):
+            raise ConfigError(f"{self.path} was trained on {self.record['dataset']}, and --data is not that data set")
 
     def build(self) -> Any:
         """The float model with the run's best weights: a tf_keras model N x H x W x C -> N x classes logits."""

@@ -68,6 +68,18 @@ class TfliteBackend:
         return list(self._interpreters[1].get_tensor_details())
 
     @property
+    def operators(self) -> list[str]:
+        """The names of the operators in the order in which they run; a delegate that took some over is one of them."""
+        return [str(operator["op_name"]) for operator in self._interpreters[1]._get_ops_details()]
+
+    def constants(self, dtype: npt.DTypeLike) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+        """Name and values of each tensor of a type that holds values before anything has run."""
+        interpreter = self._load(1)
+        for tensor in interpreter.get_tensor_details():
+            if tensor["dtype"] == dtype:
+                yield tensor["name"], interpreter.get_tensor(tensor["index"])
+
+    @property
     def input_quantization(self) -> tuple[float, int]:
         """Scale and zero point of the input; (0, 0) for a float input."""
         scale, zero_point = self._input["quantization"]

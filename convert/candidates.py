@@ -1,0 +1,73 @@
+"""The ways in which a run can become an int8 file, side by side, and the choice between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+
+from convert import tflite
+from convert.parity import compare
+from convert.qat import calibration_pixels, load_qat, qat_directory
+from convert.quantise_aware import Scheme
+from edge_emotion.backends.tflite import TfliteBackend
+from edge_emotion.manifest import Parity
+from edge_emotion.protocols import FloatArray
+from train.draft import calibrate
+from train.faces import DataSet, Faces
+from train.operating_points import adjust
+from train.metrics import negative_log_likelihood
+from train.predict import KerasBackend, logits_of
+from train.run_directory import RECORD, Run
+
+Way = Literal["post-training", "symmetric", "asymmetric"]
+"""The converter's own ranges after training, or quantisation-aware training with one of two kinds of ranges."""
+
+
+class Candidate(NamedTuple):
+    """An int8 file on the validation split. ``loss``: nats per face at its own default operating point."""
+
+    way: Way
+    file: Path
+    parity: Parity
+    loss: float
+
+
+def ways(run: Path) -> list[Way]:
+    """What is there of a run: post-training always, the others where they were trained."""
+    return [
+        "post-training",
+        *(scheme for scheme in get_args(Scheme) if (qat_directory(run, scheme) / RECORD).is_file()),
+    ]
+
+
+def make_candidate(run: Run, way: Way, data: DataSet, folder: Path) -> Candidate:
+    """Write the int8 file of one way into a folder and measure it on the validation split.
+
+    Raises ModelError if it is not fully integer, ConfigError if its training is not finished.
+    """
+    spec, faces = run.recipe.input, data["validation"].majority()
+    file = folder / f"{run.recipe.name}_{way}.tflite"
+    if way == "post-training":
+        content = tflite.post_training(run.build(), calibration_pixels(data["train"], spec), spec)
+    else:
+        content = tflite.quantisation_aware(load_qat(run.path, way).build())
+    file.write_bytes(content)
+    tflite.check_integer_only(file)
+    reference = logits_of(KerasBackend(run.build()), faces, spec)
+    logits = logits_of(TfliteBackend(file), faces, spec)
+    return Candidate(way, file, compare("validation", logits, reference, faces.labels), _loss(run, logits, faces))
+
+
+def choose(candidates: Sequence[Candidate]) -> Candidate:
+    """The one with the least loss on the validation split, which sees more than its right and wrong answers do."""
+    return min(candidates, key=lambda candidate: candidate.loss)
+
+
+def _loss(run: Run, logits: FloatArray, faces: Faces) -> float:
+    calibration = calibrate(run, logits, faces)
+    point = calibration.operating_points[calibration.default]
+    adjusted = adjust(logits, np.array(calibration.class_prior), point.prior_strength, point.temperature)
+    return negative_log_likelihood(adjusted, faces.labels, 1.0)

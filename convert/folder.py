@@ -1,0 +1,135 @@
+"""The model folder that ships: files, manifest, golden sets, figures."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from convert import tflite
+from convert.candidates import Candidate, Way, choose, make_candidate, ways
+from convert.parity import describe
+from convert.selftest import make_golden
+from convert.verify import verify
+from edge_emotion.backends.tflite import TfliteBackend
+from edge_emotion.classifier import EmotionClassifier
+from edge_emotion.manifest import (
+    MANIFEST,
+    Metrics,
+    ModelFile,
+    ModelManifest,
+    dump_manifest,
+    sha256,
+    write_text,
+)
+from edge_emotion.protocols import FloatArray, InferenceBackend
+from train.draft import calibrate, facts
+from train.evaluate import measure_logits
+from train.faces import DataSet, Faces
+from train.predict import KerasBackend, logits_of
+from train.run_directory import Run, load_run
+
+
+def convert(run: Path, data: DataSet, models: Path, *, version: str, way: Way | None = None) -> Path:
+    """Write the model folder of a run: int8 and float16 TFLite files with their manifest. Returns the folder.
+
+    int8 by ``way``, or by the best of those that are there. Everything is chosen on the validation split; the test
+    split is measured once, at the end. Raises ConfigError for a directory that is no finished run of this data,
+    ModelError if a file is not what it should be; then nothing is written.
+    """
+    trained = load_run(run)
+    trained.require_trained_on(data)
+    data = data.restrict(trained.classes)
+    with tempfile.TemporaryDirectory() as name:
+        workshop = Path(name)
+        chosen = _quantised(trained, data, [way] if way else ways(run), workshop)
+        manifest = _manifest(trained, data, _write_files(trained, chosen, workshop), workshop, version)
+        return _publish(workshop, _measured(manifest, trained, data, workshop), models)
+
+
+def _quantised(run: Run, data: DataSet, ways: Sequence[Way], workshop: Path) -> Candidate:
+    """The best of several int8 files, after a table of them."""
+    candidates = [make_candidate(run, way, data, workshop) for way in ways]
+    for candidate in candidates:
+        print(f"{describe(candidate.way, candidate.parity)}, loss {candidate.loss:.4f}")
+    return choose(candidates)
+
+
+def _write_files(run: Run, int8: Candidate, workshop: Path) -> tuple[ModelFile, ...]:
+    """int8 first: the order in which the runtime tries them."""
+    name = run.recipe.name
+    whole, half = workshop / f"{name}_int8.tflite", workshop / f"{name}_float16.tflite"
+    int8.file.rename(whole)
+    half.write_bytes(tflite.floating(run.build(), half=True))
+    return (
+        ModelFile(
+            format="tflite", precision="int8", file=whole.name, sha256=sha256(whole), input_type="int8",
+            output_type="int8", quantisation=int8.way,
+        ),
+        ModelFile(
+            format="tflite", precision="float16", file=half.name, sha256=sha256(half), input_type="float32",
+            output_type="float32",
+        ),
+    )  # fmt: skip
+
+
+def _manifest(run: Run, data: DataSet, files: tuple[ModelFile, ...], workshop: Path, version: str) -> ModelManifest:
+    """Calibrated on the validation split for the first of the files, each with its golden set; without figures."""
+    validation = data["validation"].majority()
+    logits = logits_of(TfliteBackend(workshop / files[0].file), validation, run.recipe.input)
+    manifest = ModelManifest(
+        **facts(run), version=version, calibration=calibrate(run, logits, validation), files=files, metrics={}
+    )
+    goldens = [
+        make_golden(manifest, *(TfliteBackend(workshop / entry.file, plain_kernels=plain) for plain in (False, True)))
+        for entry in files
+    ]
+    tested = (entry.model_copy(update={"golden": golden}) for entry, golden in zip(files, goldens, strict=True))
+    return manifest.model_copy(update={"files": tuple(tested)})
+
+
+def _measured(manifest: ModelManifest, run: Run, data: DataSet, workshop: Path) -> ModelManifest:
+    """With figures by split, precision and operating point, and the parity of every file on the test split.
+
+    The test split is measured here, once, and nothing is chosen by it.
+    """
+    spec, int8 = manifest.input, TfliteBackend(workshop / manifest.file("int8").file)
+    validation, test = data["validation"].majority(), data["test"].majority()
+    reference = logits_of(KerasBackend(run.build()), test, spec)
+    metrics = {
+        **_figures(manifest, "validation/int8", int8, logits_of(int8, validation, spec), validation),
+        **_figures(manifest, "test/int8", int8, logits_of(int8, test, spec), test),
+        **_figures(manifest, "test/float32", int8, reference, test),
+    }
+    parity = {name: one.parity for name, one in verify(manifest, workshop, reference, test, split="test").items()}
+    return manifest.model_copy(update={"metrics": metrics, "parity": parity})
+
+
+def _figures(
+    manifest: ModelManifest, key: str, backend: InferenceBackend, logits: FloatArray, faces: Faces
+) -> dict[str, Metrics]:
+    """The figures of logits at each operating point; at the default under the key itself."""
+    default = manifest.calibration.default
+    return {
+        key if point == default else f"{key}/{point}": measure_logits(
+            EmotionClassifier(manifest, backend, operating_point=point), logits, faces.labels
+        )
+        for point in manifest.calibration.operating_points
+    }
+
+
+def _publish(workshop: Path, manifest: ModelManifest, models: Path) -> Path:
+    """Put checked files and their manifest into their folder, each whole or not at all, the manifest last."""
+    folder = models / manifest.name
+    folder.mkdir(parents=True, exist_ok=True)
+    for entry in manifest.files:
+        beside = folder / (entry.file + ".part")
+        shutil.copyfile(workshop / entry.file, beside)
+        beside.replace(folder / entry.file)
+    write_text(folder / MANIFEST, dump_manifest(manifest))
+    kept = {MANIFEST, "NOTICE", *(entry.file for entry in manifest.files)}
+    for path in folder.iterdir():
+        if path.name not in kept and path.suffix in (".tflite", ".onnx"):
+            path.unlink()
+    return folder

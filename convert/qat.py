@@ -1,0 +1,99 @@
+"""Quantisation-aware fine-tuning of a finished run: ``python -m convert qat``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from convert.calibrate import calibrate
+from convert.fold import fold
+from convert.quantise_aware import Range, Scheme, quantise_aware
+from edge_emotion.errors import ConfigError
+from edge_emotion.manifest import InputSpec
+from train.batches import model_pixels
+from train.faces import DataSet, Faces
+from train.fit import fit
+from train.recipes import Recipe
+from train.run_directory import BEST, RECORD, Run, load_run
+from train.teachers import identify
+
+EPOCHS, LEARNING_RATE = 3, 1e-4
+CALIBRATION_FACES = 512
+
+
+@dataclass(frozen=True)
+class QuantisedNetwork:
+    """The network of a recipe that simulates int8, where training takes a network.
+
+    ``pixels`` (N x H x W x C of the training split) calibrate it when it starts from weights; without them it is only
+    a place to load its own weights into.
+    """
+
+    recipe: Recipe
+    scheme: Scheme
+    pixels: npt.NDArray[np.uint8] | None = None
+
+    def __call__(self, input_shape: tuple[int, int, int], classes: int, *, weights: str | None, **options: Any) -> Any:
+        """N x H x W x C -> N x classes logits, starting from the float weights at a path."""
+        folded = fold(self.recipe.network(input_shape, classes, weights=weights, **options))
+        ranges: dict[str, Range] | None = None
+        if weights is not None and self.pixels is not None:
+            ranges = calibrate(folded, self.pixels, self.recipe.input, self.scheme)
+        return quantise_aware(folded, self.recipe.input, ranges)
+
+
+def quantisation_aware(
+    run: Path,
+    data: DataSet,
+    scheme: Scheme,
+    *,
+    epochs: int = EPOCHS,
+    rate: float = LEARNING_RATE,
+    steps: int | None = None,
+) -> Path:
+    """Fine-tune a finished run under simulated int8, taught by its own float model; returns the new run directory.
+
+    The directory lies within that of the run; a stopped one goes on after its last epoch. Raises ConfigError for a run
+    that is not finished or was trained on other data, ModelError for a layer that cannot be quantised.
+    """
+    trained = load_run(run)
+    trained.require_trained_on(data)
+    recipe = trained.recipe.change(
+        epochs=epochs, learning_rate=rate, warmup_epochs=0.1, schedule="cosine", optimizer="adam", patience=0
+    )
+    pixels = calibration_pixels(data.restrict(trained.classes)["train"], recipe.input)
+    network = QuantisedNetwork(trained.recipe, scheme, pixels)
+    where = qat_directory(run, scheme)
+    fit(
+        recipe.model_copy(update={"network": network}), data, where, weights=str(run / BEST),
+        start=f"{identify(run)}, {scheme} int8", teachers=[run], floats="float32", steps=steps,
+    )  # fmt: skip
+    return where
+
+
+def qat_directory(run: Path, scheme: Scheme) -> Path:
+    """Where the fine-tuning of a run lies."""
+    return run / f"qat-{scheme}"
+
+
+def load_qat(run: Path, scheme: Scheme) -> Run:
+    """The fine-tuned form of a run. Raises ConfigError if there is none or it is not finished."""
+    where = qat_directory(run, scheme)
+    if not (where / RECORD).is_file():
+        raise ConfigError(f"{run} has no {scheme} quantisation-aware training: python -m convert qat {run} ...")
+    tuned = load_run(where)
+    if not tuned.record["start"].startswith(identify(run)):
+        raise ConfigError(f"{where} began from other weights than {run / BEST}: remove it and train it again")
+    if not tuned.finished:
+        raise ConfigError(f"{where} is not finished: give its convert qat command again, it goes on where it stopped")
+    return replace(tuned, recipe=tuned.recipe.model_copy(update={"network": QuantisedNetwork(tuned.recipe, scheme)}))
+
+
+def calibration_pixels(faces: Faces, spec: InputSpec) -> npt.NDArray[np.uint8]:
+    """Evenly spread pictures of a split, as the model sees them: N x H x W x C."""
+    rows = np.linspace(0, len(faces) - 1, min(CALIBRATION_FACES, len(faces))).astype(np.int64)
+    return model_pixels(faces.images[rows], spec)

@@ -1,0 +1,86 @@
+"""Every artefact of a model folder against the float model, through the runtime's own backends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from convert.parity import compare
+from convert.tflite import operators
+from edge_emotion.backends.tflite import TfliteBackend
+from edge_emotion.errors import ConfigError
+from edge_emotion.factory import make_classifier
+from edge_emotion.manifest import ModelFile, ModelManifest, Parity, checked_file, find_model, load_manifest
+from edge_emotion.protocols import FloatArray, InferenceBackend
+from train.faces import DataSet, Faces, Split
+from train.predict import KerasBackend, logits_of
+from train.run_directory import load_run
+
+
+class Verified(NamedTuple):
+    """One artefact as one backend runs it. ``operators``: how often each occurs."""
+
+    parity: Parity
+    size_bytes: int
+    operators: dict[str, int]
+
+
+def verify(
+    manifest: ModelManifest, folder: Path, reference: FloatArray, faces: Faces, *, split: Split
+) -> dict[str, Verified]:
+    """Each file of a model folder as each backend here runs it, by the names of both.
+
+    reference: N x L logits of the float model for the N faces, of which each has a clear label. Compared at the
+    manifest's default operating point.
+    """
+    point = manifest.calibration.operating_points[manifest.calibration.default]
+    shift = point.prior_strength * np.log(np.array(manifest.calibration.class_prior))
+    verified = {}
+    for name, entry, backend in backends(manifest, folder):
+        logits = logits_of(backend, faces, manifest.input)
+        parity = compare(split, logits, reference, faces.labels, shift=shift, temperature=point.temperature)
+        size = (folder / entry.file).stat().st_size
+        verified[name] = Verified(parity, size, operators(TfliteBackend(folder / entry.file, plain_kernels=True)))
+        backend.close()
+    return verified
+
+
+def backends(manifest: ModelManifest, folder: Path) -> Iterator[tuple[str, ModelFile, InferenceBackend]]:
+    """Name, file and backend of every way to run a model folder here."""
+    for entry in manifest.files:
+        path = checked_file(folder, entry)
+        yield f"{entry.file} (XNNPACK)", entry, TfliteBackend(path)
+        yield f"{entry.file} (plain kernels)", entry, TfliteBackend(path, plain_kernels=True)
+
+
+def verify_model(model: str, data: DataSet, *, run: Path | None, split: Split) -> dict[str, Verified]:
+    """Verify a shipped model or a model folder against the float model of ``run``, or its own most exact file.
+
+    Raises ConfigError if there is neither, or the run tells other classes apart.
+    """
+    folder = find_model(model)
+    manifest = load_manifest(folder)
+    if not isinstance(manifest, ModelManifest):
+        raise ConfigError(f"{model} is no emotion classifier")
+    faces = data.restrict(manifest.labels)[split].majority()
+    if run is not None:
+        trained = load_run(run)
+        if trained.classes != manifest.labels:
+            raise ConfigError(f"{run} tells {', '.join(trained.classes)} apart, {model} {', '.join(manifest.labels)}")
+        reference = logits_of(KerasBackend(trained.build()), faces, manifest.input)
+    else:
+        exact = [entry.precision for entry in manifest.files if entry.precision != "int8"]
+        if not exact:
+            raise ConfigError(f"{model} has no float file to compare with: give the training run as --run")
+        classifier = make_classifier(str(folder), precision=max(exact))
+        reference = logits_of(classifier.backend, faces, manifest.input)
+    return verify(manifest, folder, reference, faces, split=split)
+
+
+def describe_verified(one: Verified) -> str:
+    """Size and operators on one line."""
+    operators = ", ".join(f"{count} {name}" for name, count in sorted(one.operators.items()))
+    return f"{one.size_bytes / 1e6:.2f} MB, {operators}"
