@@ -17,8 +17,8 @@ from edge_emotion.manifest import Parity
 from edge_emotion.protocols import FloatArray
 from train.draft import calibrate
 from train.faces import DataSet, Faces
-from train.operating_points import adjust
 from train.metrics import negative_log_likelihood
+from train.operating_points import adjust
 from train.predict import KerasBackend, logits_of
 from train.run_directory import RECORD, Run
 

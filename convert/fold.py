@@ -87,13 +87,13 @@ def _require_supported(layer: Layer) -> None:
             reason = f"follows {producer(layer).name}, which is no convolution"
         elif getattr(layer, "activation", None) not in (None, K.activations.linear):
             reason = "has an activation inside: make it a ReLU layer of its own"
-        elif isinstance(layer, K.layers.Conv2D) and (layer.padding != "same" or layer.dilation_rate != (1, 1)):
-            reason = "is padded or dilated in a way that exports do not know: use padding 'same', dilation 1"
+        elif isinstance(layer, K.layers.Conv2D) and tuple(layer.dilation_rate) != (1, 1):
+            reason = "is dilated"
         else:
             return
     raise ModelError(
-        f"cannot convert layer {layer.name} ({type(layer).__name__}): it {reason}; networks of convolutions, batch norm, "
-        "ReLU or ReLU6, additions, global average pooling and dense layers can be"
+        f"cannot convert layer {layer.name} ({type(layer).__name__}): it {reason}; networks of convolutions, batch "
+        "norm, ReLU or ReLU6, additions, global average pooling and dense layers can be"
     )
 
 

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
-from tensorflow_model_optimization.quantization.keras import QuantizeConfig, QuantizeWrapperV2, quantizers
 from tensorflow_model_optimization.python.core.quantization.keras.quantize_layer import QuantizeLayer
+from tensorflow_model_optimization.quantization.keras import QuantizeConfig, QuantizeWrapperV2, quantizers
 
 from convert.fold import CONVOLUTIONS, consumers, rebuild
 from edge_emotion.manifest import InputSpec
@@ -90,8 +89,8 @@ def quantise_aware(folded: Model, spec: InputSpec, ranges: Mapping[str, Range] |
 def channels_last(layer: Layer, kernel: Tensor) -> Tensor:
     """A view of the layer's kernel whose last axis are the channels that have a weight scale each.
 
-    A depthwise kernel is h x w x channels x 1, others end with the output channels. A dense layer has one scale for all:
-    TensorFlow's converter cannot transpose a matrix with several.
+    A depthwise kernel is h x w x channels x 1, others end with the output channels. A dense layer has one scale for
+    all: TensorFlow's converter cannot transpose a matrix with several.
     """
     if isinstance(layer, K.layers.DepthwiseConv2D):
         return tf.reshape(kernel, (kernel.shape[0], kernel.shape[1], 1, -1))

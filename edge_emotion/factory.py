@@ -59,7 +59,8 @@ def make_classifier(
     """A shipped classifier by name, or one by its folder, checked: hash, labels, shapes, golden set.
 
     Without a ``precision`` the first of its files that passes is taken: a machine on which int8 computes something
-    else falls back to the next one, and says so. Raises ModelError if it is not what its manifest says or computes something else on this machine.
+    else falls back to the next one, and says so. Raises ModelError if none is what its manifest says and computes here
+    what it promises.
     """
     folder = find_model(name)
     manifest = load_manifest(folder)

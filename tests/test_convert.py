@@ -21,6 +21,7 @@ from convert import detector as detectors
 from convert import tflite
 from convert.card import CARD, card
 from convert.cli import main
+from convert.folder import convert
 from train.catalogue import RECIPES
 from train.cli import main as train_main
 from train.datasets import DataSet
@@ -118,14 +119,20 @@ def test_a_run_becomes_a_model_folder_that_the_runtime_takes(run: Path, fer_fold
     assert list(manifest.calibration.operating_points) == ["accurate", "balanced"]
     assert manifest.metrics["test/int8"].n == 3153
     assert sum(manifest.calibration.class_prior) == pytest.approx(1, abs=1e-3)
-    assert manifest.golden is not None
-    assert sorted(path.name for path in (models / "tiny").iterdir()) == ["manifest.json", "tiny_int8.tflite"]
+    assert all(entry.golden is not None for entry in manifest.files)
+    files = ["manifest.json", "tiny_float16.tflite", "tiny_int8.tflite"]
+    assert sorted(path.name for path in (models / "tiny").iterdir()) == files
+    assert set(manifest.parity) == {
+        f"{name} ({kernels})" for name in files[1:] for kernels in ("XNNPACK", "plain kernels")
+    }
+    assert manifest.parity["tiny_float16.tflite (XNNPACK)"].agreement > 0.99
+    assert manifest.file("int8").quantisation == "post-training"
 
 
 def test_a_run_and_its_model_folder_are_measured_alike(
     run: Path, fer_folder: Path, data: DataSet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = tflite.convert(run, data, tmp_path / "models", version="1.0.0")
+    folder = convert(run, data, tmp_path / "models", version="1.0.0")
     faces = data["validation"].majority()
     alike = [logits_of_target(target, faces).logits for target in (run, folder)]
     assert (alike[0].argmax(axis=1) == alike[1].argmax(axis=1)).mean() > 0.9
@@ -141,7 +148,7 @@ def test_a_run_that_is_not_finished_is_refused(run: Path, data: DataSet, tmp_pat
     record = json.loads((run / RECORD).read_text())
     (run / RECORD).write_text(json.dumps({**record, "finished": False}))
     with pytest.raises(ConfigError, match="not finished"):
-        tflite.convert(run, data, tmp_path / "models", version="1.0.0")
+        convert(run, data, tmp_path / "models", version="1.0.0")
     assert not (tmp_path / "models").exists()
 
 
@@ -159,9 +166,9 @@ def test_a_model_that_is_not_fully_integer_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_input_that_is_not_pixel_minus_128_is_refused(tmp_path: Path) -> None:
-    file, spec = tmp_path / "half.tflite", gray_input(48)
-    half = np.full((4, 48, 48, 1), 100, np.uint8)
-    file.write_bytes(tflite.quantise(tiny((48, 48, 1), 8, weights=None), half, spec))
+    file, spec = tmp_path / "shares.tflite", gray_input(48).model_copy(update={"scale": 1 / 255, "offset": 0.0})
+    grey = np.full((4, 48, 48, 1), 100, np.uint8)
+    file.write_bytes(tflite.post_training(tiny((48, 48, 1), 8, weights=None), grey, spec))
     with pytest.raises(ModelError, match="reads pixels at scale"):
         tflite.check_integer_only(file)
 
@@ -199,5 +206,5 @@ def test_the_model_card_says_what_the_manifests_say() -> None:
 
 def test_converting_refuses_before_it_writes(data: DataSet, tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
-        tflite.convert(tmp_path, data, tmp_path / "models", version="1.0.0")
+        convert(tmp_path, data, tmp_path / "models", version="1.0.0")
     assert not (tmp_path / "models").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 
 from edge_emotion.backends.constant import ConstantBackend
+from edge_emotion.backends.tflite import TfliteBackend
+from edge_emotion.classifier import EmotionClassifier
 from edge_emotion.errors import ModelError
 from edge_emotion.factory import make_classifier, make_detector
 from edge_emotion.golden import golden_inputs, replay_golden
@@ -22,6 +25,7 @@ from edge_emotion.manifest import (
     dump_manifest,
     find_model,
     load_manifest,
+    sha256,
     shipped_models,
 )
 
@@ -115,11 +119,44 @@ def test_another_input_shape_is_refused(copy: Path) -> None:
     assert "its manifest says 48 x 48 x 1" in refusal(copy)
 
 
-def test_a_model_that_computes_something_else_is_refused(copy: Path) -> None:
-    data = json.loads((copy / MANIFEST).read_text())
-    data["golden"]["expected"][0][0] += 5.0
-    edit(copy, golden=data["golden"])
-    assert "computes something else here" in refusal(copy)
+def damaged_scale(folder: Path, tensor: int) -> None:
+    """Doubles the scale of one activation in the int8 file and gives the manifest its new hash."""
+    data = json.loads((folder / MANIFEST).read_text())
+    entry = data["files"][0]
+    path = folder / entry["file"]
+    scales = [
+        one["quantization"][0] for one in TfliteBackend(path, plain_kernels=True).tensors if one["shape"].size == 4
+    ]
+    wanted = [scale for scale in scales if scale][tensor]
+    content = path.read_bytes().replace(struct.pack("<f", wanted), struct.pack("<f", 2 * wanted))
+    path.write_bytes(content)
+    entry["sha256"] = sha256(path)
+    edit(folder, files=data["files"])
+
+
+@pytest.mark.parametrize("tensor", [1, 20, -3])
+def test_a_file_with_a_damaged_scale_is_refused_and_the_next_precision_taken(
+    copy: Path, tensor: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    damaged_scale(copy, tensor)
+    with pytest.raises(ModelError, match="computes something else here"):
+        make_classifier(str(copy), precision="int8")
+    classifier = make_classifier(str(copy))
+    assert classifier.entry.precision == "float16"
+    assert "computes something else here" in classifier.refused[0]
+    assert "trying the next precision" in caplog.text
+
+
+def test_a_model_of_which_no_file_is_left_says_why_of_each(copy: Path) -> None:
+    for entry in load_manifest(copy).files:
+        (copy / entry.file).write_bytes(b"nothing")
+    message = refusal(copy)
+    assert message.count("was changed or damaged") == len(load_manifest(copy).files)
+
+
+def test_labels_in_another_order_are_refused(copy: Path) -> None:
+    edit(copy, labels=[EMOTIONS[1], EMOTIONS[0], *EMOTIONS[2:]])
+    assert "labels are not in the order in which it was trained" in refusal(copy)
 
 
 def test_outputs_that_are_no_numbers_are_refused() -> None:
@@ -127,7 +164,7 @@ def test_outputs_that_are_no_numbers_are_refused() -> None:
     assert isinstance(manifest, ModelManifest)
     backend = ConstantBackend(manifest.input.shape, [np.full(8, np.nan)])
     with pytest.raises(ModelError, match="computes something else"):
-        replay_golden(manifest, backend, "int8")
+        replay_golden(EmotionClassifier(manifest, backend), manifest.file("int8"))
 
 
 @pytest.mark.parametrize(
@@ -157,8 +194,8 @@ def test_a_model_file_outside_of_its_folder_is_refused(copy: Path) -> None:
 
 
 def test_a_precision_that_is_not_there_lists_what_is() -> None:
-    with pytest.raises(ModelError, match="no float16 file; it has int8"):
-        make_classifier("mobilenet_v2", precision="float16")
+    with pytest.raises(ModelError, match="no float32 file; it has float16, int8"):
+        make_classifier("mobilenet_v2", precision="float32")
 
 
 def test_a_detector_is_no_classifier_and_the_other_way_round() -> None:
@@ -170,9 +207,16 @@ def test_a_detector_is_no_classifier_and_the_other_way_round() -> None:
 
 def test_golden_inputs_are_the_same_everywhere() -> None:
     spec = load_manifest(find_model("mobilenet_v2")).input
-    inputs = golden_inputs(spec, 20, 2)
+    inputs = golden_inputs(spec, [20, 21])
     assert inputs.shape == (2, 96, 96, 1)
-    assert inputs[0, :16:8, :24:8, 0].tolist() == GOLDEN_BLOCKS
+    assert inputs[0, ::32, ::32, 0].tolist() == GOLDEN_PIXELS
 
 
-GOLDEN_BLOCKS = [[99, 218, 15], [224, 118, 40]]
+def test_a_golden_set_drives_several_classes() -> None:
+    for name in ("mobilenet_v2", "efficientnet_lite0", "tiny"):
+        for entry in load_manifest(find_model(name)).files:
+            assert entry.golden is not None
+            assert len(set(entry.golden.emotions)) >= 4, f"{entry.file}: {entry.golden.emotions}"
+
+
+GOLDEN_PIXELS = [[121, 116, 101], [128, 106, 97], [101, 93, 133]]
