@@ -190,13 +190,16 @@ class _Builder:
             kernel, groups = kernel.reshape(*kernel.shape[:2], 1, -1), channels
         kernel = kernel.transpose(3, 2, 0, 1)
         before = self.nodes.get(inputs[0])
-        pads = _same_pads(layer, (height, width)) if layer.padding == "same" else (0, 0, 0, 0)
+        strides, dilations = tuple(layer.strides), tuple(layer.dilation_rate)
+        pads = (0, 0, 0, 0)
+        if layer.padding == "same":
+            pads = same_pads((height, width), layer.kernel_size, strides, dilations)
         if isinstance(before, _Pad):
             pads, inputs = _sum(pads, before.pads), before.inputs
         return Conv(
             layer.name, inputs, layer.name,
             kernel=kernel, bias=_bias(bias, kernel), fold=np.ones(len(kernel), np.float32),
-            strides=tuple(layer.strides), dilations=tuple(layer.dilation_rate), pads=pads, groups=int(groups),
+            strides=strides, dilations=dilations, pads=pads, groups=int(groups),
         )  # fmt: skip
 
     def dense(self, layer: Any, inputs: tuple[str, ...]) -> Dense:
@@ -292,11 +295,13 @@ def _affine(layer: Any) -> tuple[Any, Any]:
     return factor, beta - mean * factor
 
 
-def _same_pads(layer: Any, size: tuple[int, int]) -> Pads:
-    """TensorFlow's SAME: the output is ceil(size / stride), and an odd zero goes below or right."""
+def same_pads(
+    size: tuple[int, int], kernel: tuple[int, int], strides: tuple[int, int], dilations: tuple[int, int]
+) -> Pads:
+    """TensorFlow's SAME for a picture of this size: the output is ceil(size / stride), an odd zero goes below or right."""
     befores, afters = [], []
-    for length, kernel, stride, dilation in zip(size, layer.kernel_size, layer.strides, layer.dilation_rate, strict=True):
-        reach = (kernel - 1) * dilation + 1
+    for length, width, stride, dilation in zip(size, kernel, strides, dilations, strict=True):
+        reach = (width - 1) * dilation + 1
         total = max((-(-length // stride) - 1) * stride + reach - length, 0)
         befores.append(total // 2)
         afters.append(total - total // 2)
