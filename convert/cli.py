@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from convert.onnx_commands import add_check_onnx, add_cross_check, add_onnx
 from edge_emotion.manifest import MODELS
 from edge_emotion.terminal import add_debug, run_command
 from train.data_options import add_data_options, read_data
@@ -29,6 +30,8 @@ def _parser() -> argparse.ArgumentParser:
     tflite.add_argument("--models", type=Path, default=MODELS, help="folder of model folders")
     tflite.add_argument("--version", default="1.0.0", help="version of the model")
     tflite.set_defaults(command=_tflite)
+    for add in (add_onnx, add_cross_check, add_check_onnx):
+        add(commands)
     card = commands.add_parser("card", help="write MODEL_CARD.md from the manifests")
     card.set_defaults(command=_card)
     return parser

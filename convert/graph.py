@@ -298,7 +298,7 @@ def _affine(layer: Any) -> tuple[Any, Any]:
 def same_pads(
     size: tuple[int, int], kernel: tuple[int, int], strides: tuple[int, int], dilations: tuple[int, int]
 ) -> Pads:
-    """TensorFlow's SAME for a picture of this size: the output is ceil(size / stride), an odd zero goes below or right."""
+    """TensorFlow's SAME for a picture of this size: ceil(size / stride) comes out, an odd zero goes below or right."""
     befores, afters = [], []
     for length, width, stride, dilation in zip(size, kernel, strides, dilations, strict=True):
         reach = (width - 1) * dilation + 1

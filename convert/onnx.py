@@ -2,12 +2,14 @@
 
 Where Q/DQ stand follows NVIDIA's rules for explicit quantisation (TensorRT developer guide, "Working with Quantized
 Types"): before every weighted layer, on its weights, before pooling and on the skip branch of a residual addition, so
-that convolution, ReLU and addition stay together. The input is the TFLite file's, N x H x W x C; inside it is N x C x H x W.
+that convolution, ReLU and addition stay together. The input is that of the TFLite file, N x H x W x C, so that one
+preprocessing serves both; inside, values are N x C x H x W.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -170,10 +172,12 @@ class _Writer:
         self._round(kernel, kernel, scale, zeros, axis=0)
         return [kernel + "_dequantized", bias]
 
-    def _round(self, tensor: str, name: str, scale: str, zero_point: str, **attributes: int) -> None:
+    def _round(self, tensor: str, name: str, scale: str, zero_point: str, **attributes: Any) -> None:
         quantized, dequantized = name + "_quantized", name + "_dequantized"
         self._append("QuantizeLinear", name + "_quantize", [tensor, scale, zero_point], quantized, **attributes)
-        self._append("DequantizeLinear", name + "_dequantize", [quantized, scale, zero_point], dequantized, **attributes)
+        self._append(
+            "DequantizeLinear", name + "_dequantize", [quantized, scale, zero_point], dequantized, **attributes
+        )
 
     def _edge(self, edge: str) -> str:
         """The tensor of an edge: names of input and output are the file's own, whatever the layers are called."""
@@ -186,10 +190,8 @@ class _Writer:
             self.constants[name] = numpy_helper.from_array(np.array(value, order="C"), name)
         return name
 
-    def _emit(self, operator: str, node: Node, inputs: list[str], **attributes: int | list[int]) -> None:
+    def _emit(self, operator: str, node: Node, inputs: list[str], **attributes: Any) -> None:
         self._append(operator, node.name, inputs, self._edge(node.output), **attributes)
 
-    def _append(
-        self, operator: str, name: str, inputs: list[str], output: str, **attributes: int | list[int]
-    ) -> None:
+    def _append(self, operator: str, name: str, inputs: list[str], output: str, **attributes: Any) -> None:
         self.nodes.append(helper.make_node(operator, inputs, [output], name, **attributes))

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from convert.graph import Add, Conv, Dense, Graph, Node, Pool, Relu, Weighted, same_pads
 from convert.scales import STEPS, Scales, quantisable_edges
 from edge_emotion.errors import ModelError

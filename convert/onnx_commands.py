@@ -1,0 +1,114 @@
+"""``python -m convert onnx``, ``cross-check`` and ``check-onnx``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from train.data_options import add_data_options, read_data
+
+if TYPE_CHECKING:
+    from convert.graph import Graph
+    from convert.scales import Scales
+    from edge_emotion.protocols import FloatArray, InferenceBackend
+
+FACES = 1000
+"""Validation faces on which artefacts are compared, at most."""
+
+
+def add_onnx(commands: Any) -> None:
+    """``onnx RUN --data DATA --out DIR``."""
+    parser = commands.add_parser("onnx", help="write a training run as ONNX: float, and int8 with explicit Q/DQ")
+    _add_run(parser)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the two files")
+    parser.add_argument("--opset", type=int, default=13, help="13 to 17; default: %(default)s")
+    parser.set_defaults(command=_onnx)
+
+
+def add_cross_check(commands: Any) -> None:
+    """``cross-check RUN --data DATA``."""
+    parser = commands.add_parser("cross-check", help="compare int8 ONNX, TFLite and tf2onnx with the same scales")
+    _add_run(parser)
+    parser.add_argument("--json", action="store_true", help="for scripts")
+    parser.set_defaults(command=_cross_check)
+
+
+def add_check_onnx(commands: Any) -> None:
+    """``check-onnx FILE``."""
+    parser = commands.add_parser("check-onnx", help="look for what TensorRT would refuse or run slowly; 1 if there is")
+    parser.add_argument("file", type=Path, help="any ONNX file")
+    parser.add_argument("--json", action="store_true", help="for scripts")
+    parser.set_defaults(command=_check_onnx)
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, help="run directory of python -m train fit")
+    add_data_options(parser, detect=True)
+
+
+def _onnx(options: argparse.Namespace) -> None:
+    from convert.cross_check import agreement
+    from convert.onnx import write_onnx
+    from edge_emotion.backends.onnx import OnnxBackend
+    from train.predict import KerasBackend
+
+    model, graph, scales, logits = _calibrated(options)
+    expected = logits(KerasBackend(model))
+    for precision, chosen in (("float32", None), ("int8", scales)):
+        path = write_onnx(graph, options.out / f"{graph.name}_{precision}.onnx", scales=chosen, opset=options.opset)
+        print(f"{path}: against the float model: {agreement(logits(OnnxBackend(path)), expected)}")
+
+
+def _cross_check(options: argparse.Namespace) -> int:
+    from convert.cross_check import MIN_AGREEMENT, cross_check
+
+    _, graph, scales, logits = _calibrated(options)
+    found = cross_check(graph, scales, logits)
+    if options.json:
+        print(json.dumps({name: one._asdict() for name, one in found.items()}, indent=2))
+    else:
+        for name, one in found.items():
+            print(f"{name:22} {one}")
+    return int(any(one.top1 < MIN_AGREEMENT for one in found.values()))
+
+
+def _calibrated(
+    options: argparse.Namespace,
+) -> tuple[Any, Graph, Scales, Callable[[InferenceBackend], FloatArray]]:
+    """A run's float model, its export graph and scales, and what runs a backend over validation faces."""
+    import numpy as np
+
+    from convert.calibration import calibrate
+    from convert.graph import export_graph
+        from convert.tflite import calibration_pixels
+    from train.predict import logits_of
+    from train.run_directory import load_run
+
+    run = load_run(options.run)
+    model, spec = run.build(), run.recipe.input
+    graph = export_graph(model)
+    data = read_data(options, [spec])
+    scales = calibrate(model, graph, calibration_pixels(data["train"], spec), spec)
+    validation = data["validation"]
+    faces = validation.take(np.arange(min(FACES, len(validation))))
+    return model, graph, scales, partial(logits_of, faces=faces, spec=spec)
+
+
+def _check_onnx(options: argparse.Namespace) -> int:
+    from convert.onnx_rules import findings
+    from convert.onnx_view import load_onnx
+
+    view = load_onnx(options.file)
+    found = findings(view)
+    if options.json:
+        print(json.dumps([one._asdict() for one in found], indent=2))
+        return int(bool(found))
+    for one in found:
+        print(f"{one.node}: [{one.rule}] {one.fault}; {one.fix}")
+    kind = "explicit Q/DQ" if view.rounds else "float, no Q/DQ"
+    print(f"{options.file}: {kind}, opset {view.opset}, {len(found) or 'no'} finding{'s' * (len(found) != 1)}")
+    return int(bool(found))
