@@ -84,7 +84,7 @@ def _calibrated(
 
     from convert.calibration import calibrate
     from convert.graph import export_graph
-        from convert.tflite import calibration_pixels
+    from convert.tflite import calibration_pixels
     from train.predict import logits_of
     from train.run_directory import load_run
 
