@@ -20,6 +20,7 @@ from convert.graph import Add, Conv, Dense, Graph, Node, Pool, Relu, Weighted
 from convert.scales import Scales
 from edge_emotion import __version__
 from edge_emotion.errors import ConfigError, ModelError
+from edge_emotion.manifest import write_bytes
 
 OPSETS = range(13, 18)
 """13 brought scales per channel; the parser of TensorRT 8.6 knows no opset above 17."""
@@ -37,9 +38,7 @@ def write_onnx(graph: Graph, path: Path, *, scales: Scales | None = None, opset:
     """
     content = build_onnx(graph, scales=scales, opset=opset).SerializeToString(deterministic=True)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".part")
-    beside.write_bytes(content)
-    beside.replace(path)
+    write_bytes(path, content)
     return path
 
 
@@ -180,10 +179,10 @@ class _Writer:
         )
 
     def _edge(self, edge: str) -> str:
-        """The tensor of an edge: names of input and output are the file's own, whatever the layers are called."""
+        """The tensor of an edge: its name, but at both ends the file's own, whatever the layers are called."""
         if edge == self._graph.output:
             return OUTPUT
-        return "pixels_nchw" if edge == self._graph.input else edge + "_value"
+        return INPUT + "_nchw" if edge == self._graph.input else edge
 
     def _constant(self, name: str, value: npt.ArrayLike) -> str:
         if name not in self.constants:

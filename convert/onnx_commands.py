@@ -83,7 +83,7 @@ def _calibrated(
     import numpy as np
 
     from convert.calibration import calibrate
-    from convert.graph import export_graph
+    from convert.from_keras import export_graph
     from convert.tflite import calibration_pixels
     from train.predict import logits_of
     from train.run_directory import load_run

@@ -6,20 +6,21 @@ import logging
 import platform
 import threading
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edge_emotion import __version__
 from edge_emotion.capture import Capture
 from edge_emotion.classifier import EmotionClassifier
 from edge_emotion.config import CameraSettings, PolicySettings, Settings, TrackingSettings
 from edge_emotion.daemon import Camera, Daemon
-from edge_emotion.errors import ModelError
+from edge_emotion.errors import BackendUnavailable, ModelError
 from edge_emotion.golden import replay_golden
 from edge_emotion.ids import ulid
-from edge_emotion.manifest import DetectorManifest, ModelManifest, checked_file, find_model, load_manifest
+from edge_emotion.manifest import DetectorManifest, ModelFile, ModelManifest, checked_file, find_model, load_manifest
 from edge_emotion.pipeline import Pipeline
 from edge_emotion.policy import Policy
-from edge_emotion.protocols import EventSink, FaceDetector, FrameSource
+from edge_emotion.protocols import EventSink, FaceDetector, FrameSource, InferenceBackend
 from edge_emotion.sequence import Sequence
 from edge_emotion.smoothing import Smoother
 from edge_emotion.sources.spec import classify_source, picamera2_index
@@ -29,6 +30,42 @@ if TYPE_CHECKING:
     from edge_emotion.detectors.blazeface import BlazeFaceDetector
 
 log = logging.getLogger(__name__)
+
+
+def _tflite(path: Path, _: ModelFile, threads: int) -> InferenceBackend:
+    from edge_emotion.backends.tflite import TfliteBackend
+
+    return TfliteBackend(path, threads=threads)
+
+
+def _onnxruntime(path: Path, _: ModelFile, threads: int) -> InferenceBackend:
+    from edge_emotion.backends.onnx import OnnxBackend
+
+    return OnnxBackend(path, threads=threads)
+
+
+class Interpreter(NamedTuple):
+    """What makes a backend of a checked file of one format, its entry in the manifest, and a number of threads."""
+
+    format: str
+    make: Callable[[Path, ModelFile, int], InferenceBackend]
+
+
+INTERPRETERS = {"tflite": Interpreter("tflite", _tflite), "onnxruntime": Interpreter("onnx", _onnxruntime)}
+"""By their name in ``classifier.backend``. 'auto' takes the first that reads the format of the model's file."""
+
+
+def choose_file(manifest: ModelManifest, precision: str | None = None, backend: str = "auto") -> tuple[ModelFile, str]:
+    """The file of a model that is used, and the name of what runs it.
+
+    Raises ModelError if the model has no such file, BackendUnavailable for a backend that is not there.
+    """
+    if backend == "auto":
+        entry = manifest.file(precision)
+        return entry, next(name for name, one in INTERPRETERS.items() if one.format == entry.format)
+    if backend not in INTERPRETERS:
+        raise BackendUnavailable(f"no backend {backend!r} in this installation; there are: {', '.join(INTERPRETERS)}")
+    return manifest.file(precision, INTERPRETERS[backend].format), backend
 
 
 def make_detector(
@@ -49,6 +86,7 @@ def make_detector(
 def make_classifier(
     name: str,
     *,
+    backend: str = "auto",
     precision: str | None = None,
     operating_point: str | None = None,
     classes: Iterable[str] | None = None,
@@ -56,20 +94,19 @@ def make_classifier(
 ) -> EmotionClassifier:
     """A shipped classifier by name, or one by its folder, checked: hash, labels, shapes, golden set.
 
-    Raises ModelError if it is not what its manifest says or computes something else on this machine.
+    ``backend`` is one of INTERPRETERS, or 'auto'. Raises ModelError if it is not what its manifest says or computes
+    something else on this machine, BackendUnavailable if a library is missing.
     """
-    from edge_emotion.backends.tflite import TfliteBackend
-
     folder = find_model(name)
     manifest = load_manifest(folder)
     if not isinstance(manifest, ModelManifest):
         raise ModelError(f"{folder} is no emotion classifier but does {manifest.task}")
-    entry = manifest.file(precision)
-    backend = TfliteBackend(checked_file(folder, entry), threads=threads)
-    classifier = EmotionClassifier(manifest, backend, operating_point=operating_point, classes=classes)
-    worst = replay_golden(manifest, backend, entry.precision)
+    entry, chosen = choose_file(manifest, precision, backend)
+    runner = INTERPRETERS[chosen].make(checked_file(folder, entry), entry, threads)
+    classifier = EmotionClassifier(manifest, runner, operating_point=operating_point, classes=classes)
+    worst = replay_golden(manifest, runner, entry.precision)
     if worst is not None:
-        log.debug("%s %s: golden set reproduced to %.3f by %s", manifest.name, entry.precision, worst, backend.name)
+        log.debug("%s %s: golden set reproduced to %.3f by %s", manifest.name, entry.precision, worst, runner.name)
     return classifier
 
 
@@ -85,6 +122,7 @@ def make_models(settings: Settings) -> tuple[BlazeFaceDetector, EmotionClassifie
     )
     classifier = make_classifier(
         options.model,
+        backend=options.backend,
         precision=options.precision,
         operating_point=options.operating_point,
         classes=options.classes,
@@ -217,7 +255,7 @@ def make_sinks(
 def node_info(settings: Settings, classifier: EmotionClassifier, detector: BlazeFaceDetector) -> dict[str, Any]:
     """What the node says about itself, plain JSON values. Sources are not in it: their URLs may hold passwords."""
     manifest = classifier.manifest
-    entry = manifest.file(settings.classifier.precision)
+    entry, _ = choose_file(manifest, settings.classifier.precision, settings.classifier.backend)
     return {
         "schema": 1,
         "node": settings.node,

@@ -11,15 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from edge_emotion.backends.batches import MAX_BATCH, check_batch, run_in_pieces
 from edge_emotion.errors import BackendUnavailable, ModelError
 from edge_emotion.protocols import FloatArray
 
 PROVIDERS = {"CUDAExecutionProvider": "CUDA", "CPUExecutionProvider": "CPU"}
 """Those that are used by themselves, the preferred one first, and what people call them. onnxruntime's TensorRT
 provider is used only when it is asked for: it builds an engine at each start, for minutes."""
-
-MAX_BATCH = 8
-"""Larger batches are run in pieces, so that memory stays bounded."""
 
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
@@ -65,19 +63,17 @@ class OnnxBackend:
 
     def run(self, batch: FloatArray) -> tuple[FloatArray, ...]:
         """Float in, float out. Raises ModelError for another input shape."""
-        name, shape = self._input
-        if batch.shape[1:] != shape or not len(batch):
-            raise ModelError(f"{self._path.name}: input is {batch.shape}, expected N x {shape}, N >= 1")
-        values = batch.astype(self._type, copy=False)
-        pieces = []
+        check_batch(self._path.name, batch, self.input_shape)
         with self._refusing("run"):
-            for start in range(0, len(values), self._limit):
-                pieces.append(self._session.run(None, {name: values[start : start + self._limit]}))
-        return tuple(np.concatenate(parts).astype(np.float32, copy=False) for parts in zip(*pieces, strict=True))
+            return run_in_pieces(self._run_piece, batch, self._limit)
 
     def close(self) -> None:
         """Forget the session; it frees its memory."""
         self._session = None
+
+    def _run_piece(self, batch: FloatArray) -> tuple[FloatArray, ...]:
+        outputs = self._session.run(None, {self._input[0]: batch.astype(self._type, copy=False)})
+        return tuple(output.astype(np.float32, copy=False) for output in outputs)
 
     def _check_input(self) -> tuple[tuple[str, tuple[int, ...]], Any, int]:
         """Name and shape of the one input, its type, and how many pictures one call takes."""
