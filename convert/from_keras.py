@@ -69,7 +69,7 @@ class _Builder:
         """Add one layer. Raises ModelError for one that has no place in the graph."""
         kind = type(layer).__name__
         if kind not in _LAYERS:
-            raise self.refusal(layer, f"exported are {', '.join(_LAYERS)}")
+            raise self.refusal(layer, f"is none of {', '.join(_LAYERS)}")
         inputs = tuple(self.edges[source] for source in self._sources[layer.name])
         node = _LAYERS[kind](self, layer, inputs)
         self.edges[layer.name] = inputs[0] if node is None and inputs else layer.name
