@@ -44,8 +44,7 @@ def write_onnx(graph: Graph, path: Path, *, scales: Scales | None = None, opset:
 
 def build_onnx(graph: Graph, *, scales: Scales | None = None, opset: int = OPSETS[0]) -> onnx.ModelProto:
     """The same in memory: float32 'pixels' N x H x W x C -> float32 'logits' N x classes, N free."""
-    if opset not in OPSETS:
-        raise ConfigError(f"opset {opset} is not one of {OPSETS[0]} to {OPSETS[-1]}")
+    require_opset(opset)
     writer = _Writer(graph, scales)
     writer.write()
     model = helper.make_model(
@@ -65,9 +64,10 @@ def build_onnx(graph: Graph, *, scales: Scales | None = None, opset: int = OPSET
     return model
 
 
-def rounded_edges(graph: Graph) -> set[str]:
-    """The edges that carry Q/DQ."""
-    return {edge for node in graph.nodes for edge in node.inputs if is_rounded(graph, node, edge)}
+def require_opset(opset: int) -> None:
+    """Raises ConfigError for an opset that is not written."""
+    if opset not in OPSETS:
+        raise ConfigError(f"opset {opset} is not one of {OPSETS[0]} to {OPSETS[-1]}")
 
 
 def is_rounded(graph: Graph, node: Node, edge: str) -> bool:

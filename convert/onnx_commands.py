@@ -52,10 +52,11 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 def _onnx(options: argparse.Namespace) -> None:
     from convert.cross_check import agreement
-    from convert.onnx import write_onnx
+    from convert.onnx import require_opset, write_onnx
     from edge_emotion.backends.onnx import OnnxBackend
     from train.predict import KerasBackend
 
+    require_opset(options.opset)
     model, graph, scales, logits = _calibrated(options)
     expected = logits(KerasBackend(model))
     for precision, chosen in (("float32", None), ("int8", scales)):
