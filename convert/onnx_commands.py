@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from train.data_options import add_data_options, read_data
 
@@ -57,18 +57,19 @@ def _onnx(options: argparse.Namespace) -> None:
     from train.predict import KerasBackend
 
     require_opset(options.opset)
-    model, graph, scales, logits = _calibrated(options)
-    expected = logits(KerasBackend(model))
-    for precision, chosen in (("float32", None), ("int8", scales)):
-        path = write_onnx(graph, options.out / f"{graph.name}_{precision}.onnx", scales=chosen, opset=options.opset)
-        print(f"{path}: against the float model: {agreement(logits(OnnxBackend(path)), expected)}")
+    ready = _calibrate(options)
+    expected = ready.logits(KerasBackend(ready.model))
+    for precision, scales in (("float32", None), ("int8", ready.scales)):
+        path = options.out / f"{ready.name}_{precision}.onnx"
+        write_onnx(ready.graph, path, scales=scales, opset=options.opset)
+        print(f"{path}: against the float model: {agreement(ready.logits(OnnxBackend(path)), expected)}")
 
 
 def _cross_check(options: argparse.Namespace) -> int:
     from convert.cross_check import MIN_AGREEMENT, cross_check
 
-    _, graph, scales, logits = _calibrated(options)
-    found = cross_check(graph, scales, logits)
+    ready = _calibrate(options)
+    found = cross_check(ready.graph, ready.scales, ready.logits)
     if options.json:
         print(json.dumps({name: one._asdict() for name, one in found.items()}, indent=2))
     else:
@@ -77,10 +78,17 @@ def _cross_check(options: argparse.Namespace) -> int:
     return int(any(one.top1 < MIN_AGREEMENT for one in found.values()))
 
 
-def _calibrated(
-    options: argparse.Namespace,
-) -> tuple[Any, Graph, Scales, Callable[[InferenceBackend], FloatArray]]:
+class _Calibrated(NamedTuple):
     """A run's float model, its export graph and scales, and what runs a backend over validation faces."""
+
+    name: str
+    model: Any
+    graph: Graph
+    scales: Scales
+    logits: Callable[[InferenceBackend], FloatArray]
+
+
+def _calibrate(options: argparse.Namespace) -> _Calibrated:
     import numpy as np
 
     from convert.calibration import calibrate
@@ -96,7 +104,7 @@ def _calibrated(
     scales = calibrate(model, graph, calibration_pixels(data["train"], spec), spec)
     validation = data["validation"]
     faces = validation.take(np.arange(min(FACES, len(validation))))
-    return model, graph, scales, partial(logits_of, faces=faces, spec=spec)
+    return _Calibrated(run.recipe.name, model, graph, scales, partial(logits_of, faces=faces, spec=spec))
 
 
 def _check_onnx(options: argparse.Namespace) -> int:
