@@ -17,7 +17,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from convert.graph import Add, Conv, Dense, Graph, Node, Pool, Relu, Weighted
-from convert.scales import Scales
+from convert.scales import STEPS, Scales
 from edge_emotion import __version__
 from edge_emotion.errors import ConfigError, ModelError
 from edge_emotion.manifest import write_bytes
@@ -161,11 +161,13 @@ class _Writer:
 
     def _weights(self, node: Weighted) -> list[str]:
         """Kernel and bias: the kernel as float and Q/DQ, which every version reads, the bias as float."""
-        kernel = self._constant(node.name + "_kernel", node.kernel)
-        bias = self._constant(node.name + "_bias", node.bias)
+        kernel, bias = node.name + "_kernel", self._constant(node.name + "_bias", node.bias)
         if self._scales is None:
-            return [kernel, bias]
+            return [self._constant(kernel, node.kernel), bias]
         scales = self._scales.weight(node)
+        # Training may leave weights beyond their range; QuantizeLinear itself would let them reach -128.
+        reach = STEPS * scales.reshape(-1, *[1] * (node.kernel.ndim - 1))
+        self._constant(kernel, np.clip(node.kernel, -reach, reach))
         scale = self._constant(kernel + "_scale", scales)
         zeros = self._constant(f"zero_points_{len(scales)}", np.zeros(len(scales), np.int8))
         self._round(kernel, kernel, scale, zeros, axis=0)

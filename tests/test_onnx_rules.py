@@ -240,6 +240,13 @@ def test_a_good_file_breaks_no_rule() -> None:
     assert findings(View(build_onnx(GRAPH))) == []
 
 
+def test_weights_beyond_their_range_are_clipped_as_training_clips_them() -> None:
+    narrow = Scales(SCALES.activations, {**SCALES.weights, "fc": SCALES.weights["fc"] / 2})
+    kernel = next(one for one in build_onnx(GRAPH, scales=narrow).graph.initializer if one.name == "fc_kernel")
+    steps = numpy_helper.to_array(kernel) / narrow.weights["fc"][:, None]
+    assert np.abs(steps).max() == pytest.approx(127)
+
+
 @pytest.mark.parametrize(("spoil", "rule", "place"), BREAKS, ids=[one[0].__name__ for one in BREAKS])
 def test_each_break_is_found_by_its_rule_alone(spoil: Callable[[Model], None], rule: str, place: str) -> None:
     model = good()
