@@ -1,4 +1,4 @@
-"""``python -m convert``: detector, tflite."""
+"""``python -m convert``: see its ``--help``."""
 
 from convert.cli import main
 

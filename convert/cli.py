@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from convert.onnx_commands import add_check_onnx, add_cross_check, add_onnx
 from edge_emotion.manifest import MODELS
 from edge_emotion.terminal import add_debug, positive_count, run_command
 from train.data_options import add_data_options, read_data
@@ -45,6 +46,8 @@ def _parser() -> argparse.ArgumentParser:
     add_data_options(verify, split="test", detect=True)
     verify.add_argument("--run", type=Path, help="the training run; default: the model's own most exact file")
     verify.set_defaults(command=_verify)
+    for add in (add_onnx, add_cross_check, add_check_onnx):
+        add(commands)
     card = commands.add_parser("card", help="write MODEL_CARD.md from the manifests")
     card.set_defaults(command=_card)
     return parser

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from convert.from_keras import affine
 from edge_emotion.errors import ModelError
 from train.keras import K
 
@@ -100,11 +101,7 @@ def _require_supported(layer: Layer) -> None:
 def _fold_weights(layer: Layer, weights: list[Any], norm: Layer) -> list[Any]:
     """Kernel and bias with the batch norm in them."""
     kernel, bias = weights[0].astype(np.float64), weights[1] if len(weights) > 1 else 0.0
-    values = norm.get_weights()
-    scale = values.pop(0).astype(np.float64) if norm.scale else 1.0
-    offset = values.pop(0).astype(np.float64) if norm.center else 0.0
-    mean, variance = (value.astype(np.float64) for value in values)
-    factor = scale / np.sqrt(variance + norm.epsilon)
+    factor, shift = affine(norm)
     # A depthwise kernel is h x w x channels x 1, another h x w x in x out.
     depthwise = isinstance(layer, K.layers.DepthwiseConv2D)
-    return [kernel * (factor[:, None] if depthwise else factor), (bias - mean) * factor + offset]
+    return [kernel * (factor[:, None] if depthwise else factor), bias * factor + shift]

@@ -93,6 +93,15 @@ def load_qat(run: Path, scheme: Scheme) -> Run:
     return replace(tuned, recipe=tuned.recipe.model_copy(update={"network": QuantisedNetwork(tuned.recipe, scheme)}))
 
 
+def symmetric(run: Run, data: DataSet) -> Any:
+    """A run's network under simulated symmetric int8: fine-tuned where that was done, else only calibrated."""
+    if (qat_directory(run.path, "symmetric") / RECORD).is_file():
+        return load_qat(run.path, "symmetric").build()
+    pixels = calibration_pixels(data.restrict(run.classes)["train"], run.recipe.input)
+    network = QuantisedNetwork(run.recipe, "symmetric", pixels)
+    return network(run.recipe.input.shape, len(run.classes), weights=str(run.path / BEST))
+
+
 def calibration_pixels(faces: Faces, spec: InputSpec) -> npt.NDArray[np.uint8]:
     """Evenly spread pictures of a split, as the model sees them: N x H x W x C."""
     rows = np.linspace(0, len(faces) - 1, min(CALIBRATION_FACES, len(faces))).astype(np.int64)

@@ -10,10 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 from tensorflow_model_optimization.python.core.quantization.keras.quantize_layer import QuantizeLayer
 from tensorflow_model_optimization.quantization.keras import QuantizeConfig, QuantizeWrapperV2, quantizers
 
 from convert.fold import CONVOLUTIONS, consumers, rebuild
+from convert.scales import Scales
+from edge_emotion.errors import ModelError
 from edge_emotion.manifest import InputSpec
 from train.keras import K, tf
 
@@ -103,6 +106,50 @@ def weight_reach(kernel: Tensor) -> Tensor:
     return tf.maximum(each, tf.maximum(WEIGHT_FLOOR * tf.reduce_max(each), 1e-8))
 
 
+def unwrap(simulated: Model) -> Model:
+    """The folded float network with the weights that a simulated one has learned."""
+
+    def bare(layer: Layer) -> Layer | None:
+        if isinstance(layer, QuantizeLayer):
+            return None
+        if not isinstance(layer, QuantizeWrapperV2):
+            return type(layer).from_config(layer.get_config())
+        copy = type(layer.layer).from_config(layer.layer.get_config())
+        copy.build(layer.input_shape)
+        copy.set_weights([weight.numpy() for weight in layer.trainable_weights])
+        return copy
+
+    return rebuild(simulated, bare)
+
+
+def scales_of(simulated: Model) -> Scales:
+    """The symmetric scales of a simulated network, by the names of its layers, for the export graph of ``unwrap``.
+
+    Raises ModelError for a network with other zero points than 0.
+    """
+    activations, weights = (
+        {simulated.layers[0].name: _range_of(simulated.get_layer("quantise").quantizer_vars).scale},
+        {},
+    )
+    for layer in simulated.layers:
+        if not isinstance(layer, QuantizeWrapperV2):
+            continue
+        if layer.quantize_config.rounds_output:
+            reach = _range_of(layer._output_quantizer_vars)
+            if round(reach.low / reach.scale) != -128:
+                raise ModelError(f"the range of {layer.name} is not symmetric: give its run a symmetric one")
+            activations[layer.name] = reach.scale
+        for kernel, _, _ in layer._weight_vars:
+            channels = layer.layer.bias.shape[0]
+            reach = weight_reach(channels_last(layer.layer, kernel)).numpy()
+            weights[layer.name] = np.broadcast_to(reach / 127, channels).astype(np.float32)
+    return Scales(activations, weights)
+
+
+def _range_of(ends: Mapping[str, Any]) -> Range:
+    return Range(float(ends["low"].numpy()), float(ends["high"].numpy()))
+
+
 class KernelRange(quantizers.Quantizer):  # type: ignore[misc]
     """Simulates int8 weights, symmetric from -127 to 127, with the range that they have at each moment."""
 
@@ -154,6 +201,11 @@ class Int8(QuantizeConfig):  # type: ignore[misc]
 
     def __init__(self, reach: Range | None) -> None:
         self._reach = None if reach is None else Range(*reach)
+
+    @property
+    def rounds_output(self) -> bool:
+        """Whether the layer's output is an int8 tensor."""
+        return self._reach is not None
 
     def get_weights_and_quantizers(self, layer: Layer) -> list[tuple[Any, Any]]:
         """The kernel; biases stay wide."""

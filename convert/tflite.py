@@ -40,9 +40,9 @@ def post_training(model: Model, pixels: npt.NDArray[np.uint8], spec: InputSpec) 
     return _integer(converter)
 
 
-def quantisation_aware(model: Model) -> bytes:
-    """A model that simulates int8 as what it simulates, int8 in and out."""
-    return _integer(tf.lite.TFLiteConverter.from_keras_model(model))
+def quantisation_aware(model: Model, *, integer_ends: bool = True) -> bytes:
+    """A model that simulates int8 as what it simulates, int8 in and out; or float in and out."""
+    return _integer(tf.lite.TFLiteConverter.from_keras_model(model), integer_ends=integer_ends)
 
 
 def floating(model: Model, *, half: bool) -> bytes:
@@ -54,9 +54,9 @@ def floating(model: Model, *, half: bool) -> bytes:
     return bytes(converter.convert())
 
 
-def _integer(converter: Any) -> bytes:
+def _integer(converter: Any, *, integer_ends: bool = True) -> bytes:
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.inference_input_type = converter.inference_output_type = tf.int8
+    converter.inference_input_type = converter.inference_output_type = tf.int8 if integer_ends else tf.float32
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Statistics for quantized inputs")
         return bytes(converter.convert())

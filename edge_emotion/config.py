@@ -94,6 +94,9 @@ class ClassifierSettings(Section):
     """From face to emotion."""
 
     model: str = "mobilenet_v2"
+    backend: Literal["auto", "tflite", "onnxruntime", "tensorrt"] = Field(
+        default="auto", description="what runs the model; auto: by the format of its first file"
+    )
     precision: Literal["int8", "float16", "float32"] | None = None
     operating_point: str | None = None
     classes: Annotated[tuple[str, ...] | None, BeforeValidator(_listed)] = None

@@ -6,14 +6,15 @@ import logging
 import platform
 import threading
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edge_emotion import __version__
 from edge_emotion.capture import Capture
 from edge_emotion.classifier import EmotionClassifier
 from edge_emotion.config import CameraSettings, PolicySettings, Settings, TrackingSettings
 from edge_emotion.daemon import Camera, Daemon
-from edge_emotion.errors import ModelError
+from edge_emotion.errors import BackendUnavailable, ModelError
 from edge_emotion.golden import replay_golden
 from edge_emotion.ids import ulid
 from edge_emotion.manifest import DetectorManifest, ModelFile, ModelManifest, checked_file, find_model, load_manifest
@@ -26,11 +27,49 @@ from edge_emotion.sources.spec import classify_source, picamera2_index
 from edge_emotion.tracking import Tracker
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from edge_emotion.detectors.blazeface import BlazeFaceDetector
 
 log = logging.getLogger(__name__)
+
+
+def _tflite(path: Path, _: ModelFile, threads: int) -> InferenceBackend:
+    from edge_emotion.backends.tflite import TfliteBackend
+
+    return TfliteBackend(path, threads=threads)
+
+
+def _onnxruntime(path: Path, _: ModelFile, threads: int) -> InferenceBackend:
+    from edge_emotion.backends.onnx import OnnxBackend
+
+    return OnnxBackend(path, threads=threads)
+
+
+class Interpreter(NamedTuple):
+    """What makes a backend of a checked file of one format, its entry in the manifest, and a number of threads."""
+
+    format: str
+    make: Callable[[Path, ModelFile, int], InferenceBackend]
+
+
+INTERPRETERS = {"tflite": Interpreter("tflite", _tflite), "onnxruntime": Interpreter("onnx", _onnxruntime)}
+"""By their name in ``classifier.backend``. 'auto' takes the first that reads the format of the model's file."""
+
+
+def choose_files(
+    manifest: ModelManifest, precision: str | None = None, backend: str = "auto"
+) -> tuple[tuple[ModelFile, ...], str]:
+    """The files of a model in the order in which they are tried, and the name of what runs them.
+
+    Raises ModelError if the model has no such file, BackendUnavailable for a backend that is not there.
+    """
+    if backend == "auto":
+        reads = manifest.file(precision).format
+        backend = next(name for name, one in INTERPRETERS.items() if one.format == reads)
+    elif backend not in INTERPRETERS:
+        raise BackendUnavailable(f"no backend {backend!r} in this installation; there are: {', '.join(INTERPRETERS)}")
+    first = manifest.file(precision, INTERPRETERS[backend].format)
+    others = (entry for entry in manifest.files if entry.format == first.format and entry is not first)
+    return (first, *others) if precision is None else (first,), backend
 
 
 def make_detector(
@@ -51,6 +90,7 @@ def make_detector(
 def make_classifier(
     name: str,
     *,
+    backend: str = "auto",
     precision: str | None = None,
     operating_point: str | None = None,
     classes: Iterable[str] | None = None,
@@ -58,21 +98,21 @@ def make_classifier(
 ) -> EmotionClassifier:
     """A shipped classifier by name, or one by its folder, checked: hash, labels, shapes, golden set.
 
-    Without a ``precision`` the first of its files that passes is taken: a machine on which int8 computes something
-    else falls back to the next one, and says so. Raises ModelError if none is what its manifest says and computes here
-    what it promises.
+    ``backend`` is one of INTERPRETERS, or 'auto'. Without a ``precision`` the first file that passes is taken: where
+    int8 computes something else, the next one is, and this is said. Raises ModelError if none is what its manifest says
+    and computes here what it promises, BackendUnavailable if a library is missing.
     """
     folder = find_model(name)
     manifest = load_manifest(folder)
     if not isinstance(manifest, ModelManifest):
         raise ModelError(f"{folder} is no emotion classifier but does {manifest.task}")
-    entries = manifest.files if precision is None else (manifest.file(precision),)
+    entries, chosen = choose_files(manifest, precision, backend)
     refused: list[str] = []
     for entry in entries:
         try:
-            backend = _backend(folder, entry, threads=threads)
+            runner = INTERPRETERS[chosen].make(checked_file(folder, entry), entry, threads)
             classifier = EmotionClassifier(
-                manifest, backend, entry=entry, operating_point=operating_point, classes=classes, refused=refused
+                manifest, runner, entry=entry, operating_point=operating_point, classes=classes, refused=refused
             )
             worst = replay_golden(classifier, entry)
         except ModelError as error:
@@ -81,16 +121,9 @@ def make_classifier(
                 log.warning("%s; trying the next precision", error)
             continue
         if worst is not None:
-            log.debug("%s: golden set reproduced to %.3f by %s", entry.file, worst, backend.name)
+            log.debug("%s: golden set reproduced to %.3f by %s", entry.file, worst, runner.name)
         return classifier
     raise ModelError("; ".join(refused))
-
-
-def _backend(folder: Path, entry: ModelFile, *, threads: int) -> InferenceBackend:
-    """What runs a file of a model folder, whose hash is checked first."""
-    from edge_emotion.backends.tflite import TfliteBackend
-
-    return TfliteBackend(checked_file(folder, entry), threads=threads)
 
 
 def make_models(settings: Settings) -> tuple[BlazeFaceDetector, EmotionClassifier]:
@@ -105,6 +138,7 @@ def make_models(settings: Settings) -> tuple[BlazeFaceDetector, EmotionClassifie
     )
     classifier = make_classifier(
         options.model,
+        backend=options.backend,
         precision=options.precision,
         operating_point=options.operating_point,
         classes=options.classes,

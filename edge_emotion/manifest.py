@@ -188,13 +188,14 @@ class BaseManifest(Part):
     intended_use: str
     limits: str
 
-    def file(self, precision: str | None = None) -> ModelFile:
-        """The first file, or the one of a given precision. Raises ModelError if there is none."""
+    def file(self, precision: str | None = None, file_format: str | None = None) -> ModelFile:
+        """The first file, or the first of a given precision or format. Raises ModelError if there is none."""
         for entry in self.files:
-            if precision is None or entry.precision == precision:
+            if precision in (None, entry.precision) and file_format in (None, entry.format):
                 return entry
-        have = ", ".join(sorted({entry.precision for entry in self.files}))
-        raise ModelError(f"model {self.name} has no {precision} file; it has {have}")
+        wanted = " ".join(filter(None, (precision, file_format)))
+        have = ", ".join(sorted({f"{entry.precision} {entry.format}" for entry in self.files}))
+        raise ModelError(f"model {self.name} has no {wanted} file; it has {have}")
 
 
 class ModelManifest(BaseManifest):
@@ -236,10 +237,19 @@ class DetectorManifest(BaseManifest):
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write beside, then rename: a reader sees the old file or the new one, never half of one."""
+    """``write_bytes`` for UTF-8."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write beside, then rename: a reader sees the old file or the new one, never half of one. Raises OSError."""
     beside = path.with_name(path.name + ".part")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
+    try:
+        beside.write_bytes(content)
+        beside.replace(path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
 
 
 def dump_manifest(manifest: BaseManifest) -> str:

@@ -23,6 +23,9 @@ CONFINED = {
     "paho": {"edge_emotion/sinks", "edge_emotion/client_connection.py"},
     "ai_edge_litert": {"edge_emotion/backends"},
     "tflite_runtime": {"edge_emotion/backends"},
+    "onnxruntime": {"edge_emotion/backends"},
+    "onnx": {"convert"},
+    "tf2onnx": {"convert"},
     "picamera2": {"edge_emotion/sources"},
     "amqtt": {"edge_emotion/demo.py"},
     "tensorflow": {"train/keras.py"},
@@ -35,7 +38,17 @@ MAY_IMPORT_ADAPTERS = {
     "edge_emotion/client_connection.py",
     "edge_emotion/client_link.py",
 }
-HELPERS = {"bounded", "spec", "outbox", "outbox_file", "outbox_writer", "mqtt_client", "mqtt_courier", "mqtt_mailbox"}
+HELPERS = {
+    "batches",
+    "bounded",
+    "spec",
+    "outbox",
+    "outbox_file",
+    "outbox_writer",
+    "mqtt_client",
+    "mqtt_courier",
+    "mqtt_mailbox",
+}
 """Parts of an adapter in files of their own."""
 ORDER = (
     {"errors", "labels", "paths"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,11 +23,22 @@ def shipped(name: str, **options: bool) -> TfliteBackend:
     return TfliteBackend(checked_file(folder, load_manifest(folder).file()), **options)
 
 
+def small_onnx(**options: int) -> InferenceBackend:
+    pytest.importorskip("onnxruntime")
+    models = pytest.importorskip("onnx_models", exc_type=ImportError)
+    from edge_emotion.backends.onnx import OnnxBackend
+
+    with tempfile.TemporaryDirectory() as folder:
+        return OnnxBackend(models.write_model(Path(folder) / "small.onnx", **options))
+
+
 BACKENDS: dict[str, Callable[[], InferenceBackend]] = {
     "constant": lambda: ConstantBackend((4, 4, 1), [np.arange(3, dtype=np.float32)]),
     "int8": lambda: shipped("mobilenet_v2"),
     "int8 plain": lambda: shipped("mobilenet_v2", plain_kernels=True),
     "fixed batch, two outputs": lambda: shipped("blazeface_short"),
+    "onnx": small_onnx,
+    "onnx, fixed batch, two outputs": lambda: small_onnx(batch=1, outputs=2),
 }
 
 
