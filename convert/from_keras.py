@@ -52,7 +52,8 @@ def _sources(config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     for entry in config["layers"]:
         if len(entry["inbound_nodes"]) > 1:
             raise ModelError(f"cannot export {config['name']}: layer {entry['name']!r} is used more than once")
-        sources[entry["name"]] = tuple(part[0] for call in entry["inbound_nodes"] for part in call)
+        calls = [[call] if isinstance(call[0], str) else call for call in entry["inbound_nodes"]]  # bare: an operator's
+        sources[entry["name"]] = tuple(part[0] for call in calls for part in call)
     return sources
 
 

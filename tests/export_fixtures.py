@@ -52,7 +52,7 @@ def settle(model: Any, pixels: FloatArray) -> None:
 
 @pytest.fixture(scope="session")
 def learned(few_faces: Any) -> Learned:
-    """``tiny`` after a few passes over 120 real faces."""
+    """``tiny`` after some passes over 128 real faces."""
     K.utils.set_random_seed(1)
     faces = few_faces["train"]
     pixels = model_pixels(faces.images, SPEC)
