@@ -23,6 +23,8 @@ CONFINED = {
     "paho": {"edge_emotion/sinks", "edge_emotion/client_connection.py"},
     "ai_edge_litert": {"edge_emotion/backends"},
     "tflite_runtime": {"edge_emotion/backends"},
+    "tensorrt": {"edge_emotion/backends/tensorrt"},
+    "cuda": {"edge_emotion/backends/tensorrt"},
     "picamera2": {"edge_emotion/sources"},
     "amqtt": {"edge_emotion/demo.py"},
     "tensorflow": {"train/keras.py"},
@@ -35,7 +37,17 @@ MAY_IMPORT_ADAPTERS = {
     "edge_emotion/client_connection.py",
     "edge_emotion/client_link.py",
 }
-HELPERS = {"bounded", "spec", "outbox", "outbox_file", "outbox_writer", "mqtt_client", "mqtt_courier", "mqtt_mailbox"}
+HELPERS = {
+    "batches",
+    "bounded",
+    "spec",
+    "outbox",
+    "outbox_file",
+    "outbox_writer",
+    "mqtt_client",
+    "mqtt_courier",
+    "mqtt_mailbox",
+}
 """Parts of an adapter in files of their own."""
 ORDER = (
     {"errors", "labels", "paths"},
@@ -101,9 +113,10 @@ def test_imports_follow_the_map(path: Path) -> None:
         if top in CONFINED:
             assert any(place(path).startswith(home) for home in CONFINED[top]), f"{name} is confined to {CONFINED[top]}"
         if package == "edge_emotion" and name.startswith(ADAPTERS) and name != "edge_emotion.sources.spec":
-            own = place(path.parent).replace("/", ".")
-            helper = name.startswith(own) and name.rsplit(".", 1)[1] in HELPERS
-            assert place(path) in MAY_IMPORT_ADAPTERS or helper, f"{place(path)} imports the adapter {name}"
+            folder = place(path.parent).replace("/", ".")
+            helper = name.startswith(".".join(folder.split(".")[:2])) and name.rsplit(".", 1)[1] in HELPERS
+            part = folder not in ADAPTERS and name.startswith(f"{folder}.")
+            assert place(path) in MAY_IMPORT_ADAPTERS or helper or part, f"{place(path)} imports the adapter {name}"
 
 
 def test_modules_import_only_earlier_ones() -> None:

@@ -14,15 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edge_emotion.backends.batches import MAX_BATCH, check_batch, run_in_pieces
 from edge_emotion.errors import BackendUnavailable, ModelError
 from edge_emotion.protocols import FloatArray
 
 PACKAGES = {"ai_edge_litert.interpreter": "ai-edge-litert", "tflite_runtime.interpreter": "tflite-runtime"}
 """Module -> distribution, the preferred one first."""
-
-MAX_BATCH = 8
-"""Larger batches are run in pieces: one interpreter per batch size is kept, because resizing one costs more."""
-
 
 _announced = False
 
@@ -47,7 +44,7 @@ class TfliteBackend:
             self._options["experimental_op_resolver_type"] = resolver
         self.name = distribution + (" without delegate" if plain_kernels else "")
         first = self._load(1)
-        self._interpreters = {1: first}
+        self._interpreters = {1: first}  # one per batch size: resizing one costs more
         self._input = first.get_input_details()[0]
         self._outputs = first.get_output_details()
         self._resizable = int(self._input["shape_signature"][0]) == -1
@@ -87,13 +84,8 @@ class TfliteBackend:
 
     def run(self, batch: FloatArray) -> tuple[FloatArray, ...]:
         """Float in, float out, whatever the tensors' types. Raises ModelError for another input shape."""
-        if batch.shape[1:] != self.input_shape or not len(batch):
-            raise ModelError(f"{self._path.name}: input is {batch.shape}, expected N x {self.input_shape}, N >= 1")
-        limit = MAX_BATCH if self._resizable else 1
-        pieces = [self._run_piece(batch[start : start + limit]) for start in range(0, len(batch), limit)]
-        if len(pieces) == 1:
-            return pieces[0]
-        return tuple(np.concatenate(parts) for parts in zip(*pieces, strict=True))
+        check_batch(self._path.name, batch, self.input_shape)
+        return run_in_pieces(self._run_piece, batch, MAX_BATCH if self._resizable else 1)
 
     def close(self) -> None:
         """Forget the interpreters; they free their memory."""

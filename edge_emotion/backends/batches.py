@@ -1,0 +1,29 @@
+"""What every interpreter does alike with a batch: look at its shape, run a large one in pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from edge_emotion.errors import ModelError
+from edge_emotion.protocols import FloatArray
+
+MAX_BATCH = 8
+"""Inputs at once: interpreters get ready for each batch size that they see, and keep it."""
+
+
+def check_batch(name: str, batch: FloatArray, input_shape: tuple[int, ...]) -> None:
+    """Raises ModelError unless ``batch`` is N x ``input_shape`` with N >= 1."""
+    if batch.shape[1:] != input_shape or not len(batch):
+        raise ModelError(f"{name}: input is {batch.shape}, expected N x {input_shape}, N >= 1")
+
+
+def run_in_pieces(
+    run: Callable[[FloatArray], tuple[FloatArray, ...]], batch: FloatArray, limit: int
+) -> tuple[FloatArray, ...]:
+    """The outputs of ``run``, which takes ``limit`` inputs at most, for the whole batch."""
+    pieces = [run(batch[start : start + limit]) for start in range(0, len(batch), limit)]
+    if len(pieces) == 1:
+        return pieces[0]
+    return tuple(np.concatenate(parts) for parts in zip(*pieces, strict=True))
