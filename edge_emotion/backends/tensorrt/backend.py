@@ -55,11 +55,11 @@ class TensorRtBackend:
         self._options = BuildOptions(precision, MAX_BATCH, dla_core, scales)
         place = "" if dla_core is None else f" on DLA core {dla_core}"
         self.name = f"TensorRT {self._trt.__version__}{place}"
+        self._cuda = Cuda()
+        self._open = True
         self._runtime = self._trt.Runtime(logger(self._trt)[0])
         if dla_core is not None:
             self._runtime.DLA_core = dla_core
-        self._cuda = Cuda()
-        self._open = True
         try:
             with _naming(path):
                 engine = self._engine(EngineCache(cache_dir, _cache_name(path, precision, dla_core)))

@@ -94,8 +94,8 @@ def _parse(trt: Any, builder: Any, onnx: bytes, options: BuildOptions) -> Any:
         return network
     if not parser.num_errors:
         raise ModelError(f"TensorRT {trt.__version__} cannot read it as ONNX: {logger(trt)[1].reason()}")
-    error = parser.get_error(0)
-    raise ModelError(f"TensorRT {trt.__version__} cannot read it as ONNX: node {error.node()}: {error.desc()}")
+    fault = parser.get_error(0)
+    raise ModelError(f"TensorRT {trt.__version__} cannot read it as ONNX: node {fault.node()}: {fault.desc()}")
 
 
 def _check_types(trt: Any, network: Any, options: BuildOptions) -> None:
