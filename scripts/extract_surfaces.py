@@ -66,9 +66,9 @@ def signatures(item):
     return [names for names in found if "**kwargs" not in names] or None
 
 def members(owner):
-    names = {name for name in dir(owner) if not name.startswith("_") or name == "__init__"}
     if hasattr(owner, "__members__"):
-        names = set(owner.__members__)
+        return {name: int(value) for name, value in owner.__members__.items()}
+    names = {name for name in dir(owner) if not name.startswith("_") or name == "__init__"}
     return {name: describe(getattr(owner, name)) for name in sorted(names)}
 
 def describe(item):

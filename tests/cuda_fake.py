@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import enum
 import types
 from collections.abc import Callable
 from typing import Any
 
-from nvidia_surface import checked, enumeration, guarded, table
+from nvidia_surface import checked, guarded, table
 
 Work = Callable[[], None]
 
@@ -30,7 +31,7 @@ class FakeCuda(types.ModuleType):
             if isinstance(content, list):
                 setattr(self, name, checked(name, content, self._function(name)))
             elif isinstance(content, dict) and name != "cudaDeviceProp":
-                setattr(self, name, enumeration(name, content, first="cudaSuccess"))
+                setattr(self, name, enum.IntEnum(name, content))
             else:
                 setattr(self, name, content)
 

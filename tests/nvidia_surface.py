@@ -5,7 +5,6 @@ What a version lacks raises AttributeError, as does assigning what it only lets 
 
 from __future__ import annotations
 
-import enum
 import json
 from typing import Any
 
@@ -59,8 +58,3 @@ def guarded(name: str, rows: Rows, implementation: type) -> type:
 
     Guarded.__name__ = Guarded.__qualname__ = name
     return Guarded
-
-
-def enumeration(name: str, rows: Rows, first: str = "") -> Any:
-    members = sorted(rows, key=lambda member: member != first)
-    return enum.IntEnum(name, {member: value for value, member in enumerate(members)})

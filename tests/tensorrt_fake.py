@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ctypes
+import enum
 import json
 import types
+import weakref
 from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 from cuda_fake import FakeCuda
-from nvidia_surface import enumeration, guarded, table
+from nvidia_surface import guarded, table
 
 ONNX_TYPES = {onnx.TensorProto.FLOAT: "FLOAT", onnx.TensorProto.FLOAT16: "HALF", onnx.TensorProto.INT8: "INT8"}
 NUMPY_TYPES = {"FLOAT": np.float32, "HALF": np.float16}
@@ -33,11 +35,11 @@ class FakeTensorRt(types.ModuleType):
         self._rows = table("tensorrt", version)
         for name, rows in self._rows.items():
             if "." not in name:
-                setattr(self, name, self._class(name, rows) if "__init__" in rows else enumeration(name, rows))
+                setattr(self, name, self._class(name, rows) if "__init__" in rows else enum.IntEnum(name, rows))
         for name, rows in self._rows.items():
             owner, _, inner = name.partition(".")
             if inner:
-                setattr(getattr(self, owner), inner, enumeration(inner, rows))
+                setattr(getattr(self, owner), inner, enum.IntEnum(inner, rows))
 
     def _class(self, name: str, rows: dict[str, Any]) -> type:
         return guarded(name, rows, type(name, (IMPLEMENTATIONS.get(name, object),), {"_trt": self}))
@@ -68,7 +70,7 @@ class Builder:
     def create_network(self, flags: int = 0) -> Any:
         creation = self._trt.NetworkDefinitionCreationFlag
         names = {flag.name for flag in creation if flags & 1 << flag}
-        assert flags < 1 << len(creation)
+        assert flags == sum(1 << creation[name] for name in names)
         return self._trt._make("INetworkDefinition", _flags=names)
 
     def create_builder_config(self) -> Any:
@@ -303,7 +305,14 @@ class IExecutionContext:
     def execute_async_v3(self, stream_handle: int) -> bool:
         assert set(self._places) == set(self._engine._tensors)
         assert stream_handle == 77
-        self._trt.cuda.enqueue(self._compute)
+        compute = weakref.WeakMethod(self._compute)  # what is queued or captured does not keep a context alive
+
+        def work() -> None:
+            alive = compute()
+            assert alive is not None, "the context was freed before it was run"
+            alive()
+
+        self._trt.cuda.enqueue(work)
         return True
 
     def _compute(self) -> None:

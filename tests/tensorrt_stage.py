@@ -93,7 +93,7 @@ class Stage:
         self, folder: Path, versions: tuple[str, str] = PAIRS[1], *, dla_cores: int = 0, **device: Any
     ) -> None:
         self.cuda = FakeCuda(versions[1], **device)
-        self.trt = FakeTensorRt(versions[0], self.cuda, dla_cores=dla_cores)
+        self.trt: Any = FakeTensorRt(versions[0], self.cuda, dla_cores=dla_cores)
         self.layout = "cuda.cudart" if versions[1] == "12.2.1" else "cuda.bindings.runtime"
         self.path, self.cache = folder / "small.onnx", folder / "cache"
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tensorrt_stage import Stage
 
 from edge_emotion.backends import tflite
 from edge_emotion.backends.constant import ConstantBackend
@@ -27,6 +29,7 @@ BACKENDS: dict[str, Callable[[], InferenceBackend]] = {
     "int8": lambda: shipped("mobilenet_v2"),
     "int8 plain": lambda: shipped("mobilenet_v2", plain_kernels=True),
     "fixed batch, two outputs": lambda: shipped("blazeface_short"),
+    "tensorrt on a fake": lambda: Stage(Path(tempfile.mkdtemp())).backend(),
 }
 
 

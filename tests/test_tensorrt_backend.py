@@ -5,7 +5,6 @@ No GPU and no TensorRT is used: what only they can show is proven on a Jetson (d
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -113,13 +112,11 @@ def test_a_failure_on_the_device_names_the_model_and_the_error(tmp_path: Path) -
         backend.run(pixels(1))
 
 
-def test_without_tensorrt_the_package_to_install_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_tensorrt_the_package_to_install_is_named(tmp_path: Path) -> None:
     stage = Stage(tmp_path)
-    with stage.installed():
-        monkeypatch.setitem(sys.modules, "tensorrt", None)
-        stage.installed = pytest.MonkeyPatch.context  # type: ignore[assignment]
-        with pytest.raises(BackendUnavailable, match="apt-get install python3-libnvinfer"):
-            stage.backend()
+    stage.trt = None
+    with pytest.raises(BackendUnavailable, match="apt-get install python3-libnvinfer"):
+        stage.backend()
 
 
 def test_without_cuda_python_the_package_to_install_is_named(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from tensorrt_stage import PAIRS, Network, Stage, pixels
 
 from edge_emotion.backends.tensorrt.cache import EngineCache
 from edge_emotion.errors import ModelError
+from edge_emotion.paths import cache_dir
 
 
 def start(stage: Stage, content: bytes | None = None, **options: object) -> int:
@@ -158,3 +159,13 @@ def test_damaged_timings_are_started_anew(tmp_path: Path) -> None:
     next(stage.cache.glob("*.timings")).write_bytes(b"of another device")
     start(stage, Network(batch=1).content)
     assert stage.trt.builds[1]["timings"] == ""
+
+
+def test_engines_are_kept_where_the_system_keeps_caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CACHE_DIRECTORY", "/var/cache/edge-emotion:/var/cache/other")
+    assert cache_dir() == Path("/var/cache/edge-emotion")
+    monkeypatch.delenv("CACHE_DIRECTORY")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_dir() == tmp_path / "edge-emotion"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_dir() == Path.home() / ".cache" / "edge-emotion"
