@@ -86,6 +86,8 @@ class Builder:
             self._trt.report(self._logger, reason)
             return None
         calibration = getattr(config, "int8_calibrator", None)
+        timings = config._timings()
+        assert timings is not None, "the timing cache was freed before the build"
         record = {
             "version": self._trt.__version__,
             "creation": sorted(network._flags),
@@ -95,10 +97,10 @@ class Builder:
             "features": sorted(config._features),
             "dla": config.__dict__.get("DLA_core"),
             "calibration": None if calibration is None else calibration.read_calibration_cache().decode(),
-            "timings": config._timings._content.decode(),
+            "timings": timings._content.decode(),
         }
         self._trt.builds.append(record)
-        config._timings.__dict__["_content"] += b"measured;"
+        timings.__dict__["_content"] += b"measured;"
         return memoryview(json.dumps(record).encode() + b"\n" + network._content)
 
 
@@ -147,11 +149,8 @@ class IBuilderConfig:
         return self._trt._make("ITimingCache", _content=bytes(serialized_timing_cache))
 
     def set_timing_cache(self, cache: Any, ignore_mismatch: bool) -> bool:
-        self.__dict__["_timings"] = cache
+        self.__dict__["_timings"] = weakref.ref(cache)
         return cache._content == b"" or cache._content.endswith(b"measured;")
-
-    def get_timing_cache(self) -> Any:
-        return self._timings
 
 
 class ITimingCache:
@@ -199,6 +198,8 @@ class INetworkDefinition:
 
 
 class ILayer:
+    num_outputs = 1
+
     def get_output(self, index: int) -> Any:
         return self._output
 
@@ -293,7 +294,12 @@ class ICudaEngine:
 class IExecutionContext:
     _trt: FakeTensorRt
 
+    def set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool:
+        self.__dict__["_chosen"] = profile_index
+        return profile_index == 0
+
     def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
+        assert self._chosen == 0, "only the first context of an engine has a profile by itself"
         smallest, _, largest = self._engine._profile[name]
         self.__dict__["_shape"] = shape
         return smallest[0] <= shape[0] <= largest[0] and list(shape[1:]) == largest[1:]

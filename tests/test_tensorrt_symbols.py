@@ -31,6 +31,7 @@ TENSORRT_VARIABLES = {
     "profile": "IOptimizationProfile",
     "_runtime": "Runtime",
     "tensor": "ITensor",
+    "timings": "ITimingCache",
 }
 CUDA_VARIABLES = {"_cuda": "module", "properties": "cudaDeviceProp"}
 """What our variables hold."""

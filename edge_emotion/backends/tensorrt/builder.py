@@ -8,7 +8,7 @@ TensorRT Developer Guide, "Working with Quantized Types", "Working with DLA", ht
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,7 +47,9 @@ def build_plan(trt: Any, onnx: bytes, options: BuildOptions, timing_cache: bytes
     """
     builder = trt.Builder(logger(trt)[0])
     _check_device(trt, builder, options)
-    network = _parse(trt, builder, onnx, options)
+    network = builder.create_network(_creation_flags(trt, options))
+    parser = trt.OnnxParser(network, logger(trt)[0])  # it owns the weights
+    _parse(trt, parser, onnx)
     _check_types(trt, network, options)
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, WORKSPACE)
@@ -55,11 +57,11 @@ def build_plan(trt: Any, onnx: bytes, options: BuildOptions, timing_cache: bytes
     _share_profile(trt, config)
     _choose_types(trt, config, options)
     _choose_device(trt, config, options)
-    _attach_timing_cache(config, timing_cache)
+    timings = _attach_timing_cache(config, timing_cache)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise ModelError(f"TensorRT {trt.__version__} cannot build it: {logger(trt)[1].reason()}")
-    return bytes(plan), bytes(config.get_timing_cache().serialize())
+    return bytes(plan), bytes(timings.serialize())
 
 
 def _strongly_typed(trt: Any, options: BuildOptions) -> bool:
@@ -81,17 +83,19 @@ def _check_device(trt: Any, builder: Any, options: BuildOptions) -> None:
         )
 
 
-def _parse(trt: Any, builder: Any, onnx: bytes, options: BuildOptions) -> Any:
+def _creation_flags(trt: Any, options: BuildOptions) -> int:
     flags = 0
     creation = trt.NetworkDefinitionCreationFlag
     if hasattr(creation, "EXPLICIT_BATCH"):
         flags |= 1 << int(creation.EXPLICIT_BATCH)
     if hasattr(creation, "STRONGLY_TYPED") and _strongly_typed(trt, options):
         flags |= 1 << int(creation.STRONGLY_TYPED)
-    network = builder.create_network(flags)
-    parser = trt.OnnxParser(network, logger(trt)[0])
+    return flags
+
+
+def _parse(trt: Any, parser: Any, onnx: bytes) -> None:
     if parser.parse(onnx):
-        return network
+        return
     if not parser.num_errors:
         raise ModelError(f"TensorRT {trt.__version__} cannot read it as ONNX: {logger(trt)[1].reason()}")
     fault = parser.get_error(0)
@@ -101,14 +105,21 @@ def _parse(trt: Any, builder: Any, onnx: bytes, options: BuildOptions) -> Any:
 def _check_types(trt: Any, network: Any, options: BuildOptions) -> None:
     """Nothing turns a float32 file into another one on the way, so an engine must not be called int8 or float16."""
     layers = [network.get_layer(index) for index in range(network.num_layers)]
-    quantised = any(layer.type == trt.LayerType.QUANTIZE for layer in layers)
-    if options.precision == "int8" and options.scales is None and not quantised:
+    if options.precision == "int8" and options.scales is None and not _quantised(trt, layers):
         raise ModelError("it has no Q/DQ nodes, so it cannot run in int8: use the int8 ONNX file, or give scales")
-    half = any(layer.get_output(0).dtype == trt.DataType.HALF for layer in layers)
-    if options.precision == "float16" and _strongly_typed(trt, options) and not half:
+    if options.precision == "float16" and _strongly_typed(trt, options) and not _half(trt, layers):
         raise ModelError(
             f"it has no float16 tensors, and TensorRT {trt.__version__} makes none: use the float16 ONNX file"
         )
+
+
+def _quantised(trt: Any, layers: Sequence[Any]) -> bool:
+    return any(layer.type == trt.LayerType.QUANTIZE for layer in layers)
+
+
+def _half(trt: Any, layers: Sequence[Any]) -> bool:
+    tensors = (layer.get_output(index) for layer in layers for index in range(layer.num_outputs))
+    return any(tensor.dtype == trt.DataType.HALF for tensor in tensors)
 
 
 def _batch_profile(builder: Any, network: Any, options: BuildOptions) -> Any:
@@ -151,8 +162,14 @@ def _choose_device(trt: Any, config: Any, options: BuildOptions) -> None:
     config.set_flag(trt.BuilderFlag.GPU_FALLBACK)  # a DLA lacks some layers
 
 
-def _attach_timing_cache(config: Any, content: bytes) -> None:
-    """How long kernels took in earlier builds; one of another device or damaged starts empty."""
-    if not config.set_timing_cache(config.create_timing_cache(content), False):
+def _attach_timing_cache(config: Any, content: bytes) -> Any:
+    """How long kernels took in earlier builds; one of another device or damaged starts empty.
+
+    Returns the cache, which must live until the engine is built: TensorRT does not own it.
+    """
+    cache = config.create_timing_cache(content)
+    if cache is None or not config.set_timing_cache(cache, False):
         log.debug("the timing cache is of another device: started anew")
-        config.set_timing_cache(config.create_timing_cache(b""), False)
+        cache = config.create_timing_cache(b"")
+        config.set_timing_cache(cache, False)
+    return cache

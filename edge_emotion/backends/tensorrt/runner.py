@@ -101,8 +101,13 @@ class EngineRunner:
 
     def _context(self, count: int) -> Any:
         context = self._engine.create_execution_context()
-        ready = context is not None and context.set_input_shape(self._input, (count, *self.input_shape))
-        if not ready or not all(context.set_tensor_address(name, it.device) for name, it in self._buffers.items()):
+        ready = (
+            context is not None
+            and context.set_optimization_profile_async(0, self._cuda.stream)  # only the first context has it by itself
+            and context.set_input_shape(self._input, (count, *self.input_shape))
+            and all(context.set_tensor_address(name, buffer.device) for name, buffer in self._buffers.items())
+        )
+        if not ready:
             raise ModelError(f"the engine cannot take {count} inputs at once: {logger(self._trt)[1].reason()}")
         self._contexts.append(context)  # a graph uses its memory
         return context
