@@ -14,7 +14,10 @@ Work = Callable[[], None]
 
 
 class FakeCuda(types.ModuleType):
-    """The module of one version of cuda-python. ``failing`` maps a function to the error that it answers."""
+    """The module of one version of cuda-python.
+
+    ``failing`` maps a function to the error that it answers; those in ``uncapturable`` fail while a stream captures.
+    """
 
     def __init__(self, version: str, device: str = "Orin", capability: tuple[int, int] = (8, 7)) -> None:
         super().__init__("cuda")
@@ -25,6 +28,7 @@ class FakeCuda(types.ModuleType):
         self._properties = device, capability
         self._rows = rows
         self.failing: dict[str, str] = {}
+        self.uncapturable: set[str] = set()
         self.calls: list[str] = []
         self.captures: list[list[Work]] = []
         for name, content in rows.items():
@@ -57,6 +61,8 @@ class FakeCuda(types.ModuleType):
             if name in self.failing:
                 self._capturing = None  # a failed capture has ended
                 return self.cudaError_t[self.failing[name]], None
+            if name in self.uncapturable and self._capturing is not None:
+                return self.cudaError_t.cudaErrorStreamCaptureUnsupported, None
             values = getattr(self, f"_{name}", lambda *_: None)(*arguments)
             return (self.cudaError_t.cudaSuccess, *([] if values is None else [values]))
 

@@ -70,6 +70,17 @@ def test_what_cannot_be_captured_runs_call_by_call(tmp_path: Path, step: str, ca
     assert caplog.text.count("without a CUDA graph: CUDA: cudaErrorStreamCaptureUnsupported") == 1
 
 
+def test_a_capture_that_breaks_off_leaves_the_stream_usable(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    backend = stage.backend()
+    stage.cuda.uncapturable.add("cudaMemcpyAsync")
+    for _ in range(2):
+        assert np.allclose(backend.run(pixels(2))[0], reference(Network().content, pixels(2))[0], atol=1e-5)
+    calls = stage.cuda.calls
+    assert calls.count("cudaStreamBeginCapture") == calls.count("cudaStreamEndCapture") == 1
+    assert calls[calls.index("cudaStreamEndCapture") + 1] == "cudaGetLastError"
+
+
 def test_graphs_can_be_switched_off(tmp_path: Path) -> None:
     stage = Stage(tmp_path)
     backend = stage.backend(cuda_graphs=False)

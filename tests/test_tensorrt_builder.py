@@ -86,9 +86,10 @@ def test_a_dla_takes_int8_by_scales_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("versions", PAIRS, ids="-".join)
-def test_a_core_that_is_not_there_is_refused(tmp_path: Path, versions: tuple[str, str]) -> None:
-    with pytest.raises(BackendUnavailable, match=r"no DLA core 1 \(it has 1\)"):
-        Stage(tmp_path, versions, dla_cores=1).backend(precision="float16", dla_core=1)
+@pytest.mark.parametrize("core", [1, -1])
+def test_a_core_that_is_not_there_is_refused(tmp_path: Path, versions: tuple[str, str], core: int) -> None:
+    with pytest.raises(BackendUnavailable, match=rf"no DLA core {core} \(it has 1\)"):
+        Stage(tmp_path, versions, dla_cores=1).backend(precision="float16", dla_core=core)
 
 
 @pytest.mark.parametrize("versions", PAIRS[:3], ids="-".join)

@@ -73,7 +73,7 @@ def _strongly_typed(trt: Any, options: BuildOptions) -> bool:
 
 
 def _check_device(trt: Any, builder: Any, options: BuildOptions) -> None:
-    if options.dla_core is not None and options.dla_core >= builder.num_DLA_cores:
+    if options.dla_core is not None and not 0 <= options.dla_core < builder.num_DLA_cores:
         raise BackendUnavailable(
             f"this device has no DLA core {options.dla_core} (it has {builder.num_DLA_cores}): build for the GPU"
         )

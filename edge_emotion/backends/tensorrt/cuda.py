@@ -24,7 +24,7 @@ NO_GPU_FIX = (
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A GPU, as it tells apart which engine fits: 'Orin', '8.7'."""
+    """The GPU that an engine is tied to: 'Orin', '8.7'."""
 
     name: str
     compute_capability: str
