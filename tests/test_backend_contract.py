@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tensorrt_stage import Stage
 
 from edge_emotion.backends import tflite
 from edge_emotion.backends.constant import ConstantBackend
@@ -24,12 +23,18 @@ def shipped(name: str, **options: bool) -> TfliteBackend:
     return TfliteBackend(checked_file(folder, load_manifest(folder).file()), **options)
 
 
+def tensorrt_on_a_fake() -> InferenceBackend:
+    stage = pytest.importorskip("tensorrt_stage", reason="onnx is not installed", exc_type=ImportError)
+    with tempfile.TemporaryDirectory() as folder:
+        return stage.Stage(Path(folder)).backend()
+
+
 BACKENDS: dict[str, Callable[[], InferenceBackend]] = {
     "constant": lambda: ConstantBackend((4, 4, 1), [np.arange(3, dtype=np.float32)]),
     "int8": lambda: shipped("mobilenet_v2"),
     "int8 plain": lambda: shipped("mobilenet_v2", plain_kernels=True),
     "fixed batch, two outputs": lambda: shipped("blazeface_short"),
-    "tensorrt on a fake": lambda: Stage(Path(tempfile.mkdtemp())).backend(),
+    "tensorrt on a fake": tensorrt_on_a_fake,
 }
 
 
