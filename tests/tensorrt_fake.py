@@ -107,7 +107,8 @@ class Builder:
 def broken_rule(trt: FakeTensorRt, network: Any, config: Any) -> str:
     """What this version's builder would refuse."""
     flags = {flag.name for flag in config._set}
-    strong = "STRONGLY_TYPED" in network._flags or not hasattr(trt.BuilderFlag, "FP16")
+    weak_exists = hasattr(trt.BuilderFlag, "FP16")
+    strong = "STRONGLY_TYPED" in network._flags or not weak_exists
     types = {layer.type.name for layer in network._layers}
     calibrator = config.__dict__.get("int8_calibrator")
     on_dla = config.__dict__.get("default_device_type") is trt.DeviceType.DLA
@@ -120,7 +121,9 @@ def broken_rule(trt: FakeTensorRt, network: Any, config: Any) -> str:
         return "float16 tensors need the flag FP16"
     if "INT8" in flags and "QUANTIZE" not in types and calibrator is None:
         return "int8 needs a calibrator"
-    if on_dla and ("GPU_FALLBACK" not in flags or shapes[0] != shapes[2] or strong or "QUANTIZE" in types):
+    if on_dla and (
+        "GPU_FALLBACK" not in flags or shapes[0] != shapes[2] or (strong and weak_exists) or "QUANTIZE" in types
+    ):
         return "not for a DLA"
     return ""
 

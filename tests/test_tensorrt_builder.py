@@ -79,6 +79,11 @@ def test_a_dla_gets_a_weakly_typed_network_and_one_batch_size(tmp_path: Path, ve
     assert record["profile"] == {"pixels": [[1, 8, 8, 1]] * 3}
 
 
+def test_on_11_a_dla_takes_the_types_from_the_file_too(tmp_path: Path) -> None:
+    record = built(Stage(tmp_path, PAIRS[3], dla_cores=1), "float16", dla_core=0)
+    assert record["flags"] == ["GPU_FALLBACK", "TF32"]
+
+
 def test_a_dla_takes_int8_by_scales_only(tmp_path: Path) -> None:
     record = built(Stage(tmp_path, PAIRS[1], dla_cores=1), "int8", CONTENT["float32"](), dla_core=0, scales=SCALES)
     assert record["flags"] == ["FP16", "GPU_FALLBACK", "INT8", "TF32"]
