@@ -80,12 +80,13 @@ def astronaut() -> Image:
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Tests neither read the caller's settings nor write to the caller's state directory."""
+    """Tests neither read the caller's settings nor write to the caller's state and cache directories."""
     for name in list(os.environ):
         if name.startswith("EDGE_EMOTION_"):
             monkeypatch.delenv(name)
     monkeypatch.delenv("STATE_DIRECTORY", raising=False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("CACHE_DIRECTORY", str(tmp_path / "cache"))
     yield
 
 

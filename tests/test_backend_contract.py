@@ -32,6 +32,12 @@ def small_onnx(**options: int) -> InferenceBackend:
         return OnnxBackend(models.write_model(Path(folder) / "small.onnx", **options))
 
 
+def tensorrt_on_a_fake() -> InferenceBackend:
+    stage = pytest.importorskip("tensorrt_stage", reason="onnx is not installed", exc_type=ImportError)
+    with tempfile.TemporaryDirectory() as folder:
+        return stage.Stage(Path(folder)).backend()
+
+
 BACKENDS: dict[str, Callable[[], InferenceBackend]] = {
     "constant": lambda: ConstantBackend((4, 4, 1), [np.arange(3, dtype=np.float32)]),
     "int8": lambda: shipped("mobilenet_v2"),
@@ -39,6 +45,7 @@ BACKENDS: dict[str, Callable[[], InferenceBackend]] = {
     "fixed batch, two outputs": lambda: shipped("blazeface_short"),
     "onnx": small_onnx,
     "onnx, fixed batch, two outputs": lambda: small_onnx(batch=1, outputs=2),
+    "tensorrt on a fake": tensorrt_on_a_fake,
 }
 
 
