@@ -18,6 +18,7 @@ from edge_emotion.errors import BackendUnavailable, ModelError
 from edge_emotion.golden import replay_golden
 from edge_emotion.ids import ulid
 from edge_emotion.manifest import DetectorManifest, ModelFile, ModelManifest, checked_file, find_model, load_manifest
+from edge_emotion.paths import cache_dir
 from edge_emotion.pipeline import Pipeline
 from edge_emotion.policy import Policy
 from edge_emotion.protocols import EventSink, FaceDetector, FrameSource, InferenceBackend
@@ -44,6 +45,12 @@ def _onnxruntime(path: Path, _: ModelFile, threads: int) -> InferenceBackend:
     return OnnxBackend(path, threads=threads)
 
 
+def _tensorrt(path: Path, entry: ModelFile, _: int) -> InferenceBackend:
+    from edge_emotion.backends.tensorrt import TensorRtBackend
+
+    return TensorRtBackend(path, sha256=entry.sha256, precision=entry.precision, cache_dir=cache_dir())
+
+
 class Interpreter(NamedTuple):
     """What makes a backend of a checked file of one format, its entry in the manifest, and a number of threads."""
 
@@ -51,7 +58,11 @@ class Interpreter(NamedTuple):
     make: Callable[[Path, ModelFile, int], InferenceBackend]
 
 
-INTERPRETERS = {"tflite": Interpreter("tflite", _tflite), "onnxruntime": Interpreter("onnx", _onnxruntime)}
+INTERPRETERS = {
+    "tflite": Interpreter("tflite", _tflite),
+    "onnxruntime": Interpreter("onnx", _onnxruntime),
+    "tensorrt": Interpreter("onnx", _tensorrt),
+}
 """By their name in ``classifier.backend``. 'auto' takes the first that reads the format of the model's file."""
 
 
