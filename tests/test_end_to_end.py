@@ -219,7 +219,7 @@ def test_several_cameras_run_in_one_daemon(broker: Broker, subscriber: Subscribe
     assert len({event.track_id for event in told}) == 2
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_every_track_and_leaves_offline(
     number: signal.Signals, broker: Broker, subscriber: Subscriber, nodes: Any
 ) -> None:
