@@ -80,15 +80,12 @@ class Control:
                 self._set(wish, payload)
             else:
                 self._answer(wish, payload)
-        except ValueError as error:
+        except (ValueError, EdgeEmotionError) as error:
             log.warning("%.200r: %.200r is refused: %s", topic, payload[:100], error)
 
     def hang_up(self) -> None:
-        """SIGHUP: reload, and only say what came of it."""
-        try:
-            self.reload()
-        except EdgeEmotionError as error:
-            log.error("reload: %s; the old settings stay", error)
+        """SIGHUP: reload, and only log what came of it."""
+        self._reload_for(lambda **_answer: None)
 
     def reload(self) -> Changes:
         """Read the settings again and apply what can change while running.

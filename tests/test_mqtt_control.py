@@ -55,7 +55,7 @@ def announced(broker: Broker, tmp_path: Path) -> Iterator[MakeAnnounced]:
     sinks: list[MqttSink] = []
     (tmp_path / "state").mkdir()
 
-    def make(*cameras: str, discovery: bool = True) -> MqttSink:
+    def make(*cameras: str, discovery: bool | dict[str, str] = True) -> MqttSink:
         settings = MqttSettings.model_validate({"host": "127.0.0.1", "port": broker.port, "discovery": discovery})
         shown = device(*cameras) if discovery else None
         sink = MqttSink(settings, "pi5", INFO, cameras, TIMING, device=shown, state_dir=tmp_path / "state")
@@ -225,6 +225,17 @@ def test_the_device_goes_when_discovery_is_switched_off(
     later = make_subscriber(broker)
     wait_until(lambda: later.on("pi5/availability"))
     assert not later.on("/config")
+
+
+def test_the_device_moves_when_the_prefix_changes(
+    broker: Broker, announced: MakeAnnounced, make_subscriber: MakeSubscriber
+) -> None:
+    announced("desk").close()
+    announced("desk", discovery={"prefix": "ha"}).close()
+    late = make_subscriber(broker)
+    wait_until(lambda: late.on("pi5/availability"))
+    assert [message.topic for message in late.on("/config")] == [CONFIG.replace("homeassistant", "ha")]
+    check_device(json.loads(late.on("/config")[0].payload))
 
 
 def test_a_node_that_never_was_in_home_assistant_stays_away(
