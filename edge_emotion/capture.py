@@ -8,7 +8,7 @@ import threading
 import time
 from typing import Literal
 
-from edge_emotion.errors import SourceEnded, SourceError
+from edge_emotion.errors import SourceEnded, SourceError, SourceStalled
 from edge_emotion.protocols import FrameSource
 from edge_emotion.slot import LatestFrame
 
@@ -17,7 +17,10 @@ log = logging.getLogger(__name__)
 STEADY = 10.0
 """Seconds that a camera must stay open before its next loss starts with the first pause again."""
 
-Status = Literal["opening", "online", "offline", "ended", "failed"]
+Status = Literal["opening", "online", "offline", "ended", "failed", "disabled"]
+
+RELEASE_TIMEOUT = 5.0
+"""Seconds for a camera that is no longer wanted to give up its device."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 """Seconds between attempts to open a lost camera: doubled each time, then varied by half either way."""
@@ -47,21 +50,31 @@ class Capture:
         self.status: Status = "opening"
         self.error: BaseException | None = None
         self.frames = 0
-        self.losses = 0
+        self.losses = self.reconnects = self.stalls = 0
+        """Times that a camera was lost, came back, and was lost because it stood still."""
         self._source = source
         self._period = 1 / max_fps
         self._lossless, self._fail_fast = lossless, fail_fast
         self._due = float("-inf")
         self._stopped = threading.Event()
+        self._predecessor: threading.Thread | None = None
         self._thread = threading.Thread(target=self._run, name=f"capture-{name}", daemon=True)
 
-    def start(self) -> None:
-        """Begin to read."""
+    def start(self, after: threading.Thread | None = None) -> None:
+        """Begin to read, once the thread that releases the same device has done so."""
+        self._predecessor = after
         self._thread.start()
 
     def ask_to_stop(self) -> None:
         """Stop reading soon; returns at once."""
         self._stopped.set()
+
+    def release(self) -> threading.Thread:
+        """Stop for good and give the device back; returns at once with the thread that does it."""
+        self.ask_to_stop()
+        helper = threading.Thread(target=self.join, args=(RELEASE_TIMEOUT,), name=f"release-{self.name}", daemon=True)
+        helper.start()
+        return helper
 
     def join(self, timeout: float) -> None:
         """Release the device and wait for the thread, ``timeout`` seconds at most if a read hangs."""
@@ -72,6 +85,8 @@ class Capture:
             log.warning("camera %s: a read still hangs; it is left behind", self.name)
 
     def _run(self) -> None:
+        if self._predecessor is not None:
+            self._predecessor.join()
         try:
             self._keep_reading()
         except SourceEnded:
@@ -108,6 +123,7 @@ class Capture:
         frame = self._source.read()
         self.frames += 1
         if self.status != "online":
+            self.reconnects += self.losses > self.reconnects
             self._change("online")
         # A quarter of a period of slack: a 30 fps camera limited to 15 fps gives every second frame, jitter or not.
         if frame.timestamp < self._due - self._period / 4:
@@ -122,6 +138,7 @@ class Capture:
             log.warning("camera %s is offline: %s; trying again in %.1f s", self.name, error, wait)
             self.slot.take()  # so that every frame in the slot is of after the losses counted so far
             self.losses += self.status == "online"
+            self.stalls += self.status == "online" and isinstance(error, SourceStalled)
         else:
             log.debug("camera %s: %s; trying again in %.1f s", self.name, error, wait)
         self._change("offline")

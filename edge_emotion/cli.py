@@ -119,9 +119,10 @@ def _run(options: argparse.Namespace) -> int:
     from edge_emotion.factory import make_daemon
     from edge_emotion.layers import load
 
-    settings = load(options.config, _overrides(options))
-    logging.getLogger().setLevel(logging.DEBUG if options.debug else settings.log_level.upper())
-    daemon = make_daemon(settings)
+    overrides = _overrides(options) | ({"log_level": "debug"} if options.debug else {})
+    settings = load(options.config, overrides)
+    logging.getLogger().setLevel(settings.log_level.upper())
+    daemon = make_daemon(settings, load=lambda: load(options.config, overrides))
     daemon.handle_signals()
     logging.getLogger(__name__).info("%s", daemon.run())
     return 0

@@ -142,6 +142,18 @@ class TlsSettings(Section):
         return self
 
 
+def _switched(value: object) -> object:
+    """``false`` for ``{enabled: false}``."""
+    return {"enabled": value} if isinstance(value, bool) else value
+
+
+class DiscoverySettings(Section):
+    """The device in Home Assistant."""
+
+    enabled: bool = True
+    prefix: TopicPrefix = "homeassistant"
+
+
 class MqttSettings(Section):
     """The broker."""
 
@@ -162,6 +174,8 @@ class MqttSettings(Section):
     )
     drain_timeout: float = Field(default=3.0, ge=0, le=60, description="seconds to deliver the rest at a stop")
     heartbeat: float = Field(default=60.0, gt=0, le=3600, description="seconds between unchanged states")
+    stats_interval: float = Field(default=60.0, ge=1, le=86_400, description="seconds between two reports in stats")
+    discovery: Annotated[DiscoverySettings, BeforeValidator(_switched)] = DiscoverySettings()
 
     @field_validator("host")
     @classmethod

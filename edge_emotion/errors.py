@@ -22,6 +22,10 @@ class SourceError(EdgeEmotionError, OSError):
     exit_code = 3
 
 
+class SourceStalled(SourceError, TimeoutError):  # noqa: N818 - says it all
+    """The source is there and gave no frame within its time-out."""
+
+
 class SourceEnded(SourceError):  # noqa: N818 - it is no error
     """A finite source (file, images, memory) has given its last frame. Not a fault."""
 

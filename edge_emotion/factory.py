@@ -13,15 +13,20 @@ from edge_emotion import __version__
 from edge_emotion.capture import Capture
 from edge_emotion.classifier import EmotionClassifier
 from edge_emotion.config import CameraSettings, PolicySettings, Settings, TrackingSettings
+from edge_emotion.control import Control
 from edge_emotion.daemon import Camera, Daemon
+from edge_emotion.discovery import device_config
 from edge_emotion.errors import BackendUnavailable, ModelError
+from edge_emotion.features import Features, FeatureStore
 from edge_emotion.golden import replay_golden
 from edge_emotion.ids import ulid
+from edge_emotion.machine import Machine
 from edge_emotion.manifest import DetectorManifest, ModelFile, ModelManifest, checked_file, find_model, load_manifest
 from edge_emotion.paths import cache_dir
+from edge_emotion.payload import Topics
 from edge_emotion.pipeline import Pipeline
 from edge_emotion.policy import Policy
-from edge_emotion.protocols import EventSink, FaceDetector, FrameSource, InferenceBackend
+from edge_emotion.protocols import ControlChannel, EventSink, FaceDetector, FrameSource, InferenceBackend
 from edge_emotion.sequence import Sequence
 from edge_emotion.smoothing import Smoother
 from edge_emotion.sources.spec import classify_source, picamera2_index
@@ -120,6 +125,7 @@ def make_classifier(
     entries, chosen = choose_files(manifest, precision, backend)
     refused: list[str] = []
     for entry in entries:
+        runner: InferenceBackend | None = None
         try:
             runner = INTERPRETERS[chosen].make(checked_file(folder, entry), entry, threads)
             classifier = EmotionClassifier(
@@ -127,6 +133,8 @@ def make_classifier(
             )
             worst = replay_golden(classifier, entry)
         except ModelError as error:
+            if runner is not None:
+                runner.close()
             refused.append(str(error))
             if entry is not entries[-1]:
                 log.warning("%s; trying the next precision", error)
@@ -158,30 +166,77 @@ def make_models(settings: Settings) -> tuple[BlazeFaceDetector, EmotionClassifie
     return detector, classifier
 
 
-def make_daemon(settings: Settings, *, fail_fast: bool = False) -> Daemon:
+def make_daemon(settings: Settings, *, fail_fast: bool = False, load: Callable[[], Settings] | None = None) -> Daemon:
     """Everything that the settings name, wired together; no camera and no connection is opened yet.
 
-    ``fail_fast`` ends the run when a camera cannot be opened the first time, instead of trying again.
+    ``fail_fast`` ends the run when a camera cannot be opened the first time, instead of trying again. ``load`` gives
+    the settings anew for a reload.
     """
     detector, classifier = make_models(settings)
     sequence, changed = Sequence(settings.state_path, settings.node), threading.Condition()
-
-    def camera(name: str) -> Camera:
-        pipeline = make_pipeline(
-            settings.node,
-            name,
-            detector,
-            classifier,
-            tracking=settings.tracking,
-            policy=settings.policy,
-            interval=settings.classifier.interval,
-            next_seq=sequence,
-        )
-        return Camera(make_capture(name, settings.cameras[name], changed, fail_fast=fail_fast), pipeline)
-
+    kept = None if sequence.folder is None else sequence.folder / f"{settings.node}.features.json"
+    features = FeatureStore(kept, classifier.manifest.labels)
+    maker = CameraMaker(detector, classifier, sequence, changed, fail_fast=fail_fast)
+    cameras = [maker.camera(settings, name, features[name]) for name in settings.cameras]
     heartbeat = settings.mqtt.heartbeat if settings.mqtt else 60.0
     sinks = make_sinks(settings, classifier, detector, sequence)
-    return Daemon([camera(name) for name in settings.cameras], sinks, changed, sequence, heartbeat=heartbeat)
+    daemon = Daemon(cameras, sinks, changed, sequence, heartbeat=heartbeat)
+    channels = [sink for sink in sinks if isinstance(sink, ControlChannel)]
+    Control(daemon, maker, settings, features, channels, load or (lambda: settings)).begin()
+    return daemon
+
+
+class CameraMaker:
+    """Makes cameras as settings and features want them, all with the same models."""
+
+    def __init__(
+        self,
+        detector: BlazeFaceDetector,
+        classifier: EmotionClassifier,
+        sequence: Sequence,
+        changed: threading.Condition,
+        *,
+        fail_fast: bool = False,
+    ) -> None:
+        self.labels = classifier.manifest.labels
+        self._detector, self._classifier = detector, classifier
+        self._sequence, self._changed, self._fail_fast = sequence, changed, fail_fast
+
+    def camera(self, settings: Settings, name: str, features: Features) -> Camera:
+        """A camera that is not opened yet. Raises what its adapter raises for a missing library, ConfigError."""
+        camera = Camera(self.capture(settings, name), self.pipeline(settings, name, features))
+        camera.status = "opening" if features.enabled else "disabled"
+        return camera
+
+    def capture(self, settings: Settings, name: str) -> Capture:
+        """The camera's thread, not started yet. Raises what the adapter raises for a missing library."""
+        return make_capture(name, settings.cameras[name], self._changed, fail_fast=self._fail_fast)
+
+    def pipeline(self, settings: Settings, name: str, features: Features) -> Pipeline:
+        """A pipeline without tracks. Raises ConfigError for an unknown operating point or class."""
+        options = settings.classifier
+        classifier = EmotionClassifier(
+            self._classifier.manifest,
+            self._classifier.backend,
+            operating_point=options.operating_point,
+            classes=features.classes or options.classes,
+            entry=self._classifier.entry,
+            refused=self._classifier.refused,
+        )
+        return make_pipeline(
+            settings.node,
+            name,
+            self._detector,
+            classifier,
+            tracking=settings.tracking,
+            policy=settings.policy.model_copy(update={"threshold": features.threshold_in(settings)}),
+            interval=options.interval,
+            next_seq=self._sequence,
+        )
+
+    def description(self, settings: Settings) -> tuple[dict[str, Any], dict[str, Any] | None]:
+        """What the node says of itself, and its device in Home Assistant if it is to be there."""
+        return describe(settings, self._classifier, self._detector)
 
 
 def make_capture(
@@ -263,7 +318,7 @@ def make_sinks(
     if settings.mqtt is not None:
         from edge_emotion.sinks.mqtt import MqttSink
 
-        info = node_info(settings, classifier, detector)
+        info, device = describe(settings, classifier, detector)
         # A line of JSON is written at once: with such a sink the outbox alone does not know which numbers were seen.
         numbers = sequence if settings.jsonl is None else None
         sinks.append(
@@ -272,11 +327,23 @@ def make_sinks(
                 settings.node,
                 info,
                 list(settings.cameras),
+                device=device,
                 state_dir=None if sequence is None else sequence.folder,
                 numbers=numbers,
             )
         )
     return sinks
+
+
+def describe(
+    settings: Settings, classifier: EmotionClassifier, detector: BlazeFaceDetector
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """The node's ``info``, and its device in Home Assistant if the settings want one; plain JSON values."""
+    mqtt, device = settings.mqtt, None
+    if mqtt is not None and mqtt.discovery.enabled:
+        manifest, topics = classifier.manifest, Topics(mqtt.prefix, settings.node)
+        device = device_config(topics, list(settings.cameras), manifest.labels, manifest.name, Machine().readings())
+    return node_info(settings, classifier, detector), device
 
 
 def node_info(settings: Settings, classifier: EmotionClassifier, detector: BlazeFaceDetector) -> dict[str, Any]:

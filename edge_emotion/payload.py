@@ -22,6 +22,14 @@ Channel = Literal["availability", "info", "state", "events"]
 
 
 @dataclass(frozen=True, slots=True)
+class Wish:
+    """Somebody wants a feature of a camera to be something else: ``<camera>/<feature>/set``."""
+
+    camera: str
+    feature: str
+
+
+@dataclass(frozen=True, slots=True)
 class Topics:
     """Topic names of one node under ``<prefix>/<node>``."""
 
@@ -43,6 +51,33 @@ class Topics:
         """Versions, model, cameras."""
         return f"{self.root}/info"
 
+    @property
+    def stats(self) -> str:
+        """How the node is doing."""
+        return f"{self.root}/stats"
+
+    @property
+    def wishes(self) -> tuple[str, str]:
+        """Filters for what a node is asked: of a camera's features, and of the node."""
+        return f"{self.root}/+/+/set", f"{self.root}/request/+"
+
+    def feature(self, camera: str, feature: str) -> str:
+        """What a feature of a camera is now."""
+        return f"{self.root}/{camera}/{feature}/state"
+
+    def response(self, command: str) -> str:
+        """The answer to ``request/<command>``."""
+        return f"{self.root}/response/{command}"
+
+    def read_wish(self, topic: str) -> Wish | str:
+        """The inverse of ``wishes``: of a camera, or the command that is requested. Raises ValueError for others."""
+        parts = topic.removeprefix(self.root + "/").split("/")
+        if topic.startswith(self.root + "/") and len(parts) == 3 and parts[2] == "set":
+            return Wish(parts[0], parts[1])
+        if topic.startswith(self.root + "/") and len(parts) == 2 and parts[0] == "request":
+            return parts[1]
+        raise ValueError(f"nothing is asked of {self.root} there")
+
     def camera(self, camera: str, channel: Channel) -> str:
         """``<prefix>/<node>/<camera>/<channel>``."""
         return f"{self.root}/{camera}/{channel}"
@@ -61,7 +96,7 @@ def parse_time(text: str) -> datetime:
 
 def event_to_json(event: EmotionEvent) -> bytes:
     """One event as compact JSON, UTF-8."""
-    return _dump(
+    return to_json(
         {
             "schema": SCHEMA,
             "type": event.type,
@@ -91,7 +126,7 @@ def event_to_json(event: EmotionEvent) -> bytes:
 
 def event_from_json(payload: bytes) -> EmotionEvent:
     """The inverse of ``event_to_json``, up to its rounding. Raises ValueError saying what does not fit."""
-    data = _load(payload)
+    data = read_object(payload)
     try:
         if data["schema"] != SCHEMA:
             raise ValueError(f"schema {data['schema']!r}, expected {SCHEMA}")
@@ -125,7 +160,7 @@ def event_from_json(payload: bytes) -> EmotionEvent:
 
 def state_to_json(state: CameraState) -> bytes:
     """What a camera sees now, as compact JSON."""
-    return _dump(
+    return to_json(
         {
             "ts": format_time(state.ts),
             "faces": state.faces,
@@ -139,7 +174,7 @@ def state_to_json(state: CameraState) -> bytes:
 
 def state_from_json(payload: bytes) -> CameraState:
     """The inverse of ``state_to_json``, up to its rounding. Raises ValueError saying what does not fit."""
-    data = _load(payload)
+    data = read_object(payload)
     try:
         return CameraState(
             ts=parse_time(data["ts"]),
@@ -153,17 +188,33 @@ def state_from_json(payload: bytes) -> CameraState:
         raise ValueError(f"not a camera state: {type(error).__name__} {error}") from error
 
 
-def info_to_json(info: Mapping[str, Any]) -> bytes:
-    """The node's self-description; already plain JSON values."""
-    return _dump(dict(info))
+def to_json(data: Mapping[str, Any]) -> bytes:
+    """Plain JSON values as compact JSON. Raises ValueError for NaN, infinity and halves of characters."""
+    return json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def read_json(payload: bytes) -> Any:
+    """Any JSON value. Raises ValueError for what is none, NaN and infinity, and what is nested too deeply."""
+
+    def refuse(number: str) -> float:
+        raise ValueError(f"{number} is no number of JSON")
+
+    try:
+        return json.loads(payload, parse_constant=refuse)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def read_object(payload: bytes) -> dict[str, Any]:
+    """A JSON object. Raises ValueError for anything else."""
+    data = read_json(payload)
+    if not isinstance(data, dict):
+        raise ValueError(f"a JSON object was expected, not {type(data).__name__}")
+    return data
 
 
 def _rounded(probabilities: Mapping[str, float]) -> dict[str, float]:
     return {name: round(value, DIGITS) for name, value in probabilities.items()}
-
-
-def _dump(data: Mapping[str, Any]) -> bytes:
-    return json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def _text(value: object) -> str:
@@ -182,16 +233,3 @@ def _whole(value: object) -> int:
     if type(value) is not int:
         raise TypeError(f"expected a whole number, not {value!r}")
     return value
-
-
-def _load(payload: bytes) -> dict[str, Any]:
-    def refuse(number: str) -> float:
-        raise ValueError(f"{number} is no number of JSON")
-
-    try:
-        data = json.loads(payload, parse_constant=refuse)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-    if not isinstance(data, dict):
-        raise ValueError(f"a JSON object was expected, not {type(data).__name__}")
-    return data

@@ -56,6 +56,10 @@ class Pipeline:
         self._last: Frame | None = None
         self.times = StageTimes()
 
+    def set_threshold(self, threshold: float) -> None:
+        """Replace the policy's threshold from the next frame on; tracks go on."""
+        self._policy.threshold = threshold
+
     def process(self, frame: Frame) -> list[EmotionEvent]:
         """Everything that happens between a frame and its events, in order of happening."""
         self._last = frame

@@ -42,7 +42,8 @@ class Policy:
     """
 
     def __init__(self, *, threshold: float, hysteresis: float, min_dwell: float) -> None:
-        self._threshold = threshold
+        self.threshold = threshold
+        """May be changed at any time; counts from the next ``update`` on."""
         self._hysteresis = hysteresis
         self._min_dwell = min_dwell
         self._settled: dict[str, Settled] = {}
@@ -55,7 +56,7 @@ class Policy:
         """Take in a track's smoothed scores at monotonic seconds ``timestamp``."""
         before = self._settled.get(track_id)
         if before is None:
-            emotion = scores.named(self._threshold)
+            emotion = scores.named(self.threshold)
             return self._keep(track_id, Decision("start", Settled(emotion, scores, emotion, timestamp)))
         wanted = self._wanted(before.emotion, scores)
         since = before.since if wanted == before.candidate else timestamp
@@ -77,6 +78,6 @@ class Policy:
     def _wanted(self, emotion: str, scores: EmotionScores) -> str:
         """What the scores speak for, given what is settled."""
         held = scores.as_dict().get(emotion, 0.0)
-        if scores.emotion != emotion and scores.confidence >= max(self._threshold, held + self._hysteresis):
+        if scores.emotion != emotion and scores.confidence >= max(self.threshold, held + self._hysteresis):
             return scores.emotion
-        return emotion if held >= self._threshold - self._hysteresis and emotion != UNKNOWN else UNKNOWN
+        return emotion if held >= self.threshold - self._hysteresis and emotion != UNKNOWN else UNKNOWN

@@ -5,8 +5,8 @@ Each protocol has a shipped fake (memory, constant, scripted), and one contract 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -103,3 +103,34 @@ class EventSink(Protocol):
 
     def close(self) -> None:
         """Deliver what waits, within a bounded time, then stop. May be called twice."""
+
+
+@runtime_checkable
+class ControlChannel(Protocol):
+    """Where the node is asked things and tells how it is, beside its events. Like a sink, it never blocks or raises.
+
+    Topics and payloads are those of docs/mqtt.md; mappings are plain JSON values.
+    """
+
+    @property
+    def waiting(self) -> int:
+        """Events that were not delivered yet."""
+
+    @property
+    def dropped(self) -> int:
+        """Events that were given up."""
+
+    def listen(self, heard: Callable[[str, bytes], None]) -> None:
+        """Call ``heard`` with topic and payload of what is asked from now on, in any thread. Once, before ``open``."""
+
+    def describe(self, info: Mapping[str, Any], cameras: Sequence[str], device: Mapping[str, Any] | None) -> None:
+        """Replace the node's description, its cameras, and its device in Home Assistant; None: it has none."""
+
+    def feature_state(self, camera: str, feature: str, payload: bytes) -> None:
+        """What a feature of a camera is; only the latest one matters."""
+
+    def respond(self, command: str, answer: Mapping[str, Any]) -> None:
+        """Answer a request. It is lost if nobody is there to take it."""
+
+    def report(self, stats: Mapping[str, Any]) -> None:
+        """Say how the node is doing. It is lost if nobody is there to take it."""

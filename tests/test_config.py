@@ -73,6 +73,13 @@ def test_what_yaml_takes_for_numbers_or_text_is_understood(file: Path) -> None:
     assert settings.classifier.classes == ("happy", "sad")
 
 
+def test_discovery_is_switched_by_a_word_or_a_section(file: Path) -> None:
+    for text, expected in (("off", False), ("{prefix: ha}", True), ("{enabled: false}", False)):
+        file.write_text(f"cameras: {{a: {{source: 0}}}}\nmqtt: {{discovery: {text}}}")
+        mqtt = load(file).mqtt
+        assert mqtt is not None and mqtt.discovery.enabled is expected
+
+
 def test_without_a_home_the_state_directory_must_be_named(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_STATE_HOME")
     monkeypatch.setattr("os.path.expanduser", lambda path: path)
@@ -117,6 +124,11 @@ def test_the_node_defaults_to_a_name_that_topics_allow(file: Path, monkeypatch: 
         ("cameras: {a: {source: 0}}\nmqtt: {host: 'mqtt://x'}", "mqtt.host: expected a host name or address"),
         ("cameras: {a: {source: 0}}\nmqtt: {host: 'x:abc'}", "mqtt.host: expected a host name or address"),
         ("cameras: {a: {source: 0}}\nmqtt: {host: 'a b'}", "mqtt.host: expected a host name or address"),
+        (
+            "cameras: {a: {source: 0}}\nmqtt: {discovery: {prefx: ha}}",
+            "mqtt.discovery.prefx: unknown key; did you mean 'prefix'?",
+        ),
+        ("cameras: {a: {source: 0}}\nmqtt: {discovery: {prefix: 'a/#'}}", "mqtt.discovery.prefix: "),
         ("just text", "must hold keys and values"),
     ],
 )

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from broker import MOSQUITTO, Received, free_port, needs_mosquitto, wait_until
 from conftest import ROOT
-from mqtt_stage import MakeSink, network_threads, said, sequence
+from mqtt_stage import INFO, MakeSink, network_threads, said, sequence
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from samples import event
@@ -222,6 +222,25 @@ def test_a_node_delivers_its_events_with_certificate_and_password(
     wait_until(lambda: listener.topics().count("edge-emotion/pi5/desk/events") == 50)
     events = [message for message in listener.received if message.topic.endswith("events")]
     assert sequence(events) == list(range(50)) and sink.refused == 0
+
+
+def test_a_node_hears_what_home_assistant_asks_and_may_announce_its_device(
+    deployed: DeployedBroker, make_sink: MakeSink, make_peer: Any, log: pytest.LogCaptureFixture
+) -> None:
+    homeassistant = make_peer("homeassistant")
+    login = {"username": "pi5", "password": "secret of pi5", "tls": deployed.tls("pi5"), "host": "localhost"}
+    sink, heard = make_sink(deployed.port, **login), []
+    sink.listen(lambda topic, _payload: heard.append(topic))
+    sink.describe(INFO, ["desk"], {"components": {}})
+    sink.open()
+    wait_until(lambda: "homeassistant/device/edge-emotion_pi5/config" in homeassistant.topics())
+    asked = ["edge-emotion/pi5/desk/enabled/set", "edge-emotion/pi5/request/info"]
+    for topic in asked:
+        assert homeassistant.publish(topic) == 0
+    wait_until(lambda: heard == asked)
+    sink.respond("info", {})
+    wait_until(lambda: "edge-emotion/pi5/response/info" in homeassistant.topics())
+    assert not said(log, "refuses")
 
 
 def test_each_may_say_only_what_is_its_own(make_peer: Any) -> None:

@@ -76,7 +76,7 @@ class Desk:
 
     def __init__(self, path: Path, interval: float, retry: float = 0.05) -> None:
         self.file = WatchedFile(path / "pi5.outbox.db")
-        self.mailbox = Mailbox(Topics("edge-emotion", "pi5"), Outbox(100), b"{}", [])
+        self.mailbox = Mailbox(Topics("edge-emotion", "pi5"), Outbox(100), b"{}")
         self.mailbox.load(self.file.open())
         self.writer = OutboxWriter(self.file, self.mailbox, interval, None, retry)
         self.writer.start()

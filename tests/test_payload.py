@@ -14,10 +14,10 @@ from edge_emotion.payload import (
     event_from_json,
     event_to_json,
     format_time,
-    info_to_json,
     parse_time,
     state_from_json,
     state_to_json,
+    to_json,
 )
 
 GOLDEN = (
@@ -153,7 +153,7 @@ def test_times_are_utc_with_milliseconds_whatever_zone_they_come_from() -> None:
 
 
 def test_the_info_is_the_json_that_was_given() -> None:
-    assert info_to_json({"version": "1.0", "cameras": ["desk"]}) == b'{"version":"1.0","cameras":["desk"]}'
+    assert to_json({"version": "1.0", "cameras": ["desk"]}) == b'{"version":"1.0","cameras":["desk"]}'
 
 
 def test_topics_stand_under_prefix_and_node() -> None:

@@ -8,17 +8,18 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from edge_emotion.config import MqttSettings
 from edge_emotion.datatypes import CameraState, EmotionEvent
 from edge_emotion.errors import SinkError
-from edge_emotion.payload import Topics, event_to_json, info_to_json, state_to_json
+from edge_emotion.payload import Topics, event_to_json, state_to_json, to_json
 from edge_emotion.sequence import Sequence as Numbers
-from edge_emotion.sinks.mqtt_client import new_client
-from edge_emotion.sinks.mqtt_courier import Courier, Timing
+from edge_emotion.sinks.mqtt_announcer import Announcer, Device
+from edge_emotion.sinks.mqtt_client import Heard, new_client
+from edge_emotion.sinks.mqtt_courier import Courier, Ears, Timing
 from edge_emotion.sinks.mqtt_mailbox import OFFLINE, ONLINE, Mailbox
 from edge_emotion.sinks.outbox import Outbox
 from edge_emotion.sinks.outbox_file import OutboxFile
@@ -44,10 +45,11 @@ class MqttSink:
         cameras: Sequence[str],
         timing: Timing | None = None,
         *,
+        device: Device | None = None,
         state_dir: Path | None = None,
         numbers: Numbers | None = None,
     ) -> None:
-        """``info`` describes the node in plain JSON values. Cameras are offline until ``camera_available``.
+        """``info`` and ``device`` are as in ``describe``. Cameras are offline until ``camera_available``.
 
         ``state_dir`` exists and is this node's. ``numbers`` is where the events get their ``seq`` from, if they go
         to no other sink: after a crash it goes on after the last one that can have been sent.
@@ -55,7 +57,12 @@ class MqttSink:
         self._settings, self._timing, self._node, self._numbers = settings, timing or Timing(), node, numbers
         self._topics = Topics(settings.prefix, node)
         outbox = Outbox(settings.outbox, settings.outbox_max_age or math.inf)
-        self._mailbox = Mailbox(self._topics, outbox, info_to_json(info), cameras)
+        self._mailbox = Mailbox(self._topics, outbox, to_json(info))
+        announced = None if state_dir is None else state_dir / f"{node}.announced.json"
+        self._announcer = Announcer(self._mailbox, self._topics, announced)
+        self._described = cameras, device
+        self._ears = Ears(heard=self._hear, settled=self._announcer.settled)
+        self._listener: Callable[[str, bytes], None] | None = None
         self._file = None if state_dir is None else OutboxFile(state_dir / f"{node}.outbox.db")
         self._writer: OutboxWriter | None = None
         self._courier: Courier | None = None
@@ -109,10 +116,12 @@ class MqttSink:
         if self._settings.tls is not None and self._settings.tls.insecure:
             _log.warning("mqtt.tls.insecure is set: whoever answers as %s gets the events", self._settings.host)
         self._open_file()
+        self._announce()
         token = self._file.token if self._file is not None and self._file.token else secrets.token_hex(4)
         # The same one after a crash: the broker then ends the old connection, and its last will cannot come later.
         client_id = self._settings.client_id or f"edge-emotion-{self._node}-{token}"
-        courier = Courier(self._settings, client_id, self._topics.availability, self._mailbox, self._timing)
+        will = self._topics.availability
+        courier = Courier(self._settings, client_id, will, self._mailbox, self._timing, self._ears)
         self._thread = threading.Thread(target=courier.run, name="mqtt-sink", daemon=True)
         self._courier = courier
         self._thread.start()
@@ -145,6 +154,33 @@ class MqttSink:
         """Replace the camera's retained availability. From any thread, at any time; returns at once."""
         self._mailbox.retain(self._topics.camera(camera, "availability"), ONLINE if available else OFFLINE)
 
+    def listen(self, heard: Callable[[str, bytes], None]) -> None:
+        """From the next connection on, hand over what is asked of the node: topic and payload, in another thread."""
+        self._listener = heard
+        self._ears.filters += self._topics.wishes
+
+    def describe(self, info: Mapping[str, Any], cameras: Sequence[str], device: Device | None) -> None:
+        """Replace what the node says of itself, plain JSON values, its cameras, and its device in Home Assistant.
+
+        Cameras that are no longer among them are taken back, and with None the device.
+        """
+        self._mailbox.retain(self._topics.info, to_json(info))
+        self._described = cameras, device
+        self._announce()
+
+    def feature_state(self, camera: str, feature: str, payload: bytes) -> None:
+        """Replace a feature's retained state. From any thread, at any time; returns at once."""
+        self._mailbox.retain(self._topics.feature(camera, feature), payload)
+
+    def respond(self, command: str, answer: Mapping[str, Any]) -> None:
+        """Answer a request. From any thread, at any time; returns at once."""
+        self._mailbox.note(self._topics.response(command), to_json(answer))
+
+    def report(self, stats: Mapping[str, Any]) -> None:
+        """Say how the node is doing; nothing if there is no connection. From any thread; returns at once."""
+        if self.connected:
+            self._mailbox.note(self._topics.stats, to_json(stats), qos=0)
+
     def close(self) -> None:
         """Deliver what waits, for at most ``drain_timeout`` s; say offline and disconnect within a further second.
 
@@ -162,6 +198,24 @@ class MqttSink:
         if left:
             fate = "they wait for the next start" if kept else "they are lost"
             _log.warning("stopped while %d events were not delivered to broker %s; %s", left, self._settings.host, fate)
+
+    def _announce(self) -> None:
+        discovery = self._settings.discovery
+        status = f"{discovery.prefix}/status"
+        cameras, device = self._described
+        if discovery.enabled and status not in self._ears.filters:
+            self._ears.filters.append(status)
+        self._announcer.announce(cameras, f"{discovery.prefix}/device/edge-emotion_{self._node}/config", device)
+
+    def _hear(self, heard: Heard) -> None:
+        """In the courier's thread."""
+        if heard.retained:
+            _log.warning("a retained message on %.200r is not obeyed: send it without the retain flag", heard.topic)
+        elif heard.topic == f"{self._settings.discovery.prefix}/status":
+            if heard.payload == ONLINE and self._courier is not None:
+                self._courier.repeat_soon()
+        elif self._listener is not None:
+            self._listener(heard.topic, heard.payload)
 
     def _open_file(self) -> None:
         """Take up what an earlier run left behind. What is wrong with the disk is said once, and is no error."""

@@ -5,15 +5,17 @@ from __future__ import annotations
 import select
 import ssl
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from paho.mqtt import MQTTException
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, LogLevel, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge_emotion.config import MqttSettings, TlsSettings
 from edge_emotion.errors import SinkError
@@ -26,11 +28,22 @@ _CREDENTIALS = (134, 135)
 WINDOW = 20
 """Messages at most that were sent and not acknowledged."""
 
+LARGEST_PACKET = 16_384
+"""Bytes of a message at most that a broker of MQTT 5 may send us: what is asked of a node is much shorter."""
+
 TICK = 1.0
 """Seconds at most between two looks at the keep-alive."""
 
 _MALFORMED = (MQTTException, ValueError, LookupError, struct.error)
 """What paho 2.0 to 2.2 raise on bytes that are not MQTT."""
+
+
+class Heard(NamedTuple):
+    """A message for this node. ``retained``: it was sent before we came, nobody knows when."""
+
+    topic: str
+    payload: bytes
+    retained: bool
 
 
 def new_client(settings: MqttSettings, client_id: str) -> Client:
@@ -117,13 +130,16 @@ class Connection:
         self.window = WINDOW
         """Messages that may be unacknowledged at once: what the broker allows, 20 at most."""
         self._settings = settings
+        self._modern = settings.protocol == "5"
         self._acknowledged: list[tuple[int, str | None]] = []
+        self._heard: list[Heard] = []
         self._error: str | None = None
         self._client = client = new_client(settings, client_id)
         client.will_set(*will, qos=1, retain=True)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
+        client.on_message = self._on_message
         client.on_log = self._on_log
 
     @property
@@ -134,7 +150,12 @@ class Connection:
     def connect(self, timeout: float) -> None:
         """Connect the socket and send CONNECT; ``step`` brings the answer. Raises OSError or UnicodeError."""
         self._client.connect_timeout = timeout
-        self._client.connect(self._settings.host, self._settings.effective_port, self._settings.keepalive)
+        limits = None
+        if self._modern:
+            limits = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+            limits.MaximumPacketSize = LARGEST_PACKET
+        host, port = self._settings.host, self._settings.effective_port
+        self._client.connect(host, port, self._settings.keepalive, properties=limits)
 
     def step(self, waker: Waker, timeout: float) -> None:
         """Wait up to ``timeout`` s for the network or the waker, then read, write and keep alive."""
@@ -155,9 +176,22 @@ class Connection:
             self._client.loop_write()
         self._client.loop_misc()
 
-    def publish(self, topic: str, payload: bytes, retain: bool) -> int:
-        """Send with QoS 1; returns the number that its acknowledgement will carry."""
-        return self._client.publish(topic, payload, qos=1, retain=retain).mid
+    def listen(self, filters: Sequence[str]) -> None:
+        """Ask for what will be sent there from now on; ``take_heard`` gives it."""
+        if self._modern:
+            options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
+            self._client.subscribe([(each, options) for each in filters])
+        else:
+            self._client.subscribe([(each, 1) for each in filters])
+
+    def take_heard(self) -> list[Heard]:
+        """What came since the last call."""
+        taken, self._heard = self._heard, []
+        return taken
+
+    def publish(self, topic: str, payload: bytes, retain: bool, qos: int = 1) -> int:
+        """Send; returns the number that its acknowledgement will carry, with QoS 0 that of its being sent."""
+        return self._client.publish(topic, payload, qos=qos, retain=retain).mid
 
     def take_acknowledged(self) -> list[tuple[int, str | None]]:
         """Acknowledgements since the last call: number, and the reason if the broker refused the message."""
@@ -199,6 +233,9 @@ class Connection:
 
     def _on_publish(self, _client: Client, _data: Any, mid: int, reason: ReasonCode, _more: Properties | None) -> None:
         self._acknowledged.append((mid, str(reason) if reason.is_failure else None))
+
+    def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
+        self._heard.append(Heard(message.topic, bytes(message.payload), bool(message.retain)))
 
     def _on_log(self, _client: Client, _data: Any, level: int, text: str) -> None:
         """The only place where paho tells why a socket failed."""

@@ -10,11 +10,11 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edge_emotion.config import MqttSettings
 from edge_emotion.errors import EdgeEmotionError
-from edge_emotion.sinks.mqtt_client import Connection
+from edge_emotion.sinks.mqtt_client import Connection, Heard
 from edge_emotion.sinks.mqtt_mailbox import OFFLINE, Mailbox, Message, Waker
 
 _log = logging.getLogger("edge_emotion.sinks.mqtt")
@@ -40,6 +40,18 @@ class Timing:
     """For saying offline at a stop, after the drain."""
     store: float = 2.0
     """For writing down at a stop what was not delivered."""
+    birth: float = 5.0
+    """At most, before everything is said again to a Home Assistant that has just come: not all nodes at once."""
+
+
+@dataclass(slots=True)
+class Ears:
+    """What the courier listens to, and whom it tells, in its own thread."""
+
+    filters: list[str] = field(default_factory=list)
+    heard: Callable[[Heard], None] = lambda _message: None
+    settled: Callable[[Message], None] = lambda _message: None
+    """The broker has taken over a retained message."""
 
 
 class Backoff:
@@ -71,17 +83,20 @@ class Courier:
     past can overtake the present.
     """
 
-    def __init__(self, settings: MqttSettings, client_id: str, will: str, mailbox: Mailbox, timing: Timing) -> None:
+    def __init__(
+        self, settings: MqttSettings, client_id: str, will: str, mailbox: Mailbox, timing: Timing, ears: Ears
+    ) -> None:
         """``will`` is the topic of the node's availability."""
         self.connected = False
         self.failure: str | None = None
         self._settings, self._client_id, self._will = settings, client_id, will
-        self._mailbox, self._timing = mailbox, timing
+        self._mailbox, self._timing, self._ears = mailbox, timing, ears
         self._broker = f"broker {settings.host}:{settings.effective_port}"
         self._waker = Waker()
         self._stop = threading.Event()
         self._deadline = math.inf
         self._finished = False
+        self._repeat_at = math.inf
         self._flying: dict[int, Message] = {}
         self._said: set[str] = set()
         self._refusals: set[str] = set()
@@ -104,6 +119,10 @@ class Courier:
         self._deadline = deadline
         self._stop.set()
         self._mailbox.wake()
+
+    def repeat_soon(self) -> None:
+        """Say everything retained again after a random delay. For this thread: out of ``Ears.heard``."""
+        self._repeat_at = min(self._repeat_at, time.monotonic() + self._timing.birth * random.uniform(0.2, 1))
 
     def _keep_connected(self) -> None:
         backoff = Backoff(self._timing.first_retry, self._timing.longest_retry)
@@ -175,6 +194,9 @@ class Courier:
 
     def _use(self, line: Connection) -> float:
         self._flying.clear()
+        self._repeat_at = math.inf  # all will be said now
+        if self._ears.filters:
+            line.listen(self._ears.filters)
         expired = self._mailbox.come_online()
         self.connected = True
         self._said.clear()
@@ -196,7 +218,11 @@ class Courier:
     def _serve(self, line: Connection) -> None:
         """Until the connection is lost, or a stop is asked for and all is said."""
         while line.alive and not self._may_leave():
-            self._turn(line, True, self._remaining())
+            now = time.monotonic()
+            if now >= self._repeat_at:
+                self._repeat_at = math.inf
+                self._mailbox.repeat()
+            self._turn(line, True, min(self._deadline, self._repeat_at) - now)
         if line.alive:
             self._say_goodbye(line)
 
@@ -214,23 +240,28 @@ class Courier:
             line.disconnect()
 
     def _all_retained(self) -> bool:
-        return not self._mailbox.unsaid and all(message.number is not None for message in self._flying.values())
+        return not self._mailbox.unsaid and not any(message.retain for message in self._flying.values())
 
     def _turn(self, line: Connection, events: bool, timeout: float) -> None:
         """Send what the window allows, wait for the network or the callers, take the acknowledgements."""
         while line.alive and len(self._flying) < line.window:
-            busy = {message.topic for message in self._flying.values() if message.number is None}
+            busy = {message.topic for message in self._flying.values() if message.retain}
             message = self._mailbox.take(busy, events)
             if message is None:
                 break
-            self._flying[line.publish(message.topic, message.payload, message.number is None)] = message
+            self._flying[line.publish(message.topic, message.payload, message.retain, message.qos)] = message
         line.step(self._waker, timeout)
         for mid, refusal in line.take_acknowledged():
             self._settle(self._flying.pop(mid), refusal)
+        for heard in line.take_heard():
+            self._ears.heard(heard)
 
     def _settle(self, message: Message, refusal: str | None) -> None:
         if message.number is not None:
             (self._mailbox.refuse if refusal else self._mailbox.acknowledge)(message.number)
+        if message.retain and not refusal:
+            self._mailbox.settled(message)
+            self._ears.settled(message)
         if refusal and refusal not in self._refusals:
             self._refusals.add(refusal)
             _log.error("%s refuses %s (%s): check its access rules", self._broker, message.topic, refusal)

@@ -6,6 +6,7 @@ import logging
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -17,15 +18,22 @@ from edge_emotion.sinks.outbox import Changes, Entry, Outbox
 _log = logging.getLogger("edge_emotion.sinks.mqtt")
 
 ONLINE, OFFLINE = b"online", b"offline"
+GONE = b""
+"""As the payload of a retained topic: the broker forgets it (MQTT 5, 3.3.1.3)."""
+
+KEPT_NOTES = 100
+"""Answers and figures at most that wait for their turn; the oldest are dropped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One publication. ``number`` is the event's place in the outbox; None for a retained message."""
+    """One publication. ``number`` is an event's place in the outbox."""
 
     topic: str
     payload: bytes
     number: int | None = None
+    retain: bool = False
+    qos: int = 1
 
 
 class Waker:
@@ -62,15 +70,15 @@ class Mailbox:
     The lock is held only inside these methods, which neither wait nor call anything that takes another lock.
     """
 
-    def __init__(self, topics: Topics, outbox: Outbox, info: bytes, cameras: Iterable[str]) -> None:
-        """``outbox`` belongs to the mailbox from now on. Node and cameras are offline until said otherwise."""
+    def __init__(self, topics: Topics, outbox: Outbox, info: bytes) -> None:
+        """``outbox`` belongs to the mailbox from now on. The node is offline until said otherwise."""
         self._topics = topics
         self._lock = threading.Lock()
         self._outbox = outbox
         self._retained = {topics.info: info, topics.availability: OFFLINE}
-        self._retained |= {topics.camera(camera, "availability"): OFFLINE for camera in cameras}
         self._unsaid: dict[str, int] = {}
         """Topic -> number of the first event that must not be sent before it; events of before go first."""
+        self._notes: deque[Message] = deque(maxlen=KEPT_NOTES)
         self._refused = 0
         self._waker: Waker | None = None
         self._store: SimpleQueue[None] | None = None
@@ -165,6 +173,22 @@ class Mailbox:
             self._unsaid[topic] = self._outbox.next_number
             self._wake()
 
+    def forget(self, topic: str) -> None:
+        """Have the broker forget a retained topic, and then do so here."""
+        self.retain(topic, GONE)
+
+    def settled(self, message: Message) -> None:
+        """The broker has a retained message."""
+        with self._lock:
+            if message.payload == GONE == self._retained.get(message.topic):
+                del self._retained[message.topic]
+
+    def note(self, topic: str, payload: bytes, qos: int = 1) -> None:
+        """Send once, if there is a connection: what is late or lost is of no use to anybody."""
+        with self._lock:
+            self._notes.append(Message(topic, payload, qos=qos))
+            self._wake()
+
     def take(self, flying: Collection[str], events: bool) -> Message | None:
         """What to send next, in the order in which it was handed over; no retained topic that is in ``flying``.
 
@@ -172,10 +196,12 @@ class Mailbox:
         """
         while True:
             with self._lock:
+                if self._notes:
+                    return self._notes.popleft()
                 for topic, number in self._unsaid.items():
                     if topic not in flying and (number <= self._outbox.oldest_untaken or not events):
                         del self._unsaid[topic]
-                        return Message(topic, self._retained[topic])
+                        return Message(topic, self._retained[topic], retain=True)
                 waiting = self._outbox.take() if events else None
             if waiting is None:
                 return None
@@ -206,10 +232,18 @@ class Mailbox:
         Returns how many events were dropped since the start because they had waited too long.
         """
         with self._lock:
+            self._notes.clear()
+            self._unsaid.clear()
             self._retained[self._topics.availability] = ONLINE
             self._say_again(self._retained)
             self._outbox.restart(time.monotonic())
             return self._outbox.expired
+
+    def repeat(self) -> None:
+        """Say everything retained once more, to somebody who has just come."""
+        with self._lock:
+            self._say_again(self._retained)
+            self._wake()
 
     def go_offline(self) -> None:
         """A clean stop: the cameras and then the node are offline."""
@@ -217,7 +251,7 @@ class Mailbox:
             gone = [
                 topic
                 for topic, payload in self._retained.items()
-                if topic.endswith("/availability") and (payload != OFFLINE or topic == self._topics.availability)
+                if topic.endswith("/availability") and (payload == ONLINE or topic == self._topics.availability)
             ]
             self._retained.update(dict.fromkeys(gone, OFFLINE))
             self._say_again(gone)

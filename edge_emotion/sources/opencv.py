@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_emotion.datatypes import Frame, Image
-from edge_emotion.errors import BackendUnavailable, SourceEnded, SourceError
+from edge_emotion.errors import BackendUnavailable, SourceEnded, SourceError, SourceStalled
 from edge_emotion.paths import expand
 from edge_emotion.sources.bounded import Arrival, BoundedCapture
 from edge_emotion.sources.spec import classify_source, redact
@@ -144,7 +144,7 @@ class OpenCvSource:
             arrival = capture.read(timeout)
         except TimeoutError:
             capture.stop()
-            raise SourceError(f"{self._name} gave no frame in {timeout:.1f} s: {_ADVICE[self._kind]}") from None
+            raise SourceStalled(f"{self._name} gave no frame in {timeout:.1f} s: {_ADVICE[self._kind]}") from None
         if capture.stopped.is_set():
             raise SourceError(f"{self._name} was closed while reading")
         if arrival is None:

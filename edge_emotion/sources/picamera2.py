@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from edge_emotion.datatypes import Frame
-from edge_emotion.errors import BackendUnavailable, SourceError
+from edge_emotion.errors import BackendUnavailable, SourceError, SourceStalled
 
 _log = logging.getLogger(__name__)
 
@@ -124,7 +124,7 @@ class Picamera2Source:
             array = camera.wait(job, timeout=timeout)
         except FutureTimeoutError:
             self.close()
-            raise SourceError(
+            raise SourceStalled(
                 f"picamera2:{self._index} gave no frame in {timeout:.1f} s: check the cable, then restart the Pi"
             ) from None
         except CancelledError:
