@@ -17,8 +17,9 @@ from edge_emotion.capture import Capture, Status
 from edge_emotion.datatypes import CameraState, EmotionEvent, Frame
 from edge_emotion.pipeline import Pipeline
 from edge_emotion.protocols import EventSink
+from edge_emotion.resident import check_resident
 from edge_emotion.sequence import Sequence
-from edge_emotion.systemd import notify
+from edge_emotion.systemd import Watchdog, notify
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ TICK = 0.2
 STOP_TIMEOUT = 5.0
 """Seconds for all cameras together to give up their devices at a stop."""
 
-KEPT_LATENCIES = 10_000
+KEPT_LATENCIES, KEPT_AGES = 10_000, 1_000
 
 
 @dataclass
@@ -43,6 +44,8 @@ class Camera:
     """Monotonic seconds of the last processed frame."""
     state: CameraState | None = None
     state_at: float = 0.0
+    ages: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT_AGES))
+    """Age of each of the newest frames when its events were handed over, in ms."""
 
     @property
     def name(self) -> str:
@@ -73,7 +76,8 @@ class Summary:
 class Daemon:
     """Runs until every camera has ended, a signal comes or ``stop`` is called.
 
-    ``heartbeat`` is the time in seconds after which an unchanged state is published again.
+    ``heartbeat`` is the time in seconds after which an unchanged state is published again. ``max_rss`` is the memory
+    in bytes that the process may hold; None is no limit.
     """
 
     def __init__(
@@ -84,8 +88,9 @@ class Daemon:
         sequence: Sequence,
         *,
         heartbeat: float = 60.0,
+        max_rss: int | None = None,
     ) -> None:
-        self._cameras, self._sinks = list(cameras), list(sinks)
+        self._cameras, self._sinks, self._max_rss = list(cameras), list(sinks), max_rss
         self._changed, self._sequence, self._heartbeat = changed, sequence, heartbeat
         self._stopped = threading.Event()
         self.summary = Summary()
@@ -97,7 +102,7 @@ class Daemon:
     def run(self) -> Summary:
         """The whole life: start sinks and cameras, process, end every track, deliver, release.
 
-        Raises the error of a camera that failed for good, after the orderly shutdown.
+        Raises, after the orderly shutdown, the error of a camera that failed for good, and MemoryLimitReached.
         """
         opened: list[EventSink] = []
         try:
@@ -127,13 +132,17 @@ class Daemon:
         self._stopped.set()
 
     def _loop(self) -> None:
+        watchdog = Watchdog()
         while not self._stopped.is_set():
             worked = [self._serve(camera) for camera in self._cameras]
             if all(camera.status in ("ended", "failed") for camera in self._cameras):
                 return
-            # Every frame that waited has been processed. A camera that gives none is no hang of ours: its reads are
-            # bounded, and it is opened again.
-            notify("WATCHDOG=1")
+            # Every frame that waited has been processed. A camera that gives none is no hang of ours as long as it is
+            # asked again; a driver that never answers is one that only a new process gets rid of.
+            if not any(camera.capture.stuck for camera in self._cameras):
+                watchdog.feed()
+            if self._max_rss is not None:
+                check_resident(self._max_rss)
             if not any(worked):
                 with self._changed:
                     self._changed.wait_for(self._has_news, TICK)
@@ -154,6 +163,8 @@ class Daemon:
                 self._change_status(camera, "online")
             self._process(camera, frame)
         elif status != camera.status:
+            if camera.capture.stuck:
+                log.error("camera %s hangs in its driver; if that lasts, systemd's watchdog restarts us", camera.name)
             self._change_status(camera, status)
         self._publish_state(camera)
         return frame is not None
@@ -167,7 +178,9 @@ class Daemon:
             self._began = now
         self.summary.frames += 1
         self.summary.seconds = now - self._began
-        self.summary.latencies.append((now - camera.captured) * 1000)
+        age = (now - camera.captured) * 1000
+        self.summary.latencies.append(age)
+        camera.ages.append(age)
 
     def _publish(self, camera: Camera, events: SequenceOf[EmotionEvent]) -> None:
         self._sequence.save()  # before: a number that was sent is never given to another event

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import platform
 import threading
 from collections.abc import Callable, Iterable
@@ -20,6 +21,7 @@ from edge_emotion.manifest import DetectorManifest, ModelManifest, checked_file,
 from edge_emotion.pipeline import Pipeline
 from edge_emotion.policy import Policy
 from edge_emotion.protocols import EventSink, FaceDetector, FrameSource
+from edge_emotion.resident import MIB
 from edge_emotion.sequence import Sequence
 from edge_emotion.smoothing import Smoother
 from edge_emotion.sources.spec import classify_source, picamera2_index
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
     from edge_emotion.detectors.blazeface import BlazeFaceDetector
 
 log = logging.getLogger(__name__)
+
+GRACE = 3.0
+"""Seconds after a time-out within which an adapter must have reported it and given its device back."""
 
 
 def make_detector(
@@ -116,7 +121,9 @@ def make_daemon(settings: Settings, *, fail_fast: bool = False) -> Daemon:
 
     heartbeat = settings.mqtt.heartbeat if settings.mqtt else 60.0
     sinks = make_sinks(settings, classifier, detector, sequence)
-    return Daemon([camera(name) for name in settings.cameras], sinks, changed, sequence, heartbeat=heartbeat)
+    max_rss = None if settings.max_rss is None else settings.max_rss * MIB
+    cameras = [camera(name) for name in settings.cameras]
+    return Daemon(cameras, sinks, changed, sequence, heartbeat=heartbeat, max_rss=max_rss)
 
 
 def make_capture(
@@ -124,8 +131,17 @@ def make_capture(
 ) -> Capture:
     """The thread of one camera. Only a recording can be processed without loss: a live source does not wait."""
     source = make_source(camera)
-    lossless = not camera.realtime and not source.live
-    return Capture(name, source, changed, max_fps=camera.max_fps, lossless=lossless, fail_fast=fail_fast)
+    return Capture(
+        name,
+        source,
+        changed,
+        max_fps=camera.max_fps,
+        lossless=not camera.realtime and not source.live,
+        fail_fast=fail_fast,
+        # A recording is paced by its source, as slowly as it likes.
+        open_patience=camera.open_timeout + GRACE if source.live else math.inf,
+        read_patience=camera.read_timeout + GRACE if source.live else math.inf,
+    )
 
 
 def make_pipeline(

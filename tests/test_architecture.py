@@ -35,7 +35,17 @@ MAY_IMPORT_ADAPTERS = {
     "edge_emotion/client_connection.py",
     "edge_emotion/client_link.py",
 }
-HELPERS = {"bounded", "spec", "outbox", "outbox_file", "outbox_writer", "mqtt_client", "mqtt_courier", "mqtt_mailbox"}
+HELPERS = {
+    "bounded",
+    "freshness",
+    "spec",
+    "outbox",
+    "outbox_file",
+    "outbox_writer",
+    "mqtt_client",
+    "mqtt_courier",
+    "mqtt_mailbox",
+}
 """Parts of an adapter in files of their own."""
 ORDER = (
     {"errors", "labels", "paths"},
@@ -45,7 +55,7 @@ ORDER = (
     {"preprocess"},
     {"classifier", "golden"},
     {"pipeline"},
-    {"daemon", "capture", "slot", "sequence", "systemd"},
+    {"daemon", "capture", "slot", "sequence", "systemd", "resident"},
     {
         "cli",
         "factory",
