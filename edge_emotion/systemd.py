@@ -13,8 +13,9 @@ def notify(state: str) -> None:
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
-    # Being told is systemd's wish; that it cannot hear is no reason for the daemon to stop.
+    # Being told is systemd's wish; that it cannot hear, or does not listen, is no reason for the daemon to stop.
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.settimeout(0.1)
         channel.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)
 
 

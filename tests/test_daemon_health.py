@@ -108,6 +108,14 @@ def test_nobody_listening_for_notifications_does_no_harm(monkeypatch: pytest.Mon
     make_daemon({"desk": Script(frames(0, 5))}, [MemorySink()]).run()
 
 
+def test_a_systemd_that_does_not_listen_does_not_stop_the_cameras(ear: Ear) -> None:
+    sink, source = MemorySink(), Endless()
+    daemon = make_daemon({"desk": source}, [sink])  # type: ignore[dict-item]
+    with running(daemon):
+        wait_until(lambda: daemon.summary.seconds > 1)  # its socket holds some ten messages
+    assert types(sink) == ["start", "end"]
+
+
 @pytest.mark.parametrize(("told", "interval"), [("60000000", 1.0), ("500000", 0.25), ("", 1.0), ("soon", 1.0)])
 def test_the_watchdog_is_fed_twice_in_its_time_or_once_a_second(
     told: str, interval: float, monkeypatch: pytest.MonkeyPatch
