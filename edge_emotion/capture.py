@@ -47,7 +47,7 @@ class Capture:
         open_patience: float = math.inf,
         read_patience: float = math.inf,
     ) -> None:
-        self.name = name
+        self.name, self.lossless = name, lossless
         self.slot = LatestFrame(changed)
         self.error: BaseException | None = None
         self.frames = 0
@@ -57,7 +57,7 @@ class Capture:
         self._open_patience, self._read_patience = open_patience, read_patience
         self._answer_by = math.inf
         self._period = 1 / max_fps
-        self._lossless, self._fail_fast = lossless, fail_fast
+        self._fail_fast = fail_fast
         self._due = float("-inf")
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"capture-{name}", daemon=True)
@@ -134,7 +134,7 @@ class Capture:
         if frame.timestamp < self._due - self._period / 4:
             return
         self._due = max(self._due, frame.timestamp) + self._period
-        if self._lossless:
+        if self.lossless:
             self.slot.wait_empty(self._stopped)
         self.slot.put(frame)
 

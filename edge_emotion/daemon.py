@@ -170,8 +170,9 @@ class Daemon:
         return frame is not None
 
     def _process(self, camera: Camera, frame: Frame) -> None:
-        # A recording that is played faster than real time has stamps from the future: then count from now.
-        camera.captured = min(frame.timestamp, time.monotonic())
+        # A recording that is played at the speed of processing has stamps of its own time: there, count from now.
+        taken_up = time.monotonic()
+        camera.captured = taken_up if camera.capture.lossless else min(frame.timestamp, taken_up)
         self._publish(camera, camera.pipeline.process(frame))
         now = time.monotonic()
         if not self.summary.frames:
