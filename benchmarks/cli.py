@@ -38,6 +38,10 @@ def _parser() -> argparse.ArgumentParser:
     soak.add_argument("--source", default=str(CLIP), help="a video for all three (default: the demo's)")
     soak.add_argument("--json", type=Path, metavar="FILE", help="write the result there, too")
     soak.set_defaults(command=_soak)
+    marks = commands.add_parser("marks", help="start, publishing, outbox, an idle scene, the daemon's own work")
+    marks.add_argument("--seconds", type=positive_seconds, default=15.0, help="of each measurement that goes on (15)")
+    marks.add_argument("--json", type=Path, metavar="FILE", help="write the result there, too")
+    marks.set_defaults(command=_marks)
     return parser
 
 
@@ -59,10 +63,18 @@ def _soak(options: argparse.Namespace) -> None:
         show=lambda line: print(line, flush=True),
     )
     print(
-        f"RSS {result['rss_settled_mib']} MiB after {options.settle:g} minutes, {result['rss_end_mib']} MiB at the end, "
-        f"{result['growth_percent']:+.2f} %, peak {result['rss_peak_mib']} MiB"
+        f"RSS {result['rss_settled_mib']} MiB after {options.settle:g} minutes, {result['rss_end_mib']} MiB at the "
+        f"end, {result['growth_percent']:+.2f} %, peak {result['rss_peak_mib']} MiB"
     )
     print(result["summary"], machine_line(result["machine"]), sep="\n")
+    _write(options.json, result)
+
+
+def _marks(options: argparse.Namespace) -> None:
+    from benchmarks.marks import measure_marks
+
+    result = measure_marks(seconds=options.seconds, show=lambda line: print(line, flush=True))
+    print(machine_line(result["machine"]))
     _write(options.json, result)
 
 
