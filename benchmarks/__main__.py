@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: pipeline."""
+"""``python -m benchmarks``: pipeline, soak, marks."""
 
 from benchmarks.cli import main
 

@@ -25,6 +25,15 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
+def machine_line(machine: dict[str, Any]) -> str:
+    """The machine in one line of text."""
+    packages = ", ".join(f"{name} {number}" for name, number in machine["packages"].items())
+    return (
+        f"{machine['machine']}, {machine['processor']}, {machine['cores']} cores, load {machine['load']}, "
+        f"governor {machine['governor']}, {packages}"
+    )
+
+
 def _processor() -> str:
     for line in _read("/proc/cpuinfo").splitlines():
         if line.startswith(("model name", "Model")):

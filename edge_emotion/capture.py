@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import threading
 import time
@@ -33,6 +34,8 @@ class Capture:
     of a finite one. A finite source that cannot be read, any source that cannot be opened the first time if
     ``fail_fast``, and a bug in an adapter make it failed, with the exception in ``error``.
     ``lossless`` waits for each frame to be taken; otherwise newer frames replace older ones.
+    Adapters keep their time-outs; one that has not answered for ``open_patience`` or ``read_patience`` seconds, which
+    are longer, hangs in its driver: the camera is ``stuck``, and offline until it answers.
     """
 
     def __init__(
@@ -44,21 +47,35 @@ class Capture:
         max_fps: float,
         lossless: bool = False,
         fail_fast: bool = False,
+        open_patience: float = math.inf,
+        read_patience: float = math.inf,
     ) -> None:
-        self.name = name
+        self.name, self.lossless = name, lossless
         self.slot = LatestFrame(changed)
-        self.status: Status = "opening"
         self.error: BaseException | None = None
         self.frames = 0
         self.losses = self.reconnects = self.stalls = 0
         """Times that a camera was lost, came back, and was lost because it stood still."""
         self._source = source
+        self._status: Status = "opening"
+        self._open_patience, self._read_patience = open_patience, read_patience
+        self._answer_by = math.inf
         self._period = 1 / max_fps
-        self._lossless, self._fail_fast = lossless, fail_fast
+        self._fail_fast = fail_fast
         self._due = float("-inf")
         self._stopped = threading.Event()
         self._predecessor: threading.Thread | None = None
         self._thread = threading.Thread(target=self._run, name=f"capture-{name}", daemon=True)
+
+    @property
+    def status(self) -> Status:
+        """What the camera is now."""
+        return "offline" if self.stuck else self._status
+
+    @property
+    def stuck(self) -> bool:
+        """True while the source has not answered for longer than it may: no retry can help then."""
+        return time.monotonic() > self._answer_by
 
     def start(self, after: threading.Thread | None = None) -> None:
         """Begin to read, once the thread that releases the same device has done so."""
@@ -101,6 +118,7 @@ class Capture:
         while not self._stopped.is_set():
             wait = 0.0
             try:
+                self._answer_by = time.monotonic() + self._open_patience
                 self._source.open()
                 opened = time.monotonic()
                 while not self._stopped.is_set():
@@ -117,32 +135,35 @@ class Capture:
                 pause = min(2 * pause, LONGEST_PAUSE)
             finally:
                 self._source.close()  # before the pause: nobody else could use the device meanwhile
+                self._answer_by = math.inf
             self._stopped.wait(wait)
 
     def _read(self) -> None:
+        self._answer_by = time.monotonic() + self._read_patience
         frame = self._source.read()
+        self._answer_by = math.inf
         self.frames += 1
-        if self.status != "online":
+        if self._status != "online":
             self.reconnects += self.losses > self.reconnects
             self._change("online")
         # A quarter of a period of slack: a 30 fps camera limited to 15 fps gives every second frame, jitter or not.
         if frame.timestamp < self._due - self._period / 4:
             return
         self._due = max(self._due, frame.timestamp) + self._period
-        if self._lossless:
+        if self.lossless:
             self.slot.wait_empty(self._stopped)
         self.slot.put(frame)
 
     def _lost(self, error: SourceError, wait: float) -> None:
-        if self.status != "offline":
+        if self._status != "offline":
             log.warning("camera %s is offline: %s; trying again in %.1f s", self.name, error, wait)
             self.slot.take()  # so that every frame in the slot is of after the losses counted so far
-            self.losses += self.status == "online"
-            self.stalls += self.status == "online" and isinstance(error, SourceStalled)
+            self.losses += self._status == "online"
+            self.stalls += self._status == "online" and isinstance(error, SourceStalled)
         else:
             log.debug("camera %s: %s; trying again in %.1f s", self.name, error, wait)
         self._change("offline")
 
     def _change(self, status: Status) -> None:
-        self.status = status
+        self._status = status
         self.slot.wake()

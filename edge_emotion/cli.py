@@ -14,7 +14,8 @@ from edge_emotion import __version__
 from edge_emotion.terminal import add_debug, fraction, positive_count, positive_seconds, run_command
 
 EXIT_CODES = """exit codes: 0 done; 1 unexpected error; 2 wrong arguments or configuration; 3 no frames (camera, file);
-4 model damaged or unfit; 5 a library is missing; 6 events cannot be delivered; 130 stopped by Ctrl-C"""
+4 model damaged or unfit; 5 a library is missing; 6 events cannot be delivered; 8 max_rss is reached;
+130 stopped by Ctrl-C"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

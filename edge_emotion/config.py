@@ -239,6 +239,9 @@ class Settings(BaseSettings):
     state_dir: Path | None = Field(
         default=None, description="default: $STATE_DIRECTORY, else ~/.local/state/edge-emotion"
     )
+    max_rss: int | None = Field(
+        default=None, ge=64, description="MiB of memory; a daemon that holds more ends (exit 8)"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @field_validator("cameras")

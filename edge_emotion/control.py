@@ -12,9 +12,10 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import Any
 
+from edge_emotion.camera import Camera
 from edge_emotion.changes import Changes, compare
 from edge_emotion.config import NAME_PATTERN, Settings
-from edge_emotion.daemon import Camera, Daemon
+from edge_emotion.daemon import Daemon
 from edge_emotion.errors import EdgeEmotionError
 from edge_emotion.features import FEATURES, Features, FeatureStore
 from edge_emotion.machine import Machine

@@ -9,21 +9,19 @@ import signal
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from collections.abc import Sequence as SequenceOf
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import FrameType
 
-import numpy as np
-
+from edge_emotion.camera import Camera, Summary
 from edge_emotion.capture import Capture, Status
 from edge_emotion.datatypes import CameraState, EmotionEvent, Frame
 from edge_emotion.pipeline import Pipeline
 from edge_emotion.protocols import EventSink
+from edge_emotion.resident import check_resident
 from edge_emotion.sequence import Sequence
-from edge_emotion.stats import CameraMeter
-from edge_emotion.systemd import notify
+from edge_emotion.systemd import Watchdog, notify
 
 log = logging.getLogger(__name__)
 
@@ -33,62 +31,13 @@ TICK = 0.2
 STOP_TIMEOUT = 5.0
 """Seconds for all cameras together to give up their devices at a stop."""
 
-KEPT_LATENCIES = 10_000
-
-
-@dataclass
-class Camera:
-    """One camera in the main loop: its capture thread, its pipeline, what was last published of it.
-
-    A ``disabled`` one is not opened and not looked at.
-    """
-
-    capture: Capture
-    pipeline: Pipeline
-    status: Status = "opening"
-    losses: int = 0
-    captured: float = 0.0
-    """Monotonic seconds of the last processed frame."""
-    state: CameraState | None = None
-    state_at: float = 0.0
-    meter: CameraMeter = field(default_factory=CameraMeter)
-
-    @property
-    def name(self) -> str:
-        """The camera's name in topics."""
-        return self.capture.name
-
-    @property
-    def has_news(self) -> bool:
-        """True if the main loop should look at it."""
-        return self.status != "disabled" and (self.capture.slot.full or self.capture.status != self.status)
-
-
-@dataclass
-class Summary:
-    """What a run did; ``latencies`` are the newest ones, capture to hand-over of a frame's events, in ms."""
-
-    frames: int = 0
-    events: int = 0
-    seconds: float = 0.0
-    latencies: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT_LATENCIES))
-
-    def __str__(self) -> str:
-        if not self.frames:
-            return "no frame was processed"
-        p50, p90 = np.quantile(self.latencies, (0.5, 0.9))
-        fps = self.frames / self.seconds if self.seconds else 0.0
-        return (
-            f"{self.frames} frames in {self.seconds:.1f} s ({fps:.1f} fps), "
-            f"latency p50 {p50:.1f} ms, p90 {p90:.1f} ms, {self.events} events"
-        )
-
 
 class Daemon:
     """Runs until every camera has ended, a signal comes or ``stop`` is called.
 
     ``heartbeat`` is the time in seconds after which an unchanged state is published again. ``cameras`` and
     ``heartbeat`` may change while it runs, in its own thread: out of a ``post``ed job, ``on_turn`` or ``on_hangup``.
+    ``max_rss`` is the memory in bytes that the process may hold; None is no limit.
     """
 
     def __init__(
@@ -99,8 +48,9 @@ class Daemon:
         sequence: Sequence,
         *,
         heartbeat: float = 60.0,
+        max_rss: int | None = None,
     ) -> None:
-        self.cameras, self._sinks = list(cameras), list(sinks)
+        self.cameras, self._sinks, self._max_rss = list(cameras), list(sinks), max_rss
         self._changed, self._sequence, self.heartbeat = changed, sequence, heartbeat
         self._stopped = threading.Event()
         self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -161,7 +111,7 @@ class Daemon:
     def run(self) -> Summary:
         """The whole life: start sinks and cameras, process, end every track, deliver, release.
 
-        Raises the error of a camera that failed for good, after the orderly shutdown.
+        Raises, after the orderly shutdown, the error of a camera that failed for good, and MemoryLimitReached.
         """
         opened: list[EventSink] = []
         try:
@@ -198,6 +148,7 @@ class Daemon:
             self._stopped.set()
 
     def _loop(self) -> None:
+        watchdog = Watchdog()
         while not self._stopped.is_set():
             while not self._jobs.empty():
                 self._jobs.get()()
@@ -205,9 +156,12 @@ class Daemon:
             worked = [self._serve(camera) for camera in self.cameras]
             if all(camera.status in ("ended", "failed") for camera in self.cameras):
                 return
-            # Every frame that waited has been processed. A camera that gives none is no hang of ours: its reads are
-            # bounded, and it is opened again.
-            notify("WATCHDOG=1")
+            # Every frame that waited has been processed. A camera that gives none is no hang of ours as long as it is
+            # asked again; a driver that never answers is one that only a new process gets rid of.
+            if not any(camera.capture.stuck for camera in self.cameras):
+                watchdog.feed()
+            if self._max_rss is not None:
+                check_resident(self._max_rss)
             if not any(worked):
                 with self._changed:
                     self._changed.wait_for(self._has_news, TICK)
@@ -230,13 +184,16 @@ class Daemon:
                 self._change_status(camera, "online")
             self._process(camera, frame)
         elif status != camera.status:
+            if camera.capture.stuck:
+                log.error("camera %s hangs in its driver; if that lasts, systemd's watchdog restarts us", camera.name)
             self._change_status(camera, status)
         self._publish_state(camera)
         return frame is not None
 
     def _process(self, camera: Camera, frame: Frame) -> None:
-        # A recording that is played faster than real time has stamps from the future: then count from now.
-        camera.captured = min(frame.timestamp, time.monotonic())
+        # A recording that is played at the speed of processing has stamps of its own time: there, count from now.
+        taken_up = time.monotonic()
+        camera.captured = taken_up if camera.capture.lossless else min(frame.timestamp, taken_up)
         self._publish(camera, camera.pipeline.process(frame))
         now = time.monotonic()
         if not self.summary.frames:

@@ -32,9 +32,9 @@ def demo(source: str | None = None, *, seconds: float | None = None) -> None:
     """Run the demo on the bundled clip, or on ``source`` for ``seconds``. Raises SourceError if it cannot be read."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)  # until the daemon handles them: the broker must not outlive us
-    port = _free_port()
-    executable = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
-    broker: AbstractContextManager[object] = _mosquitto(executable, port) if executable else _amqtt(port)
+    port = free_port()
+    executable = find_mosquitto()
+    broker: AbstractContextManager[object] = mosquitto(executable, port) if executable else _amqtt(port)
     # amqtt never answers an MQTT 5 CONNECT.
     options = {"host": HOST, "port": port, "protocol": "5" if executable else "3.1.1"}
     with tempfile.TemporaryDirectory() as state, broker:
@@ -87,7 +87,13 @@ def _print_all(client: Client) -> None:
             online = bool(item.online)
 
 
-def _free_port() -> int:
+def find_mosquitto() -> str | None:
+    """Path of the broker's program; None where it is not installed. Debian puts it where only root looks."""
+    return shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+
+
+def free_port() -> int:
+    """A TCP port on this machine that nobody listens on."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
@@ -107,7 +113,8 @@ def _await_port(port: int, alive: Any) -> bool:
 
 
 @contextmanager
-def _mosquitto(executable: str, port: int) -> Iterator[None]:
+def mosquitto(executable: str, port: int) -> Iterator[None]:
+    """A broker on HOST for the time of the block, open to everybody on this machine. Raises SinkError."""
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "mosquitto.conf"
         config.write_text(f"listener {port} {HOST}\nallow_anonymous true\npersistence false\nlog_type none\n")

@@ -46,3 +46,9 @@ class SinkError(EdgeEmotionError, OSError):
     """Events cannot be delivered at all: refused credentials, unwritable file."""
 
     exit_code = 6
+
+
+class MemoryLimitReached(EdgeEmotionError, MemoryError):  # noqa: N818 - says it all
+    """The process holds more memory than ``max_rss`` allows. It ends in order, for a supervisor to start it again."""
+
+    exit_code = 8

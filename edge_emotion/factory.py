@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import platform
 import threading
 from collections.abc import Callable, Iterable
@@ -10,11 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edge_emotion import __version__
+from edge_emotion.camera import Camera
 from edge_emotion.capture import Capture
 from edge_emotion.classifier import EmotionClassifier
 from edge_emotion.config import CameraSettings, PolicySettings, Settings, TrackingSettings
 from edge_emotion.control import Control
-from edge_emotion.daemon import Camera, Daemon
+from edge_emotion.daemon import Daemon
 from edge_emotion.discovery import device_config
 from edge_emotion.errors import BackendUnavailable, ModelError
 from edge_emotion.features import Features, FeatureStore
@@ -27,6 +29,7 @@ from edge_emotion.payload import Topics
 from edge_emotion.pipeline import Pipeline
 from edge_emotion.policy import Policy
 from edge_emotion.protocols import ControlChannel, EventSink, FaceDetector, FrameSource, InferenceBackend
+from edge_emotion.resident import MIB
 from edge_emotion.sequence import Sequence
 from edge_emotion.smoothing import Smoother
 from edge_emotion.sources.spec import classify_source, picamera2_index
@@ -36,6 +39,9 @@ if TYPE_CHECKING:
     from edge_emotion.detectors.blazeface import BlazeFaceDetector
 
 log = logging.getLogger(__name__)
+
+GRACE = 3.0
+"""Seconds after a time-out within which an adapter must have reported it and given its device back."""
 
 
 def _tflite(path: Path, _: ModelFile, threads: int) -> InferenceBackend:
@@ -180,7 +186,8 @@ def make_daemon(settings: Settings, *, fail_fast: bool = False, load: Callable[[
     cameras = [maker.camera(settings, name, features[name]) for name in settings.cameras]
     heartbeat = settings.mqtt.heartbeat if settings.mqtt else 60.0
     sinks = make_sinks(settings, classifier, detector, sequence)
-    daemon = Daemon(cameras, sinks, changed, sequence, heartbeat=heartbeat)
+    max_rss = None if settings.max_rss is None else settings.max_rss * MIB
+    daemon = Daemon(cameras, sinks, changed, sequence, heartbeat=heartbeat, max_rss=max_rss)
     channels = [sink for sink in sinks if isinstance(sink, ControlChannel)]
     Control(daemon, maker, settings, features, channels, load or (lambda: settings)).begin()
     return daemon
@@ -244,8 +251,17 @@ def make_capture(
 ) -> Capture:
     """The thread of one camera. Only a recording can be processed without loss: a live source does not wait."""
     source = make_source(camera)
-    lossless = not camera.realtime and not source.live
-    return Capture(name, source, changed, max_fps=camera.max_fps, lossless=lossless, fail_fast=fail_fast)
+    return Capture(
+        name,
+        source,
+        changed,
+        max_fps=camera.max_fps,
+        lossless=not camera.realtime and not source.live,
+        fail_fast=fail_fast,
+        # A recording is paced by its source, as slowly as it likes.
+        open_patience=camera.open_timeout + GRACE if source.live else math.inf,
+        read_patience=camera.read_timeout + GRACE if source.live else math.inf,
+    )
 
 
 def make_pipeline(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TypedDict
+
+from edge_emotion.resident import resident_bytes
 
 ROOT = Path("/")
 
@@ -36,7 +37,7 @@ class Machine:
         used = (cpu - self._cpu) / max(wall - self._wall, 1e-3)
         self._wall, self._cpu = wall, cpu
         return {
-            "rss_mb": round(_resident(self._root) / 1e6, 1),
+            "rss_mb": round(resident_bytes() / 1e6, 1),
             "cpu_percent": round(100 * used, 1),
             "temperature_c": temperature(self._root),
             "throttling": throttling(self._root),
@@ -73,11 +74,3 @@ def throttling(root: Path = ROOT) -> list[str] | None:
                 known = True
                 reasons += ["cooling"] * slowed
     return list(dict.fromkeys(reasons)) if known else None
-
-
-def _resident(root: Path) -> int:
-    """Bytes of this process in memory (man proc, statm)."""
-    try:
-        return int((root / "proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0

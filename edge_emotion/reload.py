@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from typing import Any, Protocol
 
+from edge_emotion.camera import Camera
 from edge_emotion.capture import Capture
 from edge_emotion.changes import Changes
 from edge_emotion.config import Settings
-from edge_emotion.daemon import Camera, Daemon
+from edge_emotion.daemon import Daemon
 from edge_emotion.features import Features, FeatureStore
 from edge_emotion.pipeline import Pipeline
 

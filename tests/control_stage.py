@@ -10,8 +10,9 @@ from typing import Any
 import yaml
 from broker import wait_until
 
+from edge_emotion.camera import Camera
 from edge_emotion.control import Control
-from edge_emotion.daemon import Camera, Daemon
+from edge_emotion.daemon import Daemon
 from edge_emotion.demo import CLIP
 from edge_emotion.factory import CameraMaker, make_models
 from edge_emotion.features import FeatureStore

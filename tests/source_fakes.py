@@ -67,14 +67,26 @@ def read_until_error(source: FrameSource, most: int = 500) -> tuple[list[Frame],
 
 
 class MjpegServer:
-    """Serves an endless MJPEG stream at ``url`` until told to freeze, or to hang up after some frames."""
+    """Serves an endless MJPEG stream of ``draw(number)`` at ``url``.
 
-    def __init__(self, *, silent: bool = False, frames: int | None = None) -> None:
+    It may be told to freeze, to send what is no picture, or to hang up after some frames.
+    """
+
+    def __init__(
+        self,
+        *,
+        silent: bool = False,
+        frames: int | None = None,
+        draw: Callable[[int], Image] = lambda number: picture(number % 100),
+        port: int = 0,
+    ) -> None:
         self.silent = silent
         self.frames = frames
+        self.draw = draw
         self.frozen = threading.Event()
+        self.corrupt = threading.Event()
         self.stopping = threading.Event()
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self.server = ThreadingHTTPServer(("127.0.0.1", port), self._handler())
         self.server.daemon_threads = True
         self.server.handle_error = lambda *_: None  # type: ignore[method-assign]
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,))
@@ -94,7 +106,8 @@ class MjpegServer:
         sent = 0
         while not self.stopping.is_set() and sent != self.frames:
             if not self.frozen.is_set():
-                jpeg = cv2.imencode(".jpg", picture(sent % 100))[1].tobytes()
+                jpeg = cv2.imencode(".jpg", self.draw(sent))[1].tobytes()
+                jpeg = jpeg[::-1] if self.corrupt.is_set() else jpeg
                 write(b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(jpeg))
                 write(jpeg + b"\r\n")
                 sent += 1

@@ -43,6 +43,7 @@ MAY_IMPORT_ADAPTERS = {
 HELPERS = {
     "batches",
     "bounded",
+    "freshness",
     "spec",
     "outbox",
     "outbox_file",
@@ -62,7 +63,7 @@ ORDER = (
     {"classifier"},
     {"golden"},
     {"pipeline"},
-    {"daemon", "capture", "slot", "sequence", "systemd"} | {"stats"},
+    {"daemon", "camera", "capture", "slot", "sequence", "systemd", "resident", "stats"},
     {
         "cli",
         "factory",

@@ -10,9 +10,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from broker import needs_mosquitto
 
+from benchmarks import marks
 from benchmarks.cli import main
 from benchmarks.machine import describe_machine
+from benchmarks.soak import growth
 
 
 @pytest.fixture(autouse=True)
@@ -55,3 +58,44 @@ def test_the_machine_is_described_in_plain_values() -> None:
     machine = describe_machine()
     assert machine["cores"] == os.cpu_count()
     assert json.loads(json.dumps(machine)) == machine
+
+
+def test_soak_samples_the_real_daemon(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--minutes", "0.15", "--settle", "0.02", "--every", "2", "--json", str(tmp_path / "r.json")]
+    assert main(["soak", *options]) == 0
+    result = json.loads((tmp_path / "r.json").read_text())
+    assert result["cameras"] == 3
+    assert len(result["samples"]) >= 2
+    for row in result["samples"]:
+        assert row["rss_mib"] > 1 and row["threads"] >= 1 and row["files"] >= 3
+    assert result["rss_peak_mib"] >= result["rss_end_mib"]
+    assert "RSS MiB" in capsys.readouterr().out
+
+
+def test_growth_is_measured_after_settling() -> None:
+    rows = [{"minute": float(n), "rss_mib": 50.0 if n < 2 else 100.0 + n} for n in range(11)]
+    assert growth(rows, settle=2, span=1) == {
+        "rss_settled_mib": 102.5,
+        "rss_end_mib": 109.5,
+        "rss_peak_mib": 110.0,
+        "growth_percent": 6.83,
+    }
+
+
+def test_a_soak_that_never_settles_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["soak", "--minutes", "2", "--settle", "3"]) == 2
+    assert capsys.readouterr().err == "error: --settle 3 is not less than --minutes 2\n"
+
+
+@needs_mosquitto
+def test_marks_are_measured_on_the_real_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(marks, "WARM_UP", 0.5)
+    assert main(["marks", "--seconds", "0.5", "--json", str(tmp_path / "r.json")]) == 0
+    result = json.loads((tmp_path / "r.json").read_text())["marks"]
+    assert 0 < result["start_to_first_event_s"] < marks.FIRST_EVENT_TIMEOUT
+    parts = [result[f"{name}_cpu_ms"] for name in ("decode", "models", "own_work")]
+    assert sum(parts) == pytest.approx(result["frame_cpu_ms"])
+    assert 0 < result["own_work_share"] < 1
+    assert 0 < result["publish_p50_ms"] <= result["publish_p99_ms"]
+    assert result["outbox_n"] >= 1 and result["outbox_events_per_s"] > 0
+    assert result["idle_to_busy"] == pytest.approx(result["idle_cpu_percent"] / result["busy_cpu_percent"])

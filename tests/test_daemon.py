@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Sequence
@@ -15,8 +14,9 @@ from conftest import face, frame
 from test_pipeline import Moods, make
 
 from edge_emotion import capture
+from edge_emotion.camera import Camera
 from edge_emotion.capture import Capture
-from edge_emotion.daemon import Camera, Daemon
+from edge_emotion.daemon import Daemon
 from edge_emotion.datatypes import EmotionEvent, Frame
 from edge_emotion.errors import ConfigError, SinkError, SourceEnded, SourceError
 from edge_emotion.sequence import Sequence as Numbers
@@ -301,25 +301,3 @@ def test_an_unusable_state_directory_is_a_configuration_error(tmp_path: Path) ->
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="state_dir"):
         Numbers(tmp_path / "file" / "state")
-
-
-@pytest.mark.parametrize("abstract", [False, True])
-def test_systemd_is_told_of_start_progress_and_stop(
-    abstract: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    address = f"\0edge-emotion-test-{id(tmp_path)}" if abstract else str(tmp_path / "notify")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
-        systemd.bind(address)
-        systemd.settimeout(5)
-        monkeypatch.setenv("NOTIFY_SOCKET", address.replace("\0", "@"))
-        make_daemon({"desk": Script(frames(0, 5))}, [MemorySink()]).run()
-        messages = [systemd.recv(100)]
-        while messages[-1] != b"STOPPING=1":
-            messages.append(systemd.recv(100))
-    assert messages[0] == b"READY=1"
-    assert b"WATCHDOG=1" in messages
-
-
-def test_nobody_listening_for_notifications_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NOTIFY_SOCKET", "README.md/socket")
-    make_daemon({"desk": Script(frames(0, 5))}, [MemorySink()]).run()

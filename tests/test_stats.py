@@ -17,8 +17,9 @@ from test_daemon import Script, frames
 from test_pipeline import Moods, make
 
 from edge_emotion import capture
+from edge_emotion.camera import Camera
 from edge_emotion.capture import Capture
-from edge_emotion.daemon import Camera, Daemon
+from edge_emotion.daemon import Daemon
 from edge_emotion.errors import SourceError, SourceStalled
 from edge_emotion.machine import Machine, temperature, throttling
 from edge_emotion.pipeline import StageTimes

@@ -21,7 +21,7 @@ _DEFAULT_FPS = 25.0
 class Arrival(NamedTuple):
     """One picture as OpenCV gave it, and when (monotonic seconds, UTC).
 
-    ``position`` in the video and ``period`` to the next frame are seconds; 0 for what is no file.
+    ``position`` in the video or stream and ``period`` to the next frame are seconds; 0 where it is not known.
     """
 
     image: npt.NDArray[np.generic]
@@ -98,8 +98,9 @@ class BoundedCapture:
         timestamp, captured_at = time.monotonic(), datetime.now(timezone.utc)
         if not ok or image is None or image.size == 0:
             return None
+        position = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
         if not self._file:
-            return Arrival(image, timestamp, captured_at)
+            return Arrival(image, timestamp, captured_at, position)
         fps = capture.get(cv2.CAP_PROP_FPS)
         period = 1 / (fps if 0 < fps <= 1000 else _DEFAULT_FPS)
-        return Arrival(image, timestamp, captured_at, capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, period)
+        return Arrival(image, timestamp, captured_at, position, period)

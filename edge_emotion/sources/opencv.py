@@ -18,6 +18,7 @@ from edge_emotion.datatypes import Frame, Image
 from edge_emotion.errors import BackendUnavailable, SourceEnded, SourceError, SourceStalled
 from edge_emotion.paths import expand
 from edge_emotion.sources.bounded import Arrival, BoundedCapture
+from edge_emotion.sources.freshness import Freshness
 from edge_emotion.sources.spec import classify_source, redact
 
 # Both say what our own errors say, in many lines and at every attempt to open a camera that is away.
@@ -78,6 +79,7 @@ class OpenCvSource:
         self._capture: BoundedCapture | None = None
         self._pending: Arrival | None = None
         self._timeline: _Timeline | None = None
+        self._freshness: Freshness | None = None
         self._sequence = 0
 
     def __repr__(self) -> str:
@@ -100,7 +102,9 @@ class OpenCvSource:
         loop = self._loop and not self.live
         capture = self._capture = BoundedCapture(create, self._name, file=not self.live, loop=loop)
         self._sequence = 0
-        self._pending = self._receive(capture, max(0.0, deadline - time.monotonic()))
+        # Only RTSP says when its frames were filmed; FFmpeg makes up the times of MJPEG.
+        self._freshness = Freshness() if _is_rtsp(self._source) else None
+        self._pending = self._receive_fresh(capture, max(0.0, deadline - time.monotonic()))
         if self._pending is None:
             raise SourceError(f"cannot open {self._name}: {capture.fault or _ADVICE[self._kind]}")
         self._timeline = None if self.live else _Timeline(self._pending)
@@ -110,7 +114,7 @@ class OpenCvSource:
         capture = self._capture
         if capture is None or capture.stopped.is_set():
             raise SourceError(f"{self._name} is not open: call open() before read()")
-        arrival, self._pending = self._pending or self._receive(capture, self._read_timeout), None
+        arrival, self._pending = self._pending or self._receive_fresh(capture, self._read_timeout), None
         if arrival is None and not self.live and not capture.fault:
             raise SourceEnded(f"{self._name} has given its last frame")
         if arrival is None:
@@ -137,6 +141,21 @@ class OpenCvSource:
         if self._kind == "video":
             return _video(str(self._source))
         return _stream(str(self._source), self._open_timeout, self._read_timeout)
+
+    def _receive_fresh(self, capture: BoundedCapture, timeout: float) -> Arrival | None:
+        """One frame, converted; of a stream that lies behind, the first one that has not waited.
+
+        One that has not caught up after half the time is taken as it is.
+        """
+        begin = time.monotonic()
+        arrival = self._receive(capture, timeout)
+        while arrival and self._freshness and self._freshness.is_stale(arrival.position, arrival.timestamp):
+            left = begin + timeout - time.monotonic()
+            if left < timeout / 2:
+                self._freshness.trust()
+                break
+            arrival = self._receive(capture, left)
+        return arrival
 
     def _receive(self, capture: BoundedCapture, timeout: float) -> Arrival | None:
         """One frame, converted; None at the end. The capture is stopped whenever it gives none."""
@@ -238,8 +257,12 @@ def _video(source: str) -> Callable[[], cv2.VideoCapture]:
     return lambda: cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
 
 
+def _is_rtsp(source: int | str) -> bool:
+    return str(source).lower().startswith(("rtsp://", "rtsps://"))
+
+
 def _stream(url: str, open_timeout: float, read_timeout: float) -> Callable[[], cv2.VideoCapture]:
-    if url.lower().startswith("rtsp"):
+    if _is_rtsp(url):
         # UDP loses packets without a word; OpenCV takes this option from nowhere else.
         os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;tcp")
     # FFmpeg's limits end the thread; they lie behind ours, so that a time-out is always reported as one.

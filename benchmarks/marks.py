@@ -1,0 +1,241 @@
+"""The marks of the daemon on this machine: start, publishing, outbox, an idle scene, its own work."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from benchmarks.machine import describe_machine
+from benchmarks.node import running
+from benchmarks.process import usage
+from edge_emotion.camera import Camera
+from edge_emotion.config import CameraSettings, MqttSettings, PolicySettings, TrackingSettings
+from edge_emotion.daemon import Daemon
+from edge_emotion.datatypes import EmotionEvent, Image
+from edge_emotion.demo import CLIP, HOST, find_mosquitto, free_port, mosquitto
+from edge_emotion.errors import BackendUnavailable, EdgeEmotionError
+from edge_emotion.factory import make_capture, make_classifier, make_detector, make_pipeline
+from edge_emotion.ids import ulid
+from edge_emotion.protocols import FloatArray, InferenceBackend
+from edge_emotion.sequence import Sequence
+from edge_emotion.sinks.memory import MemorySink
+from edge_emotion.sinks.mqtt import MqttSink
+
+FIRST_EVENT_TIMEOUT = 60.0
+WARM_UP = 5.0
+"""Seconds of a scene before its CPU time counts."""
+
+
+def measure_marks(*, seconds: float, show: Callable[[str], None]) -> dict[str, Any]:
+    """Every mark, one after the other; each that goes on for a time does so for ``seconds``. ``show`` gets each line.
+
+    Raises BackendUnavailable without mosquitto, EdgeEmotionError if the daemon ends or nothing happens.
+    """
+    executable = find_mosquitto()
+    if executable is None:
+        raise BackendUnavailable("the marks need a broker: apt install mosquitto")
+    marks: dict[str, float] = {}
+
+    def note(measured: dict[str, float]) -> None:
+        marks.update(measured)
+        for name, value in measured.items():
+            show(f"{name:34}{value:12.3f}")
+
+    with ExitStack() as stack:
+        folder, port = Path(stack.enter_context(tempfile.TemporaryDirectory())), free_port()
+        stack.enter_context(mosquitto(executable, port))
+        note({"start_to_first_event_s": first_event(folder / "start")})
+        event = own_work(note)
+        note(publishing(event, folder / "publish", port, seconds=seconds))
+        note(outbox(event, folder / "outbox", port, seconds=seconds))
+        note(scenes(folder, port, seconds=seconds))
+    return {"benchmark": "marks", "seconds": seconds, "marks": marks, "machine": describe_machine()}
+
+
+def first_event(folder: Path) -> float:
+    """Seconds from the start of the process to the first event of the demo's clip, played as fast as it goes."""
+    folder.mkdir()
+    lines = folder / "events.jsonl"
+    camera = {"source": str(CLIP), "realtime": False, "max_fps": 240}
+    with running(folder, {"cameras": {"clip": camera}, "jsonl": {"path": str(lines)}}) as node:
+        while not (lines.exists() and lines.stat().st_size):
+            node.check()
+            if time.monotonic() - node.started > FIRST_EVENT_TIMEOUT:
+                raise EdgeEmotionError(f"no event within {FIRST_EVENT_TIMEOUT:g} s")
+            time.sleep(0.002)
+        return time.monotonic() - node.started
+
+
+class Timed:
+    """A backend that adds up the CPU seconds that its model costs the calling thread."""
+
+    def __init__(self, inner: InferenceBackend) -> None:
+        self._inner = inner
+        self.name, self.input_shape, self.output_shapes = inner.name, inner.input_shape, inner.output_shapes
+        self.seconds = 0.0
+
+    def run(self, batch: FloatArray) -> tuple[FloatArray, ...]:
+        """As the backend within."""
+        begin = time.thread_time()
+        outputs = self._inner.run(batch)
+        self.seconds += time.thread_time() - begin
+        return outputs
+
+    def close(self) -> None:
+        """As the backend within."""
+        self._inner.close()
+
+
+def own_work(note: Callable[[dict[str, float]], None]) -> EmotionEvent:
+    """CPU time of the daemon on the clip, every frame of it: decoding, models, and the rest. Returns an event.
+
+    Its own work is what the main thread does beside the models; CPU time, so that a busy machine does not count.
+    """
+    detector, classifier = make_detector("blazeface_back"), make_classifier("mobilenet_v2")
+    detecting, classifying = Timed(detector.backend), Timed(classifier.backend)
+    detector.backend, classifier.backend = detecting, classifying
+    changed, sink, numbers = threading.Condition(), MemorySink(), Sequence(None)
+    pipeline = make_pipeline(
+        "benchmark",
+        "clip",
+        detector,
+        classifier,
+        tracking=TrackingSettings(),
+        policy=PolicySettings(),
+        interval=0.1,
+        next_seq=numbers,
+    )
+    settings = CameraSettings(source=str(CLIP), realtime=False, max_fps=240)
+    daemon = Daemon([Camera(make_capture("clip", settings, changed), pipeline)], [sink], changed, numbers)
+    all_began, main_began = time.process_time(), time.thread_time()
+    frames = daemon.run().frames
+    all_threads, main = time.process_time() - all_began, time.thread_time() - main_began
+    models = detecting.seconds + classifying.seconds
+    note(
+        {
+            "frame_cpu_ms": 1000 * all_threads / frames,
+            "decode_cpu_ms": 1000 * (all_threads - main) / frames,
+            "models_cpu_ms": 1000 * models / frames,
+            "own_work_cpu_ms": 1000 * (main - models) / frames,
+            "own_work_share": (main - models) / all_threads,
+        }
+    )
+    return sink.events[0]
+
+
+class Publisher:
+    """What the daemon does to publish one event: number it, save the number, hand it to the durable MQTT sink."""
+
+    def __init__(self, event: EmotionEvent, folder: Path, port: int) -> None:
+        self._event, self._numbers = event, Sequence(folder, "benchmark")
+        settings = MqttSettings(host=HOST, port=port, drain_timeout=30.0)
+        self.sink = MqttSink(settings, "benchmark", {}, ["clip"], state_dir=self._numbers.folder, numbers=self._numbers)
+
+    def __enter__(self) -> Publisher:
+        self.sink.open()
+        while not self.sink.connected:
+            time.sleep(0.01)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.sink.close()
+        self._numbers.close()
+
+    def publish(self) -> float:
+        """One event; the seconds that the caller was kept."""
+        moment = datetime.now(timezone.utc)
+        begin = time.perf_counter()
+        event = replace(self._event, seq=self._numbers(), id=ulid(moment), ts=moment)
+        self._numbers.save()
+        self.sink.publish(event)
+        return time.perf_counter() - begin
+
+
+def publishing(
+    event: EmotionEvent, folder: Path, port: int, *, seconds: float, rate: float = 100.0
+) -> dict[str, float]:
+    """How long one event keeps the main loop, at ``rate`` events a second with a broker that answers; ms."""
+    with Publisher(event, folder, port) as publisher:
+        taken = []
+        due = time.monotonic()
+        end = due + seconds
+        while due < end:
+            taken.append(publisher.publish())
+            due += 1 / rate
+            time.sleep(max(0.0, due - time.monotonic()))
+    p50, p99 = np.quantile(taken, (0.5, 0.99)) * 1000
+    return {"publish_p50_ms": float(p50), "publish_p99_ms": float(p99), "publish_n": len(taken)}
+
+
+def outbox(event: EmotionEvent, folder: Path, port: int, *, seconds: float, waiting: int = 500) -> dict[str, float]:
+    """Events a second through the outbox, from their making to their acknowledgement, with ``waiting`` at most."""
+    with Publisher(event, folder, port) as publisher:
+        count, begin = 0, time.monotonic()
+        while time.monotonic() - begin < seconds:
+            if publisher.sink.waiting < waiting:
+                publisher.publish()
+                count += 1
+            else:
+                time.sleep(0.001)
+        while publisher.sink.waiting:
+            time.sleep(0.001)
+        took = time.monotonic() - begin
+        if publisher.sink.dropped:
+            raise EdgeEmotionError(f"{publisher.sink.dropped} events were dropped")
+    return {"outbox_events_per_s": count / took, "outbox_n": count}
+
+
+def scenes(folder: Path, port: int, *, seconds: float) -> dict[str, float]:
+    """CPU of the daemon, % of a core at 15 frames a second, with somebody and with nobody in view."""
+    cpu = {}
+    for name, images in zip(("busy", "idle"), _busy_and_idle(), strict=True):
+        place = folder / name
+        place.mkdir()
+        _write(images, place / "scene.mp4")
+        cameras = {name: {"source": str(place / "scene.mp4"), "loop": True}}
+        with running(place, {"cameras": cameras, "mqtt": {"host": HOST, "port": port}}) as node:
+            while "is online" not in node.log:
+                node.check()
+                time.sleep(0.05)
+            time.sleep(WARM_UP)
+            before, began = usage(node.process.pid).cpu, time.monotonic()
+            time.sleep(seconds)
+            cpu[name] = 100 * (usage(node.process.pid).cpu - before) / (time.monotonic() - began)
+            node.check()
+    return {
+        "busy_cpu_percent": cpu["busy"],
+        "idle_cpu_percent": cpu["idle"],
+        "idle_to_busy": cpu["idle"] / cpu["busy"],
+    }
+
+
+def _busy_and_idle() -> tuple[list[Image], list[Image]]:
+    """The frames of the demo's clip with a face, and those with none."""
+    detector, capture = make_detector("blazeface_back"), cv2.VideoCapture(str(CLIP))
+    busy: list[Image] = []
+    idle: list[Image] = []
+    while True:
+        ok, image = capture.read()
+        if not ok:
+            return busy, idle
+        picture = np.asarray(image, np.uint8)
+        (busy if detector.detect(picture) else idle).append(picture)
+
+
+def _write(images: list[Image], path: Path) -> None:
+    """At least ten seconds of them, 15 a second."""
+    height, width = images[0].shape[:2]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 15, (width, height))
+    for n in range(max(150, len(images))):
+        writer.write(images[n % len(images)])
+    writer.release()
