@@ -24,8 +24,9 @@ from edge_emotion.daemon import Daemon
 from edge_emotion.datatypes import EmotionEvent, Image
 from edge_emotion.demo import CLIP, HOST, find_mosquitto, free_port, mosquitto
 from edge_emotion.errors import BackendUnavailable, EdgeEmotionError
-from edge_emotion.factory import make_capture, make_classifier, make_detector, make_pipeline
+from edge_emotion.factory import make_capture, make_pipeline
 from edge_emotion.ids import ulid
+from edge_emotion.loading import make_classifier, make_detector
 from edge_emotion.protocols import FloatArray, InferenceBackend
 from edge_emotion.sequence import Sequence
 from edge_emotion.sinks.memory import MemorySink

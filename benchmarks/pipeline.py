@@ -18,7 +18,8 @@ from benchmarks.machine import describe_machine
 from edge_emotion.config import PolicySettings, TrackingSettings
 from edge_emotion.datatypes import Frame, Image
 from edge_emotion.errors import SourceError
-from edge_emotion.factory import make_classifier, make_detector, make_pipeline
+from edge_emotion.factory import make_pipeline
+from edge_emotion.loading import make_classifier, make_detector
 from edge_emotion.pipeline import Pipeline
 from edge_emotion.protocols import FaceDetector
 

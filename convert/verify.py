@@ -12,7 +12,7 @@ from convert.parity import compare
 from convert.tflite import operators
 from edge_emotion.backends.tflite import TfliteBackend
 from edge_emotion.errors import ConfigError
-from edge_emotion.factory import make_classifier
+from edge_emotion.loading import make_classifier
 from edge_emotion.manifest import ModelFile, ModelManifest, Parity, checked_file, find_model, load_manifest
 from edge_emotion.protocols import FloatArray, InferenceBackend
 from train.faces import DataSet, Faces, Split

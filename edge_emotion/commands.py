@@ -16,8 +16,9 @@ from edge_emotion.classifier import EmotionClassifier
 from edge_emotion.config import Settings
 from edge_emotion.datatypes import Box, EmotionScores, Face, Image
 from edge_emotion.errors import SinkError, SourceError
-from edge_emotion.factory import make_classifier, make_detector, make_models, make_sinks, make_source
+from edge_emotion.factory import make_models, make_sinks, make_source
 from edge_emotion.layers import redacted
+from edge_emotion.loading import make_classifier, make_detector
 from edge_emotion.manifest import DetectorManifest, ModelFile, ModelManifest, load_manifest, shipped_models
 from edge_emotion.pictures import read_picture, write_png
 from edge_emotion.protocols import FaceDetector

@@ -6,9 +6,8 @@ import logging
 import math
 import platform
 import threading
-from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from edge_emotion import __version__
 from edge_emotion.camera import Camera
@@ -18,17 +17,14 @@ from edge_emotion.config import CameraSettings, PolicySettings, Settings, Tracki
 from edge_emotion.control import Control
 from edge_emotion.daemon import Daemon
 from edge_emotion.discovery import device_config
-from edge_emotion.errors import BackendUnavailable, ModelError
 from edge_emotion.features import Features, FeatureStore
-from edge_emotion.golden import replay_golden
 from edge_emotion.ids import ulid
+from edge_emotion.loading import make_classifier, make_detector
 from edge_emotion.machine import Machine
-from edge_emotion.manifest import DetectorManifest, ModelFile, ModelManifest, checked_file, find_model, load_manifest
-from edge_emotion.paths import cache_dir
 from edge_emotion.payload import Topics
 from edge_emotion.pipeline import Pipeline
 from edge_emotion.policy import Policy
-from edge_emotion.protocols import ControlChannel, EventSink, FaceDetector, FrameSource, InferenceBackend
+from edge_emotion.protocols import ControlChannel, EventSink, FaceDetector, FrameSource
 from edge_emotion.resident import MIB
 from edge_emotion.sequence import Sequence
 from edge_emotion.smoothing import Smoother
@@ -42,113 +38,6 @@ log = logging.getLogger(__name__)
 
 GRACE = 3.0
 """Seconds after a time-out within which an adapter must have reported it and given its device back."""
-
-
-def _tflite(path: Path, _: ModelFile, threads: int) -> InferenceBackend:
-    from edge_emotion.backends.tflite import TfliteBackend
-
-    return TfliteBackend(path, threads=threads)
-
-
-def _onnxruntime(path: Path, _: ModelFile, threads: int) -> InferenceBackend:
-    from edge_emotion.backends.onnx import OnnxBackend
-
-    return OnnxBackend(path, threads=threads)
-
-
-def _tensorrt(path: Path, entry: ModelFile, _: int) -> InferenceBackend:
-    from edge_emotion.backends.tensorrt import TensorRtBackend
-
-    return TensorRtBackend(path, sha256=entry.sha256, precision=entry.precision, cache_dir=cache_dir())
-
-
-class Interpreter(NamedTuple):
-    """What makes a backend of a checked file of one format, its entry in the manifest, and a number of threads."""
-
-    format: str
-    make: Callable[[Path, ModelFile, int], InferenceBackend]
-
-
-INTERPRETERS = {
-    "tflite": Interpreter("tflite", _tflite),
-    "onnxruntime": Interpreter("onnx", _onnxruntime),
-    "tensorrt": Interpreter("onnx", _tensorrt),
-}
-"""By their name in ``classifier.backend``. 'auto' takes the first that reads the format of the model's file."""
-
-
-def choose_files(
-    manifest: ModelManifest, precision: str | None = None, backend: str = "auto"
-) -> tuple[tuple[ModelFile, ...], str]:
-    """The files of a model in the order in which they are tried, and the name of what runs them.
-
-    Raises ModelError if the model has no such file, BackendUnavailable for a backend that is not there.
-    """
-    if backend == "auto":
-        reads = manifest.file(precision).format
-        backend = next(name for name, one in INTERPRETERS.items() if one.format == reads)
-    elif backend not in INTERPRETERS:
-        raise BackendUnavailable(f"no backend {backend!r} in this installation; there are: {', '.join(INTERPRETERS)}")
-    first = manifest.file(precision, INTERPRETERS[backend].format)
-    others = (entry for entry in manifest.files if entry.format == first.format and entry is not first)
-    return (first, *others) if precision is None else (first,), backend
-
-
-def make_detector(
-    name: str, *, threshold: float = 0.5, min_size: int = 0, max_faces: int = 64, threads: int = 1
-) -> BlazeFaceDetector:
-    """A shipped detector by name, or one by its folder. Raises ModelError if it is not what its manifest says."""
-    from edge_emotion.backends.tflite import TfliteBackend
-    from edge_emotion.detectors.blazeface import BlazeFaceDetector
-
-    folder = find_model(name)
-    manifest = load_manifest(folder)
-    if not isinstance(manifest, DetectorManifest):
-        raise ModelError(f"{folder} is no face detector but does {manifest.task}")
-    backend = TfliteBackend(checked_file(folder, manifest.file()), threads=threads)
-    return BlazeFaceDetector(manifest, backend, threshold=threshold, min_size=min_size, max_faces=max_faces)
-
-
-def make_classifier(
-    name: str,
-    *,
-    backend: str = "auto",
-    precision: str | None = None,
-    operating_point: str | None = None,
-    classes: Iterable[str] | None = None,
-    threads: int = 1,
-) -> EmotionClassifier:
-    """A shipped classifier by name, or one by its folder, checked: hash, labels, shapes, golden set.
-
-    ``backend`` is one of INTERPRETERS, or 'auto'. Without a ``precision`` the first file that passes is taken: where
-    int8 computes something else, the next one is, and this is said. Raises ModelError if none is what its manifest says
-    and computes here what it promises, BackendUnavailable if a library is missing.
-    """
-    folder = find_model(name)
-    manifest = load_manifest(folder)
-    if not isinstance(manifest, ModelManifest):
-        raise ModelError(f"{folder} is no emotion classifier but does {manifest.task}")
-    entries, chosen = choose_files(manifest, precision, backend)
-    refused: list[str] = []
-    for entry in entries:
-        runner: InferenceBackend | None = None
-        try:
-            runner = INTERPRETERS[chosen].make(checked_file(folder, entry), entry, threads)
-            classifier = EmotionClassifier(
-                manifest, runner, entry=entry, operating_point=operating_point, classes=classes, refused=refused
-            )
-            worst = replay_golden(classifier, entry)
-        except ModelError as error:
-            if runner is not None:
-                runner.close()
-            refused.append(str(error))
-            if entry is not entries[-1]:
-                log.warning("%s; trying the next precision", error)
-            continue
-        if worst is not None:
-            log.debug("%s: golden set reproduced to %.3f by %s", entry.file, worst, runner.name)
-        return classifier
-    raise ModelError("; ".join(refused))
 
 
 def make_models(settings: Settings) -> tuple[BlazeFaceDetector, EmotionClassifier]:

@@ -36,6 +36,7 @@ CONFINED = {
 ADAPTERS = ("edge_emotion.sources", "edge_emotion.detectors", "edge_emotion.backends", "edge_emotion.sinks")
 MAY_IMPORT_ADAPTERS = {
     "edge_emotion/factory.py",
+    "edge_emotion/loading.py",
     "edge_emotion/client.py",  # of the broker, as the sink is one
     "edge_emotion/client_connection.py",
     "edge_emotion/client_link.py",
@@ -67,6 +68,7 @@ ORDER = (
     {
         "cli",
         "factory",
+        "loading",
         "changes",
         "config",
         "control",
@@ -158,7 +160,7 @@ import edge_emotion
 for module in pkgutil.walk_packages(edge_emotion.__path__, "edge_emotion."):
     if not module.name.endswith("__main__"):
         importlib.import_module(module.name)
-from edge_emotion.factory import make_classifier, make_detector
+from edge_emotion.loading import make_classifier, make_detector
 make_classifier("mobilenet_v2"), make_detector("blazeface_back")
 """
     refused = [*sorted(HEAVY), "train", "convert", "benchmarks"]

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from edge_emotion.errors import BackendUnavailable, ConfigError, ModelError
-from edge_emotion.factory import make_classifier
 from edge_emotion.labels import EMOTIONS
+from edge_emotion.loading import make_classifier
 from edge_emotion.manifest import MODELS, ModelManifest, find_model, load_manifest, shipped_models
 
 pytest.importorskip("tf_keras")

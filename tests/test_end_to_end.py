@@ -21,8 +21,8 @@ from conftest import ROOT
 from edge_emotion.commands import find_emotions
 from edge_emotion.datatypes import EmotionEvent, Image
 from edge_emotion.demo import CLIP
-from edge_emotion.factory import make_classifier, make_detector
 from edge_emotion.labels import EMOTIONS
+from edge_emotion.loading import make_classifier, make_detector
 from edge_emotion.payload import event_from_json, state_from_json
 
 pytestmark = needs_mosquitto

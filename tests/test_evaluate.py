@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from edge_emotion.errors import ConfigError
-from edge_emotion.factory import make_classifier, make_detector
 from edge_emotion.labels import EMOTIONS
+from edge_emotion.loading import make_classifier, make_detector
 
 pytest.importorskip("tf_keras")
 

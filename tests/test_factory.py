@@ -14,8 +14,9 @@ from edge_emotion.datatypes import Image
 from edge_emotion.demo import CLIP
 from edge_emotion.detectors.scripted import ScriptedDetector
 from edge_emotion.errors import ConfigError
-from edge_emotion.factory import make_capture, make_classifier, make_daemon, make_detector, make_pipeline, make_source
+from edge_emotion.factory import make_capture, make_daemon, make_pipeline, make_source
 from edge_emotion.layers import load
+from edge_emotion.loading import make_classifier, make_detector
 from edge_emotion.sources.images import ImagesSource
 from edge_emotion.sources.opencv import OpenCvSource
 

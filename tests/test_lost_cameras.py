@@ -22,7 +22,8 @@ from edge_emotion.config import CameraSettings, PolicySettings, TrackingSettings
 from edge_emotion.daemon import Daemon
 from edge_emotion.datatypes import CameraState, EmotionEvent, Face, Image
 from edge_emotion.demo import CLIP
-from edge_emotion.factory import make_capture, make_classifier, make_detector, make_pipeline
+from edge_emotion.factory import make_capture, make_pipeline
+from edge_emotion.loading import make_classifier, make_detector
 from edge_emotion.protocols import FaceDetector
 from edge_emotion.sequence import Sequence
 from edge_emotion.sinks.memory import MemorySink

@@ -15,9 +15,9 @@ from edge_emotion.backends.constant import ConstantBackend
 from edge_emotion.backends.tflite import TfliteBackend
 from edge_emotion.classifier import EmotionClassifier
 from edge_emotion.errors import ModelError
-from edge_emotion.factory import make_classifier, make_detector
 from edge_emotion.golden import golden_inputs, replay_golden
 from edge_emotion.labels import EMOTIONS
+from edge_emotion.loading import make_classifier, make_detector
 from edge_emotion.manifest import (
     MANIFEST,
     ModelManifest,

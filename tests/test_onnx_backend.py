@@ -22,8 +22,9 @@ from onnx_models import SHAPE, write_model
 from edge_emotion.backends import onnx as backends
 from edge_emotion.backends.onnx import OnnxBackend
 from edge_emotion.errors import BackendUnavailable, ConfigError, ModelError
-from edge_emotion.factory import choose_files, make_classifier, make_models, node_info
+from edge_emotion.factory import make_models, node_info
 from edge_emotion.layers import load
+from edge_emotion.loading import choose_files, make_classifier
 from edge_emotion.manifest import MANIFEST, ModelManifest, find_model, load_manifest, sha256
 
 INPUTS = np.random.default_rng(1).uniform(-1, 1, (11, *SHAPE)).astype(np.float32)

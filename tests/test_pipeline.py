@@ -13,8 +13,8 @@ from edge_emotion.backends.constant import ConstantBackend
 from edge_emotion.classifier import EmotionClassifier
 from edge_emotion.datatypes import Box, EmotionEvent, Face
 from edge_emotion.detectors.scripted import ScriptedDetector
-from edge_emotion.factory import make_classifier
 from edge_emotion.labels import EMOTIONS
+from edge_emotion.loading import make_classifier
 from edge_emotion.pipeline import Pipeline
 from edge_emotion.policy import Policy
 from edge_emotion.protocols import FloatArray

@@ -12,7 +12,7 @@ from onnx_models import write_model
 from tensorrt_stage import Stage
 
 from edge_emotion.errors import BackendUnavailable
-from edge_emotion.factory import make_classifier
+from edge_emotion.loading import make_classifier
 from edge_emotion.manifest import MANIFEST, find_model
 from edge_emotion.paths import cache_dir
 

@@ -101,7 +101,7 @@ def _whole_path(
     from dataclasses import asdict
 
     from edge_emotion.classifier import EmotionClassifier
-    from edge_emotion.factory import make_detector
+    from edge_emotion.loading import make_detector
     from train.evaluate import translate
     from train.whole_path import measure_whole_path
 
@@ -122,7 +122,7 @@ def _whole_path(
 
 
 def _crop(options: argparse.Namespace) -> None:
-    from edge_emotion.factory import make_detector
+    from edge_emotion.loading import make_detector
     from train.crop import measure_framing
     from train.recipes import gray_input
 

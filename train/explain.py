@@ -77,7 +77,7 @@ def _faces(options: argparse.Namespace, run: Run) -> tuple[list[str], list[Pixel
 def _detected(
     options: argparse.Namespace, run: Run, names: list[str], pictures: list[Image]
 ) -> tuple[list[str], list[Pixels]]:
-    from edge_emotion.factory import make_detector
+    from edge_emotion.loading import make_detector
     from edge_emotion.preprocess import align
 
     crop = run.recipe.input.crop

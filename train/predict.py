@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from edge_emotion.classifier import EmotionClassifier
-from edge_emotion.factory import make_classifier
+from edge_emotion.loading import make_classifier
 from edge_emotion.manifest import InputSpec, find_model, load_manifest
 from edge_emotion.preprocess import normalise
 from edge_emotion.protocols import FloatArray, InferenceBackend
