@@ -34,11 +34,13 @@ MAY_IMPORT_ADAPTERS = {
     "edge_emotion/client.py",  # of the broker, as the sink is one
     "edge_emotion/client_connection.py",
     "edge_emotion/client_link.py",
+    "edge_emotion/doctor_broker.py",  # logs in as the sink does
+    "edge_emotion/doctor_system.py",  # asks what OpenCV can do
 }
 HELPERS = {"bounded", "spec", "outbox", "outbox_file", "outbox_writer", "mqtt_client", "mqtt_courier", "mqtt_mailbox"}
 """Parts of an adapter in files of their own."""
 ORDER = (
-    {"errors", "labels", "paths"},
+    {"errors", "labels", "paths", "accounts"},
     {"datatypes", "ids"},
     {"pictures"},
     {"protocols", "manifest", "tracking", "smoothing", "policy", "payload", "quality"},
@@ -53,6 +55,14 @@ ORDER = (
         "layers",
         "commands",
         "demo",
+        "doctor",
+        "doctor_broker",
+        "doctor_camera",
+        "doctor_models",
+        "doctor_report",
+        "doctor_state",
+        "doctor_system",
+        "v4l2",
         "client",
         "client_connection",
         "client_link",

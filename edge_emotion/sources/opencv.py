@@ -221,8 +221,13 @@ def _check_device(path: str) -> None:
         raise SourceError(f"no permission to use {path}: sudo usermod -aG video $USER, then log in again")
 
 
+def has_gstreamer() -> bool:
+    """True if this OpenCV can open GStreamer pipelines."""
+    return re.search(r"GStreamer:\s+YES", cv2.getBuildInformation()) is not None
+
+
 def _require_gstreamer() -> None:
-    if not re.search(r"GStreamer:\s+YES", cv2.getBuildInformation()):
+    if not has_gstreamer():
         raise BackendUnavailable(
             "a GStreamer pipeline needs an OpenCV built with GStreamer, the one from PyPI is not: use the "
             "distribution's (sudo apt install python3-opencv) or JetPack's, in a venv with --system-site-packages"
