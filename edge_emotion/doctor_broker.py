@@ -43,8 +43,8 @@ def _reach(line: Connection, settings: MqttSettings, timing: Timing) -> Finding 
     except ssl.SSLCertVerificationError as error:
         detail = f"its certificate is not trusted for {settings.host!r}: {error.verify_message}"
         fix = f"mqtt.tls.ca: the authority that signed it; it must name {settings.host} (make-certificates.sh server)"
-    except ssl.SSLError as error:
-        detail = f"TLS failed: {error.reason or error}"
+    except (ssl.SSLError, ConnectionResetError) as error:
+        detail = f"TLS failed: {getattr(error, 'reason', None) or error.strerror}"
         fix = "correct mqtt.port: that of its TLS listener, usually 8883; or leave mqtt.tls out"
     except (socket.gaierror, UnicodeError) as error:
         detail = f"its name is not known: {getattr(error, 'strerror', None) or error}"

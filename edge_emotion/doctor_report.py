@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from edge_emotion import __version__
 from edge_emotion.errors import EdgeEmotionError
+from edge_emotion.sources.spec import redact
 
 Status = Literal["ok", "warn", "fail"]
 _SEVERITY: tuple[Status, ...] = ("ok", "warn", "fail")
@@ -29,7 +30,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing to look at: ``look`` gives a finding within ``limit`` seconds, or raises an EdgeEmotionError.
+    """One thing to look at: ``look`` gives a finding within ``limit`` seconds, or raises EdgeEmotionError or OSError.
 
     ``fix`` is what to do about such an error.
     """
@@ -90,8 +91,11 @@ def _look(check: Check) -> Finding:
         return check.look()
     except EdgeEmotionError as error:
         return Finding("fail", str(error), check.fix)
+    except OSError as error:
+        place = "" if error.filename is None else f"{redact(error.filename)}: "
+        return Finding("fail", f"{place}{error.strerror or type(error).__name__}", check.fix)
     except Exception as error:  # noqa: BLE001 - one check that is wrong must not hide the others
         # Not the message: nobody has made sure that it holds no secret.
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{Path(place.filename).name} line {place.lineno}"
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(last.filename).name} line {last.lineno}"
         return Finding("fail", f"the check itself failed: {type(error).__name__} in {where}", "please report this")

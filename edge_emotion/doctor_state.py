@@ -15,24 +15,11 @@ _LEAST, _SMALL = 20, 200
 
 
 def state(settings: Settings) -> Finding:
-    """Whether the directory is there or can be made, private, ours, writable, and has room. Raises ConfigError."""
-    try:
-        return _folder(settings.state_path)
-    except OSError as error:
-        return Finding("fail", f"{error.filename}: {error.strerror}", f"{user_name()} must be able to reach it")
+    """Whether the directory is there or can be made, is private, ours and writable, and has room.
 
-
-def daemon_runs(settings: Settings) -> bool:
-    """True while a daemon of this node holds the lock of its event counter. Only looks: /proc/locks, proc(5)."""
-    try:
-        inode = (settings.state_path / f"{settings.node}.lock").stat().st_ino
-        locks = Path("/proc/locks").read_text(encoding="ascii").splitlines()
-    except (OSError, ValueError):
-        return False
-    return any(f":{inode} " in line and "FLOCK" in line for line in locks)
-
-
-def _folder(path: Path) -> Finding:
+    Raises OSError or ConfigError where that cannot be found out.
+    """
+    path = settings.state_path
     if not path.exists():
         parent = next(folder for folder in path.parents if folder.exists())
         if not os.access(parent, os.W_OK | os.X_OK):
@@ -48,6 +35,16 @@ def _folder(path: Path) -> Finding:
     if status.st_mode & 0o077:
         return Finding("warn", f"{path} is open to others (mode {status.st_mode & 0o777:04o})", f"chmod 0700 {path}")
     return _room(path, f"{path}, mode {status.st_mode & 0o777:04o}")
+
+
+def daemon_runs(settings: Settings) -> bool:
+    """True while a daemon of this node holds the lock of its event counter. Only looks: /proc/locks, proc(5)."""
+    try:
+        inode = (settings.state_path / f"{settings.node}.lock").stat().st_ino
+        locks = Path("/proc/locks").read_text(encoding="ascii").splitlines()
+    except (OSError, ValueError):
+        return False
+    return any(f":{inode} " in line and "FLOCK" in line for line in locks)
 
 
 def _of_another(path: Path, owner: int) -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Literal
 
@@ -57,6 +58,7 @@ def _names_images(source: str) -> bool:
     if not source:
         return False
     path = expand(source)
-    if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
+    # Not pathlib's: where a folder on the way is closed to us, it raises PermissionError.
+    if os.path.isdir(path) or path.suffix.lower() in IMAGE_SUFFIXES:  # noqa: PTH112
         return True
-    return not path.is_file() and any(character in source for character in "*?[")
+    return not os.path.isfile(path) and any(character in source for character in "*?[")  # noqa: PTH113
