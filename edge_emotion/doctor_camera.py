@@ -27,8 +27,8 @@ _FIXES: dict[SourceKind, str] = {
     "images": "correct {key}: a folder, a pattern or a picture that the daemon's user can read",
     "video": "correct {key}: a whole video file that the daemon's user can read",
 }
-_MARGIN = 5.0
-"""Seconds beyond the camera's own time-outs after which its driver counts as hanging."""
+_MARGIN = 60.0
+"""Seconds beyond the camera's own time-outs: a small device takes long to load OpenCV for the first time."""
 
 
 def camera_check(name: str, settings: CameraSettings, *, in_use: bool) -> Check:

@@ -38,7 +38,7 @@ class Check:
     name: str
     look: Callable[[], Finding]
     fix: str
-    limit: float = 20.0
+    limit: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
