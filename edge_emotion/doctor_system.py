@@ -115,7 +115,9 @@ def clock(root: Path = ROOT) -> Finding:
 def temperature(root: Path = ROOT) -> Finding:
     """The hottest of the kernel's thermal zones."""
     zones = {zone: _number(zone / "temp") for zone in sorted((root / "sys/class/thermal").glob("thermal_zone*"))}
-    degrees = {zone: milli / 1000 for zone, milli in zones.items() if milli is not None}
+    # A Jetson's PMIC says 50 or 100 at all times.
+    real = {zone: milli for zone, milli in zones.items() if milli and "pmic" not in _read(zone / "type").lower()}
+    degrees = {zone: milli / 1000 for zone, milli in real.items()}
     if not degrees:
         return Finding("ok", "this machine has no sensor that it shows")
     hottest = max(degrees, key=lambda zone: degrees[zone])

@@ -146,6 +146,7 @@ def test_a_time_that_cannot_be_fails(monkeypatch: pytest.MonkeyPatch, year: int)
 
 COOL = {"sys/class/thermal/thermal_zone0/type": "cpu-thermal\n", "sys/class/thermal/thermal_zone0/temp": "48312\n"}
 GPU = {"sys/class/thermal/thermal_zone1/type": "gpu-thermal\n", "sys/class/thermal/thermal_zone1/temp": "81500\n"}
+PMIC = {"sys/class/thermal/thermal_zone9/type": "PMIC-Die\n", "sys/class/thermal/thermal_zone9/temp": "100000\n"}
 THROTTLED = "sys/devices/platform/soc/soc:firmware/get_throttled"
 HWMON = "sys/class/hwmon/hwmon2"
 COOLING = "sys/class/thermal/cooling_device"
@@ -156,6 +157,7 @@ COOLING = "sys/class/thermal/cooling_device"
     [
         ({}, "ok", "no sensor"),
         (COOL, "ok", "48.3 °C (cpu-thermal)"),
+        (COOL | PMIC, "ok", "48.3 °C (cpu-thermal)"),
         (COOL | GPU, "warn", "81.5 °C (gpu-thermal)"),
         ({"sys/class/thermal/thermal_zone0/temp": "nonsense"}, "ok", "no sensor"),
     ],
