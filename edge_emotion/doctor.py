@@ -63,12 +63,12 @@ def checks(settings: Settings | None) -> Sequence[Check]:
         Check("opencv", opencv, _PROGRAM),
         Check("detector", partial(detector, found), f"correct detector.model, or {_PROGRAM}"),
         Check("classifier", partial(classifier, judged), f"correct classifier.*, or {_PROGRAM}"),
-        Check("clock", clock, "timedatectl"),
-        Check("temperature", temperature, ""),
-        Check("throttling", throttling, ""),
+        Check("clock", clock),
+        Check("temperature", temperature),
+        Check("throttling", throttling),
     ]
     if is_jetson():
-        machine.append(Check("jetson", jetson, "sudo apt-get install nvidia-jetpack"))
+        machine.append(Check("jetson", jetson))
     return machine if settings is None else [*machine, *_configured(settings)]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
 import time
 from pathlib import Path
@@ -14,7 +13,7 @@ from edge_emotion.accounts import group_name, is_member, user_name
 from edge_emotion.config import CameraSettings
 from edge_emotion.doctor_report import Check, Finding
 from edge_emotion.factory import make_source
-from edge_emotion.sources.spec import SourceKind, classify_source
+from edge_emotion.sources.spec import SourceKind, classify_source, device_path
 
 _EXCLUSIVE = ("device", "picamera2", "pipeline")
 """What only one program at a time can open."""
@@ -66,11 +65,6 @@ def examine_camera(settings: CameraSettings, key: str, *, in_use: bool) -> Findi
     return _compared(detail, settings, offer, (width, height) if kind in ("device", "picamera2") else None)
 
 
-def device_path(source: str) -> str:
-    """``0`` and ``/dev/video0`` mean the same."""
-    return f"/dev/video{source}" if re.fullmatch("[0-9]+", source) else source
-
-
 def describe(offer: v4l2.Offer) -> str:
     """A camera and the largest mode of each of its formats, as text."""
     largest: dict[str, v4l2.Mode] = {}
@@ -78,11 +72,12 @@ def describe(offer: v4l2.Offer) -> str:
         best = largest.get(mode.pixels)
         if best is None or mode.width * mode.height > best.width * best.height:
             largest[mode.pixels] = mode
-    sizes = ", ".join(
-        f"{mode.pixels} up to {mode.width} x {mode.height}" + (f" at {mode.fps:g}/s" if mode.fps else "")
-        for mode in largest.values()
-    )
-    return f"{offer.card} ({offer.driver}): {sizes}"
+    return f"{offer.card} ({offer.driver}): {', '.join(map(_mode, largest.values()))}"
+
+
+def _mode(mode: v4l2.Mode) -> str:
+    size = f" up to {mode.width} x {mode.height}" if mode.width else ""
+    return f"{mode.pixels}{size}" + (f" at {mode.fps:g}/s" if mode.fps else "")
 
 
 def _take_frame(settings: CameraSettings) -> tuple[int, int, float]:

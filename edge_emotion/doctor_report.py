@@ -37,7 +37,7 @@ class Check:
 
     name: str
     look: Callable[[], Finding]
-    fix: str
+    fix: str = "please report this"
     limit: float = 60.0
 
 

@@ -26,7 +26,7 @@ _MOST = 64
 class Mode:
     """One format and size in pixels, and its highest rate in frames a second (0 if the driver does not say).
 
-    With ``any_size`` everything up to this size can be had.
+    With ``any_size`` everything up to this size can be had; 0 x 0 is a driver that does not tell sizes.
     """
 
     pixels: str
@@ -63,7 +63,10 @@ def _modes(device: int, kind: int) -> Iterator[Mode]:
     for description in _entries(device, ENUM_FMT, "I", kind):
         (code,) = struct.unpack_from("I", description, 44)
         pixels = struct.pack("<I", code & 0x7FFFFFFF).decode("ascii", "replace").strip("\0 ")
-        for answer in _entries(device, ENUM_FRAMESIZES, "I", code):
+        sizes = list(_entries(device, ENUM_FRAMESIZES, "I", code))
+        if not sizes:  # a driver may leave that out
+            yield Mode(pixels, 0, 0, 0.0, any_size=True)
+        for answer in sizes:
             shape, *numbers = struct.unpack_from("7I", answer, 8)
             # Discrete: width, height. Otherwise least, most, step of the width, then of the height.
             width, height = (numbers[0], numbers[1]) if shape == _DISCRETE else (numbers[1], numbers[4])

@@ -134,6 +134,14 @@ def test_the_second_device_of_a_camera_gives_no_pictures(monkeypatch: pytest.Mon
     assert "v4l2-ctl --list-devices" in finding.fix
 
 
+def test_a_driver_that_tells_no_sizes_is_a_camera_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(v4l2, "ioctl", webcam({"YUYV": []}))
+    fake_video_capture(monkeypatch)
+    finding = look(DEVICE, fps=30)
+    assert finding.status == "ok"
+    assert finding.detail.startswith("HD Webcam (uvcvideo): YUYV; a frame of 64 x 48")
+
+
 def test_a_driver_whose_lists_never_end_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     def endless(_device: int, request: int, answer: bytearray, mutate: bool) -> int:
         if request == v4l2.QUERYCAP:

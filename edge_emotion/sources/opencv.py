@@ -18,7 +18,7 @@ from edge_emotion.datatypes import Frame, Image
 from edge_emotion.errors import BackendUnavailable, SourceEnded, SourceError
 from edge_emotion.paths import expand
 from edge_emotion.sources.bounded import Arrival, BoundedCapture
-from edge_emotion.sources.spec import classify_source, redact
+from edge_emotion.sources.spec import classify_source, device_path, redact
 
 # Both say what our own errors say, in many lines and at every attempt to open a camera that is away.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -198,7 +198,7 @@ def _as_bgr(image: npt.NDArray[np.generic], *, grey: bool) -> Image:
 
 def _device(source: int | str, properties: dict[int, float | None]) -> Callable[[], cv2.VideoCapture]:
     number = re.fullmatch(r"[0-9]+", str(source))
-    path = f"/dev/video{source}" if number else str(source)
+    path = device_path(source)
     if sys.platform == "linux":
         _check_device(path)
     backend = cv2.CAP_V4L2 if sys.platform == "linux" else cv2.CAP_ANY

@@ -41,6 +41,11 @@ def classify_source(source: int | str) -> SourceKind:
     return "images" if _names_images(source) else "video"
 
 
+def device_path(source: int | str) -> str:
+    """The path of a device that is given by its number, or by its path."""
+    return f"/dev/video{source}" if re.fullmatch(r"[0-9]+", str(source)) else str(source)
+
+
 def picamera2_index(source: str) -> int:
     """Get the camera's number: ``picamera2`` is 0, ``picamera2:1`` is 1. Raises ValueError for anything else."""
     match = _PICAMERA2.fullmatch(source)
