@@ -69,7 +69,13 @@ def _log_in(line: Connection, settings: MqttSettings, waker: Waker, timing: Timi
         return None
     if line.accepted is None:
         why = line.ended or f"no answer within {timing.answer:g} s"
-        fix = 'set mqtt.tls if it wants TLS, or mqtt.protocol: "3.1.1" if it does not speak MQTT 5'
+        fix = 'if it does not speak MQTT 5: mqtt.protocol: "3.1.1"; '
+        if settings.tls is None:
+            fix += "if it wants TLS: mqtt.tls"
+        elif settings.tls.certificate is None:
+            fix += "if it wants a client certificate: mqtt.tls.certificate and key"
+        else:
+            fix += "its log says whether it takes mqtt.tls.certificate"
         return _fail(settings, f"it does not answer as a broker ({why})", fix)
     if not line.credentials_refused:
         return _fail(settings, f"it refuses the connection: {line.refusal}", "its log says why")

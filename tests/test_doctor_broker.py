@@ -100,6 +100,20 @@ def test_tls_is_examined(tmp_path: Path) -> None:
         running.stop()
 
 
+@needs_mosquitto
+def test_a_broker_that_wants_a_client_certificate_says_so(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "ca")
+    certificate, key = authority.issue("pi5")
+    running = Broker(tmp_path, authority=authority, client_certificates=True).start()
+    try:
+        without = ask(running.tls_port, tls={"ca": authority.certificate})
+        given = ask(running.tls_port, tls={"ca": authority.certificate, "certificate": certificate, "key": key})
+    finally:
+        running.stop()
+    assert (without.status, "mqtt.tls.certificate" in without.fix) == ("fail", True)
+    assert given.status == "ok"
+
+
 def test_a_broker_that_is_not_there_fails() -> None:
     port = free_port()
     finding = ask(port)
