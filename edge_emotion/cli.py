@@ -15,6 +15,7 @@ from edge_emotion.terminal import add_debug, fraction, positive_count, positive_
 
 EXIT_CODES = """exit codes: 0 done; 1 unexpected error; 2 wrong arguments or configuration; 3 no frames (camera, file);
 4 model damaged or unfit; 5 a library is missing; 6 events cannot be delivered; 8 max_rss is reached;
+9 doctor has found a failure;
 130 stopped by Ctrl-C"""
 
 
@@ -52,6 +53,11 @@ def _parser() -> argparse.ArgumentParser:
     _classify_options(command("classify", _classify, "emotions of the faces in picture files"))
     _subscribe_options(command("subscribe", _subscribe, "the events of one or all nodes as they arrive"))
     _settings_options(command("check-config", _check_config, "check the settings and print them, secrets redacted"))
+    doctor = command(
+        "doctor", _doctor, "examine machine, models, cameras and broker, and say how to mend what is wrong"
+    )
+    _settings_options(doctor)
+    doctor.add_argument("--json", action="store_true", help="for scripts")
     models = command("models", _models, "list the models of this installation")
     models.add_argument("--json", action="store_true", help="for scripts")
     return parser
@@ -173,6 +179,12 @@ def _check_config(options: argparse.Namespace) -> None:
     from edge_emotion.layers import load
 
     check_config(load(options.config, _overrides(options)))
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from edge_emotion.doctor import doctor
+
+    return doctor(options.config, _overrides(options), as_json=options.json)
 
 
 def _models(options: argparse.Namespace) -> None:

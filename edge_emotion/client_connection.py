@@ -39,8 +39,7 @@ class Line(Connection):
     def __init__(
         self, settings: MqttSettings, client_id: str, topics: Sequence[str], deliver: Callable[[Letter], None]
     ) -> None:
-        super().__init__(settings, client_id, ("nobody", b""))
-        self._client.will_clear()  # who only listens has nothing to leave
+        super().__init__(settings, client_id, None)
         self.granted: str | None = None
         """The broker's answer to SUBSCRIBE: None until it came, then why it refuses, or nothing."""
         self._topics, self._deliver = topics, deliver

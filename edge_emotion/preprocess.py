@@ -109,11 +109,15 @@ def letterbox(image: Image, spec: InputSpec) -> tuple[FloatArray, float]:
 
 
 def _resize(image: Pixels, width: int, height: int) -> Pixels:
-    """Area average down, bilinear up (half-pixel centres); unchanged if the size is already right."""
+    """Area average down, bilinear up (half-pixel centres); unchanged if the size is already right.
+
+    Bilinear is OpenCV's exact one: the usual one rounds differently on arm64 and x86_64, and where a face is ambiguous,
+    one grey level moves a probability by tenths.
+    """
     if image.shape[:2] == (height, width):
         return image
     smaller = height < image.shape[0] or width < image.shape[1]
-    method = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    method = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR_EXACT
     return np.asarray(cv2.resize(image, (width, height), interpolation=method), np.uint8)
 
 

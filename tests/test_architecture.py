@@ -40,6 +40,8 @@ MAY_IMPORT_ADAPTERS = {
     "edge_emotion/client.py",  # of the broker, as the sink is one
     "edge_emotion/client_connection.py",
     "edge_emotion/client_link.py",
+    "edge_emotion/doctor_broker.py",  # logs in as the sink does
+    "edge_emotion/doctor_system.py",  # asks what OpenCV can do
 }
 HELPERS = {
     "batches",
@@ -56,7 +58,7 @@ HELPERS = {
 }
 """Parts of an adapter in files of their own."""
 ORDER = (
-    {"errors", "labels", "paths"},
+    {"errors", "labels", "paths", "accounts"},
     {"datatypes", "ids"},
     {"pictures"},
     {"protocols", "manifest", "tracking", "smoothing", "policy", "payload", "quality"},
@@ -80,6 +82,14 @@ ORDER = (
         "layers",
         "commands",
         "demo",
+        "doctor",
+        "doctor_broker",
+        "doctor_camera",
+        "doctor_models",
+        "doctor_report",
+        "doctor_state",
+        "doctor_system",
+        "v4l2",
         "client",
         "client_connection",
         "client_link",

@@ -265,7 +265,7 @@ def test_removal_keeps_settings_and_state_unless_purged(target: Target) -> None:
     shutil.which("shellcheck") is None, reason="shellcheck is not installed: apt-get install shellcheck"
 )
 def test_the_shell_scripts_are_clean() -> None:
-    scripts = sorted((ROOT / "deploy").rglob("*.sh"))
-    assert len(scripts) >= 4
+    scripts = sorted([*(ROOT / "deploy").rglob("*.sh"), *(ROOT / "scripts").glob("*.sh")])
+    assert len(scripts) >= 6
     done = subprocess.run(["shellcheck", "-x", *scripts], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout

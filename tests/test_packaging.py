@@ -49,6 +49,7 @@ def test_the_wheel_is_small_and_asks_for_little(wheel: Path) -> None:
         "ai-edge-litert",
         "numpy",
         "opencv-python-headless",
+        "packaging",
         "paho-mqtt",
         "pydantic",
         "pydantic-settings",

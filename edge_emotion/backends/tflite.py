@@ -60,6 +60,13 @@ class TfliteBackend:
         return tuple(tuple(map(int, output["shape"][1:])) for output in self._outputs)
 
     @property
+    def delegated(self) -> bool:
+        """True if a delegate (XNNPACK on a processor) computes at least a part of the network."""
+        # There is no public way to ask. A part that a delegate has taken over appears as one more operator.
+        details = self._interpreters[1]._get_ops_details()
+        return any(operator["op_name"] == "DELEGATE" for operator in details)
+
+    @property
     def tensors(self) -> list[dict[str, Any]]:
         """The interpreter's own description of every tensor: name, shape, dtype, quantization (scale, zero point)."""
         return list(self._interpreters[1].get_tensor_details())

@@ -117,8 +117,8 @@ class Connection:
     sent and no callback runs outside of ``connect``, ``step``, ``publish`` and ``disconnect``.
     """
 
-    def __init__(self, settings: MqttSettings, client_id: str, will: tuple[str, bytes]) -> None:
-        """``will`` is topic and payload; it is retained. Raises like ``new_client``."""
+    def __init__(self, settings: MqttSettings, client_id: str, will: tuple[str, bytes] | None) -> None:
+        """``will`` is topic and payload, retained; None: nothing is left behind. Raises like ``new_client``."""
         self.accepted: bool | None = None
         """The broker's answer to CONNECT, None until it came."""
         self.refusal = ""
@@ -135,7 +135,8 @@ class Connection:
         self._heard: list[Heard] = []
         self._error: str | None = None
         self._client = client = new_client(settings, client_id)
-        client.will_set(*will, qos=1, retain=True)
+        if will is not None:
+            client.will_set(*will, qos=1, retain=True)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish

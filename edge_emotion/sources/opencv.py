@@ -19,7 +19,7 @@ from edge_emotion.errors import BackendUnavailable, SourceEnded, SourceError, So
 from edge_emotion.paths import expand
 from edge_emotion.sources.bounded import Arrival, BoundedCapture
 from edge_emotion.sources.freshness import Freshness
-from edge_emotion.sources.spec import classify_source, redact
+from edge_emotion.sources.spec import classify_source, device_path, redact
 
 # Both say what our own errors say, in many lines and at every attempt to open a camera that is away.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -217,7 +217,7 @@ def _as_bgr(image: npt.NDArray[np.generic], *, grey: bool) -> Image:
 
 def _device(source: int | str, properties: dict[int, float | None]) -> Callable[[], cv2.VideoCapture]:
     number = re.fullmatch(r"[0-9]+", str(source))
-    path = f"/dev/video{source}" if number else str(source)
+    path = device_path(source)
     if sys.platform == "linux":
         _check_device(path)
     backend = cv2.CAP_V4L2 if sys.platform == "linux" else cv2.CAP_ANY
@@ -240,8 +240,13 @@ def _check_device(path: str) -> None:
         raise SourceError(f"no permission to use {path}: sudo usermod -aG video $USER, then log in again")
 
 
+def has_gstreamer() -> bool:
+    """True if this OpenCV can open GStreamer pipelines."""
+    return re.search(r"GStreamer:\s+YES", cv2.getBuildInformation()) is not None
+
+
 def _require_gstreamer() -> None:
-    if not re.search(r"GStreamer:\s+YES", cv2.getBuildInformation()):
+    if not has_gstreamer():
         raise BackendUnavailable(
             "a GStreamer pipeline needs an OpenCV built with GStreamer, the one from PyPI is not: use the "
             "distribution's (sudo apt install python3-opencv) or JetPack's, in a venv with --system-site-packages"

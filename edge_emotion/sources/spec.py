@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Literal
 
@@ -40,6 +41,11 @@ def classify_source(source: int | str) -> SourceKind:
     return "images" if _names_images(source) else "video"
 
 
+def device_path(source: int | str) -> str:
+    """The path of a device that is given by its number, or by its path."""
+    return f"/dev/video{source}" if re.fullmatch(r"[0-9]+", str(source)) else str(source)
+
+
 def picamera2_index(source: str) -> int:
     """Get the camera's number: ``picamera2`` is 0, ``picamera2:1`` is 1. Raises ValueError for anything else."""
     match = _PICAMERA2.fullmatch(source)
@@ -57,6 +63,7 @@ def _names_images(source: str) -> bool:
     if not source:
         return False
     path = expand(source)
-    if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
+    # Not pathlib's: where a folder on the way is closed to us, it raises PermissionError.
+    if os.path.isdir(path) or path.suffix.lower() in IMAGE_SUFFIXES:  # noqa: PTH112
         return True
-    return not path.is_file() and any(character in source for character in "*?[")
+    return not os.path.isfile(path) and any(character in source for character in "*?[")  # noqa: PTH113

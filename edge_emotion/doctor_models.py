@@ -1,0 +1,39 @@
+"""The checks of the configured models, on the machine that is to run them."""
+
+from __future__ import annotations
+
+from edge_emotion.config import ClassifierSettings, DetectorSettings
+from edge_emotion.doctor_report import Finding
+from edge_emotion.factory import make_classifier, make_detector
+from edge_emotion.manifest import BaseManifest
+from edge_emotion.protocols import InferenceBackend
+
+
+def detector(settings: DetectorSettings) -> Finding:
+    """Hash and tensors of the face detector. Raises ModelError or BackendUnavailable."""
+    made = make_detector(settings.model, threads=settings.threads)
+    return _finding(made.manifest, "hash and tensors", made.backend)
+
+
+def classifier(settings: ClassifierSettings) -> Finding:
+    """Hash, tensors and golden set of the classifier. Raises ModelError, ConfigError or BackendUnavailable."""
+    made = make_classifier(
+        settings.model,
+        precision=settings.precision,
+        operating_point=settings.operating_point,
+        classes=settings.classes,
+        threads=settings.threads,
+    )
+    golden, entry = made.manifest.golden, made.manifest.file(settings.precision)
+    tested = golden is not None and golden.precision == entry.precision
+    what = "hash, tensors and self-test" if tested else f"hash and tensors (no self-test for {entry.precision})"
+    return _finding(made.manifest, what, made.backend)
+
+
+def _finding(manifest: BaseManifest, tested: str, backend: InferenceBackend) -> Finding:
+    """A TFLite file without its delegate gives the same answers, several times slower."""
+    detail = f"{manifest.name} {manifest.version}: {tested} are as promised; {backend.name}"
+    delegated = getattr(backend, "delegated", None)
+    if delegated is False:
+        return Finding("warn", f"{detail}, without XNNPACK", "pip install --force-reinstall ai-edge-litert")
+    return Finding("ok", f"{detail}, XNNPACK" if delegated else detail)

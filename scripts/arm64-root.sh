@@ -1,0 +1,55 @@
+#!/bin/sh
+# Makes what an arm64 device has, on a machine that is none: Debian's Python for arm64, the wheels for arm64 of what
+# edge-emotion requires, and an emulator of the processor. tests/test_arm64.py runs the program in it.
+# Usage: arm64-root.sh FOLDER         Needs mmdebstrap and uv ($UV), no root. What FOLDER has already is left alone.
+set -eu
+project=$(cd "$(dirname "$0")/.." && pwd)
+mkdir -p "$1"
+folder=$(cd "$1" && pwd)
+UV=${UV:-uv}
+
+# Like Raspberry Pi OS Bookworm. No package is configured, so nothing is run: that is what takes long.
+debian=bookworm python=3.11 glibc=2_36
+include=python3,ca-certificates,libstdc++6,libgcc-s1
+# QEMU 8 and older show programs this machine's /proc/cpuinfo, and with that the interpreter crashes.
+emulator=trixie
+
+# make NAME RECIPE WORDS...: run RECIPE with a new folder unless one for just these words is there, whole.
+make() {
+    name=$1 recipe=$2 words=$*
+    [ "$(cat "$folder/$name/.made" 2>/dev/null)" != "$words" ] || return 0
+    echo "making $folder/$name"
+    rm -rf "${folder:?}/$name" "$folder/$name.part"
+    "$recipe" "$folder/$name.part" >"$folder/$name.log" 2>&1 || {
+        tail -5 "$folder/$name.log" >&2
+        echo "arm64-root.sh: could not make $folder/$name: see $folder/$name.log" >&2
+        exit 1
+    }
+    echo "$words" >"$folder/$name.part/.made"
+    mv "$folder/$name.part" "$folder/$name"
+}
+
+unpack() {
+    timeout 900 mmdebstrap --mode=chrootless --variant=extract "$@"
+}
+
+root() {
+    unpack --architectures=arm64 --include="$include" "$debian" "$1"
+}
+
+qemu() {
+    unpack --architectures="$(dpkg --print-architecture)" --include=qemu-user "$emulator" "$1.all" &&
+        mkdir "$1" && cp "$1.all/usr/bin/qemu-aarch64" "$1/" && rm -rf "$1.all"
+}
+
+wheels() {
+    timeout 900 "$UV" pip install --quiet --python-platform "aarch64-manylinux_$glibc" --python-version "$python" \
+        --only-binary :all: --target "$1" --requirement "$project/pyproject.toml"
+}
+
+case $(uname -m) in
+    aarch64) echo "arm64-root.sh: this machine is arm64: make test tests it as it is" >&2 && exit 1 ;;
+esac
+make qemu qemu "$emulator"
+make root root "$debian" "$include"
+make wheels wheels "$python" "$glibc" "$(sha256sum <"$project/pyproject.toml")"
