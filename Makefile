@@ -7,10 +7,10 @@
 
 export PYTHON ?= python3
 BIN := .venv/bin
-# Warnings of build backends are for their authors.
 # The RTSP camera of the tests; it runs in the system's Python.
-RTSP_CAMERA := python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-rtsp gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
+RTSP_CAMERA := python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good \
 	gstreamer1.0-plugins-ugly
+# Warnings of build backends are for their authors.
 INSTALL := PYTHONWARNINGS=ignore $(BIN)/pip install --quiet
 
 .PHONY: demo test test-arm64 check clean

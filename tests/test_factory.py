@@ -90,7 +90,7 @@ def test_each_kind_of_source_has_its_adapter(tmp_path: Path) -> None:
 )
 def test_only_recordings_are_processed_without_loss(source: str, realtime: bool, lossless: bool) -> None:
     made = make_capture("desk", CameraSettings(source=source, realtime=realtime), threading.Condition())
-    assert made._lossless is lossless
+    assert made.lossless is lossless
 
 
 def test_one_node_cannot_run_twice_on_one_state_directory(tmp_path: Path) -> None:
