@@ -41,6 +41,11 @@ def _parser() -> argparse.ArgumentParser:
     tflite.add_argument("--version", default="1.0.0", help="version of the model")
     tflite.add_argument("--way", choices=("post-training", *SCHEMES), help="how to quantise; default: what does best")
     tflite.set_defaults(command=_tflite)
+    again = commands.add_parser("recalibrate", help="choose operating points and measure figures of a model anew")
+    again.add_argument("model", help="a shipped model or a model folder")
+    add_data_options(again, detect=True)
+    again.add_argument("--version", required=True, help="version of the model that comes out")
+    again.set_defaults(command=_recalibrate)
     verify = commands.add_parser("verify", help="compare every artefact of a model with the float model")
     verify.add_argument("model", help="a shipped model or a model folder")
     add_data_options(verify, split="test", detect=True)
@@ -92,6 +97,14 @@ def _tflite(options: argparse.Namespace) -> None:
     for name, parity in manifest.parity.items():
         print(describe(name, parity))
     print(folder)
+
+
+def _recalibrate(options: argparse.Namespace) -> None:
+    from convert.folder import recalibrate
+    from edge_emotion.manifest import find_model, load_manifest
+
+    data = read_data(options, [load_manifest(find_model(options.model)).input])
+    print(recalibrate(options.model, data, version=options.version))
 
 
 def _verify(options: argparse.Namespace) -> None:

@@ -7,6 +7,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from convert import tflite
 from convert.candidates import Candidate, Way, choose, make_candidate, ways
 from convert.parity import describe
@@ -14,12 +16,17 @@ from convert.selftest import make_golden
 from convert.verify import verify
 from edge_emotion.backends.tflite import TfliteBackend
 from edge_emotion.classifier import EmotionClassifier
+from edge_emotion.errors import ModelError
 from edge_emotion.manifest import (
     MANIFEST,
+    Calibration,
     Metrics,
     ModelFile,
     ModelManifest,
+    checked_file,
     dump_manifest,
+    find_model,
+    load_manifest,
     sha256,
     write_text,
 )
@@ -27,6 +34,7 @@ from edge_emotion.protocols import FloatArray, InferenceBackend
 from train.draft import calibrate, facts
 from train.evaluate import measure_logits
 from train.faces import DataSet, Faces
+from train.operating_points import choose_operating_points
 from train.predict import KerasBackend, logits_of
 from train.run_directory import Run, load_run
 
@@ -46,6 +54,33 @@ def convert(run: Path, data: DataSet, models: Path, *, version: str, way: Way | 
         chosen = _quantised(trained, data, [way] if way else ways(run), workshop)
         manifest = _manifest(trained, data, _write_files(trained, chosen, workshop), workshop, version)
         return _publish(workshop, _measured(manifest, trained, data, workshop), models)
+
+
+def recalibrate(model: str, data: DataSet, *, version: str) -> Path:
+    """Choose operating points, golden sets and figures of a model folder anew; its files stay. Returns the folder.
+
+    For a change of the runtime's preprocessing, or of what operating points are. Figures of the float model, which is
+    not there, are kept. Raises ModelError for a folder that is no classifier.
+    """
+    folder = find_model(model)
+    manifest = load_manifest(folder)
+    if not isinstance(manifest, ModelManifest):
+        raise ModelError(f"{folder} is no emotion classifier but does {manifest.task}")
+    data, int8 = data.restrict(manifest.labels), TfliteBackend(checked_file(folder, manifest.file("int8", "tflite")))
+    validation, test = data["validation"].majority(), data["test"].majority()
+    logits = logits_of(int8, validation, manifest.input)
+    prior = manifest.calibration.class_prior
+    points = choose_operating_points(logits, validation.labels, np.array(prior), manifest.labels)
+    calibration = Calibration(class_prior=prior, operating_points=points, default=next(iter(points)))
+    manifest = manifest.model_copy(update={"calibration": calibration, "version": version})
+    metrics = {
+        **{key: figures for key, figures in manifest.metrics.items() if key == "test/float32"},
+        **_figures(manifest, "validation/int8", int8, logits, validation),
+        **_figures(manifest, "test/int8", int8, logits_of(int8, test, manifest.input), test),
+    }
+    manifest = _with_golden_sets(manifest, folder).model_copy(update={"metrics": metrics})
+    write_text(folder / MANIFEST, dump_manifest(manifest))
+    return folder
 
 
 def _quantised(run: Run, data: DataSet, ways: Sequence[Way], workshop: Path) -> Candidate:
@@ -81,11 +116,16 @@ def _manifest(run: Run, data: DataSet, files: tuple[ModelFile, ...], workshop: P
     manifest = ModelManifest(
         **facts(run), version=version, calibration=calibrate(run, logits, validation), files=files, metrics={}
     )
-    goldens = [
-        make_golden(manifest, *(TfliteBackend(workshop / entry.file, plain_kernels=plain) for plain in (False, True)))
-        for entry in files
-    ]
-    tested = (entry.model_copy(update={"golden": golden}) for entry, golden in zip(files, goldens, strict=True))
+    return _with_golden_sets(manifest, workshop)
+
+
+def _with_golden_sets(manifest: ModelManifest, folder: Path) -> ModelManifest:
+    """The manifest with a golden set for each file that is there."""
+    tested = []
+    for entry in manifest.files:
+        file = folder / entry.file
+        golden = make_golden(manifest, TfliteBackend(file), TfliteBackend(file, plain_kernels=True))
+        tested.append(entry.model_copy(update={"golden": golden}))
     return manifest.model_copy(update={"files": tuple(tested)})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edge_emotion.config import ClassifierSettings, DetectorSettings
 from edge_emotion.doctor_report import Finding
-from edge_emotion.factory import make_classifier, make_detector
+from edge_emotion.loading import make_classifier, make_detector
 from edge_emotion.manifest import BaseManifest
 from edge_emotion.protocols import InferenceBackend
 
@@ -19,15 +19,17 @@ def classifier(settings: ClassifierSettings) -> Finding:
     """Hash, tensors and golden set of the classifier. Raises ModelError, ConfigError or BackendUnavailable."""
     made = make_classifier(
         settings.model,
+        backend=settings.backend,
         precision=settings.precision,
         operating_point=settings.operating_point,
         classes=settings.classes,
         threads=settings.threads,
     )
-    golden, entry = made.manifest.golden, made.manifest.file(settings.precision)
-    tested = golden is not None and golden.precision == entry.precision
-    what = "hash, tensors and self-test" if tested else f"hash and tensors (no self-test for {entry.precision})"
-    return _finding(made.manifest, what, made.backend)
+    if made.refused:
+        detail = f"{made.manifest.name}: {made.refused[0]}; {made.entry.file} is used instead"
+        return Finding("warn", detail, "pip install --force-reinstall edge-emotion ai-edge-litert")
+    tested = "hash, tensors and self-test" if made.entry.golden else "hash and tensors (it has no self-test)"
+    return _finding(made.manifest, tested, made.backend)
 
 
 def _finding(manifest: BaseManifest, tested: str, backend: InferenceBackend) -> Finding:

@@ -13,14 +13,12 @@ from edge_emotion.manifest import InputSpec, ModelFile, ModelManifest
 from edge_emotion.preprocess import normalise
 from edge_emotion.protocols import FloatArray
 
-BLOCKS = (4, 6, 8, 12, 16, 24)
-"""Inputs are made of squares of so many pixels: coarse enough to reach the deep layers with different values."""
-
 
 def golden_inputs(spec: InputSpec, seeds: Sequence[int]) -> npt.NDArray[np.uint8]:
     """uint8 len(seeds) x H x W x C. MT19937 by its raw stream, which NumPy promises never to change.
 
-    Each input is made of squares of a size of its own, in a range of greys of its own, and so unlike the others.
+    Each input is a drawn face with brows, eyes and mouth at random, on random squares: noise alone would be neutral to
+    every model, and a damaged one might pass.
     """
     return np.stack([_golden_input(spec, seed) for seed in seeds])
 
@@ -61,8 +59,34 @@ def winners(manifest: ModelManifest, logits: FloatArray) -> tuple[str, ...]:
 
 
 def _golden_input(spec: InputSpec, seed: int) -> npt.NDArray[np.uint8]:
-    generator = np.random.RandomState(seed)
-    block, low, high = BLOCKS[generator.randint(len(BLOCKS))], generator.randint(0, 128), generator.randint(128, 257)
-    rows, columns = -(-spec.height // block), -(-spec.width // block)
-    values = generator.randint(low, high, size=(rows, columns, spec.channels)).astype(np.uint8)
-    return np.ascontiguousarray(values.repeat(block, axis=0).repeat(block, axis=1)[: spec.height, : spec.width])
+    """Whole numbers only, which every machine computes alike. The face is drawn on a grid of 192 x 192."""
+    draw = np.random.RandomState(seed).randint
+    y, x = (
+        np.arange(size)[shape] * 192 // size
+        for size, shape in ((spec.height, np.s_[:, None]), (spec.width, np.s_[None]))
+    )
+    middle, half = 96 + draw(-6, 7), np.abs(x - 96)
+
+    def ellipse(across: npt.NDArray[np.int64], down: int, width: int, height: int) -> npt.NDArray[np.bool_]:
+        return np.asarray((across * height) ** 2 + ((y - down) * width) ** 2 <= (width * height) ** 2)
+
+    def band(centre: int, bend: int, reach: int, thickness: int) -> npt.NDArray[np.bool_]:
+        """A curve whose ends lie ``bend`` below its middle."""
+        return np.asarray((np.abs((y - centre) * reach**2 - bend * half**2) <= thickness * reach**2) & (half <= reach))
+
+    skin, dark = draw(130, 230), draw(0, 90)
+    picture = np.full((spec.height, spec.width), draw(20, 200), np.int64)
+    picture[ellipse(x - 96, 100, draw(70, 96), 110)] = skin
+    eyes, open_eyes, gap = middle - 24, draw(3, 16), draw(30, 42)
+    picture[ellipse(half - gap, eyes, 16, open_eyes)] = min(skin + 40, 255)
+    picture[ellipse(half - gap, eyes, 7, min(open_eyes, 9))] = dark
+    slant, raised = draw(-14, 15), draw(14, 34)
+    brows = np.abs((y - eyes + raised) * 32 - slant * (half - gap)) <= 4 * 32
+    picture[brows & (np.abs(half - gap) <= 18)] = dark
+    mouth, bend, width = middle + draw(38, 56), draw(-22, 23), draw(16, 48)
+    picture[band(mouth, -bend, width, draw(2, 6))] = dark
+    if draw(2):
+        picture[ellipse(x - 96, mouth, draw(8, 30), draw(4, 24))] = draw(2) * 240
+    squares = draw(-25, 26, size=(24, 24)).repeat(-(-spec.height // 24), axis=0).repeat(-(-spec.width // 24), axis=1)
+    picture += squares[: spec.height, : spec.width]
+    return np.ascontiguousarray(np.clip(picture, 0, 255).astype(np.uint8)[..., None].repeat(spec.channels, axis=2))

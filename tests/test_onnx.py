@@ -173,7 +173,7 @@ def integers(file: Path, tensor: dict[str, Any]) -> bytes:
 
 def our_integers(view: View) -> list[bytes]:
     found = []
-    for node in view.of("Conv", "Gemm"):
+    for node in view.of("Conv"):  # the head has one scale for all in TFLite
         kernel = view.constant(view.before_rounding(node.input[1]))
         scale = view.constant(view.producer(node.input[1]).input[1])
         steps = np.rint(kernel / scale.reshape(-1, *[1] * (kernel.ndim - 1)))
