@@ -11,6 +11,7 @@ from edge_emotion.manifest import MODELS
 from edge_emotion.terminal import add_debug, positive_count, run_command
 from train.data_options import add_data_options, read_data
 
+BACKENDS = "tflite", "onnxruntime", "tensorrt"
 SCHEMES = "symmetric", "asymmetric"
 """Kinds of activation ranges; repeated from convert.quantise_aware, which needs TensorFlow."""
 
@@ -50,6 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("model", help="a shipped model or a model folder")
     add_data_options(verify, split="test", detect=True)
     verify.add_argument("--run", type=Path, help="the training run; default: the model's own most exact file")
+    verify.add_argument(
+        "--backend", choices=BACKENDS, help="default: all that are here but TensorRT, which builds first"
+    )
     verify.set_defaults(command=_verify)
     for add in (add_onnx, add_cross_check, add_check_onnx):
         add(commands)
@@ -113,7 +117,7 @@ def _verify(options: argparse.Namespace) -> None:
     from edge_emotion.manifest import find_model, load_manifest
 
     data = read_data(options, [load_manifest(find_model(options.model)).input])
-    verified = verify_model(options.model, data, run=options.run, split=options.split)
+    verified = verify_model(options.model, data, run=options.run, split=options.split, backend=options.backend)
     for name, one in verified.items():
         print(f"{describe(name, one.parity)}\n    {describe_verified(one)}")
     require_parity({name: one.parity for name, one in verified.items()})

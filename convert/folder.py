@@ -11,9 +11,14 @@ import numpy as np
 
 from convert import tflite
 from convert.candidates import Candidate, Way, choose, make_candidate, ways
+from convert.from_keras import export_graph
+from convert.onnx import write_onnx
 from convert.parity import describe
+from convert.qat import symmetric
+from convert.quantise_aware import scales_of, unwrap
 from convert.selftest import make_golden
 from convert.verify import verify
+from edge_emotion.backends.onnx import OnnxBackend
 from edge_emotion.backends.tflite import TfliteBackend
 from edge_emotion.classifier import EmotionClassifier
 from edge_emotion.errors import ModelError
@@ -40,11 +45,11 @@ from train.run_directory import Run, load_run
 
 
 def convert(run: Path, data: DataSet, models: Path, *, version: str, way: Way | None = None) -> Path:
-    """Write the model folder of a run: int8 and float16 TFLite files with their manifest. Returns the folder.
+    """Write the model folder of a run: int8 and float16 TFLite, int8 ONNX, and their manifest. Returns the folder.
 
-    int8 by ``way``, or by the best of those that are there. Everything is chosen on the validation split; the test
-    split is measured once, at the end. Raises ConfigError for a directory that is no finished run of this data,
-    ModelError if a file is not what it should be; then nothing is written.
+    TFLite's int8 by ``way``, or by the best of those that are there; that of ONNX is symmetric. Everything is chosen on
+    the validation split; the test split is measured once, at the end. Raises ConfigError for a directory that is no
+    finished run of this data, ModelError if a file is not what it should be; then nothing is written.
     """
     trained = load_run(run)
     trained.require_trained_on(data)
@@ -52,7 +57,7 @@ def convert(run: Path, data: DataSet, models: Path, *, version: str, way: Way | 
     with tempfile.TemporaryDirectory() as name:
         workshop = Path(name)
         chosen = _quantised(trained, data, [way] if way else ways(run), workshop)
-        manifest = _manifest(trained, data, _write_files(trained, chosen, workshop), workshop, version)
+        manifest = _manifest(trained, data, _write_files(trained, data, chosen, workshop), workshop, version)
         return _publish(workshop, _measured(manifest, trained, data, workshop), models)
 
 
@@ -91,12 +96,14 @@ def _quantised(run: Run, data: DataSet, ways: Sequence[Way], workshop: Path) -> 
     return choose(candidates)
 
 
-def _write_files(run: Run, int8: Candidate, workshop: Path) -> tuple[ModelFile, ...]:
+def _write_files(run: Run, data: DataSet, int8: Candidate, workshop: Path) -> tuple[ModelFile, ...]:
     """int8 first: the order in which the runtime tries them."""
     name = run.recipe.name
-    whole, half = workshop / f"{name}_int8.tflite", workshop / f"{name}_float16.tflite"
+    whole, half, explicit = (workshop / f"{name}_{kind}" for kind in ("int8.tflite", "float16.tflite", "int8.onnx"))
     int8.file.rename(whole)
     half.write_bytes(tflite.floating(run.build(), half=True))
+    simulated = symmetric(run, data)
+    write_onnx(export_graph(unwrap(simulated)), explicit, scales=scales_of(simulated))
     return (
         ModelFile(
             format="tflite", precision="int8", file=whole.name, sha256=sha256(whole), input_type="int8",
@@ -105,6 +112,10 @@ def _write_files(run: Run, int8: Candidate, workshop: Path) -> tuple[ModelFile, 
         ModelFile(
             format="tflite", precision="float16", file=half.name, sha256=sha256(half), input_type="float32",
             output_type="float32",
+        ),
+        ModelFile(
+            format="onnx", precision="int8", file=explicit.name, sha256=sha256(explicit), input_type="float32",
+            output_type="float32", quantisation="symmetric" if "symmetric" in ways(run.path) else "post-training",
         ),
     )  # fmt: skip
 
@@ -124,7 +135,11 @@ def _with_golden_sets(manifest: ModelManifest, folder: Path) -> ModelManifest:
     tested = []
     for entry in manifest.files:
         file = folder / entry.file
-        golden = make_golden(manifest, TfliteBackend(file), TfliteBackend(file, plain_kernels=True))
+        if entry.format == "onnx":
+            # Its own optimisations are the other kernels.
+            golden = make_golden(manifest, OnnxBackend(file, optimise=False), OnnxBackend(file))
+        else:
+            golden = make_golden(manifest, TfliteBackend(file), TfliteBackend(file, plain_kernels=True))
         tested.append(entry.model_copy(update={"golden": golden}))
     return manifest.model_copy(update={"files": tuple(tested)})
 

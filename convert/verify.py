@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from convert.onnx_view import load_onnx
 from convert.parity import compare
 from convert.tflite import operators
 from edge_emotion.backends.tflite import TfliteBackend
-from edge_emotion.errors import ConfigError
-from edge_emotion.loading import make_classifier
+from edge_emotion.errors import ConfigError, ModelError
+from edge_emotion.loading import INTERPRETERS, make_classifier
 from edge_emotion.manifest import ModelFile, ModelManifest, Parity, checked_file, find_model, load_manifest
 from edge_emotion.protocols import FloatArray, InferenceBackend
 from train.faces import DataSet, Faces, Split
@@ -29,34 +31,53 @@ class Verified(NamedTuple):
 
 
 def verify(
-    manifest: ModelManifest, folder: Path, reference: FloatArray, faces: Faces, *, split: Split
+    manifest: ModelManifest,
+    folder: Path,
+    reference: FloatArray,
+    faces: Faces,
+    *,
+    split: Split,
+    backend: str | None = None,
 ) -> dict[str, Verified]:
     """Each file of a model folder as each backend here runs it, by the names of both.
 
     reference: N x L logits of the float model for the N faces, of which each has a clear label. Compared at the
-    manifest's default operating point.
+    manifest's default operating point. ``backend`` is the only one to run. Raises ModelError if nothing was run.
     """
     point = manifest.calibration.operating_points[manifest.calibration.default]
     shift = point.prior_strength * np.log(np.array(manifest.calibration.class_prior))
     verified = {}
-    for name, entry, backend in backends(manifest, folder):
-        logits = logits_of(backend, faces, manifest.input)
+    for name, entry, runner in runners(manifest, folder, backend):
+        logits = logits_of(runner, faces, manifest.input)
         parity = compare(split, logits, reference, faces.labels, shift=shift, temperature=point.temperature)
-        size = (folder / entry.file).stat().st_size
-        verified[name] = Verified(parity, size, operators(TfliteBackend(folder / entry.file, plain_kernels=True)))
-        backend.close()
+        verified[name] = Verified(parity, (folder / entry.file).stat().st_size, _operators(folder / entry.file))
+        runner.close()
+    if not verified:
+        raise ModelError(f"model {manifest.name} has no file that {backend or 'a backend here'} runs")
     return verified
 
 
-def backends(manifest: ModelManifest, folder: Path) -> Iterator[tuple[str, ModelFile, InferenceBackend]]:
-    """Name, file and backend of every way to run a model folder here."""
+def runners(
+    manifest: ModelManifest, folder: Path, backend: str | None = None
+) -> Iterator[tuple[str, ModelFile, InferenceBackend]]:
+    """Name, file and backend of every way to run a model folder here; TensorRT, which builds for minutes, if asked for.
+
+    Raises BackendUnavailable for a backend that is asked for and not here.
+    """
     for entry in manifest.files:
         path = checked_file(folder, entry)
-        yield f"{entry.file} (XNNPACK)", entry, TfliteBackend(path)
-        yield f"{entry.file} (plain kernels)", entry, TfliteBackend(path, plain_kernels=True)
+        if entry.format == "tflite" and backend in (None, "tflite"):
+            yield f"{entry.file} (XNNPACK)", entry, TfliteBackend(path)
+            yield f"{entry.file} (plain kernels)", entry, TfliteBackend(path, plain_kernels=True)
+        if entry.format == "onnx" and backend in (None, "onnxruntime"):
+            yield f"{entry.file} (onnxruntime)", entry, INTERPRETERS["onnxruntime"].make(path, entry, 1)
+        if entry.format == "onnx" and backend == "tensorrt":
+            yield f"{entry.file} (TensorRT)", entry, INTERPRETERS["tensorrt"].make(path, entry, 1)
 
 
-def verify_model(model: str, data: DataSet, *, run: Path | None, split: Split) -> dict[str, Verified]:
+def verify_model(
+    model: str, data: DataSet, *, run: Path | None, split: Split, backend: str | None = None
+) -> dict[str, Verified]:
     """Verify a shipped model or a model folder against the float model of ``run``, or its own most exact file.
 
     Raises ConfigError if there is neither, or the run tells other classes apart.
@@ -72,12 +93,19 @@ def verify_model(model: str, data: DataSet, *, run: Path | None, split: Split) -
             raise ConfigError(f"{run} tells {', '.join(trained.classes)} apart, {model} {', '.join(manifest.labels)}")
         reference = logits_of(KerasBackend(trained.build()), faces, manifest.input)
     else:
-        exact = [entry.precision for entry in manifest.files if entry.precision != "int8"]
+        exact = [entry.precision for entry in manifest.files if entry.format == "tflite" and entry.precision != "int8"]
         if not exact:
             raise ConfigError(f"{model} has no float file to compare with: give the training run as --run")
         classifier = make_classifier(str(folder), precision=max(exact))
         reference = logits_of(classifier.backend, faces, manifest.input)
-    return verify(manifest, folder, reference, faces, split=split)
+    return verify(manifest, folder, reference, faces, split=split, backend=backend)
+
+
+def _operators(file: Path) -> dict[str, int]:
+    """How often each operator occurs in a file."""
+    if file.suffix == ".onnx":
+        return dict(Counter(node.op_type for node in load_onnx(file).model.graph.node))
+    return operators(TfliteBackend(file, plain_kernels=True))
 
 
 def describe_verified(one: Verified) -> str:

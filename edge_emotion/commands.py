@@ -19,7 +19,15 @@ from edge_emotion.errors import SinkError, SourceError
 from edge_emotion.factory import make_models, make_sinks, make_source
 from edge_emotion.layers import redacted
 from edge_emotion.loading import make_classifier, make_detector
-from edge_emotion.manifest import DetectorManifest, ModelFile, ModelManifest, load_manifest, shipped_models
+from edge_emotion.manifest import (
+    DetectorManifest,
+    Metrics,
+    ModelFile,
+    ModelManifest,
+    Parity,
+    load_manifest,
+    shipped_models,
+)
 from edge_emotion.pictures import read_picture, write_png
 from edge_emotion.protocols import FaceDetector
 from edge_emotion.quality import face_quality
@@ -142,15 +150,24 @@ def list_models(*, as_json: bool = False) -> None:
         return
     for row in rows:
         print(
-            f"{row['name']:18} {row['version']:8} {row['task']:22} {row['precision']:8} "
+            f"{row['name']:18} {row['version']:8} {row['task']:22} {row['precision']:8} {row['format']:7} "
             f"{row['bytes'] / 1e6:5.2f} MB  {row['licence']:12} {row['quality']}"
         )
+
+
+def measured_quality(manifest: ModelManifest, entry: ModelFile) -> Metrics | Parity | None:
+    """How right a file is on the test split, at the default operating point; None where that was not measured."""
+    compared = (one for name, one in manifest.parity.items() if name.startswith(f"{entry.file} ("))
+    first = next(compared, None)
+    if first is not None or entry.format != "tflite":
+        return first
+    return manifest.metrics.get(f"test/{entry.precision}")
 
 
 def _model_row(folder: Path, manifest: ModelManifest | DetectorManifest, entry: ModelFile) -> dict[str, Any]:
     quality = ""
     if isinstance(manifest, ModelManifest):
-        measured = manifest.metrics.get(f"test/{entry.precision}")
+        measured = measured_quality(manifest, entry)
         if measured is not None:
             low, high = measured.interval
             quality = (
@@ -162,6 +179,7 @@ def _model_row(folder: Path, manifest: ModelManifest | DetectorManifest, entry: 
         "version": manifest.version,
         "task": manifest.task,
         "precision": entry.precision,
+        "format": entry.format,
         "file": str(folder / entry.file),
         "bytes": (folder / entry.file).stat().st_size,
         "licence": manifest.licence,

@@ -170,7 +170,7 @@ def both(tmp_path: Path) -> Path:
     shutil.copytree(find_model("tiny"), folder)
     file = write_model(folder / "tiny.onnx", shape=(48, 48, 1), classes=8)
     manifest = json.loads((folder / MANIFEST).read_text())
-    entry = {**manifest["files"][0], "format": "onnx", "precision": "float32", "file": file.name}
+    entry = {**manifest["files"][0], "format": "onnx", "precision": "float32", "file": file.name, "golden": None}
     manifest["files"].append({**entry, "sha256": sha256(file)})
     (folder / MANIFEST).write_text(json.dumps(manifest))
     return folder

@@ -30,7 +30,7 @@ def model(tmp_path: Path) -> str:
         "file": file.name,
         "sha256": sha256(file.read_bytes()).hexdigest(),
     }
-    manifest["files"].append({**manifest["files"][0], **more})
+    manifest["files"].append({**manifest["files"][0], **more, "golden": None})
     (folder / MANIFEST).write_text(json.dumps(manifest))
     return str(folder)
 
