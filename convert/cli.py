@@ -5,15 +5,19 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from convert.onnx_commands import add_check_onnx, add_cross_check, add_onnx
 from edge_emotion.manifest import MODELS
 from edge_emotion.terminal import add_debug, positive_count, run_command
 from train.data_options import add_data_options, read_data
 
+if TYPE_CHECKING:
+    from convert.quantise_aware import Scheme
+
 BACKENDS = "tflite", "onnxruntime", "tensorrt"
-SCHEMES = "symmetric", "asymmetric"
-"""Kinds of activation ranges; repeated from convert.quantise_aware, which needs TensorFlow."""
+SCHEMES: tuple[Scheme, ...] = ("symmetric", "asymmetric")
+"""Kinds of activation ranges; those of convert.quantise_aware, which needs TensorFlow."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,16 +36,16 @@ def _parser() -> argparse.ArgumentParser:
     qat.add_argument("run", type=Path, help="run directory of python -m train fit")
     add_data_options(qat, detect=True)
     qat.add_argument("--scheme", choices=SCHEMES, default="symmetric", help="default: symmetric, for TensorRT, too")
-    qat.add_argument("--epochs", type=positive_count, default=3, help="default: 3")
-    qat.add_argument("--learning-rate", type=float, default=1e-4, help="default: 0.0001")
-    qat.set_defaults(command=_qat, on_interrupt="stopped; the same command goes on after the last finished epoch")
+    _add_tuning(qat)
+    qat.set_defaults(command=_qat)
     tflite = commands.add_parser("tflite", help="write the model folder of a training run, int8 by the best way")
-    tflite.add_argument("run", type=Path, help="run directory of python -m train fit")
-    add_data_options(tflite, detect=True)
-    tflite.add_argument("--models", type=Path, default=MODELS, help="folder of model folders")
-    tflite.add_argument("--version", default="1.0.0", help="version of the model")
+    _add_folder(tflite)
     tflite.add_argument("--way", choices=("post-training", *SCHEMES), help="how to quantise; default: what does best")
     tflite.set_defaults(command=_tflite)
+    chain = commands.add_parser("all", help="the whole chain: fine-tune under int8, export, prove, write the folder")
+    _add_folder(chain)
+    _add_tuning(chain)
+    chain.set_defaults(command=_all)
     again = commands.add_parser("recalibrate", help="choose operating points and measure figures of a model anew")
     again.add_argument("model", help="a shipped model or a model folder")
     add_data_options(again, detect=True)
@@ -60,6 +64,19 @@ def _parser() -> argparse.ArgumentParser:
     card = commands.add_parser("card", help="write MODEL_CARD.md from the manifests")
     card.set_defaults(command=_card)
     return parser
+
+
+def _add_tuning(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--epochs", type=positive_count, default=3, help="of fine-tuning; default: 3")
+    parser.add_argument("--learning-rate", type=float, default=1e-4, help="default: 0.0001")
+    parser.set_defaults(on_interrupt="stopped; the same command goes on after the last finished epoch")
+
+
+def _add_folder(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, help="run directory of python -m train fit")
+    add_data_options(parser, detect=True)
+    parser.add_argument("--models", type=Path, default=MODELS, help="folder of model folders")
+    parser.add_argument("--version", default="1.0.0", help="version of the model")
 
 
 def _card(_: argparse.Namespace) -> None:
@@ -87,19 +104,33 @@ def _qat(options: argparse.Namespace) -> None:
 
 def _tflite(options: argparse.Namespace) -> None:
     from convert.folder import convert
-    from convert.parity import describe
-    from edge_emotion.manifest import ModelManifest, load_manifest
-    from train.evaluate import as_text
     from train.run_directory import load_run
 
     data = read_data(options, [load_run(options.run).recipe.input])
-    folder = convert(options.run, data, options.models, version=options.version, way=options.way)
+    _tell(convert(options.run, data, options.models, version=options.version, way=options.way))
+
+
+def _all(options: argparse.Namespace) -> None:
+    from convert.folder import convert
+    from convert.qat import quantisation_aware
+    from train.run_directory import load_run
+
+    recipe = load_run(options.run).recipe
+    data = read_data(options, [recipe.input], label_votes=recipe.label_votes)
+    for scheme in SCHEMES:
+        quantisation_aware(options.run, data, scheme, epochs=options.epochs, rate=options.learning_rate)
+    _tell(convert(options.run, data, options.models, version=options.version, gate=True))
+
+
+def _tell(folder: Path) -> None:
+    """The figures of a model folder that was written."""
+    from edge_emotion.manifest import ModelManifest, load_manifest
+    from train.evaluate import as_text
+
     manifest = load_manifest(folder)
     assert isinstance(manifest, ModelManifest)
     for key, figures in manifest.metrics.items():
         print(f"{key}: {as_text(figures)}")
-    for name, parity in manifest.parity.items():
-        print(describe(name, parity))
     print(folder)
 
 

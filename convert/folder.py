@@ -13,7 +13,7 @@ from convert import tflite
 from convert.candidates import Candidate, Way, choose, make_candidate, ways
 from convert.from_keras import export_graph
 from convert.onnx import write_onnx
-from convert.parity import describe
+from convert.parity import describe, require_parity
 from convert.qat import symmetric
 from convert.quantise_aware import scales_of, unwrap
 from convert.selftest import make_golden
@@ -44,12 +44,15 @@ from train.predict import KerasBackend, logits_of
 from train.run_directory import Run, load_run
 
 
-def convert(run: Path, data: DataSet, models: Path, *, version: str, way: Way | None = None) -> Path:
+def convert(
+    run: Path, data: DataSet, models: Path, *, version: str, way: Way | None = None, gate: bool = False
+) -> Path:
     """Write the model folder of a run: int8 and float16 TFLite, int8 ONNX, and their manifest. Returns the folder.
 
     TFLite's int8 by ``way``, or by the best of those that are there; that of ONNX is symmetric. Everything is chosen on
     the validation split; the test split is measured once, at the end. Raises ConfigError for a directory that is no
-    finished run of this data, ModelError if a file is not what it should be; then nothing is written.
+    finished run of this data, ModelError if a file is not what it should be or, with ``gate``, loses too much against
+    the float model; then nothing is written.
     """
     trained = load_run(run)
     trained.require_trained_on(data)
@@ -58,7 +61,12 @@ def convert(run: Path, data: DataSet, models: Path, *, version: str, way: Way | 
         workshop = Path(name)
         chosen = _quantised(trained, data, [way] if way else ways(run), workshop)
         manifest = _manifest(trained, data, _write_files(trained, data, chosen, workshop), workshop, version)
-        return _publish(workshop, _measured(manifest, trained, data, workshop), models)
+        manifest = _measured(manifest, trained, data, workshop)
+        for name, parity in manifest.parity.items():
+            print(describe(name, parity))
+        if gate:
+            require_parity(manifest.parity)
+        return _publish(workshop, manifest, models)
 
 
 def recalibrate(model: str, data: DataSet, *, version: str) -> Path:

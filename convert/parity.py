@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import numpy.typing as npt
 
@@ -64,7 +66,7 @@ def shortfalls(name: str, parity: Parity) -> list[str]:
     return faults
 
 
-def require_parity(artefacts: dict[str, Parity]) -> None:
+def require_parity(artefacts: Mapping[str, Parity]) -> None:
     """Raises ModelError with every shortfall of every artefact."""
     faults = [fault for name, parity in artefacts.items() for fault in shortfalls(name, parity)]
     if faults:

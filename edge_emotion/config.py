@@ -82,6 +82,9 @@ class DetectorSettings(Section):
     threshold: float = Field(default=0.5, gt=0, lt=1)
     min_size: int = Field(default=40, ge=8, description="pixels; smaller faces are ignored")
     max_faces: int = Field(default=8, ge=1, le=64)
+    idle_interval: float = Field(
+        default=0.2, ge=0, le=10, description="seconds between two looks while nobody is there; 0: every frame"
+    )
     threads: int = Field(default=1, ge=1, le=64)
 
 

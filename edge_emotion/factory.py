@@ -127,6 +127,7 @@ class CameraMaker:
             tracking=settings.tracking,
             policy=settings.policy.model_copy(update={"threshold": features.threshold_in(settings)}),
             interval=options.interval,
+            idle_interval=settings.detector.idle_interval,
             next_seq=self._sequence,
         )
 
@@ -162,6 +163,7 @@ def make_pipeline(
     tracking: TrackingSettings,
     policy: PolicySettings,
     interval: float,
+    idle_interval: float = 0.0,
     next_seq: Callable[[], int],
 ) -> Pipeline:
     """The pipeline of one camera, with trackers and smoothing of its own."""
@@ -174,6 +176,7 @@ def make_pipeline(
         smoother=Smoother(policy.time_constant),
         policy=Policy(threshold=policy.threshold, hysteresis=policy.hysteresis, min_dwell=policy.min_dwell),
         interval=interval,
+        idle_interval=idle_interval,
         next_seq=next_seq,
         make_id=ulid,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from edge_emotion.protocols import FaceDetector
 from edge_emotion.quality import face_quality
 from edge_emotion.smoothing import Smoother
 from edge_emotion.tracking import Tracker
+
+SLACK = 0.75
+"""Of an interval: frames that come just as often, a little early or late, all count."""
 
 
 @dataclass(slots=True)
@@ -30,8 +34,8 @@ class StageTimes:
 class Pipeline:
     """Turns the frames of one camera into events.
 
-    ``interval`` is the least time in seconds between two classifications of the same face. ``next_seq`` numbers the
-    node's events, ``make_id`` names them.
+    ``interval`` is the least time in seconds between two classifications of the same face, ``idle_interval`` between
+    two looks for faces while nobody is there. ``next_seq`` numbers the node's events, ``make_id`` names them.
     """
 
     def __init__(
@@ -45,16 +49,20 @@ class Pipeline:
         smoother: Smoother,
         policy: Policy,
         interval: float,
+        idle_interval: float = 0.0,
         next_seq: Callable[[], int],
         make_id: Callable[[datetime], str],
     ) -> None:
         self._node, self._camera = node, camera
         self._detector, self._tracker, self._classifier = detector, tracker, classifier
         self._smoother, self._policy = smoother, policy
-        self._interval, self._next_seq, self._make_id = interval, next_seq, make_id
+        self._interval, self._idle_interval = interval, idle_interval
+        self._next_seq, self._make_id = next_seq, make_id
+        self._looked = -math.inf
         self._classified: dict[str, float] = {}
         self._last: Frame | None = None
-        self.times = StageTimes()
+        self.times: StageTimes | None = None
+        """Of the last frame; None if it was not looked at."""
 
     def set_threshold(self, threshold: float) -> None:
         """Replace the policy's threshold from the next frame on; tracks go on."""
@@ -63,6 +71,10 @@ class Pipeline:
     def process(self, frame: Frame) -> list[EmotionEvent]:
         """Everything that happens between a frame and its events, in order of happening."""
         self._last = frame
+        if self._tracker.idle and 0 <= frame.timestamp - self._looked < SLACK * self._idle_interval:
+            self.times = None
+            return []
+        self._looked = frame.timestamp
         begin = perf_counter()
         faces = self._detector.detect(frame.image)
         detected = perf_counter()
@@ -101,8 +113,7 @@ class Pipeline:
 
     def _is_due(self, track: Track, timestamp: float) -> bool:
         last = self._classified.get(track.id)
-        # A quarter of slack: frames that come every ``interval`` seconds, a little early or late, are all classified.
-        return track.confirmed and (last is None or timestamp - last >= 0.75 * self._interval)
+        return track.confirmed and (last is None or timestamp - last >= SLACK * self._interval)
 
     def _end(self, tracks: Iterable[Track]) -> list[EmotionEvent]:
         events = []

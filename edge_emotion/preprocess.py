@@ -104,8 +104,17 @@ def letterbox(image: Image, spec: InputSpec) -> tuple[FloatArray, float]:
     factor = max(height / spec.height, width / spec.width)
     inner_width, inner_height = max(round(width / factor), 1), max(round(height / factor), 1)
     canvas = np.zeros(spec.shape, np.uint8)
-    canvas[:inner_height, :inner_width] = _colour(_resize(image, inner_width, inner_height), spec.colour)
+    canvas[:inner_height, :inner_width] = _colour(_shrink(image, inner_width, inner_height), spec.colour)
     return normalise(canvas[None], spec), factor
+
+
+def _shrink(image: Image, width: int, height: int) -> Pixels:
+    """A whole picture in another size: halved as often as it can be, which costs a fraction of an area average."""
+    while image.shape[0] >= 2 * height and image.shape[1] >= 2 * width and not (image.shape[0] | image.shape[1]) % 2:
+        image = np.asarray(cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.uint8)
+    if image.shape[0] >= 2 * height or image.shape[1] >= 2 * width:
+        return _resize(image, width, height)
+    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR_EXACT), np.uint8)
 
 
 def _resize(image: Pixels, width: int, height: int) -> Pixels:

@@ -44,7 +44,7 @@ def take_over(changes: Changes, old: Settings, daemon: Daemon, maker: Maker, fea
     fresh = [name for name, camera in new.cameras.items() if camera != old.cameras.get(name)]
     kept = [camera for camera in daemon.cameras if camera.name in new.cameras and camera.name not in fresh]
     made = [maker.camera(new, name, features[name]) for name in fresh]
-    rules = [key for key in changes.applied if key.startswith(("tracking.", "policy.", "classifier."))]
+    rules = [key for key in changes.applied if key.startswith(("tracking.", "policy.", "classifier.", "detector."))]
     changed = kept if set(rules) - {"policy.threshold"} else []
     pipelines = [maker.pipeline(new, camera.name, features[camera.name]) for camera in changed]
 

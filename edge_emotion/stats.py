@@ -26,10 +26,14 @@ class CameraMeter:
         self._capture: Capture | None = None
         self._captured = self._dropped = 0
 
-    def took(self, times: StageTimes, latency: float) -> None:
-        """A frame was processed; seconds, ``latency`` from its capture to the hand-over of its events."""
+    def took(self, times: StageTimes | None, latency: float) -> None:
+        """A frame was processed; seconds, ``latency`` from its capture to the hand-over of its events.
+
+        No times: it was not looked at, because nobody is there.
+        """
         self._processed += 1
-        self._rows.append((times.detect, times.track, times.classify, times.decide, latency))
+        if times is not None:
+            self._rows.append((times.detect, times.track, times.classify, times.decide, latency))
 
     def report(self, capture: Capture, seconds: float) -> dict[str, Any]:
         """Frames per second over the last ``seconds``, losses since the camera's start, ms of each stage."""

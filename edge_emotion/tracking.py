@@ -47,6 +47,11 @@ class Tracker:
         """Every face that counts now, seen in the last frame or missed for a short while."""
         return tuple(track for track in self._tracks.values() if track.confirmed)
 
+    @property
+    def idle(self) -> bool:
+        """True if there is nobody, not even somebody who is yet to be confirmed or may come back."""
+        return not self._tracks
+
     def update(self, faces: Sequence[Face], timestamp: float, captured_at: datetime) -> Sighting:
         """Take in the faces of one frame, at monotonic seconds ``timestamp`` and UTC ``captured_at``."""
         matches = self._match([track for track in self._tracks.values() if timestamp - track.last_seen <= PAUSE], faces)

@@ -120,11 +120,10 @@ def test_a_run_becomes_a_model_folder_that_the_runtime_takes(run: Path, fer_fold
     assert manifest.metrics["test/int8"].n == 3153
     assert sum(manifest.calibration.class_prior) == pytest.approx(1, abs=1e-3)
     assert all(entry.golden is not None for entry in manifest.files)
-    files = ["manifest.json", "tiny_float16.tflite", "tiny_int8.tflite"]
+    files = ["manifest.json", "tiny_float16.tflite", "tiny_int8.onnx", "tiny_int8.tflite"]
     assert sorted(path.name for path in (models / "tiny").iterdir()) == files
-    assert set(manifest.parity) == {
-        f"{name} ({kernels})" for name in files[1:] for kernels in ("XNNPACK", "plain kernels")
-    }
+    tflites = {f"{name} ({kernels})" for name in (files[1], files[3]) for kernels in ("XNNPACK", "plain kernels")}
+    assert set(manifest.parity) == tflites | {"tiny_int8.onnx (onnxruntime)"}
     assert manifest.parity["tiny_float16.tflite (XNNPACK)"].agreement > 0.99
     assert manifest.file("int8").quantisation == "post-training"
 

@@ -72,7 +72,7 @@ def test_the_roll_of_a_tilted_face_is_right(degrees: float, astronaut: Image) ->
     detector = make_detector("blazeface_back")
     turn = cv2.getRotationMatrix2D(ASTRONAUT.centre, -degrees, 1.0)
     turned = cv2.warpAffine(astronaut, turn, (640, 480), borderMode=cv2.BORDER_REPLICATE)
-    (upright,), (found,) = detector.detect(astronaut), detector.detect(np.asarray(turned, np.uint8))
+    (upright,), (found, *_) = detector.detect(astronaut), detector.detect(np.asarray(turned, np.uint8))
     assert math.degrees(found.roll - upright.roll) == pytest.approx(degrees, abs=7)
 
 

@@ -39,7 +39,12 @@ class Moods(ConstantBackend):
 
 
 def make(
-    script: Sequence[Sequence[Face]], backend: Moods, *, interval: float = 0.0, time_constant: float = 0.0
+    script: Sequence[Sequence[Face]],
+    backend: Moods,
+    *,
+    interval: float = 0.0,
+    idle_interval: float = 0.0,
+    time_constant: float = 0.0,
 ) -> Pipeline:
     numbers, events = count(1), count(1)
     return Pipeline(
@@ -51,6 +56,7 @@ def make(
         smoother=Smoother(time_constant),
         policy=Policy(threshold=0.5, hysteresis=0.1, min_dwell=0.5),
         interval=interval,
+        idle_interval=idle_interval,
         next_seq=lambda: next(events),
         make_id=lambda moment: "e",
     )
@@ -150,8 +156,22 @@ def test_the_times_of_the_stages_are_kept() -> None:
     pipeline = make([[face()]], Moods("neutral"))
     run(pipeline, 3)
     times = pipeline.times
+    assert times is not None
     assert min(times.detect, times.track, times.classify, times.decide) >= 0
     assert times.classify > 0
+
+
+def test_nobody_is_looked_for_less_often_than_somebody_is_looked_at() -> None:
+    """At 10 frames a second: every second frame while nobody is there, every one from the first sight on."""
+    pipeline = make([[]] * 4 + [[face()]], Moods("neutral"), idle_interval=0.2)
+    looked = []
+    for n in range(12):
+        pipeline.process(frame(n / 10))
+        looked += [n] * (pipeline.times is not None)
+    assert looked == [0, 2, 4, 6, 8, 9, 10, 11]
+    state = pipeline.state()
+    assert state is not None
+    assert (state.faces, state.ts) == (1, frame(1.1).captured_at)
 
 
 def test_a_short_grimace_is_smoothed_away() -> None:
