@@ -52,7 +52,7 @@ def other_golden(tmp_path: Path) -> Path:
     folder = tmp_path / "other"
     shutil.copytree(MODELS / "tiny", folder)
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    manifest["golden"]["expected"][0][0] += 5.0
+    manifest["files"][0]["golden"]["expected"][0][0] += 5.0
     (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     return folder
 
