@@ -18,8 +18,10 @@ INSTALL := PYTHONWARNINGS=ignore $(BIN)/pip install --quiet
 demo: .venv/.demo
 	$(BIN)/edge-emotion demo
 
+# Two at a time: much of it waits for brokers and cameras. A file stays together, for what its tests share.
+# Two at a time: much of it waits for brokers and cameras. A file stays together, for what its tests share.
 test: .venv/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-arm64: .venv/.arm64
 	UV=$(BIN)/uv scripts/arm64-root.sh .venv-arm64
