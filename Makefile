@@ -19,7 +19,6 @@ demo: .venv/.demo
 	$(BIN)/edge-emotion demo
 
 # Two at a time: much of it waits for brokers and cameras. A file stays together, for what its tests share.
-# Two at a time: much of it waits for brokers and cameras. A file stays together, for what its tests share.
 test: .venv/.test
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
