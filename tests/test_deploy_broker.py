@@ -300,8 +300,8 @@ def test_a_certificate_without_the_password_is_refused(
     login = {"username": "pi5", "password": "guessed", "host": "localhost", "tls": deployed.tls("pi5")}
     sink = make_sink(deployed.port, **login)
     sink.open()
-    wait_until(lambda: sink.failure is not None)
-    assert said(log, "Not authorized") == 1
+    wait_until(lambda: said(log, "Not authorized") == 1)
+    assert sink.failure is not None
     wait_until(lambda: not network_threads())
 
 

@@ -112,7 +112,7 @@ def test_evaluate_prints_figures_of_several_models_and_draws_them(
     results = json.loads(capsys.readouterr().out)
     assert [result["target"] for result in results] == ["tiny", "mobilenet_v2", "tiny + mobilenet_v2"]
     assert {result["figures"]["n"] for result in results} == {1182 + 865 + 415 + 351}
-    assert results[2]["figures"]["accuracy"] > 0.9
+    assert results[2]["figures"]["accuracy"] > 0.88
     assert sorted(path.name for path in (tmp_path / "out").iterdir())[:2] == [
         "mobilenet_v2-confusion.png",
         "mobilenet_v2-reliability.png",

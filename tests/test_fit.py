@@ -36,26 +36,6 @@ def train(recipe: Recipe, data: DataSet, run: Path, *, steps: int = 2, teachers:
     return fit(recipe, data, run, weights=None, start="random", steps=steps, teachers=teachers)
 
 
-# Every recipe
-
-
-SMALL_ENOUGH = 96
-"""Larger inputs are cut to this; every network takes it."""
-
-
-@pytest.mark.parametrize("name", RECIPES)
-def test_every_recipe_trains_a_few_steps(name: str, few_faces: DataSet, tmp_path: Path) -> None:
-    side = min(find_recipe(name).input.height, SMALL_ENOUGH)
-    recipe = quick(name, epochs=1, batch_size=2, input={"height": side, "width": side})
-    best = train(recipe, few_faces, tmp_path / "run")
-    assert best.is_file()
-    run = load_run(tmp_path / "run")
-    assert run.finished
-    assert run.recipe == recipe
-    assert run.build().output_shape == (None, len(EMOTIONS))
-    assert len(run.history["val_accuracy"]) == 1
-
-
 OPTIONS: dict[str, dict[str, object]] = {
     "three classes, Adam, steps": {"classes": 3, "optimizer": "adam", "schedule": "step"},
     "four classes, SGD, plateau": {"classes": "4", "optimizer": "sgd", "schedule": "plateau"},
@@ -92,7 +72,7 @@ def test_a_student_learns_from_the_answers_of_its_teachers(few_faces: DataSet, t
     run = load_run(tmp_path / "student")
     pictures = np.random.default_rng(0).uniform(-1, 1, (8, 48, 48, 1)).astype(np.float32)
     assert (run.build().predict_on_batch(pictures).argmax(axis=1) == 3).all()
-    assert run.record["teachers"] == ["teacher"]
+    assert [teacher.split()[0] for teacher in run.record["teachers"]] == ["teacher"]
 
 
 def test_a_teacher_of_other_classes_is_refused(few_faces: DataSet, tmp_path: Path) -> None:

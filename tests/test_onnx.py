@@ -214,7 +214,7 @@ def test_the_cross_check_fails_where_a_writer_disagrees(
     run: Path, few_faces: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     monkeypatch.setattr("convert.onnx_commands.read_data", lambda *_: few_faces)
-    monkeypatch.setattr("convert.tflite.CALIBRATION_FACES", 16)
+    monkeypatch.setattr("convert.qat.CALIBRATION_FACES", 16)
     for needed in (0.5, 1.01):
         monkeypatch.setattr("convert.cross_check.MIN_AGREEMENT", needed)
         assert main(["cross-check", str(run), "--data", "anywhere", "--json"]) == int(needed > 1)

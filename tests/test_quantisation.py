@@ -128,7 +128,10 @@ def test_the_file_computes_what_was_simulated(scheme: Any, fer_plus: DataSet, tm
     assert (zero_points == {0}) == (scheme == "symmetric")
 
 
-def test_each_channel_of_a_depthwise_kernel_uses_all_of_int8(fer_plus: DataSet, tmp_path: Path) -> None:
+def test_each_channel_of_a_depthwise_kernel_uses_all_of_int8(
+    fer_plus: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aware, "WEIGHT_FLOOR", 0.0)
     model = small_net()
     layer = model.get_layer("depthwise")
     layer.set_weights([layer.get_weights()[0] * np.geomspace(0.05, 20, 8)[:, None]])

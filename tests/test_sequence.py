@@ -65,7 +65,9 @@ def test_after_a_kill_it_goes_on_with_the_next_number(make: Callable[..., Sequen
 def test_after_a_power_cut_it_goes_on_with_a_number_that_was_never_used(
     make: Callable[..., Sequence], tmp_path: Path
 ) -> None:
-    assert count(make(), 5) == 5
+    first = make()
+    assert count(first, 5) == 5
+    first._wait_for_extender()
     reboot(tmp_path)
     assert make()() == BLOCK + 1
 
@@ -161,6 +163,7 @@ def test_a_power_cut_never_rewinds_to_what_the_outbox_knows(make: Callable[..., 
     first = make()
     first.resume(None)
     last = count(first, 100)
+    first._wait_for_extender()
     reboot(tmp_path)
     second = make()
     second.resume(20)
