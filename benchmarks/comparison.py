@@ -130,6 +130,10 @@ def check_comparable(before: Result, after: Result, *, unlike: bool) -> None:
 def differences(before: Result, after: Result) -> list[str]:
     """What is not the same about two results beside their figures, a line each."""
     pairs = {
+        **{
+            name: (before.artefacts.get(name, "")[:12], after.artefacts.get(name, "")[:12])
+            for name in before.artefacts | after.artefacts
+        },
         **{name: (before.settings.get(name), after.settings.get(name)) for name in before.settings | after.settings},
         **{
             name: (before.machine.packages.get(name), after.machine.packages.get(name))

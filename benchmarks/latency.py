@@ -60,13 +60,15 @@ def measure_latency(
         things += [peak for peak in peaks.values() if peak.subject in needed]
         reports = run_rounds(things, rounds, absent, show)
     kept = [thing for thing in things if reports[thing.subject]]
-    if all(thing in peaks.values() for thing in kept):
+    models_kept = [thing for thing in kept if thing not in peaks.values()]
+    if not models_kept:
         raise EdgeEmotionError("nothing could be measured: " + "; ".join(f"{k}: {v}" for k, v in absent.items()))
     return measured(
         "latency",
         [one for thing in kept for one in as_measurements(thing, reports)],
         machine=machine,
         settings={"rounds": rounds, **scenario.model_dump()},
+        artefacts={f"{thing.job.folder.name}/{thing.job.entry.file}": thing.job.entry.sha256 for thing in models_kept},
         invalid={thing.subject: fault for thing in kept if (fault := _fault(reports[thing.subject], scenario))},
         absent=absent,
         details={"backends": {thing.subject: reports[thing.subject][0].backend for thing in kept}},
@@ -129,7 +131,7 @@ def as_measurements(thing: Thing, reports: dict[str, list[Report]]) -> Iterator[
     yield Measurement(subject=subject, metric="MACs", unit="10^6", runs=(thing.macs / 1e6,))
     rates = mac_rates(thing.macs, mine)
     yield Measurement(subject=subject, metric="rate", unit="GMAC/s", better="higher", runs=rates, n=queries)
-    if thing.peak and thing.peak.macs and (best := reports[thing.peak.subject]) and _on_processor(mine[0]):
+    if thing.peak and thing.peak.macs and (best := reports[thing.peak.subject]) and _on_processor(thing, mine[0]):
         shares = tuple(100 * rate / limit for rate, limit in zip(rates, mac_rates(thing.peak.macs, best), strict=True))
         yield Measurement(subject=subject, metric="of peak", unit="%", better="higher", runs=shares, n=queries)
 
@@ -139,9 +141,9 @@ def mac_rates(macs: int, reports: Sequence[Report]) -> tuple[float, ...]:
     return tuple(macs / report.latency["p50"] / 1e6 for report in reports)
 
 
-def _on_processor(report: Report) -> bool:
-    """Whether the processor has done the work, so that its peak says something: onnxruntime may use a GPU."""
-    return not report.backend.startswith(("onnxruntime", "tensorrt")) or report.backend.endswith("(CPU)")
+def _on_processor(thing: Thing, report: Report) -> bool:
+    """Whether the processor has done the work, so that its peak says something. onnxruntime may have used a GPU."""
+    return FORMATS[thing.job.backend] == "tflite" or report.backend.endswith("(CPU)")
 
 
 def _fault(reports: Sequence[Report], scenario: Scenario) -> str | None:

@@ -83,7 +83,8 @@ class Measurement(Part):
 class Result(Part):
     """What one call of a benchmark has found.
 
-    ``invalid`` says for a subject why its figures must not be quoted, ``absent`` for what could not be measured why.
+    ``artefacts`` are the sha256 of the model files that were run, by name. ``invalid`` says for a subject why its
+    figures must not be quoted, ``absent`` for what could not be measured why.
     """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
@@ -93,6 +94,7 @@ class Result(Part):
     machine: Machine
     settings: dict[str, JsonValue] = Field(default={})
     measurements: tuple[Measurement, ...] = ()
+    artefacts: dict[str, str] = Field(default={})
     invalid: dict[str, str] = Field(default={})
     absent: dict[str, str] = Field(default={})
     details: dict[str, JsonValue] = Field(default={})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 from pathlib import Path
@@ -134,11 +135,20 @@ def test_the_distance_to_the_peak_is_taken_round_by_round() -> None:
     assert found["added RSS"].value == 20.0 and found["file"].value == 2.0
 
 
-@pytest.mark.parametrize("backend", ["onnxruntime 1.20 (CUDA)", "tensorrt 10.3"])
-def test_a_gpu_is_not_held_against_the_processor(backend: str) -> None:
+@pytest.mark.parametrize(
+    ("backend", "name", "compared"),
+    [
+        ("onnxruntime", "onnxruntime 1.20 (CUDA)", False),
+        ("onnxruntime", "onnxruntime 1.20 (CPU)", True),
+        ("tensorrt", "TensorRT 10.3", False),
+        ("tflite-plain", "ai-edge-litert 2.3 without delegate", True),
+    ],
+)
+def test_a_gpu_is_not_held_against_the_processor(backend: str, name: str, compared: bool) -> None:
     peak = Thing("peak", job(), macs=100)
-    reports = {"net": [report(1.0, backend=backend)], "peak": [report(1.0)]}
-    assert "of peak" not in {one.metric for one in as_measurements(Thing("net", job(), 10, peak), reports)}
+    reports = {"net": [report(1.0, backend=name)], "peak": [report(1.0)]}
+    found = {one.metric for one in as_measurements(Thing("net", job(backend), 10, peak), reports)}
+    assert ("of peak" in found) is compared
 
 
 def test_rounds_take_turns_and_what_fails_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,6 +196,29 @@ def test_a_run_that_the_limit_ends_is_invalid(tmp_path: Path, capsys: pytest.Cap
     assert main(["latency", "blazeface_short", *options, "--json", str(tmp_path / "r.json")]) == 0
     assert "INVALID (1 of 1 runs: " in capsys.readouterr().out
     assert set(read_result(tmp_path / "r.json").invalid) == set(read_result(tmp_path / "r.json").subjects)
+
+
+def test_onnx_files_run_in_onnxruntime_and_a_missing_tensorrt_is_said(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    from onnx_models import write_model
+
+    folder = tmp_path / "sums"
+    folder.mkdir()
+    path = write_model(folder / "sums.onnx", shape=(48, 48, 1), classes=8)
+    manifest = load_manifest(MODELS / "tiny")
+    change = {"format": "onnx", "precision": "float32", "file": path.name, "sha256": sha256(path), "golden": None}
+    entry = manifest.file().model_copy(update=change)
+    (folder / MANIFEST).write_text(dump_manifest(manifest.model_copy(update={"files": (entry,)})))
+    assert main(["latency", str(folder), *QUICK, "--json", str(tmp_path / "r.json")]) == 0
+    result = read_result(tmp_path / "r.json")
+    subject = "sums/sums.onnx, onnxruntime, 1 thread"
+    assert result.subjects == (subject, "peak float32, 1 thread")
+    macs = result.find(subject, "MACs")
+    assert macs and macs.value == 48 * 48 * 8 / 1e6
+    assert result.artefacts == {"sums/sums.onnx": sha256(path)}
+    if importlib.util.find_spec("tensorrt") is None:
+        assert "TensorRT" in result.absent["sums/sums.onnx, tensorrt, 1 thread"]
 
 
 @pytest.fixture

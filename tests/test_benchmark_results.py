@@ -148,7 +148,11 @@ def test_numbers_have_three_figures(value: float, text: str) -> None:
 def test_compare_prints_ratios_and_what_is_not_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     newer = HERE.model_copy(update={"packages": {"numpy": "2"}})
     files = [
-        saved(tmp_path, "a.json", result(one(10.0, 11.0), one(1.0, metric="load"), settings={"rounds": 2})),
+        saved(
+            tmp_path,
+            "a.json",
+            result(one(10.0, 11.0), one(1.0, metric="load"), settings={"rounds": 2}, artefacts={"net": "a" * 64}),
+        ),
         saved(
             tmp_path, "b.json", result(one(20.0, 22.0), one(3.0, metric="new"), machine=newer, settings={"rounds": 3})
         ),
@@ -157,6 +161,7 @@ def test_compare_prints_ratios_and_what_is_not_the_same(tmp_path: Path, capsys: 
     text = capsys.readouterr().out
     assert "2.000" in text and "1.818 to 2.200" in text and "worse" in text
     assert "not the same: rounds: 2 -> 3" in text and "not the same: numpy: None -> 2" in text
+    assert "not the same: net: aaaaaaaaaaaa -> " in text
     assert "only before: net: load" in text and "only after: net: new" in text
 
 
