@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import comb
 from typing import NamedTuple
 
 from benchmarks.results import Measurement, Result, significant
 from edge_emotion.errors import ConfigError
+
+CHANCE = 0.05
+"""How often equal things may be taken for different ones."""
 
 
 class Limit(NamedTuple):
@@ -32,8 +36,13 @@ class Change:
 
     @property
     def bounds(self) -> tuple[float, float] | None:
-        """The least and the greatest ratio that a run of each would give; None if one has a single run."""
-        if min(len(self.before.runs), len(self.after.runs)) < 2:
+        """The least and the greatest ratio that a run of each would give; None if there are too few runs.
+
+        There are too few if chance alone would part the runs of two equal things more often than CHANCE (an exact
+        permutation test, Fisher 1935): four of each are enough.
+        """
+        before, after = len(self.before.runs), len(self.after.runs)
+        if 2 / comb(before + after, before) > CHANCE:
             return None
         low = _ratio(min(self.after.runs), max(self.before.runs))
         high = _ratio(max(self.after.runs), min(self.before.runs))

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -56,20 +56,22 @@ def measure_latency(
         things = list(_things(models, backends, peaks, threads, scenario, absent))
         if not things:
             raise ConfigError(f"no file of {', '.join(models)} is read by {', '.join(backends or FORMATS)}")
-        needed = list(dict.fromkeys(thing.peak.subject for thing in things if thing.peak))
-        things += [peak for peak in peaks.values() if peak.subject in needed]
-        reports = run_rounds(things, rounds, absent, show)
+        needed = [peak for peak in peaks.values() if any(thing.peak is peak for thing in things)]
+        reports = run_rounds([*things, *needed], rounds, absent, show)
     kept = [thing for thing in things if reports[thing.subject]]
-    models_kept = [thing for thing in kept if thing not in peaks.values()]
-    if not models_kept:
+    if not kept:
         raise EdgeEmotionError("nothing could be measured: " + "; ".join(f"{k}: {v}" for k, v in absent.items()))
+    limits = [peak for peak in needed if reports[peak.subject]]
     return measured(
         "latency",
-        [one for thing in kept for one in as_measurements(thing, reports)],
+        [
+            *(one for thing in kept for one in as_measurements(thing, reports)),
+            *(one for peak in limits for one in peak_measurements(peak, reports[peak.subject])),
+        ],
         machine=machine,
         settings={"rounds": rounds, **scenario.model_dump()},
-        artefacts={f"{thing.job.folder.name}/{thing.job.entry.file}": thing.job.entry.sha256 for thing in models_kept},
-        invalid={thing.subject: fault for thing in kept if (fault := _fault(reports[thing.subject], scenario))},
+        artefacts={f"{thing.job.folder.name}/{thing.job.entry.file}": thing.job.entry.sha256 for thing in kept},
+        invalid={one.subject: fault for one in kept + limits if (fault := _fault(reports[one.subject], scenario))},
         absent=absent,
         details={"backends": {thing.subject: reports[thing.subject][0].backend for thing in kept}},
     )
@@ -111,29 +113,37 @@ def run_job(job: Job) -> Report:
 
 def as_measurements(thing: Thing, reports: dict[str, list[Report]]) -> Iterator[Measurement]:
     """The figures of one thing from its reports and those of its peak."""
-    subject, mine = thing.subject, reports[thing.subject]
-    queries = min(report.queries for report in mine)
+    mine = reports[thing.subject]
+    queries, batched = min(report.queries for report in mine), min(report.offline_n for report in mine)
+
+    def lower(metric: str, unit: str, runs: Iterable[float], n: int = 1) -> Measurement:
+        return Measurement(subject=thing.subject, metric=metric, unit=unit, better="lower", runs=tuple(runs), n=n)
+
+    def higher(metric: str, unit: str, runs: Iterable[float], n: int) -> Measurement:
+        return Measurement(subject=thing.subject, metric=metric, unit=unit, better="higher", runs=tuple(runs), n=n)
+
     for name in mine[0].latency:
         if all(name in report.latency for report in mine):
-            runs = tuple(report.latency[name] for report in mine)
-            yield Measurement(subject=subject, metric=name, unit="ms", better="lower", runs=runs, n=queries)
-    batched, batched_n = tuple(report.offline for report in mine), min(report.offline_n for report in mine)
-    yield Measurement(subject=subject, metric="offline", unit="1/s", better="higher", runs=batched, n=batched_n)
-    loads, memory = tuple(report.load for report in mine), tuple(report.peak_rss for report in mine)
-    added = tuple(report.peak_rss - report.base_rss for report in mine)
-    sizes = tuple(report.file_size / 1024 for report in mine)
-    yield Measurement(subject=subject, metric="load", unit="ms", better="lower", runs=loads)
-    yield Measurement(subject=subject, metric="peak RSS", unit="MiB", better="lower", runs=memory)
-    yield Measurement(subject=subject, metric="added RSS", unit="MiB", better="lower", runs=added)
-    yield Measurement(subject=subject, metric="file", unit="KiB", better="lower", runs=sizes)
+            yield lower(name, "ms", (report.latency[name] for report in mine), queries)
+    yield higher("offline", "1/s", (report.offline for report in mine), batched)
+    yield lower("load", "ms", (report.load for report in mine))
+    yield lower("peak RSS", "MiB", (report.peak_rss for report in mine))
+    yield lower("added RSS", "MiB", (report.peak_rss - report.base_rss for report in mine))
+    yield lower("file", "KiB", (report.file_size / 1024 for report in mine))
     if thing.macs is None:
         return
-    yield Measurement(subject=subject, metric="MACs", unit="10^6", runs=(thing.macs / 1e6,))
     rates = mac_rates(thing.macs, mine)
-    yield Measurement(subject=subject, metric="rate", unit="GMAC/s", better="higher", runs=rates, n=queries)
+    yield Measurement(subject=thing.subject, metric="MACs", unit="10^6", runs=(thing.macs / 1e6,))
+    yield higher("rate", "GMAC/s", rates, queries)
     if thing.peak and thing.peak.macs and (best := reports[thing.peak.subject]) and _on_processor(thing, mine[0]):
-        shares = tuple(100 * rate / limit for rate, limit in zip(rates, mac_rates(thing.peak.macs, best), strict=True))
-        yield Measurement(subject=subject, metric="of peak", unit="%", better="higher", runs=shares, n=queries)
+        limits = mac_rates(thing.peak.macs, best)
+        yield higher("of peak", "%", (100 * rate / limit for rate, limit in zip(rates, limits, strict=True)), queries)
+
+
+def peak_measurements(peak: Thing, mine: Sequence[Report]) -> Iterator[Measurement]:
+    """The figures of a peak. They describe the machine, and so none of them is better or worse."""
+    rates, queries = mac_rates(peak.macs or 0, mine), min(report.queries for report in mine)
+    yield Measurement(subject=peak.subject, metric="rate", unit="GMAC/s", runs=rates, n=queries)
 
 
 def mac_rates(macs: int, reports: Sequence[Report]) -> tuple[float, ...]:

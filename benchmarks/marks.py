@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.node import running
 from benchmarks.process import usage
-from benchmarks.results import Measurement, Result, measured
+from benchmarks.results import Measurement, Result, measured, this_machine
 from edge_emotion.camera import Camera
 from edge_emotion.config import CameraSettings, MqttSettings, PolicySettings, TrackingSettings
 from edge_emotion.daemon import Daemon
@@ -46,7 +46,7 @@ def measure_marks(*, seconds: float, show: Callable[[str], None]) -> Result:
     executable = find_mosquitto()
     if executable is None:
         raise BackendUnavailable("the marks need a broker: apt install mosquitto")
-    marks: dict[str, float] = {}
+    machine, marks = this_machine(), dict[str, float]()
 
     def note(measured: dict[str, float]) -> None:
         marks.update(measured)
@@ -65,6 +65,7 @@ def measure_marks(*, seconds: float, show: Callable[[str], None]) -> Result:
     return measured(
         "marks",
         [_measurement(name, value) for name, value in marks.items() if name not in counts],
+        machine=machine,
         settings={"seconds": seconds},
         details=counts,
     )

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from benchmarks.process import pin
-from benchmarks.results import Measurement, Result, measured, quantiles
+from benchmarks.results import Measurement, Result, measured, quantiles, this_machine
 from edge_emotion.config import PolicySettings, TrackingSettings
 from edge_emotion.datatypes import Frame, Image
 from edge_emotion.errors import SourceError
@@ -34,7 +34,7 @@ def measure_pipeline(
     Every frame is detected and classified: the hardest case. The result holds ms per stage, and frames per
     second without decoding. Raises SourceError if the clip has no such frame.
     """
-    cores = pin(1)
+    machine, cores = this_machine(), pin(1)
     cv2.setNumThreads(1)
     images, decoding = _decode(clip, size)
     finder = make_detector(detector)
@@ -52,6 +52,7 @@ def measure_pipeline(
             *(one for stage, values in stages.items() for one in _measurements(stage, values)),
             Measurement(subject="total", metric="fps", unit="1/s", better="higher", runs=(float(fps),), n=len(rows)),
         ],
+        machine=machine,
         settings={**settings, "seconds": seconds, "threads": 1, "pinned_to_cores": cores},
     )
 

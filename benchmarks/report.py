@@ -49,8 +49,8 @@ def write_plot(path: Path, result: Result) -> None:
     figure_class = _figure_class()
     panels: dict[tuple[str, str], list[Measurement]] = {}
     for one in result.measurements:
-        if one.better:
-            panels.setdefault((one.metric, one.unit), []).append(one)
+        panels.setdefault((one.metric, one.unit), []).append(one)
+    panels = {name: panel for name, panel in panels.items() if any(one.better for one in panel)}
     if not panels:
         raise ConfigError(f"{result.benchmark} on {result.machine.machine} holds nothing to draw: {result.status}")
     sizes = [0.7 + 0.28 * len(panel) for panel in panels.values()]

@@ -128,27 +128,20 @@ def this_machine() -> Machine:
     return Machine.model_validate(describe_machine())
 
 
-def measured(
-    benchmark: str, measurements: Sequence[Measurement], machine: Machine | None = None, **others: Any
-) -> Result:
-    """A result of this moment; the machine is this one, as it is now unless it was described before."""
+def measured(benchmark: str, measurements: Sequence[Measurement], **others: Any) -> Result:
+    """A result of this moment. ``others`` are fields of Result, ``machine`` as it was at the start."""
     now = datetime.now(timezone.utc).replace(microsecond=0)
-    return Result(
-        benchmark=benchmark,
-        measured_at=now,
-        machine=machine or this_machine(),
-        measurements=tuple(measurements),
-        **others,
-    )
+    return Result(benchmark=benchmark, measured_at=now, measurements=tuple(measurements), **others)
 
 
 def quantiles(values: Sequence[float] | np.ndarray[Any, Any]) -> dict[str, float]:
     """QUANTILES by nearest rank: each is the smallest observation that reaches its share of them.
 
-    A quantile beyond which not even one observation is expected (p99.9 of fewer than 1000) is left out.
+    A quantile beyond which not even one observation is expected (p99.9 of fewer than 1000) is left out, the median
+    never.
     """
-    known = {name: share for name, share in QUANTILES.items() if len(values) * (1 - share) > 1 - 1e-9}
-    found = np.quantile(values, [*known.values()], method="inverted_cdf") if known else ()
+    known = [name for name, share in QUANTILES.items() if name == "p50" or len(values) * (1 - share) > 1 - 1e-9]
+    found = np.quantile(values, [QUANTILES[name] for name in known], method="inverted_cdf")
     return dict(zip(known, map(float, found), strict=True))
 
 

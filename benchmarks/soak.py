@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.node import running
 from benchmarks.process import usage
-from benchmarks.results import Measurement, Result, measured
+from benchmarks.results import Measurement, Result, measured, this_machine
 from edge_emotion.demo import HOST, find_mosquitto, free_port, mosquitto
 
 CAMERAS = 3
@@ -33,6 +33,7 @@ def soak(
     over the last fifth of the time against the same span after the first ``settle`` minutes. ``show`` gets each line.
     Raises EdgeEmotionError if the daemon ends.
     """
+    machine = this_machine()
     camera = {"source": source, "loop": True, "realtime": False, "max_fps": 240}
     settings: dict[str, Any] = {
         "cameras": {f"camera{n}": camera for n in range(1, CAMERAS + 1)},
@@ -70,6 +71,7 @@ def soak(
     return measured(
         "soak",
         [_measurement(name, value, len(rows)) for name, value in grown.items()],
+        machine=machine,
         settings={"cameras": CAMERAS, "minutes": minutes, "settle": settle, "mqtt": executable is not None},
         details={"samples": rows, "summary": summary},
     )

@@ -38,7 +38,9 @@ def test_quantiles_are_observations_by_nearest_rank() -> None:
     assert quantiles(thousand) == {"p50": 500.0, "p90": 900.0, "p99": 990.0, "p99.9": 999.0}
 
 
-@pytest.mark.parametrize(("n", "names"), [(1, []), (2, ["p50"]), (9, ["p50"]), (10, ["p50", "p90"]), (100, ["p99"])])
+@pytest.mark.parametrize(
+    ("n", "names"), [(1, ["p50"]), (2, ["p50"]), (9, ["p50"]), (10, ["p50", "p90"]), (100, ["p99"])]
+)
 def test_a_quantile_that_too_few_observations_support_is_left_out(n: int, names: list[str]) -> None:
     found = quantiles([1.0] * n)
     assert list(found)[-1:] == names[-1:]
@@ -52,22 +54,29 @@ def test_value_and_spread_are_median_and_half_the_range() -> None:
 
 
 def test_a_ratio_carries_the_bounds_of_its_runs() -> None:
-    change = Change(one(10.0, 11.0, 12.0), one(20.0, 22.0, 30.0))
+    change = Change(one(10.0, 11.0, 11.0, 12.0), one(20.0, 22.0, 22.0, 30.0))
     assert change.ratio == 2.0
     assert change.bounds == pytest.approx((20 / 12, 30 / 10))
     assert change.verdict == "worse"
-    assert Change(one(20.0, 22.0), one(10.0, 11.0)).verdict == "better"
+    assert Change(one(20.0, 21.0, 22.0, 22.0), one(10.0, 11.0, 11.0, 12.0)).verdict == "better"
+
+
+@pytest.mark.parametrize(("before", "after", "enough"), [(3, 3, False), (4, 4, True), (2, 8, True), (1, 30, False)])
+def test_too_few_runs_part_by_chance(before: int, after: int, enough: bool) -> None:
+    change = Change(one(*[1.0] * before), one(*[2.0] * after))
+    assert (change.verdict == "worse") is enough
+    assert (change.verdict == "noise not known") is not enough
 
 
 @pytest.mark.parametrize(
     ("before", "after", "better", "verdict"),
     [
-        ((10.0, 12.0), (11.0, 13.0), "lower", "within noise"),
-        ((10.0, 12.0), (13.0, 14.0), "higher", "better"),
-        ((10.0, 12.0), (8.0, 9.0), "higher", "worse"),
+        ((10.0, 12.0) * 2, (11.0, 13.0) * 2, "lower", "within noise"),
+        ((10.0, 12.0) * 2, (13.0, 14.0) * 2, "higher", "better"),
+        ((10.0, 12.0) * 2, (8.0, 9.0) * 2, "higher", "worse"),
         ((10.0,), (20.0, 21.0), "lower", "noise not known"),
         ((10.0,), (10.0,), "lower", "equal"),
-        ((10.0, 11.0), (20.0, 21.0), None, ""),
+        ((10.0, 11.0) * 2, (20.0, 21.0) * 2, None, ""),
         ((0.0, 0.0), (1.0, 2.0), "lower", ""),
     ],
 )
@@ -151,10 +160,17 @@ def test_compare_prints_ratios_and_what_is_not_the_same(tmp_path: Path, capsys: 
         saved(
             tmp_path,
             "a.json",
-            result(one(10.0, 11.0), one(1.0, metric="load"), settings={"rounds": 2}, artefacts={"net": "a" * 64}),
+            result(
+                one(10.0, 11.0, 10.0, 11.0),
+                one(1.0, metric="load"),
+                settings={"rounds": 2},
+                artefacts={"net": "a" * 64},
+            ),
         ),
         saved(
-            tmp_path, "b.json", result(one(20.0, 22.0), one(3.0, metric="new"), machine=newer, settings={"rounds": 3})
+            tmp_path,
+            "b.json",
+            result(one(20.0, 22.0, 20.0, 22.0), one(3.0, metric="new"), machine=newer, settings={"rounds": 3}),
         ),
     ]
     assert main(["compare", *files]) == 0
@@ -173,15 +189,15 @@ def test_compare_prints_ratios_and_what_is_not_the_same(tmp_path: Path, capsys: 
         ((10.5, 12.0), "lower", "p90=1", 0),  # within noise
         ((5.0, 5.5), "lower", "p90=1", 0),  # better
         ((5.0, 5.5), "higher", "p90=1.5", 10),
-        ((20.0,), "lower", "p90=1.5", 10),  # noise is not known: the ratio decides
+        ((20.0,), "lower", "p90=1.5", 10),  # too few runs, noise is not known: the ratio decides
     ],
 )
 def test_fail_on_decides_the_exit_code(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], runs: Any, better: Any, limit: str, code: int
 ) -> None:
     files = [
-        saved(tmp_path, "a.json", result(one(10.0, 11.0, better=better))),
-        saved(tmp_path, "b.json", result(one(*runs, better=better))),
+        saved(tmp_path, "a.json", result(one(10.0, 11.0, 10.0, 11.0, better=better))),
+        saved(tmp_path, "b.json", result(one(*runs, *runs, better=better))),
     ]
     assert main(["compare", *files, "--fail-on", limit]) == code
     assert ("worse: net: p90" in capsys.readouterr().err) == (code == 10)
