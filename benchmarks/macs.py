@@ -51,11 +51,14 @@ def _onnx(path: Path) -> int:
         from onnx.shape_inference import infer_shapes
     except ImportError as error:
         raise BackendUnavailable("to count the MACs of an ONNX file: pip install onnx") from error
-    model = onnx.load(path)
-    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
-    for value in model.graph.output:
-        value.type.tensor_type.shape.dim[0].dim_value = 1
-    graph = infer_shapes(model, strict_mode=True, data_prop=True).graph
+    try:
+        model = onnx.load(path)
+        for value in (model.graph.input[0], *model.graph.output):
+            value.type.tensor_type.shape.dim[0].dim_value = 1
+        graph = infer_shapes(model, strict_mode=True, data_prop=True).graph
+    except Exception as error:  # protobuf's and onnx' share no base
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ModelError(f"{path} cannot be read as an ONNX model: {reason}") from error
     shapes: dict[str, tuple[int, ...]] = {one.name: tuple(one.dims) for one in graph.initializer}
     for value in (*graph.input, *graph.value_info, *graph.output):
         shapes[value.name] = tuple(one.dim_value for one in value.type.tensor_type.shape.dim)

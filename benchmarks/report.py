@@ -123,9 +123,10 @@ def _columns(header: list[str], rows: list[list[str]]) -> list[str]:
         end = start + 1
         while end < len(header) and widths[0] + sum(width + 2 for width in widths[start : end + 1]) <= WIDTH:
             end += 1
-        for row in (header, *rows):
-            cells = (f"{row[n]:>{widths[n] + 2}}" for n in range(start, end))
-            lines.append(f"{row[0]:{widths[0]}}" + "".join(cells))
+        for name, *cells in ([row[0], *row[start:end]] for row in (header, *rows)):
+            if any(cells):
+                columns = (f"{cell:>{width + 2}}" for cell, width in zip(cells, widths[start:end], strict=True))
+                lines.append(f"{name:{widths[0]}}" + "".join(columns))
         start = end
     return lines
 

@@ -66,6 +66,7 @@ class Report(Part):
     backend: str
     load: float
     latency: dict[str, float]
+    fastest: float
     queries: int
     seconds: float
     offline: float
@@ -110,6 +111,7 @@ def measure(job: Job) -> Report:
         backend=backend.name,
         load=1000 * load,
         latency={name: 1000 * value for name, value in quantiles(times).items()},
+        fastest=1000 * min(times),
         queries=len(times),
         seconds=took,
         offline=batches * scenario.batch / offline_took,

@@ -13,13 +13,13 @@ import pytest
 
 from benchmarks import latency
 from benchmarks.cli import main
-from benchmarks.latency import Thing, as_measurements, mac_rates
+from benchmarks.latency import Thing, as_measurements, mac_rates, peak_measurements
 from benchmarks.macs import count_macs, operation_macs
 from benchmarks.peak import INPUT, LAYERS, SIDE, SIZE, write_peak_model
 from benchmarks.results import read_result
 from benchmarks.worker import SAMPLES, Job, Report, Scenario, offline, single_stream
 from edge_emotion.backends.tflite import Operation, TfliteBackend
-from edge_emotion.errors import EdgeEmotionError
+from edge_emotion.errors import EdgeEmotionError, ModelError
 from edge_emotion.manifest import MANIFEST, MODELS, dump_manifest, load_manifest, sha256
 
 QUICK = ["--rounds", "2", "--queries", "100", "--seconds", "0.05"]
@@ -42,6 +42,7 @@ def report(p50: float, queries: int = 1024, seconds: float = 2.0, backend: str =
         backend=backend,
         load=5.0,
         latency={"p50": p50, "p90": 2 * p50},
+        fastest=p50 / 2,
         queries=queries,
         seconds=seconds,
         offline=100.0,
@@ -88,6 +89,13 @@ def test_macs_of_onnx_are_those_of_its_convolutions_and_products(tmp_path: Path)
     assert count_macs(tmp_path / "n.onnx", "onnx") == 4 * 4 * 4 * 9 + 64 * 5 + 5 * 7
 
 
+def test_a_file_that_is_no_onnx_has_no_macs(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    (tmp_path / "junk.onnx").write_bytes(b"no network")
+    with pytest.raises(ModelError, match=r"junk\.onnx cannot be read as an ONNX model: "):
+        count_macs(tmp_path / "junk.onnx", "onnx")
+
+
 def test_the_peak_is_a_model_of_products_that_this_machine_runs(tmp_path: Path) -> None:
     inputs = np.random.default_rng(0).normal(size=(1, *INPUT.shape)).astype(np.float32)
     for arithmetic in ("int8", "float32"):
@@ -122,14 +130,15 @@ def test_a_run_is_valid_only_with_enough_queries_and_seconds() -> None:
         assert "of 1000 queries" in str(few.fault(scenario))
 
 
-def test_the_distance_to_the_peak_is_taken_round_by_round() -> None:
-    peak = Thing("peak", job(), macs=100_000_000)
+def test_the_peak_is_the_fastest_query_of_all_runs() -> None:
+    peak = Thing("peak", job(), macs=50_000_000)
     thing = Thing("net", job(), macs=10_000_000, peak=peak)
     reports = {"net": [report(1.0), report(2.0)], "peak": [report(2.0), report(5.0)]}
-    assert mac_rates(100_000_000, reports["peak"]) == (50.0, 20.0)
+    assert mac_rates(50_000_000, reports["peak"]) == (25.0, 10.0)
+    assert [one.runs for one in peak_measurements(peak, reports["peak"])] == [(50.0, 20.0)]
     found = {one.metric: one for one in as_measurements(thing, reports)}
     assert found["rate"].runs == (10.0, 5.0)
-    assert found["of peak"].runs == (20.0, 25.0)
+    assert found["of peak"].runs == (20.0, 10.0)
     assert found["MACs"].value == 10.0
     assert found["p90"].runs == (2.0, 4.0) and found["p90"].n == 1024
     assert found["added RSS"].value == 20.0 and found["file"].value == 2.0
