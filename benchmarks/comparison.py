@@ -87,7 +87,7 @@ class Comparison:
             if limit.metric not in known:
                 raise ConfigError(f"--fail-on {limit.metric}: no such metric; there are: {', '.join(sorted(known))}")
             lines += [
-                f"{change.before.subject}: {limit.metric} is {_by(change)} of what it was, allowed is a factor of "
+                f"{change.before.subject}: {limit.metric} is {change.ratio:.3f} of what it was, allowed is a factor of "
                 f"{limit.factor:g} for the worse"
                 for change in self.changes
                 if change.before.metric == limit.metric and change.breaks(limit)
@@ -157,7 +157,7 @@ def differences(before: Result, after: Result) -> list[str]:
 
 
 def comparison_text(comparison: Comparison) -> str:
-    """A line for each change, widest columns first."""
+    """A line for each change, then what only one of them has."""
     subjects = [f"{change.before.subject}: {change.before.metric}" for change in comparison.changes]
     width = max(map(len, subjects))
     lines = [f"{'':{width}}{'before':>12}{'after':>12}{'ratio':>8}  noise bounds"]
@@ -185,7 +185,3 @@ def limit(text: str) -> Limit:
 
 def _ratio(after: float, before: float) -> float | None:
     return after / before if after > 0 and before > 0 else None
-
-
-def _by(change: Change) -> str:
-    return "" if change.ratio is None else f"{change.ratio:.3f}"

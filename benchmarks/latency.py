@@ -183,7 +183,7 @@ def _things(
             checked_file(folder, entry)
             label = f"{folder.name}/{entry.file}"
             macs = _macs(label, folder / entry.file, entry, absent)
-            for backend, count in product(backends or FORMATS, threads):
+            for backend, count in product(dict.fromkeys(backends or FORMATS), threads):
                 if FORMATS[backend] == entry.format:
                     peak = peaks.get((_arithmetic(entry), count))
                     job = Job(

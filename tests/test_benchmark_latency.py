@@ -245,7 +245,7 @@ def broken_model(tmp_path: Path) -> Path:
 
 
 def test_a_file_that_cannot_be_run_does_not_spoil_the_others(broken_model: Path, tmp_path: Path) -> None:
-    options = ["--backend", "tflite", "--json", str(tmp_path / "r.json")]
+    options = ["--backend", "tflite", "--backend", "tflite", "--json", str(tmp_path / "r.json")]
     assert main(["latency", str(broken_model), *QUICK, *options]) == 0
     result = read_result(tmp_path / "r.json")
     assert result.subjects[0] == "broken/tiny_int8.tflite, tflite, 1 thread"
