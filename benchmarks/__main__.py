@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: pipeline, soak, marks."""
+"""``python -m benchmarks``: latency, pipeline, soak, marks, show, compare."""
 
 from benchmarks.cli import main
 

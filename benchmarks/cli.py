@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from benchmarks.machine import machine_line
+from benchmarks.outputs import add_outputs, check_outputs, put_out
 from edge_emotion.demo import CLIP
 from edge_emotion.errors import ConfigError
-from edge_emotion.manifest import write_text
-from edge_emotion.terminal import add_debug, positive_seconds, run_command
+from edge_emotion.terminal import add_debug, positive_count, positive_seconds, run_command
+
+WORSE = 10
+"""Exit code of ``compare --fail-on`` when something became worse."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,25 +25,73 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure on this machine.")
     add_debug(parser)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_latency(commands.add_parser("latency", help="model files by themselves: time, memory, distance to the peak"))
     pipeline = commands.add_parser("pipeline", help="from frame to event, stage by stage, one face, one core")
     pipeline.add_argument("--clip", type=Path, default=CLIP, help="a video with a face (default: the demo's)")
     pipeline.add_argument("--seconds", type=positive_seconds, default=10.0, help="how long to measure")
     pipeline.add_argument("--detector", default="blazeface_back")
     pipeline.add_argument("--model", default="mobilenet_v2")
-    pipeline.add_argument("--json", type=Path, metavar="FILE", help="write the result there, too")
+    add_outputs(pipeline)
     pipeline.set_defaults(command=_pipeline)
     soak = commands.add_parser("soak", help="three cameras at full speed for minutes: memory, CPU, threads, files")
     soak.add_argument("--minutes", type=positive_minutes, default=30.0)
     soak.add_argument("--settle", type=positive_minutes, default=3.0, help="first minutes, which do not count (3)")
     soak.add_argument("--every", type=positive_seconds, default=15.0, help="seconds between two samples (15)")
     soak.add_argument("--source", default=str(CLIP), help="a video for all three (default: the demo's)")
-    soak.add_argument("--json", type=Path, metavar="FILE", help="write the result there, too")
+    add_outputs(soak)
     soak.set_defaults(command=_soak)
     marks = commands.add_parser("marks", help="start, publishing, outbox, an idle scene, the daemon's own work")
     marks.add_argument("--seconds", type=positive_seconds, default=15.0, help="of each measurement that goes on (15)")
-    marks.add_argument("--json", type=Path, metavar="FILE", help="write the result there, too")
+    add_outputs(marks)
     marks.set_defaults(command=_marks)
+    show = commands.add_parser("show", help="an earlier result, as a table, Markdown or a picture")
+    show.add_argument("result", type=Path)
+    add_outputs(show)
+    show.set_defaults(command=_show)
+    _add_compare(commands.add_parser("compare", help="two results of one machine: ratios and what is only noise"))
     return parser
+
+
+def _add_latency(parser: argparse.ArgumentParser) -> None:
+    from benchmarks.worker import FORMATS, Scenario
+
+    usual = Scenario()
+    parser.add_argument("models", nargs="+", metavar="MODEL", help="a shipped model or a folder; all its files")
+    parser.add_argument("--backend", action="append", choices=FORMATS, help="may be repeated (default: all)")
+    parser.add_argument("--threads", type=positive_count, nargs="+", default=[1], help="one or more numbers (1)")
+    parser.add_argument("--rounds", type=positive_count, default=5, help="processes for each thing, in turns (5)")
+    parser.add_argument(
+        "--queries", type=positive_count, default=usual.queries, help=f"of each process, at least ({usual.queries})"
+    )
+    parser.add_argument(
+        "--seconds",
+        type=positive_seconds,
+        default=usual.seconds,
+        help=f"of each scenario, at least ({usual.seconds:g})",
+    )
+    parser.add_argument(
+        "--limit", type=positive_seconds, default=usual.limit, help=f"seconds, at most, else INVALID ({usual.limit:g})"
+    )
+    parser.add_argument("--batch", type=positive_count, default=usual.batch, help=f"when offline ({usual.batch})")
+    add_outputs(parser)
+    parser.set_defaults(command=_latency)
+
+
+def _add_compare(parser: argparse.ArgumentParser) -> None:
+    from benchmarks.comparison import limit
+
+    parser.add_argument("before", type=Path)
+    parser.add_argument("after", type=Path)
+    parser.add_argument(
+        "--fail-on",
+        type=limit,
+        action="append",
+        default=[],
+        metavar="METRIC=FACTOR",
+        help=f"exit code {WORSE} if METRIC became worse by more than FACTOR and noise: p90=1.1; may be repeated",
+    )
+    parser.add_argument("--unlike-machines", action="store_true", help="compare results of different machines, too")
+    parser.set_defaults(command=_compare)
 
 
 def positive_minutes(text: str) -> float:
@@ -50,54 +99,83 @@ def positive_minutes(text: str) -> float:
     return positive_seconds(str(float(text) * 60)) / 60
 
 
-def _soak(options: argparse.Namespace) -> None:
-    from benchmarks.soak import soak
+def _latency(options: argparse.Namespace) -> None:
+    from benchmarks.latency import check_threads, measure_latency
+    from benchmarks.worker import Scenario
 
-    if options.settle >= options.minutes:
-        raise ConfigError(f"--settle {options.settle:g} is not less than --minutes {options.minutes:g}")
-    result = soak(
-        options.source,
-        minutes=options.minutes,
-        settle=options.settle,
-        every=options.every,
-        show=lambda line: print(line, flush=True),
+    if options.limit < options.seconds:
+        raise ConfigError(f"--limit {options.limit:g} is less than --seconds {options.seconds:g}")
+    check_outputs(options)
+    put_out(
+        options,
+        measure_latency(
+            options.models,
+            backends=options.backend,
+            threads=check_threads(options.threads),
+            rounds=options.rounds,
+            scenario=Scenario(
+                queries=options.queries, seconds=options.seconds, limit=options.limit, batch=options.batch
+            ),
+            show=_progress,
+        ),
     )
-    print(
-        f"RSS {result['rss_settled_mib']} MiB after {options.settle:g} minutes, {result['rss_end_mib']} MiB at the "
-        f"end, {result['growth_percent']:+.2f} %, peak {result['rss_peak_mib']} MiB"
-    )
-    print(result["summary"], machine_line(result["machine"]), sep="\n")
-    _write(options.json, result)
-
-
-def _marks(options: argparse.Namespace) -> None:
-    from benchmarks.marks import measure_marks
-
-    result = measure_marks(seconds=options.seconds, show=lambda line: print(line, flush=True))
-    print(machine_line(result["machine"]))
-    _write(options.json, result)
 
 
 def _pipeline(options: argparse.Namespace) -> None:
     from benchmarks.pipeline import measure_pipeline
 
-    result = measure_pipeline(options.clip, seconds=options.seconds, detector=options.detector, model=options.model)
-    print(as_table(result))
-    _write(options.json, result)
+    check_outputs(options)
+    put_out(
+        options,
+        measure_pipeline(options.clip, seconds=options.seconds, detector=options.detector, model=options.model),
+    )
 
 
-def _write(path: Path | None, result: dict[str, Any]) -> None:
-    if path is not None:
-        write_text(path, json.dumps(result, indent=2) + "\n")
+def _soak(options: argparse.Namespace) -> None:
+    from benchmarks.soak import soak
+
+    if options.settle >= options.minutes:
+        raise ConfigError(f"--settle {options.settle:g} is not less than --minutes {options.minutes:g}")
+    check_outputs(options)
+    result = soak(
+        options.source,
+        minutes=options.minutes,
+        settle=options.settle,
+        every=options.every,
+        show=_progress,
+    )
+    put_out(options, result)
+    print(result.details["summary"])
 
 
-def as_table(result: dict[str, Any]) -> str:
-    """The result of ``pipeline`` as text."""
-    lines = [
-        machine_line(result["machine"]),
-        f"{result['detector']} + {result['model']}, {result['faces']} face at "
-        f"{result['size'][0]}x{result['size'][1]}, {result['threads']} thread, n = {result['frames']} frames",
-        f"{'stage':10}{'p50 ms':>9}{'p90 ms':>9}{'p99 ms':>9}",
-    ]
-    lines += [f"{name:10}{q['p50']:9.2f}{q['p90']:9.2f}{q['p99']:9.2f}" for name, q in result["ms"].items()]
-    return "\n".join([*lines, f"{result['fps']} frames per second without decoding"])
+def _marks(options: argparse.Namespace) -> None:
+    from benchmarks.marks import measure_marks
+
+    check_outputs(options)
+    put_out(options, measure_marks(seconds=options.seconds, show=_progress))
+
+
+def _show(options: argparse.Namespace) -> None:
+    from benchmarks.results import read_result
+
+    check_outputs(options)
+    put_out(options, read_result(options.result))
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from benchmarks.comparison import compare, comparison_text, differences
+    from benchmarks.results import read_result
+
+    before, after = read_result(options.before), read_result(options.after)
+    comparison = compare(before, after, unlike=options.unlike_machines)
+    failures = comparison.failures(options.fail_on)
+    for line in differences(before, after):
+        print(f"not the same: {line}")
+    print(comparison_text(comparison))
+    for failure in failures:
+        print(f"worse: {failure}", file=sys.stderr)
+    return WORSE if failures else 0
+
+
+def _progress(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

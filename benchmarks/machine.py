@@ -8,7 +8,16 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("ai-edge-litert", "tflite-runtime", "opencv-python-headless", "numpy")
+PACKAGES = (
+    "edge-emotion",
+    "ai-edge-litert",
+    "tflite-runtime",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "tensorrt",
+    "opencv-python-headless",
+    "numpy",
+)
 
 
 def describe_machine() -> dict[str, Any]:

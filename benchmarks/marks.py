@@ -10,14 +10,14 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import cv2
 import numpy as np
 
-from benchmarks.machine import describe_machine
 from benchmarks.node import running
 from benchmarks.process import usage
+from benchmarks.results import Measurement, Result, measured, this_machine
 from edge_emotion.camera import Camera
 from edge_emotion.config import CameraSettings, MqttSettings, PolicySettings, TrackingSettings
 from edge_emotion.daemon import Daemon
@@ -35,9 +35,10 @@ from edge_emotion.sinks.mqtt import MqttSink
 FIRST_EVENT_TIMEOUT = 60.0
 WARM_UP = 5.0
 """Seconds of a scene before its CPU time counts."""
+UNITS = {"_per_s": "1/s", "_ms": "ms", "_s": "s", "_percent": "%"}
 
 
-def measure_marks(*, seconds: float, show: Callable[[str], None]) -> dict[str, Any]:
+def measure_marks(*, seconds: float, show: Callable[[str], None]) -> Result:
     """Every mark, one after the other; each that goes on for a time does so for ``seconds``. ``show`` gets each line.
 
     Raises BackendUnavailable without mosquitto, EdgeEmotionError if the daemon ends or nothing happens.
@@ -45,7 +46,7 @@ def measure_marks(*, seconds: float, show: Callable[[str], None]) -> dict[str, A
     executable = find_mosquitto()
     if executable is None:
         raise BackendUnavailable("the marks need a broker: apt install mosquitto")
-    marks: dict[str, float] = {}
+    machine, marks = this_machine(), dict[str, float]()
 
     def note(measured: dict[str, float]) -> None:
         marks.update(measured)
@@ -60,7 +61,21 @@ def measure_marks(*, seconds: float, show: Callable[[str], None]) -> dict[str, A
         note(publishing(event, folder / "publish", port, seconds=seconds))
         note(outbox(event, folder / "outbox", port, seconds=seconds))
         note(scenes(folder, port, seconds=seconds))
-    return {"benchmark": "marks", "seconds": seconds, "marks": marks, "machine": describe_machine()}
+    counts = {name: count for name, count in marks.items() if name.endswith("_n")}
+    return measured(
+        "marks",
+        [_measurement(name, value) for name, value in marks.items() if name not in counts],
+        machine=machine,
+        settings={"seconds": seconds},
+        details=counts,
+    )
+
+
+def _measurement(name: str, value: float) -> Measurement:
+    """A mark, whose name ends with its unit, or with none if it is a share."""
+    unit = next((unit for ending, unit in UNITS.items() if name.endswith(ending)), "1")
+    better: Literal["lower", "higher"] = "higher" if unit == "1/s" else "lower"
+    return Measurement(subject=name, metric="mark", unit=unit, better=better, runs=(value,))
 
 
 def first_event(folder: Path) -> float:

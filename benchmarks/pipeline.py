@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta, timezone
 from itertools import count
 from pathlib import Path
@@ -14,7 +12,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from benchmarks.machine import describe_machine
+from benchmarks.process import pin
+from benchmarks.results import Measurement, Result, measured, quantiles, this_machine
 from edge_emotion.config import PolicySettings, TrackingSettings
 from edge_emotion.datatypes import Frame, Image
 from edge_emotion.errors import SourceError
@@ -27,24 +26,16 @@ WARM_UP = 20
 STAGES = ("decode", "detect", "track", "classify", "decide", "total")
 
 
-@dataclass(frozen=True)
-class Quantiles:
-    """Milliseconds."""
-
-    p50: float
-    p90: float
-    p99: float
-
-
 def measure_pipeline(
     clip: Path, *, seconds: float, detector: str, model: str, size: tuple[int, int] = (640, 480)
-) -> dict[str, Any]:
+) -> Result:
     """Time every stage on those frames of ``clip`` that show exactly one face, over and over for ``seconds``.
 
-    Every frame is detected and classified: the hardest case. The result holds ms per stage, frames per second
-    without decoding, n, settings and machine. Raises SourceError if the clip has no such frame.
+    Every frame is detected and classified: the hardest case. The result holds ms per stage, and frames per
+    second without decoding. Raises SourceError if the clip has no such frame.
     """
-    pinned = _pin()
+    machine, cores = this_machine(), pin(1)
+    cv2.setNumThreads(1)
     images, decoding = _decode(clip, size)
     finder = make_detector(detector)
     images = [image for image in images if len(finder.detect(image)) == 1]
@@ -53,30 +44,24 @@ def measure_pipeline(
     pipeline = _pipeline(finder, model)
     rows = _run(pipeline, images, seconds)
     stages = dict(zip(STAGES, [decoding, *rows.T], strict=True))
-    return {
-        "benchmark": "pipeline",
-        "clip": clip.name,
-        "size": list(size),
-        "faces": 1,
-        "frames": len(rows),
-        "threads": 1,
-        "pinned_to_core": pinned,
-        "detector": detector,
-        "model": model,
-        "ms": {name: asdict(_quantiles(values)) for name, values in stages.items()},
-        "fps": round(len(rows) / (rows[:, -1].sum() / 1000), 1),
-        "machine": describe_machine(),
-    }
+    fps = len(rows) / (rows[:, -1].sum() / 1000)
+    settings = {"clip": clip.name, "size": list(size), "faces": 1, "detector": detector, "model": model}
+    return measured(
+        "pipeline",
+        [
+            *(one for stage, values in stages.items() for one in _measurements(stage, values)),
+            Measurement(subject="total", metric="fps", unit="1/s", better="higher", runs=(float(fps),), n=len(rows)),
+        ],
+        machine=machine,
+        settings={**settings, "seconds": seconds, "threads": 1, "pinned_to_cores": cores},
+    )
 
 
-def _pin() -> int | None:
-    """Stay on one core, where the system allows it."""
-    if not hasattr(os, "sched_setaffinity"):
-        return None
-    core = min(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {core})
-    cv2.setNumThreads(1)
-    return core
+def _measurements(stage: str, values: np.ndarray[Any, Any]) -> list[Measurement]:
+    return [
+        Measurement(subject=stage, metric=name, unit="ms", better="lower", runs=(value,), n=len(values))
+        for name, value in quantiles(values).items()
+    ]
 
 
 def _decode(clip: Path, size: tuple[int, int]) -> tuple[list[Image], np.ndarray[Any, Any]]:
@@ -121,7 +106,3 @@ def _run(pipeline: Pipeline, images: Sequence[Image], seconds: float) -> np.ndar
         assert times is not None  # every frame is looked at
         rows.append((times.detect, times.track, times.classify, times.decide, total))
     return np.array(rows[WARM_UP:]) * 1000
-
-
-def _quantiles(values: np.ndarray[Any, Any]) -> Quantiles:
-    return Quantiles(*(round(float(value), 3) for value in np.quantile(values, (0.5, 0.9, 0.99))))

@@ -1,4 +1,4 @@
-"""What a running process uses, as the kernel counts it (man proc)."""
+"""What a running process uses, as the kernel counts it (man proc), and on which cores it runs."""
 
 from __future__ import annotations
 
@@ -15,6 +15,24 @@ class Usage:
     cpu: float
     threads: int
     files: int
+
+
+def pin(cores: int) -> list[int]:
+    """Keep this process on so many of its cores, the lowest ones, where the system allows it; which they are."""
+    if not hasattr(os, "sched_setaffinity"):
+        return []
+    chosen = sorted(os.sched_getaffinity(0))[:cores]
+    os.sched_setaffinity(0, chosen)
+    return chosen
+
+
+def peak_rss() -> float:
+    """The most memory that this process has held at once, MiB: VmHWM of /proc/self/status.
+
+    getrusage's ru_maxrss would be the parent's, if that was larger when it started this process.
+    """
+    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines())
+    return int(fields["VmHWM"].split()[0]) / 1024
 
 
 def usage(pid: int) -> Usage:

@@ -10,9 +10,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.machine import describe_machine
 from benchmarks.node import running
 from benchmarks.process import usage
+from benchmarks.results import Measurement, Result, measured, this_machine
 from edge_emotion.demo import HOST, find_mosquitto, free_port, mosquitto
 
 CAMERAS = 3
@@ -26,13 +26,14 @@ def soak(
     settle: float,
     every: float,
     show: Callable[[str], None],
-) -> dict[str, Any]:
+) -> Result:
     """Run the daemon with three cameras on ``source``, each as fast as it can, and sample it ``every`` seconds.
 
     Events go to a mosquitto of our own where that is installed, and to /dev/null. Growth is that of the median RSS
     over the last fifth of the time against the same span after the first ``settle`` minutes. ``show`` gets each line.
     Raises EdgeEmotionError if the daemon ends.
     """
+    machine = this_machine()
     camera = {"source": source, "loop": True, "realtime": False, "max_fps": 240}
     settings: dict[str, Any] = {
         "cameras": {f"camera{n}": camera for n in range(1, CAMERAS + 1)},
@@ -66,17 +67,22 @@ def soak(
             show(as_line(rows[-1]))
         node.stop()
         summary = node.log.strip().splitlines()[-1]
-    return {
-        "benchmark": "soak",
-        "cameras": CAMERAS,
-        "minutes": minutes,
-        "settled_after_minutes": settle,
-        "mqtt": executable is not None,
-        "samples": rows,
-        **growth(rows, settle=settle, span=(minutes - settle) / 5),
-        "summary": summary,
-        "machine": describe_machine(),
-    }
+    grown = growth(rows, settle=settle, span=(minutes - settle) / 5)
+    return measured(
+        "soak",
+        [_measurement(name, value, len(rows)) for name, value in grown.items()],
+        machine=machine,
+        settings={"cameras": CAMERAS, "minutes": minutes, "settle": settle, "mqtt": executable is not None},
+        details={"samples": rows, "summary": summary},
+    )
+
+
+def _measurement(name: str, value: float, samples: int) -> Measurement:
+    """One figure of ``growth``. Growth may be negative, and so has no ratio."""
+    metric, _, unit = name.rpartition("_")
+    if unit == "percent":
+        return Measurement(subject="daemon", metric=metric, unit="%", runs=(value,), n=samples)
+    return Measurement(subject="daemon", metric=metric, unit="MiB", better="lower", runs=(value,), n=samples)
 
 
 def growth(rows: Sequence[dict[str, float]], *, settle: float, span: float) -> dict[str, float]:

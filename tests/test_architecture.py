@@ -21,10 +21,10 @@ ALLOWED = {
 HEAVY = {"tensorflow", "keras", "tf_keras", "torch", "pandas", "skimage"}
 CONFINED = {
     "paho": {"edge_emotion/sinks", "edge_emotion/client_connection.py"},
-    "ai_edge_litert": {"edge_emotion/backends"},
+    "ai_edge_litert": {"edge_emotion/backends", "benchmarks/peak.py"},
     "tflite_runtime": {"edge_emotion/backends"},
     "onnxruntime": {"edge_emotion/backends"},
-    "onnx": {"convert"},
+    "onnx": {"convert", "benchmarks/macs.py"},
     "tf2onnx": {"convert"},
     "tensorrt": {"edge_emotion/backends/tensorrt"},
     "cuda": {"edge_emotion/backends/tensorrt"},

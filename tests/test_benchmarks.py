@@ -15,6 +15,7 @@ from broker import needs_mosquitto
 from benchmarks import marks
 from benchmarks.cli import main
 from benchmarks.machine import describe_machine
+from benchmarks.results import read_result
 from benchmarks.soak import growth
 
 
@@ -28,19 +29,19 @@ def _give_the_cores_back() -> Iterator[None]:
 
 
 def test_pipeline_reports_every_stage_with_machine_and_n(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert (
-        main(["pipeline", "--seconds", "0.1", "--detector", "blazeface_short", "--json", str(tmp_path / "r.json")]) == 0
-    )
-    result = json.loads((tmp_path / "r.json").read_text())
-    assert set(result["ms"]) == {"decode", "detect", "track", "classify", "decide", "total"}
-    for quantiles in result["ms"].values():
-        assert 0 <= quantiles["p50"] <= quantiles["p90"] <= quantiles["p99"]
-    assert result["frames"] >= 1
-    assert result["fps"] > 0
-    assert result["machine"]["packages"]["numpy"] == np.__version__
+    path = tmp_path / "r.json"
+    assert main(["pipeline", "--seconds", "1", "--detector", "blazeface_short", "--json", str(path)]) == 0
+    result = read_result(path)
+    assert result.subjects == ("decode", "detect", "track", "classify", "decide", "total")
+    for stage in result.subjects:
+        p50, p90 = (result.find(stage, name) for name in ("p50", "p90"))
+        assert p50 and p90 and 0 <= p50.value <= p90.value
+    fps = result.find("total", "fps")
+    assert fps and fps.value > 0 and fps.n >= 1
+    assert result.machine.packages["numpy"] == np.__version__
     text = capsys.readouterr().out
-    assert f"n = {result['frames']} frames" in text
-    assert "frames per second" in text
+    assert f"total: n = 1 x {fps.n:,}" in text
+    assert "fps 1/s" in text
 
 
 def test_a_clip_without_faces_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,13 +64,17 @@ def test_the_machine_is_described_in_plain_values() -> None:
 def test_soak_samples_the_real_daemon(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--minutes", "0.15", "--settle", "0.02", "--every", "2", "--json", str(tmp_path / "r.json")]
     assert main(["soak", *options]) == 0
-    result = json.loads((tmp_path / "r.json").read_text())
-    assert result["cameras"] == 3
-    assert len(result["samples"]) >= 2
-    for row in result["samples"]:
+    result = read_result(tmp_path / "r.json")
+    assert result.settings["cameras"] == 3
+    samples = result.details["samples"]
+    assert isinstance(samples, list) and len(samples) >= 2
+    for row in samples:
         assert row["rss_mib"] > 1 and row["threads"] >= 1 and row["files"] >= 3
-    assert result["rss_peak_mib"] >= result["rss_end_mib"]
-    assert "RSS MiB" in capsys.readouterr().out
+    values = {one.metric: one.value for one in result.measurements}
+    assert values["rss_peak"] >= values["rss_end"]
+    said = capsys.readouterr()
+    assert "RSS MiB" in said.err
+    assert "rss_peak MiB" in said.out
 
 
 def test_growth_is_measured_after_settling() -> None:
@@ -91,11 +96,13 @@ def test_a_soak_that_never_settles_is_an_error(capsys: pytest.CaptureFixture[str
 def test_marks_are_measured_on_the_real_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(marks, "WARM_UP", 0.5)
     assert main(["marks", "--seconds", "0.5", "--json", str(tmp_path / "r.json")]) == 0
-    result = json.loads((tmp_path / "r.json").read_text())["marks"]
+    found = read_result(tmp_path / "r.json")
+    result = {one.subject: one.value for one in found.measurements}
+    assert {one.subject: one.unit for one in found.measurements}["outbox_events_per_s"] == "1/s"
     assert 0 < result["start_to_first_event_s"] < marks.FIRST_EVENT_TIMEOUT
     parts = [result[f"{name}_cpu_ms"] for name in ("decode", "models", "own_work")]
     assert sum(parts) == pytest.approx(result["frame_cpu_ms"])
     assert 0 < result["own_work_share"] < 1
     assert 0 < result["publish_p50_ms"] <= result["publish_p99_ms"]
-    assert result["outbox_n"] >= 1 and result["outbox_events_per_s"] > 0
+    assert found.details["outbox_n"] >= 1 and result["outbox_events_per_s"] > 0
     assert result["idle_to_busy"] == pytest.approx(result["idle_cpu_percent"] / result["busy_cpu_percent"])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,14 @@ PACKAGES = {"ai_edge_litert.interpreter": "ai-edge-litert", "tflite_runtime.inte
 """Module -> distribution, the preferred one first."""
 
 _announced = False
+
+
+class Operation(NamedTuple):
+    """One operator of a network: its name, and the shapes of what goes in and comes out."""
+
+    name: str
+    inputs: tuple[tuple[int, ...], ...]
+    outputs: tuple[tuple[int, ...], ...]
 
 
 class TfliteBackend:
@@ -75,6 +83,17 @@ class TfliteBackend:
     def operators(self) -> list[str]:
         """The names of the operators in the order in which they run; a delegate that took some over is one of them."""
         return [str(operator["op_name"]) for operator in self._interpreters[1]._get_ops_details()]
+
+    @property
+    def operations(self) -> list[Operation]:
+        """As ``operators``, with shapes, for a batch of one; an input that is left out has the shape ()."""
+        shapes = {int(tensor["index"]): tuple(map(int, tensor["shape"])) for tensor in self.tensors}
+
+        def of(indices: Iterable[int]) -> tuple[tuple[int, ...], ...]:
+            return tuple(shapes.get(int(index), ()) for index in indices)
+
+        details = self._interpreters[1]._get_ops_details()
+        return [Operation(str(one["op_name"]), of(one["inputs"]), of(one["outputs"])) for one in details]
 
     def constants(self, dtype: npt.DTypeLike) -> Iterator[tuple[str, npt.NDArray[Any]]]:
         """Name and values of each tensor of a type that holds values before anything has run."""

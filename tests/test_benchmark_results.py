@@ -1,0 +1,291 @@
+"""One form for all results: its arithmetic, its files, its tables, and comparing two of them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT
+
+from benchmarks.cli import main
+from benchmarks.comparison import Change, compare
+from benchmarks.report import as_markdown, as_text
+from benchmarks.results import Machine, Measurement, Result, quantiles, read_result, significant, write_result
+
+HERE = Machine(machine="board", processor="chip", cores=4, governor="performance", load=0.1)
+
+
+def one(
+    *runs: float, metric: str = "p90", better: Any = "lower", subject: str = "net", unit: str = "ms"
+) -> Measurement:
+    return Measurement(subject=subject, metric=metric, unit=unit, better=better, runs=runs, n=1000)
+
+
+def result(*measurements: Measurement, machine: Machine = HERE, **others: Any) -> Result:
+    return Result(benchmark="latency", machine=machine, measurements=measurements, **others)
+
+
+def saved(folder: Path, name: str, content: Result) -> str:
+    write_result(folder / name, content)
+    return str(folder / name)
+
+
+def test_quantiles_are_observations_by_nearest_rank() -> None:
+    thousand = [float(n) for n in range(1000, 0, -1)]
+    assert quantiles(thousand) == {"p50": 500.0, "p90": 900.0, "p99": 990.0, "p99.9": 999.0}
+
+
+@pytest.mark.parametrize(
+    ("n", "names"), [(1, ["p50"]), (2, ["p50"]), (9, ["p50"]), (10, ["p50", "p90"]), (100, ["p99"])]
+)
+def test_a_quantile_that_too_few_observations_support_is_left_out(n: int, names: list[str]) -> None:
+    found = quantiles([1.0] * n)
+    assert list(found)[-1:] == names[-1:]
+    assert "p99.9" not in found
+
+
+def test_value_and_spread_are_median_and_half_the_range() -> None:
+    assert one(10.0, 12.0, 11.0).value == 11.0
+    assert one(10.0, 12.0, 11.0).spread == pytest.approx(1 / 11)
+    assert one(10.0).spread is None
+
+
+def test_a_ratio_carries_the_bounds_of_its_runs() -> None:
+    change = Change(one(10.0, 11.0, 11.0, 12.0), one(20.0, 22.0, 22.0, 30.0))
+    assert change.ratio == 2.0
+    assert change.bounds == pytest.approx((20 / 12, 30 / 10))
+    assert change.verdict == "worse"
+    assert Change(one(20.0, 21.0, 22.0, 22.0), one(10.0, 11.0, 11.0, 12.0)).verdict == "better"
+
+
+@pytest.mark.parametrize(("before", "after", "enough"), [(3, 3, False), (4, 4, True), (2, 8, True), (1, 30, False)])
+def test_too_few_runs_part_by_chance(before: int, after: int, enough: bool) -> None:
+    change = Change(one(*[1.0] * before), one(*[2.0] * after))
+    assert (change.verdict == "worse") is enough
+    assert (change.verdict == "noise not known") is not enough
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "better", "verdict"),
+    [
+        ((10.0, 12.0) * 2, (11.0, 13.0) * 2, "lower", "within noise"),
+        ((10.0, 12.0) * 2, (13.0, 14.0) * 2, "higher", "better"),
+        ((10.0, 12.0) * 2, (8.0, 9.0) * 2, "higher", "worse"),
+        ((10.0,), (20.0, 21.0), "lower", "noise not known"),
+        ((10.0,), (10.0,), "lower", "equal"),
+        ((10.0, 11.0) * 2, (20.0, 21.0) * 2, None, ""),
+        ((0.0, 0.0), (1.0, 2.0), "lower", ""),
+    ],
+)
+def test_a_verdict_needs_more_than_noise(before: Any, after: Any, better: Any, verdict: str) -> None:
+    assert Change(one(*before, better=better), one(*after, better=better)).verdict == verdict
+
+
+def test_a_result_survives_its_file(tmp_path: Path) -> None:
+    before = result(one(1.0, 2.0), settings={"rounds": 2}, absent={"other": "no library"})
+    assert read_result(saved(tmp_path, "a.json", before)) == before
+
+
+def test_a_damaged_result_is_one_line_that_names_the_fault(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "r.json"
+    for text, fault in (
+        ("{", "is no JSON"),
+        ("[]", "is no result of a benchmark"),
+        ('{"schema": 2, "benchmark": "latency", "machine": {"machine": "board"}}', "schema: Input should be 1"),
+        ('{"schema": 1, "benchmark": "latency", "machine": {"machine": "board"}}', "'measured' has measurements"),
+    ):
+        path.write_text(text)
+        assert main(["show", str(path)]) == 2
+        said = capsys.readouterr().err
+        assert fault in said and str(path) in said and said.count("\n") == 1
+    assert main(["show", str(tmp_path / "nowhere.json")]) == 2
+    assert capsys.readouterr().err.endswith("nowhere.json: No such file or directory\n")
+
+
+def test_two_figures_of_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match="same subject and metric"):
+        result(one(1.0), one(2.0))
+
+
+def test_tables_hold_value_spread_unit_and_what_is_missing() -> None:
+    found = result(
+        one(10.0, 12.0, 11.0),
+        one(200.0, metric="offline", better="higher", unit="1/s"),
+        one(5.0, subject="other", unit="ms"),
+        invalid={"other": "too slow"},
+        absent={"third": "no library"},
+    )
+    text, markdown = as_text(found), as_markdown(found)
+    assert "| net | 11.0 ±9% | 200 |" in markdown
+    assert "| other | 5.00 |  |" in markdown
+    for shown in (text, markdown):
+        assert "p90 ms" in shown and "offline 1/s" in shown
+        assert "net: VALID, n = 3 x 1,000" in shown
+        assert "other: INVALID (too slow)" in shown
+        assert "not measured: third: no library" in shown
+
+
+def test_units_stand_with_the_values_where_they_differ() -> None:
+    markdown = as_markdown(result(one(1.5, unit="s"), one(7.0, subject="other", unit="%")))
+    assert "| net | 1.50 s |" in markdown and "| other | 7.00 % |" in markdown
+
+
+def test_a_wide_table_goes_on_below() -> None:
+    wide = result(*(one(1.0, metric=f"metric number {n}") for n in range(12)))
+    text = as_text(wide)
+    assert max(map(len, text.splitlines())) <= 120
+    assert all(f"metric number {n} ms" in text for n in range(12))
+
+
+def test_doubtful_machines_are_said_so() -> None:
+    doubtful = HERE.model_copy(update={"governor": "ondemand", "load": 3.0})
+    text = as_text(result(one(1.0), machine=doubtful))
+    assert "caution: governor ondemand" in text and "caution: load 3 on 4 cores" in text
+    assert "caution" not in as_text(result(one(1.0)))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0, "0"), (0.012345, "0.0123"), (1.5, "1.50"), (-33.33, "-33.3"), (12345.6, "12,346")]
+)
+def test_numbers_have_three_figures(value: float, text: str) -> None:
+    assert significant(value) == text
+
+
+def test_compare_prints_ratios_and_what_is_not_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    newer = HERE.model_copy(update={"packages": {"numpy": "2"}})
+    files = [
+        saved(
+            tmp_path,
+            "a.json",
+            result(
+                one(10.0, 11.0, 10.0, 11.0),
+                one(1.0, metric="load"),
+                settings={"rounds": 2},
+                artefacts={"net": "a" * 64},
+            ),
+        ),
+        saved(
+            tmp_path,
+            "b.json",
+            result(one(20.0, 22.0, 20.0, 22.0), one(3.0, metric="new"), machine=newer, settings={"rounds": 3}),
+        ),
+    ]
+    assert main(["compare", *files]) == 0
+    text = capsys.readouterr().out
+    assert "2.000" in text and "1.818 to 2.200" in text and "worse" in text
+    assert "not the same: rounds: 2 -> 3" in text and "not the same: numpy: None -> 2" in text
+    assert "not the same: net: aaaaaaaaaaaa -> " in text
+    assert "only before: net: load" in text and "only after: net: new" in text
+
+
+@pytest.mark.parametrize(
+    ("runs", "better", "limit", "code"),
+    [
+        ((20.0, 22.0), "lower", "p90=1.5", 10),
+        ((20.0, 22.0), "lower", "p90=2.5", 0),
+        ((10.5, 12.0), "lower", "p90=1", 0),  # within noise
+        ((5.0, 5.5), "lower", "p90=1", 0),  # better
+        ((5.0, 5.5), "higher", "p90=1.5", 10),
+        ((20.0,), "lower", "p90=1.5", 10),  # too few runs, noise is not known: the ratio decides
+    ],
+)
+def test_fail_on_decides_the_exit_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], runs: Any, better: Any, limit: str, code: int
+) -> None:
+    files = [
+        saved(tmp_path, "a.json", result(one(10.0, 11.0, 10.0, 11.0, better=better))),
+        saved(tmp_path, "b.json", result(one(*runs, *runs, better=better))),
+    ]
+    assert main(["compare", *files, "--fail-on", limit]) == code
+    assert ("worse: net: p90" in capsys.readouterr().err) == (code == 10)
+
+
+def test_what_is_measured_no_more_fails_and_a_limit_on_nothing_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [
+        saved(tmp_path, "a.json", result(one(10.0), one(10.0, subject="gone"))),
+        saved(tmp_path, "b.json", result(one(10.0))),
+    ]
+    assert main(["compare", *files, "--fail-on", "p90=1.1"]) == 10
+    assert "gone: p90 was not measured again" in capsys.readouterr().err
+    assert main(["compare", *files, "--fail-on", "p98=1.1"]) == 2
+    assert capsys.readouterr().err == "error: --fail-on p98: no such metric; there are: p90\n"
+
+
+@pytest.mark.parametrize("text", ["p90", "=1.1", "p90=fast", "p90=0.9", "p90=inf", "p90=nan"])
+def test_a_malformed_limit_is_refused(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["compare", "a", "b", "--fail-on", text])
+    assert end.value.code == 2
+    assert "is not METRIC=FACTOR" in capsys.readouterr().err
+
+
+def test_unlike_machines_are_refused_unless_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = HERE.model_copy(update={"processor": "another chip"})
+    files = [saved(tmp_path, "a.json", result(one(1.0))), saved(tmp_path, "b.json", result(one(2.0), machine=other))]
+    assert main(["compare", *files]) == 2
+    said = capsys.readouterr().err
+    assert "different machines: board, chip, 4 / board, another chip, 4" in said and "--unlike-machines" in said
+    assert main(["compare", *files, "--unlike-machines"]) == 0
+
+
+def test_invalid_runs_other_benchmarks_and_strangers_are_not_compared() -> None:
+    good = result(one(1.0))
+    with pytest.raises(ValueError, match=r"net is INVALID \(too few\)"):
+        compare(good, result(one(1.0), invalid={"net": "too few"}))
+    with pytest.raises(ValueError, match="latency and marks are different benchmarks"):
+        compare(good, good.model_copy(update={"benchmark": "marks"}))
+    with pytest.raises(ValueError, match="no measurement in common"):
+        compare(good, result(one(1.0, subject="another")))
+
+
+REFERENCES = sorted((ROOT / "benchmarks" / "reference").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", REFERENCES, ids=lambda path: path.stem)
+def test_references_are_results_and_empty_ones_are_not_compared(
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reference = read_result(path)
+    assert main(["show", str(path)]) == 0
+    if reference.status == "not measured yet":
+        assert "not measured yet" in capsys.readouterr().out
+        assert main(["compare", str(path), saved(tmp_path, "b.json", result(one(1.0)))]) == 2
+        assert "not measured yet; measure it there first" in capsys.readouterr().err
+        assert main(["show", str(path), "--plot", str(tmp_path / "p.png")]) == 2
+        assert not list(tmp_path.glob("p.png*"))
+
+
+def test_there_is_a_reference_for_each_board() -> None:
+    assert {"raspberry_pi_4", "raspberry_pi_5", "jetson_orin_nano"} <= {path.stem for path in REFERENCES}
+
+
+def test_show_writes_what_was_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib")
+    path = saved(tmp_path, "a.json", result(one(10.0, 12.0), one(3.0, subject="other", unit="s")))
+    outputs = ["--json", tmp_path / "b.json", "--markdown", tmp_path / "b.md", "--plot", tmp_path / "b.png"]
+    assert main(["show", path, *map(str, outputs)]) == 0
+    assert json.loads((tmp_path / "b.json").read_text()) == json.loads(Path(path).read_text())
+    assert "| net | 11.0 ms ±9% |" in (tmp_path / "b.md").read_text()
+    assert (tmp_path / "b.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_impossible_output_is_refused_before_anything_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in (["latency", "tiny"], ["pipeline"], ["marks"], ["soak"]):
+        assert main([*command, "--json", str(tmp_path / "nowhere" / "r.json")]) == 2
+        assert "there is no such folder" in capsys.readouterr().err
+
+
+def test_a_plot_without_matplotlib_says_what_to_install(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    path = saved(tmp_path, "a.json", result(one(1.0)))
+    assert main(["show", path, "--plot", str(tmp_path / "p.png")]) == 5
+    assert capsys.readouterr().err == "error: to draw plots: pip install matplotlib\n"
