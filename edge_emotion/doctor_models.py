@@ -4,27 +4,20 @@ from __future__ import annotations
 
 from edge_emotion.config import ClassifierSettings, DetectorSettings
 from edge_emotion.doctor_report import Finding
-from edge_emotion.loading import make_classifier, make_detector
+from edge_emotion.factory import configured_classifier, configured_detector
 from edge_emotion.manifest import BaseManifest
 from edge_emotion.protocols import InferenceBackend
 
 
 def detector(settings: DetectorSettings) -> Finding:
     """Hash and tensors of the face detector. Raises ModelError or BackendUnavailable."""
-    made = make_detector(settings.model, threads=settings.threads)
+    made = configured_detector(settings)
     return _finding(made.manifest, "hash and tensors", made.backend)
 
 
 def classifier(settings: ClassifierSettings) -> Finding:
     """Hash, tensors and golden set of the classifier. Raises ModelError, ConfigError or BackendUnavailable."""
-    made = make_classifier(
-        settings.model,
-        backend=settings.backend,
-        precision=settings.precision,
-        operating_point=settings.operating_point,
-        classes=settings.classes,
-        threads=settings.threads,
-    )
+    made = configured_classifier(settings)
     if made.refused:
         detail = f"{made.manifest.name}: {made.refused[0]}; {made.entry.file} is used instead"
         return Finding("warn", detail, "pip install --force-reinstall edge-emotion ai-edge-litert")

@@ -13,7 +13,14 @@ from edge_emotion import __version__
 from edge_emotion.camera import Camera
 from edge_emotion.capture import Capture
 from edge_emotion.classifier import EmotionClassifier
-from edge_emotion.config import CameraSettings, PolicySettings, Settings, TrackingSettings
+from edge_emotion.config import (
+    CameraSettings,
+    ClassifierSettings,
+    DetectorSettings,
+    PolicySettings,
+    Settings,
+    TrackingSettings,
+)
 from edge_emotion.control import Control
 from edge_emotion.daemon import Daemon
 from edge_emotion.discovery import device_config
@@ -42,15 +49,23 @@ GRACE = 3.0
 
 def make_models(settings: Settings) -> tuple[BlazeFaceDetector, EmotionClassifier]:
     """The detector and the classifier that the settings name, with all their options."""
-    detection, options = settings.detector, settings.classifier
-    detector = make_detector(
-        detection.model,
-        threshold=detection.threshold,
-        min_size=detection.min_size,
-        max_faces=detection.max_faces,
-        threads=detection.threads,
+    return configured_detector(settings.detector), configured_classifier(settings.classifier)
+
+
+def configured_detector(options: DetectorSettings) -> BlazeFaceDetector:
+    """The detector with all its options. Raises ModelError or BackendUnavailable."""
+    return make_detector(
+        options.model,
+        threshold=options.threshold,
+        min_size=options.min_size,
+        max_faces=options.max_faces,
+        threads=options.threads,
     )
-    classifier = make_classifier(
+
+
+def configured_classifier(options: ClassifierSettings) -> EmotionClassifier:
+    """The classifier with all its options. Raises ModelError, ConfigError or BackendUnavailable."""
+    return make_classifier(
         options.model,
         backend=options.backend,
         precision=options.precision,
@@ -58,7 +73,6 @@ def make_models(settings: Settings) -> tuple[BlazeFaceDetector, EmotionClassifie
         classes=options.classes,
         threads=options.threads,
     )
-    return detector, classifier
 
 
 def make_daemon(settings: Settings, *, fail_fast: bool = False, load: Callable[[], Settings] | None = None) -> Daemon:
