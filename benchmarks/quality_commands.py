@@ -1,0 +1,128 @@
+"""``python -m benchmarks accuracy``, ``robustness`` and ``peers``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge_emotion.manifest import write_text
+from edge_emotion.terminal import positive_count
+from train.data_options import add_data_options, read_data
+
+if TYPE_CHECKING:
+    from benchmarks.quality import Model
+    from train.faces import DataSet, Faces
+
+DETECTOR = "blazeface_back"
+
+
+def add_accuracy(commands: Any) -> None:
+    """``accuracy --data DATA``."""
+    parser = commands.add_parser("accuracy", help="how right every file of a model is by every backend, with intervals")
+    _add_faces(parser, count=None)
+    _add_models(parser)
+    parser.add_argument("--backend", choices=("tflite", "onnxruntime", "tensorrt"), help="only this one")
+    parser.add_argument("--whole-path", action="store_true", help="also as pasted into pictures, found and aligned")
+    _add_outputs(parser, "confusion matrices and reliability diagrams")
+    parser.set_defaults(command=_accuracy)
+
+
+def _add_faces(parser: argparse.ArgumentParser, *, count: int | None) -> None:
+    add_data_options(parser, split="test")
+    parser.add_argument(
+        "--protocol", choices=("majority", "winner"), default="majority",
+        help="majority: faces whose winner holds more than half of the votes; winner: every face",
+    )  # fmt: skip
+    every = "all" if count is None else str(count)
+    parser.add_argument("--faces", type=positive_count, default=count, help=f"so many, drawn by --seed ({every})")
+    parser.add_argument("--seed", type=int, default=0, help="of every draw (0)")
+
+
+def _add_models(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model", action="append", default=[], metavar="MODEL", help="shipped name or folder; may be repeated (all)"
+    )
+    parser.add_argument("--operating-point", help="of the models (their default)")
+    parser.add_argument("--detector", default=DETECTOR, help="%(default)s")
+
+
+def _add_outputs(parser: argparse.ArgumentParser, diagrams: str) -> None:
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there, too")
+    parser.add_argument("--out", type=Path, metavar="DIR", help=f"folder for {diagrams} (PNG)")
+
+
+def _read(options: argparse.Namespace, models: list[Model]) -> tuple[DataSet, Faces]:
+    from benchmarks.quality import drawn_faces
+
+    data = read_data(options, [manifest.input for _, _, manifest in models])
+    faces = drawn_faces(data, options.split, protocol=options.protocol, count=options.faces, seed=options.seed)
+    return data, faces
+
+
+def _settings(options: argparse.Namespace, data: DataSet, faces: Faces, **more: Any) -> dict[str, Any]:
+    """What a figure of quality must carry."""
+    return {
+        "dataset": data.name,
+        "split": options.split,
+        "protocol": options.protocol,
+        "faces": len(faces),
+        "seed": options.seed,
+        "threads": 1,
+        **more,
+    }
+
+
+def _finish(options: argparse.Namespace, done: dict[str, Any], text: str) -> None:
+    from benchmarks.machine import machine_line
+
+    settings = done["settings"]
+    print(f"{settings['dataset']}, {settings['split']}, {settings['protocol']}, {settings['faces']} faces")
+    print(text, machine_line(done["machine"]), sep="\n")
+    if options.json is not None:
+        write_text(options.json, json.dumps(done, indent=2) + "\n")
+
+
+def _prepare(options: argparse.Namespace) -> list[Model]:
+    """The models that are meant; what would fail at the end fails here."""
+    from benchmarks.quality import find_classifiers, require_matplotlib
+    from train.outputs import ready_folder
+
+    if options.out is not None:
+        require_matplotlib()
+        ready_folder(options.out)
+    return find_classifiers(options.model)
+
+
+def _accuracy(options: argparse.Namespace) -> None:
+    from benchmarks.accuracy import describe_accuracy, measure_accuracy
+    from benchmarks.quality import result
+    from edge_emotion.loading import make_detector
+
+    models = _prepare(options)
+    data, faces = _read(options, models)
+    measured = measure_accuracy(
+        models,
+        faces,
+        data.classes,
+        backend=options.backend,
+        operating_point=options.operating_point,
+        detector=make_detector(options.detector) if options.whole_path else None,
+        seed=options.seed,
+    )
+    if options.out is not None:
+        _draw_accuracy(options.out, measured)
+    settings = _settings(options, data, faces, operating_point=options.operating_point, detector=options.detector)
+    _finish(options, result("accuracy", settings, **measured), describe_accuracy(measured))
+
+
+def _draw_accuracy(out: Path, measured: dict[str, Any]) -> None:
+    from train.figures import Figures
+    from train.outputs import safe_name, write_bytes
+    from train.plots import confusion_png, reliability_png
+
+    for name, one in measured["artefacts"].items():
+        figures = Figures.model_validate(one["figures"])
+        write_bytes(out / f"{safe_name(name)}-confusion.png", confusion_png(figures, name))
+        write_bytes(out / f"{safe_name(name)}-reliability.png", reliability_png(figures.reliability, name))
