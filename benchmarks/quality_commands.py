@@ -29,6 +29,24 @@ def add_accuracy(commands: Any) -> None:
     parser.set_defaults(command=_accuracy)
 
 
+def add_robustness(commands: Any) -> None:
+    """``robustness --data DATA``."""
+    parser = commands.add_parser("robustness", help="what is left in bad pictures, and how steady it is over time")
+    _add_faces(parser, count=300)
+    _add_models(parser)
+    parser.add_argument(
+        "--corruption", action="append", default=[], metavar="NAME", help="blur, noise, ...; may be repeated (all)"
+    )
+    parser.add_argument("--sequences", type=whole_number, default=20, help="of the part over time (20); 0: none")
+    _add_outputs(parser, "the curves")
+    parser.set_defaults(command=_robustness)
+
+
+def whole_number(text: str) -> int:
+    """0 or more, for argparse."""
+    return int(text) and positive_count(text)
+
+
 def _add_faces(parser: argparse.ArgumentParser, *, count: int | None) -> None:
     add_data_options(parser, split="test")
     parser.add_argument(
@@ -126,3 +144,42 @@ def _draw_accuracy(out: Path, measured: dict[str, Any]) -> None:
         figures = Figures.model_validate(one["figures"])
         write_bytes(out / f"{safe_name(name)}-confusion.png", confusion_png(figures, name))
         write_bytes(out / f"{safe_name(name)}-reliability.png", reliability_png(figures.reliability, name))
+
+
+def _robustness(options: argparse.Namespace) -> None:
+    from benchmarks.quality import result
+    from benchmarks.robustness import check_corruptions, describe_robustness, measure_robustness
+    from benchmarks.temporal import describe_temporal, measure_temporal, usable
+    from edge_emotion.config import DetectorSettings
+    from edge_emotion.loading import make_classifier, make_detector
+
+    corruptions = check_corruptions(options.corruption)
+    models = _prepare(options)
+    data, faces = _read(options, models)
+    shipped = DetectorSettings()
+    detector = make_detector(
+        options.detector, threshold=shipped.threshold, min_size=shipped.min_size, max_faces=shipped.max_faces
+    )
+    classifiers = {
+        name: make_classifier(str(folder), operating_point=options.operating_point) for name, folder, _ in models
+    }
+    if options.sequences:
+        for classifier in classifiers.values():
+            usable(faces, data.classes, classifier.labels)
+    measured = measure_robustness(
+        classifiers, detector, faces, data.classes, corruptions=corruptions, seed=options.seed
+    )
+    text = describe_robustness(measured)
+    if options.out is not None:
+        from benchmarks.quality_plots import robustness_png
+        from train.outputs import write_bytes
+
+        write_bytes(options.out / "robustness.png", robustness_png(measured))
+    temporal = {}
+    if options.sequences:
+        temporal = measure_temporal(
+            classifiers, detector, faces, data.classes, sequences=options.sequences, seed=options.seed
+        )
+        text += "\n" + describe_temporal(temporal)
+    settings = _settings(options, data, faces, operating_point=options.operating_point, detector=options.detector)
+    _finish(options, result("robustness", settings, **measured, temporal=temporal), text)
