@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import machine_line
-from benchmarks.quality_commands import add_accuracy, add_robustness
+from benchmarks.quality_commands import add_accuracy, add_peers, add_robustness
 from edge_emotion.demo import CLIP
 from edge_emotion.errors import ConfigError
 from edge_emotion.manifest import write_text
@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     marks.add_argument("--seconds", type=positive_seconds, default=15.0, help="of each measurement that goes on (15)")
     marks.add_argument("--json", type=Path, metavar="FILE", help="write the result there, too")
     marks.set_defaults(command=_marks)
-    for add in (add_accuracy, add_robustness):
+    for add in (add_accuracy, add_robustness, add_peers):
         add(commands)
     return parser
 

@@ -42,6 +42,23 @@ def add_robustness(commands: Any) -> None:
     parser.set_defaults(command=_robustness)
 
 
+def add_peers(commands: Any) -> None:
+    """``peers --data DATA``."""
+    parser = commands.add_parser("peers", help="the same faces and frames through other programs; installs them")
+    _add_faces(parser, count=None)
+    parser.add_argument(
+        "--model", action="append", default=[], metavar="MODEL", help="ours; may be repeated (mobilenet_v2, tiny)"
+    )
+    parser.add_argument("--detector", default=DETECTOR, help="%(default)s")
+    parser.add_argument("--peer", action="append", default=[], metavar="PEER", help="may be repeated (all)")
+    parser.add_argument("--frames", type=positive_count, default=200, help="pictures for the whole path (200)")
+    parser.add_argument("--calls", type=positive_count, default=300, help="timed calls of each process (300)")
+    parser.add_argument("--rounds", type=positive_count, default=3, help="processes of each peer, in turn (3)")
+    parser.add_argument("--environments", type=Path, metavar="DIR", help="where they are installed (the cache)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there, too")
+    parser.set_defaults(command=_peers)
+
+
 def whole_number(text: str) -> int:
     """0 or more, for argparse."""
     return int(text) and positive_count(text)
@@ -183,3 +200,32 @@ def _robustness(options: argparse.Namespace) -> None:
         text += "\n" + describe_temporal(temporal)
     settings = _settings(options, data, faces, operating_point=options.operating_point, detector=options.detector)
     _finish(options, result("robustness", settings, **measured, temporal=temporal), text)
+
+
+def _peers(options: argparse.Namespace) -> None:
+    from benchmarks.peers.catalogue import PEERS
+    from benchmarks.peers.measure import describe_peers, measure_peers
+    from benchmarks.quality import find_classifiers, result
+    from edge_emotion.errors import ConfigError
+    from edge_emotion.paths import cache_dir
+
+    for name in options.peer:
+        if name not in PEERS:
+            raise ConfigError(f"unknown peer {name!r}: use {', '.join(PEERS)}")
+    names = options.model or ["mobilenet_v2", "tiny"]
+    data, faces = _read(options, find_classifiers(names))
+    measured = measure_peers(
+        options.peer or list(PEERS),
+        names,
+        options.detector,
+        faces,
+        data.classes,
+        frames=options.frames,
+        calls=options.calls,
+        rounds=options.rounds,
+        seed=options.seed,
+        cache=options.environments or cache_dir() / "peers",
+    )
+    more = {name: getattr(options, name) for name in ("detector", "frames", "calls", "rounds")}
+    settings = _settings(options, data, faces, **more)
+    _finish(options, result("peers", settings, **measured), describe_peers(measured))

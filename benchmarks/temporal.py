@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
-from itertools import count
+from itertools import count, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -172,7 +172,7 @@ def _settled(moments: Sequence[Moment]) -> tuple[float | None, ...]:
     starts = [i for i in range(1, len(moments)) if moments[i].shown != moments[i - 1].shown]
     return tuple(
         next((now.seconds - moments[begin].seconds for now in moments[begin:end] if now.said == now.shown), None)
-        for begin, end in zip(starts, [*starts[1:], len(moments)], strict=True)
+        for begin, end in pairwise([*starts, len(moments)])
     )
 
 

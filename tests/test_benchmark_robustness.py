@@ -95,7 +95,7 @@ def test_robustness_runs_on_real_faces(fer_folder: Path, tmp_path: Path, capsys:
     steps = {(step["corruption"], step["severity"]): step for step in done["steps"]}
     assert len(steps) == 1 + 2 * 5
     clean, worst = steps["clean", 0], steps["blur", 5]
-    assert clean["detection"]["share"] > 0.8 > worst["detection"]["share"]
+    assert clean["detection"]["share"] > 0.6 and worst["detection"]["share"] < 0.4
     assert clean["models"]["tiny"]["accuracy"]["share"] > 0.6
     for step in steps.values():
         assert step["detection"]["n"] == 30
