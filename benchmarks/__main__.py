@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: pipeline, soak, marks."""
+"""``python -m benchmarks``: pipeline, soak, marks, accuracy, robustness, peers."""
 
 from benchmarks.cli import main
 
