@@ -1,1 +1,1 @@
-"""How fast, on this very machine. Not part of the wheel."""
+"""How fast and how right, on this very machine. Not part of the wheel."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.outputs import add_outputs, check_outputs, put_out
+from benchmarks.quality_commands import add_accuracy, add_peers, add_robustness
 from edge_emotion.demo import CLIP
 from edge_emotion.errors import ConfigError
 from edge_emotion.terminal import add_debug, positive_count, positive_seconds, run_command
@@ -44,6 +45,8 @@ def _parser() -> argparse.ArgumentParser:
     marks.add_argument("--seconds", type=positive_seconds, default=15.0, help="of each measurement that goes on (15)")
     add_outputs(marks)
     marks.set_defaults(command=_marks)
+    for add in (add_accuracy, add_robustness, add_peers):
+        add(commands)
     show = commands.add_parser("show", help="an earlier result, as a table, Markdown or a picture")
     show.add_argument("result", type=Path)
     add_outputs(show)

@@ -17,9 +17,10 @@ from edge_emotion.manifest import Parity
 from edge_emotion.protocols import FloatArray
 from train.draft import calibrate
 from train.faces import DataSet, Faces
+from train.logits import logits_of
 from train.metrics import negative_log_likelihood
 from train.operating_points import adjust
-from train.predict import KerasBackend, logits_of
+from train.predict import KerasBackend
 from train.run_directory import RECORD, Run
 
 Way = Literal["post-training", "symmetric", "asymmetric"]

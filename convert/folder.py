@@ -39,8 +39,9 @@ from edge_emotion.protocols import FloatArray, InferenceBackend
 from train.draft import calibrate, facts
 from train.evaluate import measure_logits
 from train.faces import DataSet, Faces
+from train.logits import logits_of
 from train.operating_points import choose_operating_points
-from train.predict import KerasBackend, logits_of
+from train.predict import KerasBackend
 from train.run_directory import Run, load_run
 
 

@@ -86,7 +86,7 @@ def _quantised(options: argparse.Namespace) -> tuple[Any, Any, Callable[[Inferen
     import numpy as np
 
     from convert.qat import symmetric
-    from train.predict import logits_of
+    from train.logits import logits_of
     from train.run_directory import load_run
 
     run = load_run(options.run)

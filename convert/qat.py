@@ -14,9 +14,9 @@ from convert.fold import fold
 from convert.quantise_aware import Range, Scheme, quantise_aware
 from edge_emotion.errors import ConfigError
 from edge_emotion.manifest import InputSpec
-from train.batches import model_pixels
 from train.faces import DataSet, Faces
 from train.fit import fit
+from train.logits import model_pixels
 from train.recipes import Recipe
 from train.run_directory import BEST, RECORD, Run, load_run
 from train.teachers import identify

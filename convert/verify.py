@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,11 +13,13 @@ from convert.parity import compare
 from convert.tflite import operators
 from edge_emotion.backends.tflite import TfliteBackend
 from edge_emotion.errors import ConfigError, ModelError
-from edge_emotion.loading import INTERPRETERS, make_classifier
-from edge_emotion.manifest import ModelFile, ModelManifest, Parity, checked_file, find_model, load_manifest
-from edge_emotion.protocols import FloatArray, InferenceBackend
+from edge_emotion.loading import make_classifier
+from edge_emotion.manifest import ModelManifest, Parity, find_model, load_manifest
+from edge_emotion.protocols import FloatArray
+from train.artefacts import artefacts
 from train.faces import DataSet, Faces, Split
-from train.predict import KerasBackend, logits_of
+from train.logits import logits_of
+from train.predict import KerasBackend
 from train.run_directory import load_run
 
 
@@ -47,7 +48,8 @@ def verify(
     point = manifest.calibration.operating_points[manifest.calibration.default]
     shift = point.prior_strength * np.log(np.array(manifest.calibration.class_prior))
     verified = {}
-    for name, entry, runner in runners(manifest, folder, backend):
+    for name, entry, make in artefacts(manifest, folder, backend):
+        runner = make()
         logits = logits_of(runner, faces, manifest.input)
         parity = compare(split, logits, reference, faces.labels, shift=shift, temperature=point.temperature)
         verified[name] = Verified(parity, (folder / entry.file).stat().st_size, _operators(folder / entry.file))
@@ -55,24 +57,6 @@ def verify(
     if not verified:
         raise ModelError(f"model {manifest.name} has no file that {backend or 'a backend here'} runs")
     return verified
-
-
-def runners(
-    manifest: ModelManifest, folder: Path, backend: str | None = None
-) -> Iterator[tuple[str, ModelFile, InferenceBackend]]:
-    """Name, file and backend of every way to run a model folder here; TensorRT, which builds for minutes, if asked for.
-
-    Raises BackendUnavailable for a backend that is asked for and not here.
-    """
-    for entry in manifest.files:
-        path = checked_file(folder, entry)
-        if entry.format == "tflite" and backend in (None, "tflite"):
-            yield f"{entry.file} (XNNPACK)", entry, TfliteBackend(path)
-            yield f"{entry.file} (plain kernels)", entry, TfliteBackend(path, plain_kernels=True)
-        if entry.format == "onnx" and backend in (None, "onnxruntime"):
-            yield f"{entry.file} (onnxruntime)", entry, INTERPRETERS["onnxruntime"].make(path, entry, 1)
-        if entry.format == "onnx" and backend == "tensorrt":
-            yield f"{entry.file} (TensorRT)", entry, INTERPRETERS["tensorrt"].make(path, entry, 1)
 
 
 def verify_model(

@@ -17,11 +17,10 @@ from convert.graph import Graph
 from convert.quantise_aware import quantise_aware, scales_of, unwrap
 from convert.scales import Scales
 from edge_emotion.protocols import FloatArray, InferenceBackend
-from train.batches import model_pixels
 from train.faces import Faces
 from train.keras import K
+from train.logits import logits_of, model_pixels
 from train.networks.mobilenet_v2 import tiny
-from train.predict import logits_of
 from train.recipes import gray_input
 
 SPEC = gray_input(48)

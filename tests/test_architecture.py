@@ -23,8 +23,13 @@ CONFINED = {
     "paho": {"edge_emotion/sinks", "edge_emotion/client_connection.py"},
     "ai_edge_litert": {"edge_emotion/backends", "benchmarks/peak.py"},
     "tflite_runtime": {"edge_emotion/backends"},
-    "onnxruntime": {"edge_emotion/backends"},
-    "onnx": {"convert", "benchmarks/macs.py"},
+    "onnxruntime": {"edge_emotion/backends", "benchmarks/peers/vgg13_worker.py"},
+    "onnx": {
+        "convert",
+        "benchmarks/macs.py",
+        "benchmarks/peers/vgg13_worker.py",
+    },  # a peer, on its own
+    "fer": {"benchmarks/peers/fer_worker.py"},
     "tf2onnx": {"convert"},
     "tensorrt": {"edge_emotion/backends/tensorrt"},
     "cuda": {"edge_emotion/backends/tensorrt"},

@@ -20,11 +20,11 @@ from convert.fold import fold
 from convert.qat import load_qat, qat_directory, quantisation_aware
 from convert.quantise_aware import Range, asymmetric, quantise_aware, quantised_layers, symmetric
 from edge_emotion.preprocess import normalise
-from train.batches import model_pixels
 from train.catalogue import find_recipe
 from train.faces import DataSet
 from train.fit import fit
 from train.keras import K
+from train.logits import model_pixels
 from train.recipes import gray_input
 from train.run_directory import BEST, RECORD
 

@@ -8,20 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_emotion.manifest import InputSpec
-from edge_emotion.preprocess import to_input
 from edge_emotion.protocols import FloatArray
 from train.balance import Balance
 from train.faces import Faces
 from train.keras import tf
+from train.logits import model_pixels
 from train.recipes import Recipe
 
 Tensor = Any
-
-
-def model_pixels(images: npt.NDArray[np.uint8], spec: InputSpec) -> npt.NDArray[np.uint8]:
-    """Face crops N x h x w (x 3) as the model takes them: uint8 N x H x W x C, by the runtime's preprocessing."""
-    return np.stack([to_input(image, spec) for image in images])
 
 
 def steps_per_epoch(faces: Faces, recipe: Recipe) -> int:

@@ -11,9 +11,9 @@ from tqdm import tqdm
 
 from edge_emotion.preprocess import normalise
 from edge_emotion.protocols import FloatArray
-from train.batches import model_pixels
 from train.faces import Faces
 from train.keras import K, tf
+from train.logits import model_pixels
 from train.metrics import balanced_accuracy, confusion, negative_log_likelihood
 from train.recipes import Recipe
 from train.run_directory import TrainingError

@@ -15,10 +15,11 @@ from edge_emotion.errors import ConfigError
 from edge_emotion.manifest import OperatingPoint
 from train.catalogue import find_recipe
 from train.complexity import Complexity, measure_complexity
+from train.duels import Duel, duel
 from train.evaluate import translate
 from train.faces import DataSet, Faces, Split
 from train.figures import Figures, compute_figures, subset_figures
-from train.metrics import Labels, confusion, mcnemar, seven_of
+from train.metrics import Labels, seven_of
 from train.operating_points import CurvePoint, adjust, choose_operating_points, operating_curve
 from train.predict import Prediction
 from train.recipes import CLASS_SETS
@@ -62,17 +63,6 @@ class Result:
     complexity: Complexity | None
     right: npt.NDArray[np.bool_]
     covered: npt.NDArray[np.bool_]
-
-
-class Duel(NamedTuple):
-    """Two models on the ``n`` faces that both can name: how many only one has right, and McNemar's exact p."""
-
-    first: str
-    second: str
-    n: int
-    only_first: int
-    only_second: int
-    p: float
 
 
 @dataclass(frozen=True)
@@ -180,9 +170,7 @@ def _mistakes(
 
 def _duel(a: Result, b: Result) -> Duel:
     both = a.covered & b.covered
-    first, second = a.right[both], b.right[both]
-    table = confusion(first.astype(np.int64), second.astype(np.int64), 2)
-    return Duel(a.name, b.name, int(both.sum()), int(table[1, 0]), int(table[0, 1]), mcnemar(first, second))
+    return duel(a.name, a.right[both], b.name, b.right[both])
 
 
 def _settings(prediction: Prediction) -> Settings:

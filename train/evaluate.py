@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -14,8 +14,11 @@ from edge_emotion.manifest import Metrics
 from edge_emotion.protocols import FloatArray
 from train.faces import DataSet, Faces, Split
 from train.figures import Figures, compute_figures
+from train.logits import logits_of
 from train.metrics import Labels, Logits, measure
-from train.predict import Prediction, logits_of
+
+if TYPE_CHECKING:
+    from train.predict import Prediction  # needs TensorFlow
 
 
 def measure_classifier(classifier: EmotionClassifier, faces: Faces) -> Metrics:

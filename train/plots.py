@@ -46,8 +46,8 @@ def confusion_png(figures: Figures, title: str) -> bytes:
             axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=7)
     axes.set_xticks(range(size), figures.classes, rotation=45, ha="right")
     axes.set_yticks(range(size), [f"{name} ({figures.per_class[name].n})" for name in figures.classes])
-    _label(axes, f"{title}\n{figures.n} faces", "predicted", "true")
-    return _png(figure)
+    label_axes(axes, f"{title}\n{figures.n} faces", "predicted", "true")
+    return figure_png(figure)
 
 
 def reliability_png(bins: Sequence[Bin], title: str) -> bytes:
@@ -61,9 +61,9 @@ def reliability_png(bins: Sequence[Bin], title: str) -> bytes:
     upper.legend(fontsize=8)
     lower.bar(confidence, [place.count for place in bins], width=0.06, color=RUN_COLOURS[0])
     lower.set_xlim(0, 1.02)
-    _label(upper, title, "", "accuracy")
-    _label(lower, "", "confidence", "faces")
-    return _png(figure)
+    label_axes(upper, title, "", "accuracy")
+    label_axes(lower, "", "confidence", "faces")
+    return figure_png(figure)
 
 
 def learning_curves_png(histories: Mapping[str, History]) -> bytes:
@@ -78,11 +78,11 @@ def learning_curves_png(histories: Mapping[str, History]) -> bytes:
             _curve(scores, history, key, style, colour, name if key == "val_accuracy" else None)
     for axes in (losses, scores):
         axes.xaxis.get_major_locator().set_params(integer=True)
-    _label(losses, "loss: training dashed, validation full", "epoch", "loss")
-    _label(scores, "validation: accuracy full, balanced dotted", "epoch", "share")
+    label_axes(losses, "loss: training dashed, validation full", "epoch", "loss")
+    label_axes(scores, "validation: accuracy full, balanced dotted", "epoch", "share")
     if len(histories) >= LEGEND_FROM:
         scores.legend(fontsize=7)
-    return _png(figure)
+    return figure_png(figure)
 
 
 def operating_curve_png(
@@ -99,10 +99,10 @@ def operating_curve_png(
             where = point.accuracy, point.balanced_accuracy
             axes.plot(*where, marker="D", color=colour)
             axes.annotate(_plain(label), where, textcoords="offset points", xytext=(6, 4), fontsize=8)
-    _label(axes, "operating curve: strength of the prior adjustment", "accuracy", "balanced accuracy")
+    label_axes(axes, "operating curve: strength of the prior adjustment", "accuracy", "balanced accuracy")
     if len(curves) >= LEGEND_FROM:
         axes.legend(fontsize=7)
-    return _png(figure)
+    return figure_png(figure)
 
 
 def recall_png(models: Mapping[str, Mapping[str, ClassFigures]]) -> bytes:
@@ -117,10 +117,10 @@ def recall_png(models: Mapping[str, Mapping[str, ClassFigures]]) -> bytes:
         axes.bar(0, 0, color="#bbbbbb", edgecolor="black", hatch=_hatch(place), label=_plain(model))
     axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
     axes.set_ylim(0, 1.02)
-    _label(axes, "recall per class, with 95 % intervals", "", "recall")
+    label_axes(axes, "recall per class, with 95 % intervals", "", "recall")
     if len(models) >= LEGEND_FROM:
         axes.legend(fontsize=7, loc="lower left")
-    return _png(figure)
+    return figure_png(figure)
 
 
 def faces_png(images: npt.NDArray[np.uint8], captions: Sequence[str], columns: int = 6) -> bytes:
@@ -132,7 +132,7 @@ def faces_png(images: npt.NDArray[np.uint8], captions: Sequence[str], columns: i
         axes.imshow(image if image.ndim == 2 else image[..., ::-1], cmap="gray", vmin=0, vmax=255)
         axes.set_title(caption, fontsize=7, parse_math=False)
         axes.set_axis_off()
-    return _png(figure)
+    return figure_png(figure)
 
 
 def _bar(axes: Any, figures: ClassFigures | None, x: float, width: float, place: int, colour: str) -> None:
@@ -164,15 +164,16 @@ def _curve(axes: Any, history: History, key: str, style: str, colour: str, name:
         axes.plot(range(1, len(values) + 1), values, style, color=colour, label=name and _plain(name), linewidth=1.3)
 
 
-def _label(axes: Any, title: str, x: str, y: str) -> None:
+def label_axes(axes: Any, title: str, x: str, y: str) -> None:
+    """Title and names of the axes, in the size of every diagram; a title is never read as a formula."""
     axes.set_title(title, fontsize=9, parse_math=False)
     axes.set_xlabel(x, fontsize=8)
     axes.set_ylabel(y, fontsize=8)
     axes.tick_params(labelsize=7)
 
 
-def _png(figure: Figure) -> bytes:
-    """Without a date or a version: equal figures give equal files."""
+def figure_png(figure: Figure) -> bytes:
+    """The content of a PNG file without a date or a version: equal figures give equal files."""
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=DPI, bbox_inches="tight", metadata={"Software": None})
     return content.getvalue()

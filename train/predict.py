@@ -11,13 +11,10 @@ import numpy as np
 from edge_emotion.classifier import EmotionClassifier
 from edge_emotion.loading import make_classifier
 from edge_emotion.manifest import InputSpec, find_model, load_manifest
-from edge_emotion.preprocess import normalise
-from edge_emotion.protocols import FloatArray, InferenceBackend
-from train.batches import model_pixels
+from edge_emotion.protocols import FloatArray
 from train.faces import Faces
+from train.logits import logits_of
 from train.run_directory import RECORD, Run, load_run
-
-BATCH = 64
 
 
 class KerasBackend:
@@ -61,13 +58,6 @@ class Prediction:
     model: Any = None
     run: Run | None = None
     classifier: EmotionClassifier | None = None
-
-
-def logits_of(backend: InferenceBackend, faces: Faces, spec: InputSpec) -> FloatArray:
-    """Logits of already cropped faces: N x L."""
-    pixels = model_pixels(faces.images, spec)
-    pieces = [backend.run(normalise(pixels[i : i + BATCH], spec))[0] for i in range(0, len(pixels), BATCH)]
-    return np.concatenate(pieces)
 
 
 def input_of(target: Path) -> InputSpec:

@@ -12,8 +12,8 @@ from edge_emotion.protocols import FaceDetector
 from train.crop import paste, require_found
 from train.datasets.finder import chosen_face
 from train.faces import Faces
+from train.logits import logits_of
 from train.metrics import Labels
-from train.predict import logits_of
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,240 @@
+"""Peers and our own models on the same faces and frames: how right on the first round, how fast on every round."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.accuracy import duels, rightness
+from benchmarks.peers.catalogue import NOT_MEASURED, PEERS
+from benchmarks.peers.environments import python_of, run_worker
+from benchmarks.quality import as_percent, share, show_progress
+from edge_emotion.datatypes import Box, Face
+from edge_emotion.errors import BackendUnavailable
+from edge_emotion.labels import canonical
+from train.crop import paste
+from train.datasets.finder import chosen_face
+from train.evaluate import Answer, evaluate
+from train.faces import Faces
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+class Runner(NamedTuple):
+    """What runs one peer or model."""
+
+    python: Path
+    worker: str
+    options: tuple[str, ...]
+
+
+def measure_peers(
+    peers: Sequence[str],
+    models: Sequence[str],
+    detector: str,
+    faces: Faces,
+    classes: tuple[str, ...],
+    *,
+    frames: int,
+    calls: int,
+    rounds: int,
+    seed: int,
+    cache: Path,
+) -> dict[str, Any]:
+    """Every peer and model in a process of its own per round, one after the other, round by round (A B A B).
+
+    ``frames`` of the faces are pasted into 640 x 480 pictures for the whole path. Each process times ``calls`` calls on
+    one core. A peer that cannot be had or run goes to ``not_measured`` with the reason.
+    """
+    missing = dict(NOT_MEASURED)
+    runners = _runners(peers, models, detector, cache, missing)
+    answers: dict[str, list[Arrays]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        task, squares = _write_task(Path(folder), faces, frames, calls, seed)
+        for turn in range(rounds * len(runners)):
+            name = list(runners)[turn % len(runners)]
+            show_progress(f"peers, {name}", turn, rounds * len(runners))
+            if name in missing:
+                continue
+            try:
+                first = turn < len(runners)
+                answers.setdefault(name, []).append(_ask(runners[name], task[not first], Path(folder) / "answer.npz"))
+            except BackendUnavailable as error:
+                missing[name] = str(error)
+                answers.pop(name, None)
+    return {"not_measured": missing} | _judge(answers, models, faces, classes, squares)
+
+
+def _runners(
+    peers: Sequence[str], models: Sequence[str], detector: str, cache: Path, missing: dict[str, str]
+) -> dict[str, Runner]:
+    runners = {model: Runner(Path(sys.executable), "own_worker", (model, detector)) for model in models}
+    for name in peers:
+        print(f"environment of {name} ...", file=sys.stderr)
+        try:
+            runners[name] = Runner(python_of(PEERS[name], cache), PEERS[name].worker, PEERS[name].options)
+        except BackendUnavailable as error:
+            missing[name] = str(error)
+    return runners
+
+
+def _write_task(folder: Path, faces: Faces, frames: int, calls: int, seed: int) -> tuple[list[Path], list[Box]]:
+    """The files of the first round, with scores wanted, and of later ones; and where the face is in each frame."""
+    generator = np.random.default_rng(seed)
+    pasted = [paste(image, generator) for image in faces.images[:frames]]
+    grey = np.stack([picture[..., 0] for picture, _ in pasted])
+    files: list[Path] = []
+    for judge in (True, False):
+        files.append(folder / f"task{len(files)}.npz")
+        np.savez(files[-1], crops=faces.images, frames=grey, calls=calls, judge=judge)
+    return files, [square for _, square in pasted]
+
+
+def _ask(runner: Runner, task: Path, answer: Path) -> Arrays:
+    run_worker(runner.python, runner.worker, task, answer, runner.options)
+    with np.load(answer) as content:
+        return dict(content)
+
+
+def _judge(
+    answers: Mapping[str, Sequence[Arrays]],
+    models: Sequence[str],
+    faces: Faces,
+    classes: tuple[str, ...],
+    squares: Sequence[Box],
+) -> dict[str, Any]:
+    measured: dict[str, Any] = {}
+    right: dict[str, npt.NDArray[np.int8]] = {}
+    shared = _shared_labels(answers)
+    for name, rounds in answers.items():
+        first = rounds[0]
+        labels = [canonical(str(label)) for label in first["labels"]]
+        one: dict[str, Any] = {
+            "protocol": PEERS[name].protocol if name in PEERS else "our own, as the daemon runs it",
+            "versions": json.loads(str(first["versions"])),
+        }
+        if labels and "scores" in first:
+            said = restrict(first["scores"], labels, shared, name)
+            one["crops"] = evaluate(said, faces.labels, classes).model_dump(mode="json")
+            right[name] = rightness(said, faces, classes)
+        if "boxes" in first:
+            one["frames"] = judge_frames(first, labels, shared, faces.labels, classes, squares)
+        for kind in ("crop_ms", "frame_ms"):
+            if kind in first:
+                one[kind] = latency([answer[kind] for answer in rounds])
+        measured[name] = one
+    return {
+        "classes": shared,
+        "peers": measured,
+        "duels": duels(right),
+        "ratios": ratios(measured, models),
+    }
+
+
+def _shared_labels(answers: Mapping[str, Sequence[Arrays]]) -> list[str]:
+    """The emotions that everybody who names any can name, so that all are asked the same question."""
+    known = [[canonical(str(label)) for label in rounds[0]["labels"]] for rounds in answers.values()]
+    named = [labels for labels in known if labels]
+    return [name for name in (named[0] if named else []) if all(name in labels for labels in named)]
+
+
+def restrict(scores: npt.NDArray[Any], labels: Sequence[str], shared: Sequence[str], name: str) -> Answer:
+    """Probabilities N x C of ``labels`` as an answer that tells only the ``shared`` ones apart."""
+    columns = [labels.index(label) for label in shared]
+    return Answer(name, tuple(shared), np.log(np.maximum(scores[:, columns].astype(np.float64), 1e-12)))
+
+
+def judge_frames(
+    answer: Arrays,
+    labels: Sequence[str],
+    shared: Sequence[str],
+    truth: npt.NDArray[np.int64],
+    classes: Sequence[str],
+    squares: Sequence[Box],
+) -> dict[str, Any]:
+    """Share of frames whose face was found (IoU with its square at least 0.3), and rightly named among those found.
+
+    ``extra`` counts the other boxes. Faces of a class that is not shared do not count as named.
+    """
+    found = named = hits = 0
+    for frame, square in enumerate(squares):
+        rows = np.flatnonzero(answer["boxes"][:, 0] == frame)
+        faces = [Face(Box(*answer["boxes"][row, 1:]), 1.0) for row in rows]
+        hit = chosen_face(faces, square)
+        found += hit is not None
+        if hit is not None and labels and classes[truth[frame]] in shared:
+            scores = answer["box_scores"][rows[faces.index(hit)]]
+            said = max(shared, key=lambda name: scores[labels.index(name)])
+            named += 1
+            hits += said == classes[truth[frame]]
+    result = {"found": share(found, len(squares)), "extra": len(answer["boxes"]) - found}
+    return result | ({"right": share(hits, named)} if labels else {})
+
+
+def latency(rounds: Sequence[npt.NDArray[Any]]) -> dict[str, Any]:
+    """Quantiles of all calls, ms; ``medians`` are of each round, ``spread`` how far these lie apart."""
+    medians = [float(np.median(one)) for one in rounds]
+    p50, p90, p99 = np.quantile(np.concatenate(rounds), (0.5, 0.9, 0.99)).round(4).tolist()
+    return {
+        "p50": p50,
+        "p90": p90,
+        "p99": p99,
+        "n": int(sum(map(len, rounds))),
+        "medians": [round(one, 4) for one in medians],
+        "spread": round((max(medians) - min(medians)) / median(medians), 4),
+    }
+
+
+def ratios(measured: Mapping[str, Any], models: Sequence[str]) -> list[dict[str, Any]]:
+    """How many times as long as ours a peer takes for the same: median of the rounds' ratios, lowest and highest."""
+    rows = []
+    for model in (name for name in models if name in measured):
+        for peer in (name for name in measured if name not in models):
+            for kind in ("crop_ms", "frame_ms"):
+                if kind in measured[peer]:
+                    ours, theirs = measured[model][kind]["medians"], measured[peer][kind]["medians"]
+                    each = [b / a for a, b in zip(ours, theirs, strict=True)]
+                    bounds = {"ratio": round(median(each), 3), "low": round(min(each), 3), "high": round(max(each), 3)}
+                    rows.append({"model": model, "peer": peer, "of": kind} | bounds)
+    return rows
+
+
+def describe_peers(measured: Mapping[str, Any]) -> str:
+    """The figures as lines for a terminal."""
+    lines = [f"told apart by all: {', '.join(measured['classes'])}"]
+    for name, one in measured["peers"].items():
+        versions = ", ".join(f"{package} {number}" for package, number in one["versions"].items())
+        lines.append(f"{name}: {one['protocol']} ({versions})")
+        if "crops" in one:
+            low, high = one["crops"]["accuracy_interval"]
+            lines.append(
+                f"  crops: right {one['crops']['accuracy']:.1%} ({low:.1%} to {high:.1%}), macro-F1 "
+                f"{one['crops']['macro_f1']:.3f}, n = {one['crops']['n']}"
+            )
+        if "frames" in one:
+            text = f"  frames: found {as_percent(one['frames']['found'])} of {one['frames']['found']['n']}"
+            if "right" in one["frames"]:
+                text += f", of those right {as_percent(one['frames']['right'])}"
+            lines.append(f"{text}; boxes elsewhere: {one['frames']['extra']}")
+        for kind, what in (("crop_ms", "crop to scores"), ("frame_ms", "frame to faces")):
+            if kind in one:
+                took = one[kind]
+                lines.append(
+                    f"  {what}: p50 {took['p50']:.3f} ms, p90 {took['p90']:.3f}, n = {took['n']}, "
+                    f"{len(took['medians'])} rounds, spread {took['spread']:.0%}"
+                )
+    for row in measured["ratios"]:
+        lines.append(
+            f"{row['peer']} takes {row['ratio']:.1f} times as long as {row['model']} ({row['low']:.1f} to "
+            f"{row['high']:.1f}) for a {row['of'].removesuffix('_ms')}"
+        )
+    lines += [f"not measured: {name}: {why}" for name, why in measured["not_measured"].items()]
+    return "\n".join(lines)

@@ -1,0 +1,78 @@
+"""What every worker does: read the task, time its functions on one core, write the answer. numpy only.
+
+Task (.npz): ``crops`` uint8 N x 48 x 48, ``frames`` uint8 M x H x W (grey), ``calls`` timed calls, ``judge`` whether
+the scores are wanted, too. Answer (.npz): ``labels`` C, ``versions`` JSON, ``scores`` N x C, ``boxes`` K x 5 (frame, x,
+y, width, height), ``box_scores`` K x C, ``crop_ms`` and ``frame_ms``, each so many calls.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from itertools import cycle, islice
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+WARM_UP = 10
+
+Array = np.ndarray[Any, Any]
+Crop = Callable[[Array], Array]
+"""A grey face crop -> C scores."""
+Frame = Callable[[Array], tuple[Array, Array]]
+"""An H x W x 3 BGR picture -> K x 4 boxes, K x C scores (C is 0 for a detector)."""
+
+
+def one_core() -> None:
+    """Stay on one core, for every thread that is started later. Call it before heavy imports."""
+    os.environ.update(OMP_NUM_THREADS="1", TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1")
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+
+def serve(
+    task_file: str,
+    answer_file: str,
+    *,
+    labels: Sequence[str],
+    packages: Sequence[str],
+    crop: Crop | None = None,
+    frame: Frame | None = None,
+) -> None:
+    """Do the task with the functions that there are."""
+    task = np.load(task_file)
+    answer: dict[str, Any] = {
+        "labels": np.array(labels, str),
+        "versions": json.dumps({name: version(name) for name in packages}),
+    }
+    pictures = [np.repeat(grey[..., None], 3, axis=2) for grey in task["frames"]]
+    if task["judge"]:
+        if crop is not None:
+            answer["scores"] = np.stack([crop(one) for one in task["crops"]])
+        if frame is not None:
+            found = [frame(picture) for picture in pictures]
+            index = [np.full((len(boxes), 1), i, float) for i, (boxes, _) in enumerate(found)]
+            answer["boxes"] = np.concatenate(
+                [np.hstack(pair) for pair in zip(index, [b for b, _ in found], strict=True)]
+            )
+            answer["box_scores"] = np.concatenate([scores for _, scores in found])
+    if crop is not None:
+        answer["crop_ms"] = _time(crop, task["crops"], int(task["calls"]))
+    if frame is not None:
+        answer["frame_ms"] = _time(frame, pictures, int(task["calls"]))
+    with Path(answer_file).open("wb") as file:
+        np.savez(file, **answer)
+
+
+def _time(call: Callable[[Array], Any], inputs: Sequence[Array], calls: int) -> Array:
+    """Milliseconds of so many calls, over the inputs again and again, after a few that do not count."""
+    taken = []
+    for one in islice(cycle(inputs), WARM_UP + calls):
+        begin = perf_counter()
+        call(one)
+        taken.append((perf_counter() - begin) * 1000)
+    return np.array(taken[WARM_UP:])

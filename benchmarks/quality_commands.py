@@ -1,0 +1,231 @@
+"""``python -m benchmarks accuracy``, ``robustness`` and ``peers``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge_emotion.manifest import write_text
+from edge_emotion.terminal import positive_count
+from train.data_options import add_data_options, read_data
+
+if TYPE_CHECKING:
+    from benchmarks.quality import Model
+    from train.faces import DataSet, Faces
+
+DETECTOR = "blazeface_back"
+
+
+def add_accuracy(commands: Any) -> None:
+    """``accuracy --data DATA``."""
+    parser = commands.add_parser("accuracy", help="how right every file of a model is by every backend, with intervals")
+    _add_faces(parser, count=None)
+    _add_models(parser)
+    parser.add_argument("--backend", choices=("tflite", "onnxruntime", "tensorrt"), help="only this one")
+    parser.add_argument("--whole-path", action="store_true", help="also as pasted into pictures, found and aligned")
+    _add_outputs(parser, "confusion matrices and reliability diagrams")
+    parser.set_defaults(command=_accuracy)
+
+
+def add_robustness(commands: Any) -> None:
+    """``robustness --data DATA``."""
+    parser = commands.add_parser("robustness", help="what is left in bad pictures, and how steady it is over time")
+    _add_faces(parser, count=300)
+    _add_models(parser)
+    parser.add_argument(
+        "--corruption", action="append", default=[], metavar="NAME", help="blur, noise, ...; may be repeated (all)"
+    )
+    parser.add_argument("--sequences", type=whole_number, default=20, help="of the part over time (20); 0: none")
+    _add_outputs(parser, "the curves")
+    parser.set_defaults(command=_robustness)
+
+
+def add_peers(commands: Any) -> None:
+    """``peers --data DATA``."""
+    parser = commands.add_parser("peers", help="the same faces and frames through other programs; installs them")
+    _add_faces(parser, count=None)
+    parser.add_argument(
+        "--model", action="append", default=[], metavar="MODEL", help="ours; may be repeated (mobilenet_v2, tiny)"
+    )
+    parser.add_argument("--detector", default=DETECTOR, help="%(default)s")
+    parser.add_argument("--peer", action="append", default=[], metavar="PEER", help="may be repeated (all)")
+    parser.add_argument("--frames", type=positive_count, default=200, help="pictures for the whole path (200)")
+    parser.add_argument("--calls", type=positive_count, default=300, help="timed calls of each process (300)")
+    parser.add_argument("--rounds", type=positive_count, default=3, help="processes of each peer, in turn (3)")
+    parser.add_argument("--environments", type=Path, metavar="DIR", help="where they are installed (the cache)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there, too")
+    parser.set_defaults(command=_peers)
+
+
+def whole_number(text: str) -> int:
+    """0 or more, for argparse."""
+    return int(text) and positive_count(text)
+
+
+def _add_faces(parser: argparse.ArgumentParser, *, count: int | None) -> None:
+    add_data_options(parser, split="test")
+    parser.add_argument(
+        "--protocol", choices=("majority", "winner"), default="majority",
+        help="majority: faces whose winner holds more than half of the votes; winner: every face",
+    )  # fmt: skip
+    every = "all" if count is None else str(count)
+    parser.add_argument("--faces", type=positive_count, default=count, help=f"so many, drawn by --seed ({every})")
+    parser.add_argument("--seed", type=int, default=0, help="of every draw (0)")
+
+
+def _add_models(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model", action="append", default=[], metavar="MODEL", help="shipped name or folder; may be repeated (all)"
+    )
+    parser.add_argument("--operating-point", help="of the models (their default)")
+    parser.add_argument("--detector", default=DETECTOR, help="%(default)s")
+
+
+def _add_outputs(parser: argparse.ArgumentParser, diagrams: str) -> None:
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there, too")
+    parser.add_argument("--out", type=Path, metavar="DIR", help=f"folder for {diagrams} (PNG)")
+
+
+def _read(options: argparse.Namespace, models: list[Model]) -> tuple[DataSet, Faces]:
+    from benchmarks.quality import drawn_faces
+
+    data = read_data(options, [manifest.input for _, _, manifest in models])
+    faces = drawn_faces(data, options.split, protocol=options.protocol, count=options.faces, seed=options.seed)
+    return data, faces
+
+
+def _settings(options: argparse.Namespace, data: DataSet, faces: Faces, **more: Any) -> dict[str, Any]:
+    """What a figure of quality must carry."""
+    return {
+        "dataset": data.name,
+        "split": options.split,
+        "protocol": options.protocol,
+        "faces": len(faces),
+        "seed": options.seed,
+        "threads": 1,
+        **more,
+    }
+
+
+def _finish(options: argparse.Namespace, done: dict[str, Any], text: str) -> None:
+    from benchmarks.machine import machine_line
+
+    settings = done["settings"]
+    print(f"{settings['dataset']}, {settings['split']}, {settings['protocol']}, {settings['faces']} faces")
+    print(text, machine_line(done["machine"]), sep="\n")
+    if options.json is not None:
+        write_text(options.json, json.dumps(done, indent=2) + "\n")
+
+
+def _prepare(options: argparse.Namespace) -> list[Model]:
+    """The models that are meant; what would fail at the end fails here."""
+    from benchmarks.quality import find_classifiers, require_matplotlib
+    from train.outputs import ready_folder
+
+    if options.out is not None:
+        require_matplotlib()
+        ready_folder(options.out)
+    return find_classifiers(options.model)
+
+
+def _accuracy(options: argparse.Namespace) -> None:
+    from benchmarks.accuracy import describe_accuracy, measure_accuracy
+    from benchmarks.quality import result
+    from edge_emotion.loading import make_detector
+
+    models = _prepare(options)
+    data, faces = _read(options, models)
+    measured = measure_accuracy(
+        models,
+        faces,
+        data.classes,
+        backend=options.backend,
+        operating_point=options.operating_point,
+        detector=make_detector(options.detector) if options.whole_path else None,
+        seed=options.seed,
+    )
+    if options.out is not None:
+        _draw_accuracy(options.out, measured)
+    settings = _settings(options, data, faces, operating_point=options.operating_point, detector=options.detector)
+    _finish(options, result("accuracy", settings, **measured), describe_accuracy(measured))
+
+
+def _draw_accuracy(out: Path, measured: dict[str, Any]) -> None:
+    from train.figures import Figures
+    from train.outputs import safe_name, write_bytes
+    from train.plots import confusion_png, reliability_png
+
+    for name, one in measured["artefacts"].items():
+        figures = Figures.model_validate(one["figures"])
+        write_bytes(out / f"{safe_name(name)}-confusion.png", confusion_png(figures, name))
+        write_bytes(out / f"{safe_name(name)}-reliability.png", reliability_png(figures.reliability, name))
+
+
+def _robustness(options: argparse.Namespace) -> None:
+    from benchmarks.quality import result
+    from benchmarks.robustness import check_corruptions, describe_robustness, measure_robustness
+    from benchmarks.temporal import describe_temporal, measure_temporal, usable
+    from edge_emotion.config import DetectorSettings
+    from edge_emotion.loading import make_classifier, make_detector
+
+    corruptions = check_corruptions(options.corruption)
+    models = _prepare(options)
+    data, faces = _read(options, models)
+    shipped = DetectorSettings()
+    detector = make_detector(
+        options.detector, threshold=shipped.threshold, min_size=shipped.min_size, max_faces=shipped.max_faces
+    )
+    classifiers = {
+        name: make_classifier(str(folder), operating_point=options.operating_point) for name, folder, _ in models
+    }
+    if options.sequences:
+        for classifier in classifiers.values():
+            usable(faces, data.classes, classifier.labels)
+    measured = measure_robustness(
+        classifiers, detector, faces, data.classes, corruptions=corruptions, seed=options.seed
+    )
+    text = describe_robustness(measured)
+    if options.out is not None:
+        from benchmarks.quality_plots import robustness_png
+        from train.outputs import write_bytes
+
+        write_bytes(options.out / "robustness.png", robustness_png(measured))
+    temporal = {}
+    if options.sequences:
+        temporal = measure_temporal(
+            classifiers, detector, faces, data.classes, sequences=options.sequences, seed=options.seed
+        )
+        text += "\n" + describe_temporal(temporal)
+    settings = _settings(options, data, faces, operating_point=options.operating_point, detector=options.detector)
+    _finish(options, result("robustness", settings, **measured, temporal=temporal), text)
+
+
+def _peers(options: argparse.Namespace) -> None:
+    from benchmarks.peers.catalogue import PEERS
+    from benchmarks.peers.measure import describe_peers, measure_peers
+    from benchmarks.quality import find_classifiers, result
+    from edge_emotion.errors import ConfigError
+    from edge_emotion.paths import cache_dir
+
+    for name in options.peer:
+        if name not in PEERS:
+            raise ConfigError(f"unknown peer {name!r}: use {', '.join(PEERS)}")
+    names = options.model or ["mobilenet_v2", "tiny"]
+    data, faces = _read(options, find_classifiers(names))
+    measured = measure_peers(
+        options.peer or list(PEERS),
+        names,
+        options.detector,
+        faces,
+        data.classes,
+        frames=options.frames,
+        calls=options.calls,
+        rounds=options.rounds,
+        seed=options.seed,
+        cache=options.environments or cache_dir() / "peers",
+    )
+    more = {name: getattr(options, name) for name in ("detector", "frames", "calls", "rounds")}
+    settings = _settings(options, data, faces, **more)
+    _finish(options, result("peers", settings, **measured), describe_peers(measured))

@@ -1,0 +1,149 @@
+"""How right: the arithmetic of the benchmarks of quality, and their commands on a few real faces."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from benchmarks.accuracy import duels, rightness
+from benchmarks.cli import main
+from benchmarks.quality import as_percent, drawn_faces, find_classifiers, share
+from edge_emotion.errors import ConfigError
+from edge_emotion.labels import EMOTIONS
+from edge_emotion.manifest import MODELS
+from train.evaluate import Answer
+from train.faces import DataSet, Faces
+
+
+def faces_of(*labels: int) -> Faces:
+    votes = np.eye(len(EMOTIONS), dtype=np.float32)[list(labels)]
+    return Faces(np.zeros((len(labels), 48, 48), np.uint8), votes, np.ones(len(labels), np.bool_))
+
+
+def test_a_share_carries_its_n_and_the_score_interval() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    for hits, n in ((0, 7), (5, 7), (7, 7), (871, 1000)):
+        expected = stats.binomtest(hits, n).proportion_ci(0.95, method="wilson")
+        assert share(hits, n)["interval"] == pytest.approx([expected.low, expected.high], abs=1e-5)
+    assert share(0, 0) == {"hits": 0, "n": 0, "share": None, "interval": None}
+    assert as_percent(share(0, 0)) == "-"
+    assert as_percent(share(5, 10)) == "50.0 % (23.7 to 76.3)"
+
+
+def test_a_duel_counts_only_faces_whose_class_both_models_know() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    faces = faces_of(0, 1, 1, 2, 2, 2)
+    knows_two = Answer("a", EMOTIONS[:2], np.array([[9, 0], [0, 9], [9, 0], [9, 0], [9, 0], [9, 0]], np.float64))
+    knows_all = Answer("b", EMOTIONS, np.eye(8)[[1, 0, 1, 2, 2, 2]].astype(np.float64))
+    right = {one.name: rightness(one, faces, EMOTIONS) for one in (knows_two, knows_all)}
+    assert right["a"].tolist() == [1, 1, 0, -1, -1, -1]
+    assert right["b"].tolist() == [0, 0, 1, 1, 1, 1]
+    (only,) = duels(right)
+    assert (only["n"], only["only_first"], only["only_second"]) == (3, 2, 1)
+    assert only["p"] == pytest.approx(stats.binomtest(1, 3).pvalue)
+
+
+def test_faces_are_drawn_alike_by_seed_and_without_those_that_do_not_count() -> None:
+    faces = faces_of(*[0, 1] * 50)
+    unclear = Faces(faces.images, faces.votes, np.arange(100) % 4 != 0)
+    data = DataSet("d", "majority", EMOTIONS, {"test": unclear})
+    first, again, other = (
+        drawn_faces(data, "test", protocol="majority", count=20, seed=seed).labels.tolist() for seed in (1, 1, 2)
+    )
+    assert first == again != other
+    assert len(drawn_faces(data, "test", protocol="majority", count=500, seed=0)) == 75
+    assert len(drawn_faces(data, "test", protocol="winner", count=None, seed=0)) == 100
+
+
+def test_two_models_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    copy = tmp_path / "tiny"
+    shutil.copytree(MODELS / "tiny", copy)
+    names = [model.name for model in find_classifiers(["tiny", str(copy), "mobilenet_v2", "tiny"])]
+    assert names == [str(MODELS / "tiny"), str(copy), "mobilenet_v2"]
+    assert {"tiny", "mobilenet_v2", "efficientnet_lite0"} <= {model.name for model in find_classifiers([])}
+    with pytest.raises(ConfigError, match="blazeface_back is no emotion classifier"):
+        find_classifiers(["blazeface_back"])
+
+
+def measure(fer_folder: Path, tmp_path: Path, *options: str) -> Any:
+    file = tmp_path / "result.json"
+    assert main(["accuracy", "--data", str(fer_folder), "--json", str(file), *options]) == 0
+    return json.loads(file.read_text())
+
+
+def test_accuracy_measures_every_file_by_every_backend(
+    fer_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--faces", "150", "--model", "tiny", "--model", "mobilenet_v2", "--whole-path", "--split", "validation"]
+    done = measure(fer_folder, tmp_path, *options, "--out", str(tmp_path / "out"))
+    assert done["settings"]["protocol"] == "majority" and done["settings"]["split"] == "validation"
+    assert {one["model"] for one in done["artefacts"].values()} == {"tiny", "mobilenet_v2"}
+    assert sum("plain kernels" in name for name in done["artefacts"]) == 2
+    for one in done["artefacts"].values():
+        figures = one["figures"]
+        assert figures["n"] == np.sum(figures["confusion"]) == 150
+        assert figures["accuracy"] == pytest.approx(np.trace(figures["confusion"]) / 150, abs=1e-5)
+        assert figures["accuracy_interval"][0] < figures["accuracy"] < figures["accuracy_interval"][1]
+        assert figures["accuracy"] > 0.7  # these are real faces and real models
+    pairs = len(done["artefacts"]) * (len(done["artefacts"]) - 1) // 2
+    assert len(done["duels"]) == pairs
+    assert done["whole_path"]["tiny"]["detection"]["n"] == 150
+    assert done["whole_path"]["tiny"]["found"] > 100
+    assert len(list((tmp_path / "out").glob("*-confusion.png"))) == len(done["artefacts"])
+    text = capsys.readouterr().out
+    assert "FER+, validation, majority, 150 faces" in text and "McNemar, exact" in text
+
+
+def test_an_artefact_that_does_not_run_here_is_named_with_the_reason(
+    fer_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second file's golden set promises other logits than it gives."""
+    folder = tmp_path / "models" / "tiny"
+    shutil.copytree(MODELS / "tiny", folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    broken = json.loads(json.dumps(manifest["files"][0]))
+    broken["file"] = "other.tflite"
+    broken["golden"]["expected"] = [[9.0] * 8 for _ in broken["golden"]["expected"]]
+    shutil.copy(folder / manifest["files"][0]["file"], folder / "other.tflite")
+    manifest["files"].append(broken)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    done = measure(fer_folder, tmp_path, "--faces", "20", "--model", str(folder), "--backend", "tflite")
+    assert set(done["not_measured"]) == {"tiny: other.tflite (XNNPACK)", "tiny: other.tflite (plain kernels)"}
+    assert "computes something else here" in done["not_measured"]["tiny: other.tflite (XNNPACK)"]
+    assert "not measured: tiny: other.tflite" in capsys.readouterr().out
+
+
+def test_nothing_that_runs_is_an_error(fer_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    only_tflite = ["--model", "tiny", "--backend", "tensorrt", "--faces", "5"]
+    assert main(["accuracy", "--data", str(fer_folder), *only_tflite]) == 4
+    assert capsys.readouterr().err.startswith("error: no artefact runs here")
+
+
+def test_quality_is_measured_where_tensorflow_is_not_installed(fer_folder: Path) -> None:
+    program = """
+import sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("tensorflow", "keras", "tf_keras", "torch", "matplotlib"):
+            raise ImportError("refused: " + name)
+sys.meta_path.insert(0, Refuse())
+from benchmarks.cli import main
+raise SystemExit(main(sys.argv[1:]))
+"""
+    command = [sys.executable, "-c", program, "accuracy", "--data", str(fer_folder), "--model", "tiny", "--faces", "20"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "n = 20" in done.stdout
+    drawing = subprocess.run([*command, "--out", "x"], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert (drawing.returncode, drawing.stderr) == (
+        5,
+        "error: diagrams need matplotlib: pip install matplotlib, or leave out --out\n",
+    )

@@ -1,0 +1,98 @@
+"""Other programs on the same faces: what is counted, and two peers in environments that the command makes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.cli import main
+from benchmarks.peers import catalogue
+from benchmarks.peers.catalogue import PEERS, Peer
+from benchmarks.peers.environments import python_of, run_worker
+from benchmarks.peers.measure import judge_frames, latency, ratios, restrict
+from edge_emotion.datatypes import Box
+from edge_emotion.errors import BackendUnavailable
+
+
+def test_a_peer_is_judged_on_the_classes_that_all_can_tell_apart() -> None:
+    said = restrict(np.array([[0.5, 0.3, 0.2]]), ["anger", "fear", "neutral"], ["neutral", "fear"], "p")
+    assert said.classes == ("neutral", "fear")
+    assert np.exp(said.logits[0]) == pytest.approx([0.2, 0.3])
+
+
+def test_a_face_counts_as_found_where_it_is_and_as_named_if_its_class_is_shared() -> None:
+    """Frame 0: found and right, and a box elsewhere; 1: only elsewhere; 2: found, of a class that is not shared."""
+    square = Box(100, 100, 100, 100)
+    answer = {
+        "boxes": np.array(
+            [[0, 400, 0, 50, 50], [0, 105, 105, 95, 95], [1, 0, 0, 60, 60], [2, 100, 100, 100, 100]], float
+        ),
+        "box_scores": np.array([[0.9, 0.1], [0.2, 0.8], [0, 1], [0, 1]]),
+    }
+    labels, classes = ["fear", "anger"], ["anger", "fear", "contempt"]
+    judged = judge_frames(answer, labels, labels, np.array([0, 0, 2]), classes, [square] * 3)
+    assert (judged["found"]["hits"], judged["found"]["n"], judged["extra"]) == (2, 3, 2)
+    assert (judged["right"]["hits"], judged["right"]["n"]) == (1, 1)
+    assert "right" not in judge_frames(answer, [], labels, np.array([0, 0, 2]), classes, [square] * 3)
+
+
+def test_latency_and_ratios_follow_from_the_rounds() -> None:
+    ours, theirs = latency([np.array([1.0, 2, 3]), np.array([2.0, 4, 6])]), latency([np.full(3, 8.0), np.full(3, 12.0)])
+    assert (ours["p50"], ours["n"], ours["medians"], ours["spread"]) == (
+        2.5,
+        6,
+        [2.0, 4.0],
+        pytest.approx(2 / 3, abs=1e-4),
+    )
+    (row,) = ratios({"tiny": {"crop_ms": ours}, "peer": {"crop_ms": theirs}}, ["tiny"])
+    assert (row["ratio"], row["low"], row["high"]) == (3.5, 3.0, 4.0)
+
+
+def test_an_environment_that_cannot_be_made_says_why_and_is_not_taken_for_one(tmp_path: Path) -> None:
+    peer = Peer("haar_worker", (str(tmp_path / "no-such-package"),), "")
+    for _ in range(2):
+        with pytest.raises(BackendUnavailable, match="pip failed"):
+            python_of(peer, tmp_path / "cache")
+    assert not list((tmp_path / "cache").glob("*/.made"))
+
+
+def test_a_worker_that_fails_says_why(tmp_path: Path) -> None:
+    with pytest.raises(BackendUnavailable, match="FileNotFoundError"):
+        run_worker(
+            Path(sys.executable), "own_worker", tmp_path / "none.npz", tmp_path / "a.npz", ["tiny", "blazeface_short"]
+        )
+
+
+def test_peers_are_installed_and_measured_beside_our_own_models(
+    fer_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = Peer("haar_worker", (str(tmp_path / "no-such-package"),), "")
+    monkeypatch.setitem(PEERS, "broken", broken)
+    file = tmp_path / "r.json"
+    options = ["--data", str(fer_folder), "--split", "validation", "--faces", "40", "--frames", "6", "--calls", "5"]
+    options += ["--rounds", "2", "--model", "tiny", "--detector", "blazeface_short", "--json", str(file)]
+    chosen = [part for name in ("haar", "vgg13", "broken") for part in ("--peer", name)]
+    assert main(["peers", *options, *chosen, "--environments", str(tmp_path / "environments")]) == 0
+    done: Any = json.loads(file.read_text())
+    assert set(done["peers"]) == {"tiny", "haar", "vgg13"}
+    assert "pip failed" in done["not_measured"]["broken"]
+    assert set(catalogue.NOT_MEASURED) < set(done["not_measured"])
+    tiny, haar, vgg13 = (done["peers"][name] for name in ("tiny", "haar", "vgg13"))
+    assert tiny["crops"]["n"] == 40 and tiny["crops"]["accuracy"] > 0.6
+    assert tiny["frames"]["found"]["n"] == haar["frames"]["found"]["n"] == 6
+    assert haar["frames"]["found"]["hits"] >= 1 and "crops" not in haar
+    assert "crops" not in vgg13 and "random weights" in vgg13["protocol"]
+    assert vgg13["crop_ms"]["n"] == 10 and len(vgg13["crop_ms"]["medians"]) == 2
+    assert {(row["peer"], row["of"]) for row in done["ratios"]} == {("haar", "frame_ms"), ("vgg13", "crop_ms")}
+    assert haar["versions"]["opencv-contrib-python-headless"] == "4.11.0.86"
+    assert "not measured: DeepFace" in capsys.readouterr().out
+
+
+def test_an_unknown_peer_is_named(fer_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["peers", "--data", str(fer_folder), "--peer", "deepface"]) == 2
+    assert capsys.readouterr().err.startswith("error: unknown peer 'deepface': use fer-tflite, ")
