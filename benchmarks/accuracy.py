@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import combinations
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.quality import Model, as_percent, share, show_progress
+from benchmarks.quality import Model, as_percent, share
 from edge_emotion.classifier import EmotionClassifier
 from edge_emotion.errors import BackendUnavailable, ModelError
 from edge_emotion.golden import replay_golden
@@ -78,9 +79,8 @@ def measure_accuracy(
     paths: dict[str, Any] = {}
     loaded = load_artefacts(models, backend=backend, operating_point=operating_point, missing=missing)
     for name, model, classifier, size in loaded:
-        show_progress(name, 0, len(faces))
+        print(f"{name} ...", file=sys.stderr)
         said = answer_of(classifier, faces, name)
-        show_progress(name, len(faces), len(faces))
         figures = evaluate(said, faces.labels, classes)
         measured[name] = {
             "model": model,

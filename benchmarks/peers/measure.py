@@ -70,6 +70,7 @@ def measure_peers(
             except BackendUnavailable as error:
                 missing[name] = str(error)
                 answers.pop(name, None)
+    show_progress("peers", rounds * len(runners), rounds * len(runners))
     return {"not_measured": missing} | _judge(answers, models, faces, classes, squares)
 
 
