@@ -233,7 +233,10 @@ def test_stats_tell_of_cameras_stages_machine_and_outbox(tmp_path: Path) -> None
         stage.stop()
     second, last = stage.channel.reports[1], stage.channel.reports[-1]
     desk = second["cameras"]["desk"]
-    assert desk["status"] == "online" and 0 < desk["processed_fps"] <= desk["capture_fps"]
+    # A frame may be captured in one interval and processed in the next.
+    assert (
+        desk["status"] == "online" and 0 < desk["processed_fps"] <= desk["capture_fps"] + 1 / second["interval"] + 0.01
+    )
     assert (desk["reconnects"], desk["stalls"]) == (0, 0)
     for quantiles in desk["stages_ms"].values():
         assert 0 <= quantiles["p50"] <= quantiles["p90"] <= quantiles["p99"]
