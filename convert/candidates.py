@@ -44,22 +44,26 @@ def ways(run: Path) -> list[Way]:
     ]
 
 
-def make_candidate(run: Run, way: Way, data: DataSet, folder: Path) -> Candidate:
-    """Write the int8 file of one way into a folder and measure it on the validation split.
+def make_candidates(run: Run, ways: Sequence[Way], data: DataSet, folder: Path) -> list[Candidate]:
+    """Write the int8 file of each way into a folder and measure it on the validation split.
 
-    Raises ModelError if it is not fully integer, ConfigError if its training is not finished.
+    Raises ModelError if one is not fully integer, ConfigError if its training is not finished.
     """
-    spec, faces = run.recipe.input, data["validation"].majority()
-    file = folder / f"{run.recipe.name}_{way}.tflite"
-    if way == "post-training":
-        content = tflite.post_training(run.build(), calibration_pixels(data["train"], spec), spec)
-    else:
-        content = tflite.quantisation_aware(load_qat(run.path, way).build())
-    file.write_bytes(content)
-    tflite.check_integer_only(file)
-    reference = logits_of(KerasBackend(run.build()), faces, spec)
-    logits = logits_of(TfliteBackend(file), faces, spec)
-    return Candidate(way, file, compare("validation", logits, reference, faces.labels), _loss(run, logits, faces))
+    model, spec, faces = run.build(), run.recipe.input, data["validation"].majority()
+    reference = logits_of(KerasBackend(model), faces, spec)
+    candidates = []
+    for way in ways:
+        file = folder / f"{run.recipe.name}_{way}.tflite"
+        if way == "post-training":
+            content = tflite.post_training(model, calibration_pixels(data["train"], spec), spec)
+        else:
+            content = tflite.quantisation_aware(load_qat(run.path, way).build())
+        file.write_bytes(content)
+        tflite.check_integer_only(file)
+        logits = logits_of(TfliteBackend(file), faces, spec)
+        parity = compare("validation", logits, reference, faces.labels)
+        candidates.append(Candidate(way, file, parity, _loss(run, logits, faces)))
+    return candidates
 
 
 def choose(candidates: Sequence[Candidate]) -> Candidate:

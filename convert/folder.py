@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from convert import tflite
-from convert.candidates import Candidate, Way, choose, make_candidate, ways
+from convert.candidates import Candidate, Way, choose, make_candidates, ways
 from convert.from_keras import export_graph
 from convert.onnx import write_onnx
 from convert.parity import describe, require_parity
@@ -99,7 +99,7 @@ def recalibrate(model: str, data: DataSet, *, version: str) -> Path:
 
 def _quantised(run: Run, data: DataSet, ways: Sequence[Way], workshop: Path) -> Candidate:
     """The best of several int8 files, after a table of them."""
-    candidates = [make_candidate(run, way, data, workshop) for way in ways]
+    candidates = make_candidates(run, ways, data, workshop)
     for candidate in candidates:
         print(f"{describe(candidate.way, candidate.parity)}, loss {candidate.loss:.4f}")
     return choose(candidates)
