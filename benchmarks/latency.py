@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from benchmarks.macs import count_macs
+from benchmarks.macs import count_activations, count_macs
 from benchmarks.peak import INPUT, Arithmetic, write_peak_model
 from benchmarks.results import Measurement, Result, measured, this_machine
 from benchmarks.worker import FORMATS, Job, Report, Scenario
@@ -25,12 +25,16 @@ BUILDING = 1800.0
 
 @dataclass(frozen=True)
 class Thing:
-    """What is measured: a job under its name. ``peak`` is the peak that its rate is compared with."""
+    """What is measured: a job under its name. ``peak`` is the peak that its rate is compared with.
+
+    ``macs`` and ``activations`` (bytes at once) follow from the file, where it tells.
+    """
 
     subject: str
     job: Job
     macs: int | None
     peak: Thing | None = None
+    activations: int | None = None
 
 
 def measure_latency(
@@ -130,6 +134,8 @@ def as_measurements(thing: Thing, reports: dict[str, list[Report]]) -> Iterator[
     yield lower("peak RSS", "MiB", (report.peak_rss for report in mine))
     yield lower("added RSS", "MiB", (report.peak_rss - report.base_rss for report in mine))
     yield lower("file", "KiB", (report.file_size / 1024 for report in mine))
+    if thing.activations is not None:
+        yield lower("activations", "KiB", (thing.activations / 1024,))
     if thing.macs is None:
         return
     rates = mac_rates(thing.macs, mine)
@@ -182,7 +188,10 @@ def _things(
         for entry in manifest.files:
             checked_file(folder, entry)
             label = f"{folder.name}/{entry.file}"
-            macs = _macs(label, folder / entry.file, entry, absent)
+            path = folder / entry.file
+            macs = _macs(label, path, entry, absent)
+            readable = entry.format == "tflite" and macs is not None
+            activations = count_activations(path) if readable else None
             for backend, count in product(dict.fromkeys(backends or FORMATS), threads):
                 if FORMATS[backend] == entry.format:
                     peak = peaks.get((_arithmetic(entry), count))
@@ -194,7 +203,7 @@ def _things(
                         threads=count,
                         scenario=scenario,
                     )
-                    yield Thing(f"{label}, {backend}, {_threads(count)}", job, macs, peak)
+                    yield Thing(f"{label}, {backend}, {_threads(count)}", job, macs, peak, activations)
 
 
 def _macs(label: str, path: Path, entry: ModelFile, absent: dict[str, str]) -> int | None:

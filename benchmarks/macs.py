@@ -1,4 +1,4 @@
-"""Multiply-accumulates of one picture, counted from the shapes in a model's file.
+"""Multiply-accumulates and activations of one picture, counted from the shapes in a model's file.
 
 Convolutions and products of matrices count, everything else (additions, pooling, activations) does not.
 An addition and a multiplication together are one MAC.
@@ -20,6 +20,15 @@ def count_macs(path: Path, file_format: str) -> int:
     Raises ModelError if the file cannot be read or leaves a size open, BackendUnavailable without what reads it.
     """
     return _tflite(path) if file_format == "tflite" else _onnx(path)
+
+
+def count_activations(path: Path) -> int:
+    """Bytes of activations that a TFLite file needs at once, for a batch of one. Raises ModelError if it is none."""
+    backend = TfliteBackend(path, plain_kernels=True)
+    try:
+        return backend.activation_bytes
+    finally:
+        backend.close()
 
 
 def operation_macs(operation: Operation) -> int:

@@ -150,5 +150,5 @@ def _verify(options: argparse.Namespace) -> None:
     data = read_data(options, [load_manifest(find_model(options.model)).input])
     verified = verify_model(options.model, data, run=options.run, split=options.split, backend=options.backend)
     for name, one in verified.items():
-        print(f"{describe(name, one.parity)}\n    {describe_verified(one)}")
+        print(f"{describe(name, one.parity)}\n{describe_verified(one)}")
     require_parity({name: one.parity for name, one in verified.items()})

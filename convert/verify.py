@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,16 +20,25 @@ from edge_emotion.protocols import FloatArray
 from train.artefacts import artefacts
 from train.faces import DataSet, Faces, Split
 from train.logits import logits_of
+from train.metrics import Labels
 from train.predict import KerasBackend
 from train.run_directory import load_run
 
 
-class Verified(NamedTuple):
-    """One artefact as one backend runs it. ``operators``: how often each occurs."""
+class Anatomy(NamedTuple):
+    """What a file is made of. ``operators``: how often each occurs; ``activations``: see TfliteBackend, TFLite only."""
 
-    parity: Parity
     size_bytes: int
     operators: dict[str, int]
+    activations: int | None
+
+
+class Verified(NamedTuple):
+    """One artefact as one backend runs it. ``recall``: its own and the float model's, by the emotions that occur."""
+
+    parity: Parity
+    recall: dict[str, tuple[float, float]]
+    file: Anatomy
 
 
 def verify(
@@ -52,7 +62,8 @@ def verify(
         runner = make()
         logits = logits_of(runner, faces, manifest.input)
         parity = compare(split, logits, reference, faces.labels, shift=shift, temperature=point.temperature)
-        verified[name] = Verified(parity, (folder / entry.file).stat().st_size, _operators(folder / entry.file))
+        recall = _recall(logits - shift, reference - shift, faces.labels, manifest.labels)
+        verified[name] = Verified(parity, recall, _anatomy(folder / entry.file))
         runner.close()
     if not verified:
         raise ModelError(f"model {manifest.name} has no file that {backend or 'a backend here'} runs")
@@ -85,14 +96,31 @@ def verify_model(
     return verify(manifest, folder, reference, faces, split=split, backend=backend)
 
 
-def _operators(file: Path) -> dict[str, int]:
-    """How often each operator occurs in a file."""
+def _recall(
+    logits: FloatArray, reference: FloatArray, truth: Labels, labels: Sequence[str]
+) -> dict[str, tuple[float, float]]:
+    right, float_right = (rows.argmax(axis=1) == truth for rows in (logits, reference))
+    members = {name: truth == index for index, name in enumerate(labels)}
+    return {
+        name: (float(right[those].mean()), float(float_right[those].mean()))
+        for name, those in members.items()
+        if those.any()
+    }
+
+
+def _anatomy(file: Path) -> Anatomy:
+    size = file.stat().st_size
     if file.suffix == ".onnx":
-        return dict(Counter(node.op_type for node in load_onnx(file).model.graph.node))
-    return operators(TfliteBackend(file, plain_kernels=True))
+        return Anatomy(size, dict(Counter(node.op_type for node in load_onnx(file).model.graph.node)), None)
+    backend = TfliteBackend(file, plain_kernels=True)  # a delegate would hide what it takes over
+    return Anatomy(size, operators(backend), backend.activation_bytes)
 
 
 def describe_verified(one: Verified) -> str:
-    """Size and operators on one line."""
-    operators = ", ".join(f"{count} {name}" for name, count in sorted(one.operators.items()))
-    return f"{one.size_bytes / 1e6:.2f} MB, {operators}"
+    """Recall by emotion, and what the file is made of, on three lines."""
+    recall = ", ".join(f"{name} {ours:.1%} ({exact:.1%})" for name, (ours, exact) in one.recall.items())
+    size = f"{one.file.size_bytes / 1e6:.2f} MB"
+    if one.file.activations is not None:
+        size += f", activations at once {one.file.activations / 1e3:.0f} kB"
+    counts = ", ".join(f"{count} {name}" for name, count in sorted(one.file.operators.items()))
+    return f"    recall (float): {recall}\n    {size}\n    {counts}"

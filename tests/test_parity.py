@@ -81,8 +81,13 @@ def test_every_way_to_run_a_folder_is_verified(fer_plus: DataSet) -> None:
     delegated, plain = verified.values()
     assert delegated.parity.agreement == 1.0
     assert plain.parity.agreement >= 0.95
-    assert plain.operators["CONV_2D"] == 17
-    assert plain.size_bytes == (folder / "tiny_int8.tflite").stat().st_size
+    assert plain.file.operators["CONV_2D"] == 17
+    assert plain.file.size_bytes == (folder / "tiny_int8.tflite").stat().st_size
+    assert plain.file.activations == 24 * 24 * (24 + 96 + 96), "a skip, and what its depthwise layer reads and writes"
+    shares = [np.mean(faces.labels == manifest.labels.index(name)) for name in delegated.recall]
+    recalled = [ours for ours, _ in delegated.recall.values()]
+    assert np.dot(shares, recalled) == pytest.approx(delegated.parity.accuracy, abs=1e-5)
+    assert all(ours == exact for ours, exact in delegated.recall.values()), "it is its own reference here"
     with pytest.raises(ModelError, match="no file that tensorrt runs"):
         verify(manifest, folder, reference, faces, split="validation", backend="tensorrt")
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
+from math import prod
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -94,6 +95,26 @@ class TfliteBackend:
 
         details = self._interpreters[1]._get_ops_details()
         return [Operation(str(one["op_name"]), of(one["inputs"]), of(one["outputs"])) for one in details]
+
+    @property
+    def activation_bytes(self) -> int:
+        """The most bytes of activations that are needed at once, for a batch of one, if nothing is computed in place.
+
+        The interpreter does not tell how large its arena is; buffers of kernels and alignment come on top. Meaningful
+        with plain kernels only: a delegate keeps its own activations.
+        """
+        sizes = {
+            int(one["index"]): prod(map(int, one["shape"])) * np.dtype(one["dtype"]).itemsize for one in self.tensors
+        }
+        operators = self._interpreters[1]._get_ops_details()
+        last = {int(index): at for at, one in enumerate(operators) for index in one["inputs"]}
+        last |= {int(output["index"]): len(operators) for output in self._outputs}
+        alive, most = {int(self._input["index"])}, 0
+        for at, one in enumerate(operators):
+            alive |= {int(index) for index in one["outputs"]}
+            most = max(most, sum(sizes[index] for index in alive))
+            alive = {index for index in alive if last.get(index, at) > at}
+        return most
 
     def constants(self, dtype: npt.DTypeLike) -> Iterator[tuple[str, npt.NDArray[Any]]]:
         """Name and values of each tensor of a type that holds values before anything has run."""
