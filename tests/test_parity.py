@@ -19,7 +19,7 @@ from convert.folder import recalibrate
 from convert.parity import compare, require_parity, shortfalls
 from convert.verify import verify
 from train.faces import DataSet
-from train.predict import logits_of
+from train.logits import logits_of
 
 
 def logits(winners: list[int], margin: float = 4.0) -> Any:
