@@ -83,6 +83,7 @@ ORDER = (
         "features",
         "machine",
         "reload",
+        "sensors",
         "state_file",
         "layers",
         "commands",
