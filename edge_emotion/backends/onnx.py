@@ -69,7 +69,7 @@ class OnnxBackend:
             return run_in_pieces(self._run_piece, batch, self._limit)
 
     def bare_call(self, batch: FloatArray) -> Callable[[], object]:
-        """onnxruntime's own call on ``batch`` and nothing around it: what the model alone costs."""
+        """Onnxruntime's own call on ``batch`` and nothing around it: what the model alone costs."""
         check_batch(self._path.name, batch, self.input_shape)
         return partial(self._session.run, None, {self._input[0]: batch.astype(self._type, copy=False)})
 
