@@ -22,9 +22,9 @@ from edge_emotion.errors import EdgeEmotionError
 from edge_emotion.payload import Topics, read_object
 
 START = 60.0
-"""Seconds for the daemon to start and to read all cameras."""
-SILENCE = 20.0
-"""Seconds without stats after which something is wrong."""
+"""Seconds for all cameras to be read."""
+SILENCE = 60.0
+"""Seconds without stats, from its start on, after which something is wrong."""
 
 Stats = Mapping[str, Any]
 
@@ -104,12 +104,15 @@ def _slowness(report: Stats, waiting: bool) -> float | None:
 
 
 def _reports(link: Link, node: Node) -> Iterator[Stats]:
+    heard = time.monotonic()
     while True:
-        letter = link.get(SILENCE)
+        letter = link.get(1.0)
         node.check()
-        if letter is None:
+        if letter is not None:
+            heard = time.monotonic()
+            yield read_object(letter.payload)
+        elif time.monotonic() - heard > SILENCE:
             raise EdgeEmotionError(f"the daemon has said nothing for {SILENCE:g} s: {node.last_words}")
-        yield read_object(letter.payload)
 
 
 def _await_online(reports: Iterator[Stats], node: Node) -> None:

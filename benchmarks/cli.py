@@ -78,7 +78,6 @@ def _add_pipeline(parser: argparse.ArgumentParser) -> None:
     from benchmarks.plan import Plan
 
     usual = Plan()
-    every = {name: " ".join(map(str, getattr(usual, name))) for name in ("faces", "cameras")}
     parser.add_argument("--clip", type=Path, default=CLIP, help="a video with a face (default: the demo's)")
     for name, where in (("faces", "in one frame"), ("cameras", "of one daemon")):
         numbers = getattr(usual, name)

@@ -26,7 +26,8 @@ from edge_emotion.protocols import FloatArray, InferenceBackend
 from edge_emotion.sequence import Sequence
 from edge_emotion.stats import CameraMeter
 
-STAGES = ("detect", "track", "align", "classify", "decide", "publish", "total", "models alone")
+ALONE = "models alone"
+STAGES = ("detect", "track", "align", "classify", "decide", "publish", "total", ALONE)
 WARM_UP = 20
 """Frames at least that do not count."""
 
@@ -62,14 +63,17 @@ def measure_line(settings: Settings, images: SequenceOf[Image], faces: int, *, s
 def summarise(rows: np.ndarray[Any, Any], **others: Any) -> Run:
     """A run from the seconds of each stage, N x len(STAGES), not a number for models that cannot be called alone.
 
-    ``overhead`` is the median of each frame's total over its models alone. ``others`` are fields of Run.
+    ``overhead`` is the median of each frame's total over its models alone, which also tell best whether the run was
+    steady: their work is always the same. ``others`` are fields of Run.
     """
     stages = {stage: column for stage, column in zip(STAGES, rows.T, strict=True) if not np.isnan(column).any()}
-    total = stages["total"]
+    total, alone = stages["total"], stages.get(ALONE)
     figures = {"fps": float(len(total) / total.sum())}
-    if STAGES[-1] in stages:
-        figures["overhead"] = float(np.median(total / stages[STAGES[-1]]))
-    return Run(stages=in_ms(stages), figures=figures, n=len(rows), drift=drift(total), **others)
+    if alone is not None:
+        figures["overhead"] = float(np.median(total / alone))
+    return Run(
+        stages=in_ms(stages), figures=figures, n=len(rows), drift=drift(total if alone is None else alone), **others
+    )
 
 
 class Remembering:

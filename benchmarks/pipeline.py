@@ -20,10 +20,11 @@ from benchmarks.scenes import FPS, HEIGHT, MOST, WIDTH, Scene, make_scenes, name
 from benchmarks.watch import Conditions, Watch
 from edge_emotion.demo import find_mosquitto, free_port, mosquitto
 from edge_emotion.errors import ConfigError, EdgeEmotionError, SourceError
-from edge_emotion.sources.spec import redact
+from edge_emotion.sources.spec import classify_source
 
 PATIENCE = 600.0
 """Seconds that a process may need beside its measurements, on a slow board."""
+OWN_CAMERA = "own camera"
 NO_BROKER = "it needs a broker: apt install mosquitto"
 
 
@@ -52,6 +53,8 @@ def measure_pipeline(clip: Path, plan: Plan, *, show: Callable[[str], None], roo
     steady = {name: steadiness(some) for name, some in runs.items()}
     missing = {f"{what} of {name}": why for name, some in runs.items() for what, why in some[0].absent.items()}
     settings = plan.model_dump(mode="json", exclude={"source"})
+    if plan.source is not None:  # a result is sent to others; the address is not for them
+        settings["source"] = classify_source(plan.source)
     return measured(
         "pipeline",
         [one for name, some in runs.items() for one in as_measurements(name, some, conditions[name])],
@@ -103,7 +106,7 @@ def _things(
             connected[f"{name}, {mode}"] = daemon({f"camera{n}": camera for n in range(count)})
     if plan.source is not None:
         camera = {"source": plan.source, "loop": True, "width": WIDTH, "height": HEIGHT, "max_fps": 240}
-        connected[redact(plan.source)] = daemon({"camera": camera})
+        connected[OWN_CAMERA] = daemon({"camera": camera})
     if port is None:
         absent |= dict.fromkeys(connected, NO_BROKER)
     else:
@@ -133,7 +136,7 @@ def _gist(run: Run) -> str:
 
 def _steady_notes(steady: Mapping[str, str]) -> Iterator[str]:
     said = {answer: [name for name, one in steady.items() if one == answer] for answer in steady.values()}
-    yield from (f"thermally steady: {answer}: {', '.join(names)}" for answer, names in said.items())
+    yield from (f"thermally steady: {answer}: {'; '.join(names)}" for answer, names in said.items())
 
 
 def _slow_notes(conditions: Mapping[str, Sequence[Conditions]]) -> Iterator[str]:

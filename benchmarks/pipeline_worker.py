@@ -6,6 +6,8 @@ import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -25,10 +27,11 @@ from edge_emotion.errors import SourceEnded
 from edge_emotion.factory import make_source
 from edge_emotion.layers import load
 from edge_emotion.manifest import Part
+from edge_emotion.protocols import FrameSource
 from edge_emotion.terminal import run_command
 
 LEAST = 20
-"""Frames or events, at least, however short the time is."""
+"""Events, at least, however short the time is."""
 PAUSE = 0.02
 """Seconds between two events: each finds the client at rest."""
 
@@ -70,43 +73,51 @@ def measure(job: Job, folder: Path) -> Run:
         },
         environment=False,
     )
-    return measure_line(
-        settings, list(read_video(job.scene)), job.faces, seconds=job.plan.seconds, settle=job.plan.settle
-    )
+    images = list(read_video(job.scene))
+    return measure_line(settings, images, job.faces, seconds=job.plan.seconds, settle=job.plan.settle)
 
 
 def measure_reading(job: Job) -> Run:
-    """A frame from the daemon's own source, and from OpenCV, which is what decodes it there, in turns."""
+    """A frame from the daemon's own source, and from OpenCV, which is what decodes it there, in turns.
+
+    Whether that was steady is told by whole passes through the scene, whose frames differ.
+    """
     source = make_source(CameraSettings(source=str(job.scene), realtime=False))
-    capture, opened = cv2.VideoCapture(), False
     rows: list[tuple[float, float]] = []
+    passes: list[float] = []
     start = began = time.monotonic()
-    while time.monotonic() - start < job.plan.settle + job.plan.seconds or len(rows) < LEAST:
-        if not opened:
-            source.open()
-            source.read()  # comes with opening
-            opened = capture.open(str(job.scene))
-        moments = [time.perf_counter()]
-        try:
-            source.read()
-        except SourceEnded:
-            opened = False
-            continue
-        moments.append(time.perf_counter())
-        capture.read()
-        moments.append(time.perf_counter())
-        if time.monotonic() - start >= job.plan.settle:
-            began = began if rows else time.monotonic()
-            rows.append((moments[1] - moments[0], moments[2] - moments[1]))
-    source.close()
+    while time.monotonic() - start < job.plan.settle + job.plan.seconds or not passes:
+        if not passes:
+            began = time.monotonic()
+        read = list(_pass(source, job.scene))
+        if began - start >= job.plan.settle:
+            rows += read
+            passes.append(sum(map(sum, read)))
     whole, decoding = np.array(rows).T
     return Run(
         stages=in_ms({"capture": whole, "decode": decoding}),
         n=len(rows),
         began=began,
         ended=time.monotonic(),
-        drift=drift(whole),
+        drift=drift(passes),
     )
+
+
+def _pass(source: FrameSource, scene: Path) -> Iterator[tuple[float, float]]:
+    """Seconds that each frame took to come from the source, and to be decoded."""
+    source.open()
+    source.read()  # has come with opening
+    capture = cv2.VideoCapture(str(scene))
+    capture.read()
+    with suppress(SourceEnded):
+        while True:
+            begin = time.perf_counter()
+            source.read()
+            between = time.perf_counter()
+            capture.read()
+            yield between - begin, time.perf_counter() - between
+    source.close()
+    capture.release()
 
 
 def measure_publishing(job: Job, folder: Path) -> Run:
