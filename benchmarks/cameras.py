@@ -21,10 +21,8 @@ from edge_emotion.demo import HOST
 from edge_emotion.errors import EdgeEmotionError
 from edge_emotion.payload import Topics, read_object
 
-START = 60.0
-"""Seconds for all cameras to be read."""
-SILENCE = 60.0
-"""Seconds without stats, from its start on, after which something is wrong."""
+PATIENCE = 60.0
+"""Seconds for all cameras to be read, and at most without stats."""
 
 Stats = Mapping[str, Any]
 
@@ -70,21 +68,22 @@ def summarise(reports: Sequence[Stats], *, ended: float, rss: float, waiting: bo
         sum(interval * camera[f"{name}_fps"] for interval, camera in rows)
         for name in ("processed", "capture", "dropped")
     )
-    if frames < 1:
+    if frames < 1 or captured < 1:
         raise EdgeEmotionError("the daemon has processed no frame")
     cpu = sum(report["interval"] * report["machine"]["cpu_percent"] / 100 for report in reports)
-    ages = [camera["stages_ms"]["latency"] for _, camera in rows if camera["stages_ms"]]
     figures = {
         "fps": frames / sum(interval for interval, _ in rows),
-        "dropped": 100 * dropped / max(captured, 1.0),
         "CPU": 100 * cpu / seconds,
         "CPU/frame": 1000 * cpu / frames,
         "peak RSS": rss,
     }
-    if waiting:
-        del figures["dropped"]
+    stages = {}
+    if not waiting:
+        ages = [camera["stages_ms"]["latency"] for _, camera in rows if camera["stages_ms"]]
+        stages["age"] = {name: median(age[name] for age in ages) for name in ("p50", "p90")}
+        figures["dropped"] = 100 * dropped / captured
     return Run(
-        stages={} if waiting else {"age": {name: median(age[name] for age in ages) for name in ("p50", "p90")}},
+        stages=stages,
         figures=figures,
         n=round(frames),
         began=ended - seconds,
@@ -111,13 +110,13 @@ def _reports(link: Link, node: Node) -> Iterator[Stats]:
         if letter is not None:
             heard = time.monotonic()
             yield read_object(letter.payload)
-        elif time.monotonic() - heard > SILENCE:
-            raise EdgeEmotionError(f"the daemon has said nothing for {SILENCE:g} s: {node.last_words}")
+        elif time.monotonic() - heard > PATIENCE:
+            raise EdgeEmotionError(f"the daemon has said nothing for {PATIENCE:g} s: {node.last_words}")
 
 
 def _await_online(reports: Iterator[Stats], node: Node) -> None:
     for report in reports:
         if all(camera["status"] == "online" for camera in report["cameras"].values()):
             return
-        if time.monotonic() - node.started > START:
-            raise EdgeEmotionError(f"a camera is not online after {START:g} s: {node.last_words}")
+        if time.monotonic() - node.started > PATIENCE:
+            raise EdgeEmotionError(f"a camera is not online after {PATIENCE:g} s: {node.last_words}")

@@ -88,9 +88,10 @@ def _things(
 ) -> Iterator[tuple[str, Callable[[], Run]]]:
     """Everything that is measured, by name; what needs a broker goes to ``absent`` without one."""
     first = scenes[0]
+    shown = plan.model_copy(update={"source": None})  # everybody can read a process' arguments
 
     def job(kind: Kind, scene: Scene) -> Callable[[], Run]:
-        return partial(_ask, Job(kind=kind, scene=scene.path, faces=scene.faces, port=port, plan=plan))
+        return partial(_ask, Job(kind=kind, scene=scene.path, faces=scene.faces, port=port, plan=shown))
 
     def daemon(cameras: Mapping[str, Any]) -> Callable[[], Run]:
         return partial(measure_cameras, cameras, plan.hardest, port or 0, seconds=plan.seconds, settle=plan.settle)

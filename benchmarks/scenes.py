@@ -49,9 +49,8 @@ def make_scenes(clip: Path, counts: Iterable[int], detector: str, folder: Path, 
         raise SourceError(f"{clip} has no frame with exactly one face")
     scenes = []
     for faces in counts:
-        pictures = [image for image, _ in alone] if faces == 1 else [tile(alone, faces, n) for n in range(len(alone))]
         path = folder / f"{faces}-faces.mp4"
-        write_video(pictures, path, FPS)
+        write_video((alone[n][0] if faces == 1 else tile(alone, faces, n) for n in range(len(alone))), path, FPS)
         shown = [len(finder.detect(image)) == faces for image in read_video(path)]
         if any(shown):
             scenes.append(Scene(path, faces, sum(shown), len(shown)))

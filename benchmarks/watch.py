@@ -48,7 +48,7 @@ class Watch:
         if temperature(root) is None:
             self.absent["temperature"] = "no thermal zone in /sys/class/thermal"
         if throttling(root) is None:
-            self.absent["throttling"] = "neither firmware nor kernel tell whether the processor is slowed down"
+            self.absent["throttling"] = "neither firmware nor kernel tells whether the processor is slowed down"
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
