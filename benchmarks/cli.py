@@ -27,13 +27,7 @@ def _parser() -> argparse.ArgumentParser:
     add_debug(parser)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_latency(commands.add_parser("latency", help="model files by themselves: time, memory, distance to the peak"))
-    pipeline = commands.add_parser("pipeline", help="from frame to event, stage by stage, one face, one core")
-    pipeline.add_argument("--clip", type=Path, default=CLIP, help="a video with a face (default: the demo's)")
-    pipeline.add_argument("--seconds", type=positive_seconds, default=10.0, help="how long to measure")
-    pipeline.add_argument("--detector", default="blazeface_back")
-    pipeline.add_argument("--model", default="mobilenet_v2")
-    add_outputs(pipeline)
-    pipeline.set_defaults(command=_pipeline)
+    _add_pipeline(commands.add_parser("pipeline", help="from frame to broker: every stage, and the daemon on cameras"))
     soak = commands.add_parser("soak", help="three cameras at full speed for minutes: memory, CPU, threads, files")
     soak.add_argument("--minutes", type=positive_minutes, default=30.0)
     soak.add_argument("--settle", type=positive_minutes, default=3.0, help="first minutes, which do not count (3)")
@@ -78,6 +72,28 @@ def _add_latency(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=positive_count, default=usual.batch, help=f"when offline ({usual.batch})")
     add_outputs(parser)
     parser.set_defaults(command=_latency)
+
+
+def _add_pipeline(parser: argparse.ArgumentParser) -> None:
+    from benchmarks.plan import Plan
+
+    usual = Plan()
+    parser.add_argument("--clip", type=Path, default=CLIP, help="a video with a face (default: the demo's)")
+    for name, where in (("faces", "in one frame"), ("cameras", "of one daemon")):
+        numbers = getattr(usual, name)
+        said = f"how many {where}, one or more numbers; none: leave it out ({' '.join(map(str, numbers))})"
+        parser.add_argument(f"--{name}", type=positive_count, nargs="*", default=numbers, help=said)
+    parser.add_argument("--source", help="one more camera for the daemon, a real one: /dev/video0, rtsp://...")
+    parser.add_argument(
+        "--rounds", type=positive_count, default=usual.rounds, help=f"of all, in turns ({usual.rounds})"
+    )
+    for name, what in (("seconds", "of each run"), ("settle", "before them, which do not count")):
+        default = getattr(usual, name)
+        parser.add_argument(f"--{name}", type=positive_seconds, default=default, help=f"{what} ({default:g})")
+    parser.add_argument("--detector", default=usual.detector)
+    parser.add_argument("--model", default=usual.model)
+    add_outputs(parser)
+    parser.set_defaults(command=_pipeline)
 
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:
@@ -126,12 +142,11 @@ def _latency(options: argparse.Namespace) -> None:
 
 def _pipeline(options: argparse.Namespace) -> None:
     from benchmarks.pipeline import measure_pipeline
+    from benchmarks.plan import Plan
 
     check_outputs(options)
-    put_out(
-        options,
-        measure_pipeline(options.clip, seconds=options.seconds, detector=options.detector, model=options.model),
-    )
+    plan = Plan.model_validate({name: getattr(options, name) for name in Plan.model_fields})
+    put_out(options, measure_pipeline(options.clip, plan, show=_progress))
 
 
 def _soak(options: argparse.Namespace) -> None:

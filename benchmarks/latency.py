@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 
 from benchmarks.macs import count_activations, count_macs
 from benchmarks.peak import INPUT, Arithmetic, write_peak_model
 from benchmarks.results import Measurement, Result, measured, this_machine
+from benchmarks.rounds import ask, in_turns
 from benchmarks.worker import FORMATS, Job, Report, Scenario
 from edge_emotion.errors import BackendUnavailable, ConfigError, EdgeEmotionError, ModelError
 from edge_emotion.manifest import ModelFile, checked_file, find_model, load_manifest
 
-CHECKOUT = Path(__file__).parent.parent
 BUILDING = 1800.0
 """Seconds that a process may need beside its measurements: TensorRT builds an engine at the first start."""
 
@@ -85,34 +84,14 @@ def run_rounds(
     things: Sequence[Thing], rounds: int, absent: dict[str, str], show: Callable[[str], None]
 ) -> dict[str, list[Report]]:
     """The reports of each thing, A B A B; one that fails is measured no more, and ``absent`` says why."""
-    reports: dict[str, list[Report]] = {thing.subject: [] for thing in things}
-    for turn, thing in product(range(rounds), things):
-        if thing.subject in absent:
-            continue
-        try:
-            report = run_job(thing.job)
-        except EdgeEmotionError as error:
-            absent[thing.subject] = str(error)
-            reports[thing.subject].clear()
-            show(f"{thing.subject}: {error}")
-            continue
-        reports[thing.subject].append(report)
-        show(f"round {turn + 1} of {rounds}: {thing.subject}: p50 {report.latency['p50']:.3f} ms")
-    return reports
+    runs = {thing.subject: partial(run_job, thing.job) for thing in things}
+    return in_turns(runs, rounds, absent, show, lambda report: f"p50 {report.latency['p50']:.3f} ms")
 
 
 def run_job(job: Job) -> Report:
     """Do it in a process of its own. Raises EdgeEmotionError with that process' last words."""
     patience = BUILDING + job.scenario.limit + job.scenario.seconds
-    command = [sys.executable, "-m", "benchmarks.worker", job.model_dump_json()]
-    try:
-        done = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=patience)
-    except subprocess.TimeoutExpired as error:
-        raise EdgeEmotionError(f"not done after {patience:g} s") from error
-    if done.returncode:
-        last = "".join(done.stderr.strip().splitlines()[-1:])
-        raise EdgeEmotionError(last.removeprefix("error: ") or f"its process has ended with {done.returncode}")
-    return Report.model_validate_json(done.stdout.strip().splitlines()[-1])
+    return Report.model_validate_json(ask("benchmarks.worker", job.model_dump_json(), patience))
 
 
 def as_measurements(thing: Thing, reports: dict[str, list[Report]]) -> Iterator[Measurement]:

@@ -7,30 +7,27 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import replace
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal
 
-import cv2
 import numpy as np
 
 from benchmarks.node import running
 from benchmarks.process import usage
+from benchmarks.publisher import Publisher
 from benchmarks.results import Measurement, Result, measured, this_machine
+from benchmarks.scenes import read_video, write_video
 from edge_emotion.camera import Camera
-from edge_emotion.config import CameraSettings, MqttSettings, PolicySettings, TrackingSettings
+from edge_emotion.config import CameraSettings, PolicySettings, TrackingSettings
 from edge_emotion.daemon import Daemon
 from edge_emotion.datatypes import EmotionEvent, Image
 from edge_emotion.demo import CLIP, HOST, find_mosquitto, free_port, mosquitto
 from edge_emotion.errors import BackendUnavailable, EdgeEmotionError
 from edge_emotion.factory import make_capture, make_pipeline
-from edge_emotion.ids import ulid
 from edge_emotion.loading import make_classifier, make_detector
 from edge_emotion.protocols import FloatArray, InferenceBackend
 from edge_emotion.sequence import Sequence
 from edge_emotion.sinks.memory import MemorySink
-from edge_emotion.sinks.mqtt import MqttSink
 
 FIRST_EVENT_TIMEOUT = 60.0
 WARM_UP = 5.0
@@ -149,34 +146,6 @@ def own_work(note: Callable[[dict[str, float]], None]) -> EmotionEvent:
     return sink.events[0]
 
 
-class Publisher:
-    """What the daemon does to publish one event: number it, save the number, hand it to the durable MQTT sink."""
-
-    def __init__(self, event: EmotionEvent, folder: Path, port: int) -> None:
-        self._event, self._numbers = event, Sequence(folder, "benchmark")
-        settings = MqttSettings(host=HOST, port=port, drain_timeout=30.0)
-        self.sink = MqttSink(settings, "benchmark", {}, ["clip"], state_dir=self._numbers.folder, numbers=self._numbers)
-
-    def __enter__(self) -> Publisher:
-        self.sink.open()
-        while not self.sink.connected:
-            time.sleep(0.01)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.sink.close()
-        self._numbers.close()
-
-    def publish(self) -> float:
-        """One event; the seconds that the caller was kept."""
-        moment = datetime.now(timezone.utc)
-        begin = time.perf_counter()
-        event = replace(self._event, seq=self._numbers(), id=ulid(moment), ts=moment)
-        self._numbers.save()
-        self.sink.publish(event)
-        return time.perf_counter() - begin
-
-
 def publishing(
     event: EmotionEvent, folder: Path, port: int, *, seconds: float, rate: float = 100.0
 ) -> dict[str, float]:
@@ -217,7 +186,7 @@ def scenes(folder: Path, port: int, *, seconds: float) -> dict[str, float]:
     for name, images in zip(("busy", "idle"), _busy_and_idle(), strict=True):
         place = folder / name
         place.mkdir()
-        _write(images, place / "scene.mp4")
+        write_video((images[n % len(images)] for n in range(max(150, len(images)))), place / "scene.mp4", 15)
         cameras = {name: {"source": str(place / "scene.mp4"), "loop": True}}
         with running(place, {"cameras": cameras, "mqtt": {"host": HOST, "port": port}}) as node:
             while "is online" not in node.log:
@@ -237,21 +206,9 @@ def scenes(folder: Path, port: int, *, seconds: float) -> dict[str, float]:
 
 def _busy_and_idle() -> tuple[list[Image], list[Image]]:
     """The frames of the demo's clip with a face, and those with none."""
-    detector, capture = make_detector("blazeface_back"), cv2.VideoCapture(str(CLIP))
+    detector = make_detector("blazeface_back")
     busy: list[Image] = []
     idle: list[Image] = []
-    while True:
-        ok, image = capture.read()
-        if not ok:
-            return busy, idle
-        picture = np.asarray(image, np.uint8)
-        (busy if detector.detect(picture) else idle).append(picture)
-
-
-def _write(images: list[Image], path: Path) -> None:
-    """At least ten seconds of them, 15 a second."""
-    height, width = images[0].shape[:2]
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 15, (width, height))
-    for n in range(max(150, len(images))):
-        writer.write(images[n % len(images)])
-    writer.release()
+    for image in read_video(CLIP):
+        (busy if detector.detect(image) else idle).append(image)
+    return busy, idle

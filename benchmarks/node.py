@@ -14,6 +14,8 @@ import yaml
 
 from edge_emotion.errors import EdgeEmotionError
 
+NODE = "benchmark"
+"""Its name in topics."""
 STOP_TIMEOUT = 30.0
 
 
@@ -23,7 +25,7 @@ class Node:
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         self._log = folder / "daemon.log"
         config = folder / "edge-emotion.yaml"
-        config.write_text(yaml.safe_dump({"node": "benchmark", "state_dir": str(folder / "state"), **settings}))
+        config.write_text(yaml.safe_dump({"node": NODE, "state_dir": str(folder / "state"), **settings}))
         self.started = time.monotonic()
         with self._log.open("wb") as log:
             command = [sys.executable, "-m", "edge_emotion", "run", "--config", str(config)]
@@ -34,11 +36,15 @@ class Node:
         """What it has said so far."""
         return self._log.read_text(encoding="utf-8", errors="replace")
 
+    @property
+    def last_words(self) -> str:
+        """The last line of its log."""
+        return "".join(self.log.strip().splitlines()[-1:])
+
     def check(self) -> None:
         """Raises EdgeEmotionError with its last words if it has ended."""
         if self.process.poll() is not None:
-            last = self.log.strip().splitlines()[-1:]
-            raise EdgeEmotionError(f"the daemon has ended with {self.process.returncode}: {''.join(last)}")
+            raise EdgeEmotionError(f"the daemon has ended with {self.process.returncode}: {self.last_words}")
 
     def stop(self) -> None:
         """End it in order, or by force after STOP_TIMEOUT seconds."""

@@ -26,12 +26,14 @@ def pin(cores: int) -> list[int]:
     return chosen
 
 
-def peak_rss() -> float:
-    """The most memory that this process has held at once, MiB: VmHWM of /proc/self/status.
+def peak_rss(pid: int | None = None) -> float:
+    """The most memory that the process ``pid`` (default: this one) has held at once, MiB: VmHWM of its status.
 
-    getrusage's ru_maxrss would be the parent's, if that was larger when it started this process.
+    getrusage's ru_maxrss would be the parent's, if that was larger when it started this process. Raises OSError if it
+    is gone.
     """
-    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines())
+    status = Path("/proc") / ("self" if pid is None else str(pid)) / "status"
+    fields = dict(line.split(":", 1) for line in status.read_text(encoding="utf-8").splitlines())
     return int(fields["VmHWM"].split()[0]) / 1024
 
 

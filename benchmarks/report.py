@@ -97,12 +97,15 @@ def _notes(result: Result) -> list[str]:
     if any(one.spread is not None for one in result.measurements):
         notes.append("Medians of the runs, each a process of its own; ± is half the range between the runs.")
     for subject in result.subjects:
+        whole, colon, _ = subject.partition(": ")
+        if colon and whole in result.subjects:
+            continue  # a stage of it, as often
         first = next(one for one in result.measurements if one.subject == subject)
         if first.n > 1 or subject in result.invalid:
             validity = "" if result.benchmark != "latency" else f"{_validity(result, subject)}, "
             notes.append(f"{subject}: {validity}n = {len(first.runs)} x {first.n:,}")
     notes += [f"not measured: {name}: {why}" for name, why in result.absent.items()]
-    return notes + result.machine.cautions
+    return [*notes, *result.notes, *result.machine.cautions]
 
 
 def _validity(result: Result, subject: str) -> str:

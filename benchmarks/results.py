@@ -84,7 +84,8 @@ class Result(Part):
     """What one call of a benchmark has found.
 
     ``artefacts`` are the sha256 of the model files that were run, by name. ``invalid`` says for a subject why its
-    figures must not be quoted, ``absent`` for what could not be measured why.
+    figures must not be quoted, ``absent`` for what could not be measured why. ``notes`` are what else belongs to the
+    figures, a line for each.
     """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
@@ -97,6 +98,7 @@ class Result(Part):
     artefacts: dict[str, str] = Field(default={})
     invalid: dict[str, str] = Field(default={})
     absent: dict[str, str] = Field(default={})
+    notes: tuple[str, ...] = ()
     details: dict[str, JsonValue] = Field(default={})
 
     @model_validator(mode="after")

@@ -53,9 +53,17 @@ class EmotionClassifier:
 
     def classify(self, image: Image, faces: Sequence[Face]) -> list[EmotionScores]:
         """Scores of each face in an H x W x 3 BGR picture, in one batch; an empty list for no faces."""
+        return self.judge(self.crops(image, faces))
+
+    def crops(self, image: Image, faces: Sequence[Face]) -> FloatArray:
+        """What the model sees of each face: float32 N x H x W x C, N = len(faces)."""
         if not faces:
-            return []
-        return self.scores(self.logits(face_batch(image, faces, self.manifest.input)))
+            return np.empty((0, *self.manifest.input.shape), np.float32)
+        return face_batch(image, faces, self.manifest.input)
+
+    def judge(self, crops: FloatArray) -> list[EmotionScores]:
+        """Scores of each of ``crops``, in one batch."""
+        return self.scores(self.logits(crops)) if len(crops) else []
 
     def logits(self, batch: FloatArray) -> FloatArray:
         """Raw model output: normalised float32 N x H x W x C -> float32 N x len(manifest.labels)."""

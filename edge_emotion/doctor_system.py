@@ -9,7 +9,6 @@ import ctypes
 import importlib
 import platform
 import sys
-from collections.abc import Iterator
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from importlib.util import find_spec
@@ -18,9 +17,10 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from edge_emotion import sensors
 from edge_emotion.doctor_report import Finding
+from edge_emotion.sensors import ROOT
 
-ROOT = Path("/")
 _PROGRAM = "edge-emotion"
 _MACHINES = ("x86_64", "aarch64")
 _OPENCV = ("opencv-python-headless", "opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless")
@@ -31,7 +31,7 @@ _HOT = 80.0
 """Degrees Celsius. From here on a Raspberry Pi slows down (raspberrypi.com, "Frequency management")."""
 
 _THROTTLED = {0: "the supply voltage is too low", 1: "the clock rate is capped", 2: "throttled", 3: "hot: slowed down"}
-"""Bits of the firmware's get_throttled; the same plus 16: since the start (raspberrypi.com, vcgencmd)."""
+"""What the bits of the Raspberry Pi's firmware mean."""
 
 _PLAUSIBLE = (datetime(2026, 1, 1, tzinfo=timezone.utc), datetime(2100, 1, 1, tzinfo=timezone.utc))
 _UNSYNCHRONISED = 5
@@ -114,30 +114,26 @@ def clock(root: Path = ROOT) -> Finding:
 
 def temperature(root: Path = ROOT) -> Finding:
     """The hottest of the kernel's thermal zones."""
-    zones = {zone: _number(zone / "temp") for zone in sorted((root / "sys/class/thermal").glob("thermal_zone*"))}
-    # A Jetson's PMIC says 50 or 100 at all times.
-    real = {zone: milli for zone, milli in zones.items() if milli and "pmic" not in _read(zone / "type").lower()}
-    degrees = {zone: milli / 1000 for zone, milli in real.items()}
-    if not degrees:
+    hottest = max(sensors.zones(root), key=lambda zone: zone.degrees, default=None)
+    if hottest is None:
         return Finding("ok", "this machine has no sensor that it shows")
-    hottest = max(degrees, key=lambda zone: degrees[zone])
-    detail = f"{degrees[hottest]:.1f} °C ({_read(hottest / 'type') or hottest.name})"
-    if degrees[hottest] >= _HOT:
+    detail = f"{hottest.degrees:.1f} °C ({hottest.kind})"
+    if hottest.degrees >= _HOT:
         return Finding("warn", detail, "a heat sink or fan, a cooler place, or a lower cameras.<name>.max_fps")
     return Finding("ok", detail)
 
 
 def throttling(root: Path = ROOT) -> Finding:
     """Whether firmware or kernel hold the processor back, without vcgencmd: a hardened service cannot use it."""
-    now, before = _firmware_says(root)
-    now += [f"{name} slows down" for name in _cooling(root)]
-    if _undervoltage_alarm(root) and _THROTTLED[0] not in now:
-        now.append(_THROTTLED[0])
+    said = sensors.firmware(root) or sensors.Firmware((), ())
+    now = [_THROTTLED[bit] for bit in said.now]
+    now += dict.fromkeys(f"{device.kind} slows down" for device in sensors.cooling(root) if device.active)
     fix = "power: the official supply and a short cable, nothing else on its USB; heat: a heat sink or a fan"
     if now:
         return Finding("warn", f"now: {', '.join(now)}", fix)
-    if before:
-        return Finding("warn", f"not now, but since the start: {', '.join(before)}", fix)
+    if said.before:
+        before = ", ".join(_THROTTLED[bit] for bit in said.before)
+        return Finding("warn", f"not now, but since the start: {before}", fix)
     return Finding("ok", "no sign of it")
 
 
@@ -194,39 +190,8 @@ def _synchronised(root: Path) -> bool | None:
     return True if (root / "run/systemd/timesync/synchronized").exists() else None
 
 
-def _firmware_says(root: Path) -> tuple[list[str], list[str]]:
-    """What holds a Raspberry Pi back now, and what has since its start."""
-    for file in (root / "sys/devices/platform").glob("soc*/*firmware*/get_throttled"):
-        bits = _number(file, base=16) or 0
-        now = [text for bit, text in _THROTTLED.items() if bits >> bit & 1]
-        return now, [text for bit, text in _THROTTLED.items() if bits >> (16 + bit) & 1]
-    return [], []
-
-
-def _undervoltage_alarm(root: Path) -> bool:
-    sensors = (root / "sys/class/hwmon").glob("hwmon*/in0_lcrit_alarm")
-    return any(_read(sensor.with_name("name")) == "rpi_volt" and _number(sensor) == 1 for sensor in sensors)
-
-
-def _cooling(root: Path) -> Iterator[str]:
-    """The kernel's ways to cool by slowing down that are in use; a fan is not one of them."""
-    for device in sorted((root / "sys/class/thermal").glob("cooling_device*")):
-        kind = _read(device / "type")
-        if kind.lower().startswith(("cpu", "thermal-cpufreq", "processor", "gpu", "devfreq")) and _number(
-            device / "cur_state"
-        ):
-            yield kind
-
-
 def _read(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8", "replace").replace("\0", " ").strip()
     except OSError:
         return ""
-
-
-def _number(path: Path, base: int = 10) -> int | None:
-    try:
-        return int(_read(path), base)
-    except ValueError:
-        return None

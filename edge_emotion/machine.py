@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import TypedDict
 
+from edge_emotion import sensors
 from edge_emotion.resident import resident_bytes
-
-ROOT = Path("/")
+from edge_emotion.sensors import ROOT
 
 FIRMWARE_FLAGS = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
-"""Bits of the Raspberry Pi firmware's get_throttled that are about now (documentation of vcgencmd)."""
+"""What the bits of the Raspberry Pi's firmware are called in ``stats``."""
 
 
 class Readings(TypedDict):
@@ -45,14 +44,8 @@ class Machine:
 
 
 def temperature(root: Path = ROOT) -> float | None:
-    """Degrees Celsius of the processor, else of the hottest zone (Linux, sysfs-thermal); None if there is none."""
-    zones: list[tuple[bool, float]] = []
-    for zone in root.glob("sys/class/thermal/thermal_zone*"):
-        with suppress(OSError, ValueError):  # a zone that is off cannot be read
-            degrees = int((zone / "temp").read_text()) / 1000
-            kind = (zone / "type").read_text().lower()
-            if 0 < degrees < 150 and "pmic" not in kind:  # Jetson's PMIC always says 50 or 100
-                zones.append(("cpu" in kind, degrees))
+    """Degrees Celsius of the processor, else of the hottest zone; None if there is none."""
+    zones = [("cpu" in zone.kind.lower(), zone.degrees) for zone in sensors.zones(root)]
     return round(max(zones)[1], 1) if zones else None
 
 
@@ -61,16 +54,9 @@ def throttling(root: Path = ROOT) -> list[str] | None:
 
     From the Raspberry Pi's firmware driver, and from Linux' own cooling by lower frequencies (any machine).
     """
-    known, reasons = False, []
-    for path in root.glob("sys/devices/platform/soc*/*firmware/get_throttled"):
-        with suppress(OSError, ValueError):
-            flags = int(path.read_text(), 16)
-            known = True
-            reasons += [name for bit, name in FIRMWARE_FLAGS.items() if flags >> bit & 1]
-    for device in root.glob("sys/class/thermal/cooling_device*"):
-        with suppress(OSError, ValueError):
-            if "cpufreq" in (device / "type").read_text():
-                slowed = int((device / "cur_state").read_text()) > 0
-                known = True
-                reasons += ["cooling"] * slowed
-    return list(dict.fromkeys(reasons)) if known else None
+    firmware = sensors.firmware(root)
+    devices = [device for device in sensors.cooling(root) if device.processor]
+    if firmware is None and not devices:
+        return None
+    reasons = [] if firmware is None else [FIRMWARE_FLAGS[bit] for bit in firmware.now]
+    return reasons + ["cooling"] * any(device.active for device in devices)

@@ -27,6 +27,7 @@ class StageTimes:
 
     detect: float = 0.0
     track: float = 0.0
+    align: float = 0.0
     classify: float = 0.0
     decide: float = 0.0
 
@@ -81,7 +82,9 @@ class Pipeline:
         sighting = self._tracker.update(faces, frame.timestamp, frame.captured_at)
         due = [track for track in sighting.present if self._is_due(track, frame.timestamp)]
         tracked = perf_counter()
-        scores = self._classifier.classify(frame.image, [track.face for track in due])
+        crops = self._classifier.crops(frame.image, [track.face for track in due])
+        aligned = perf_counter()
+        scores = self._classifier.judge(crops)
         classified = perf_counter()
         events = self._end(sighting.ended)
         for track, raw in zip(due, scores, strict=True):
@@ -91,7 +94,9 @@ class Pipeline:
             if decision is not None:
                 events.append(self._event(decision, track, frame))
         decided = perf_counter()
-        self.times = StageTimes(detected - begin, tracked - detected, classified - tracked, decided - classified)
+        self.times = StageTimes(
+            detected - begin, tracked - detected, aligned - tracked, classified - aligned, decided - classified
+        )
         return events
 
     def finish(self) -> list[EmotionEvent]:

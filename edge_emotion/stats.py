@@ -33,7 +33,8 @@ class CameraMeter:
         """
         self._processed += 1
         if times is not None:
-            self._rows.append((times.detect, times.track, times.classify, times.decide, latency))
+            classify = times.align + times.classify  # one stage of the contract, docs/mqtt.md
+            self._rows.append((times.detect, times.track, classify, times.decide, latency))
 
     def report(self, capture: Capture, seconds: float) -> dict[str, Any]:
         """Frames per second over the last ``seconds``, losses since the camera's start, ms of each stage."""

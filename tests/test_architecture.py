@@ -21,7 +21,7 @@ ALLOWED = {
 HEAVY = {"tensorflow", "keras", "tf_keras", "torch", "pandas", "skimage"}
 CONFINED = {
     "paho": {"edge_emotion/sinks", "edge_emotion/client_connection.py"},
-    "ai_edge_litert": {"edge_emotion/backends", "benchmarks/peak.py"},
+    "ai_edge_litert": {"edge_emotion/backends", "benchmarks/peak.py", "convert/from_tflite.py"},
     "tflite_runtime": {"edge_emotion/backends"},
     "onnxruntime": {"edge_emotion/backends", "benchmarks/peers/vgg13_worker.py"},
     "onnx": {
@@ -83,6 +83,7 @@ ORDER = (
         "features",
         "machine",
         "reload",
+        "sensors",
         "state_file",
         "layers",
         "commands",

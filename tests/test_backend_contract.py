@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -151,3 +152,17 @@ def test_each_batch_size_is_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
     backend = shipped("mobilenet_v2")
     backend.run(inputs(backend, 3))
     assert sorted(backend._interpreters) == [1, 3]
+
+
+@pytest.mark.parametrize("name", ["int8", "fixed batch, two outputs", "onnx"])
+def test_the_model_alone_can_be_called_and_changes_nothing(name: str) -> None:
+    backend: Any = BACKENDS[name]()
+    first, other = inputs(backend, 2)[:1], inputs(backend, 2)[1:]
+    before = backend.run(first)
+    alone = backend.bare_call(other)
+    alone()
+    alone()
+    for now, then in zip(backend.run(first), before, strict=True):
+        np.testing.assert_array_equal(now, then)
+    with pytest.raises(ModelError):
+        backend.bare_call(np.zeros((1, 3, 3, 3), np.float32))

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 from broker import needs_mosquitto
 
@@ -17,42 +14,6 @@ from benchmarks.cli import main
 from benchmarks.machine import describe_machine
 from benchmarks.results import read_result
 from benchmarks.soak import growth
-
-
-@pytest.fixture(autouse=True)
-def _give_the_cores_back() -> Iterator[None]:
-    """The benchmark pins its process to one core."""
-    cores, threads = os.sched_getaffinity(0), cv2.getNumThreads()
-    yield
-    os.sched_setaffinity(0, cores)
-    cv2.setNumThreads(threads)
-
-
-def test_pipeline_reports_every_stage_with_machine_and_n(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "r.json"
-    assert main(["pipeline", "--seconds", "1", "--detector", "blazeface_short", "--json", str(path)]) == 0
-    result = read_result(path)
-    assert result.subjects == ("decode", "detect", "track", "classify", "decide", "total")
-    for stage in result.subjects:
-        p50, p90 = (result.find(stage, name) for name in ("p50", "p90"))
-        assert p50 and p90 and 0 <= p50.value <= p90.value
-    fps = result.find("total", "fps")
-    assert fps and fps.value > 0 and fps.n >= 1
-    assert result.machine.packages["numpy"] == np.__version__
-    text = capsys.readouterr().out
-    assert f"total: n = 1 x {fps.n:,}" in text
-    assert "fps 1/s" in text
-
-
-def test_a_clip_without_faces_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    clip = tmp_path / "empty.mp4"
-    writer = cv2.VideoWriter(str(clip), cv2.VideoWriter_fourcc(*"mp4v"), 15, (640, 480))
-    for _ in range(5):
-        writer.write(np.zeros((480, 640, 3), np.uint8))
-    writer.release()
-    for name in (str(clip), str(tmp_path / "nowhere.mp4")):
-        assert main(["pipeline", "--clip", name]) == 3
-        assert capsys.readouterr().err.endswith(f"error: {name} has no frame with exactly one face\n")
 
 
 def test_the_machine_is_described_in_plain_values() -> None:

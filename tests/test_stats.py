@@ -56,10 +56,11 @@ def test_rates_are_those_of_the_interval_and_a_new_reader_counts_from_nothing() 
 
     meter, first = CameraMeter(), reader(20, 4)
     for n in range(10):
-        meter.took(StageTimes(detect=n / 1000), 0.002)
+        meter.took(StageTimes(detect=n / 1000, align=0.001, classify=0.003), 0.002)
     report = meter.report(first, 2.0)
     assert (report["capture_fps"], report["processed_fps"], report["dropped_fps"]) == (10, 5, 2)
     assert report["stages_ms"]["detect"] == {"p50": 4.5, "p90": 8.1, "p99": 8.91}
+    assert report["stages_ms"]["classify"]["p50"] == 4, "cropping is a part of it"
     assert report["stages_ms"]["latency"]["p99"] == 2
     again = meter.report(first, 2.0)
     assert (again["capture_fps"], again["processed_fps"], again["stages_ms"]) == (0, 0, {})
@@ -102,6 +103,17 @@ def test_cooling_by_lower_frequencies_is_seen_on_any_machine(tmp_path: Path) -> 
     assert throttling(tmp_path) == []
     write(tmp_path, {f"{device}2/type": "thermal-cpufreq-4\n", f"{device}2/cur_state": "2\n"})
     assert throttling(tmp_path) == ["cooling"]
+
+
+def test_the_kernels_alarm_tells_of_the_voltage_and_a_slowed_gpu_is_no_slowed_processor(tmp_path: Path) -> None:
+    device = "sys/class/thermal/cooling_device0"
+    write(tmp_path, {f"{device}/type": "devfreq-gpu\n", f"{device}/cur_state": "2\n"})
+    assert throttling(tmp_path) is None
+    sensor = "sys/class/hwmon/hwmon1"
+    write(tmp_path, {f"{sensor}/name": "rpi_volt\n", f"{sensor}/in0_lcrit_alarm": "0\n"})
+    assert throttling(tmp_path) == []
+    write(tmp_path, {f"{sensor}/in0_lcrit_alarm": "1\n"})
+    assert throttling(tmp_path) == ["under-voltage"]
 
 
 def test_this_process_has_memory_and_used_time() -> None:

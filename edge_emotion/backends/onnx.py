@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -66,6 +67,11 @@ class OnnxBackend:
         check_batch(self._path.name, batch, self.input_shape)
         with self._refusing("run"):
             return run_in_pieces(self._run_piece, batch, self._limit)
+
+    def bare_call(self, batch: FloatArray) -> Callable[[], object]:
+        """Onnxruntime's own call on ``batch`` and nothing around it: what the model alone costs."""
+        check_batch(self._path.name, batch, self.input_shape)
+        return partial(self._session.run, None, {self._input[0]: batch.astype(self._type, copy=False)})
 
     def close(self) -> None:
         """Forget the session; it frees its memory."""

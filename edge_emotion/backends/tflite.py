@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from math import prod
@@ -134,15 +134,26 @@ class TfliteBackend:
         check_batch(self._path.name, batch, self.input_shape)
         return run_in_pieces(self._run_piece, batch, MAX_BATCH if self._resizable else 1)
 
+    def bare_call(self, batch: FloatArray) -> Callable[[], object]:
+        """The interpreter's own call with ``batch`` in place and nothing around it: what the model alone costs."""
+        check_batch(self._path.name, batch, self.input_shape)
+        bare: Callable[[], object] = self._fill(batch).invoke
+        return bare
+
     def close(self) -> None:
         """Forget the interpreters; they free their memory."""
         self._interpreters.clear()
 
-    def _run_piece(self, batch: FloatArray) -> tuple[FloatArray, ...]:
+    def _fill(self, batch: FloatArray) -> Any:
+        """The interpreter of this size of a batch, with the batch in its input."""
         interpreter = self._interpreters.get(len(batch))
         if interpreter is None:
             interpreter = self._interpreters[len(batch)] = self._load(len(batch))
         interpreter.set_tensor(self._input["index"], quantise(batch, self._input))
+        return interpreter
+
+    def _run_piece(self, batch: FloatArray) -> tuple[FloatArray, ...]:
+        interpreter = self._fill(batch)
         try:
             interpreter.invoke()
         except RuntimeError as error:
