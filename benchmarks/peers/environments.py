@@ -54,7 +54,7 @@ def python_of(peer: Peer, cache: Path) -> Path:
 
 
 def modules_of(peer: Peer, cache: Path) -> Path:
-    """The folder with this peer's packages of npm, made as ``python_of`` makes an environment.
+    """The folder (absolute) with this peer's packages of npm, made as ``python_of`` makes an environment.
 
     npm notes the versions of what these ask for in the ``package-lock.json`` beside it. Raises BackendUnavailable with
     npm's reason, or where node or npm is missing.
@@ -68,7 +68,7 @@ def modules_of(peer: Peer, cache: Path) -> Path:
         options = ["--save-exact", "--ignore-scripts", "--no-audit", "--no-fund", "--json"]
         _call("npm", ["npm", "install", "--prefix", str(folder), *options, *peer.packages])
 
-    return _made(cache, "\n".join(peer.packages), make) / "node_modules"
+    return _made(cache.absolute(), "\n".join(peer.packages), make) / "node_modules"
 
 
 def _made(cache: Path, wanted: str, make: Callable[[Path], None]) -> Path:
