@@ -23,7 +23,7 @@ KEPT = os.environ.get("PEER_ENVIRONMENTS", "")
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed here")
 needs_npm = pytest.mark.skipif(not (shutil.which("node") and shutil.which("npm")), reason="no node and npm here")
 needs_kept = pytest.mark.skipif(
-    not KEPT, reason="PEER_ENVIRONMENTS does not name a folder to install 0.4 GB in, once: what face-api needs"
+    not KEPT, reason="PEER_ENVIRONMENTS does not name a folder to install 0.3 GB in, once: what face-api needs"
 )
 
 ECHO = """
