@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.peers.catalogue import PEERS
 from edge_emotion.manifest import write_text
 from edge_emotion.terminal import positive_count
 from train.data_options import add_data_options, read_data
@@ -50,7 +51,9 @@ def add_peers(commands: Any) -> None:
         "--model", action="append", default=[], metavar="MODEL", help="ours; may be repeated (mobilenet_v2, tiny)"
     )
     parser.add_argument("--detector", default=DETECTOR, help="%(default)s")
-    parser.add_argument("--peer", action="append", default=[], metavar="PEER", help="may be repeated (all)")
+    parser.add_argument(
+        "--peer", action="append", default=[], metavar="PEER", help=f"{', '.join(PEERS)}; may be repeated (all)"
+    )
     parser.add_argument("--frames", type=positive_count, default=200, help="pictures for the whole path (200)")
     parser.add_argument("--calls", type=positive_count, default=300, help="timed calls of each process (300)")
     parser.add_argument("--rounds", type=positive_count, default=3, help="processes of each peer, in turn (3)")
@@ -203,7 +206,6 @@ def _robustness(options: argparse.Namespace) -> None:
 
 
 def _peers(options: argparse.Namespace) -> None:
-    from benchmarks.peers.catalogue import PEERS
     from benchmarks.peers.measure import describe_peers, measure_peers
     from benchmarks.quality import find_classifiers, result
     from edge_emotion.errors import ConfigError

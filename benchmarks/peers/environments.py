@@ -1,17 +1,20 @@
-"""A Python environment for each peer, made once and kept in the cache."""
+"""What each peer runs in: a Python environment or packages of npm, made once and kept in the cache."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import benchmarks
-from benchmarks.peers.catalogue import Peer
+from benchmarks.peers.catalogue import NPM_WORKER, Peer
 from edge_emotion.errors import BackendUnavailable
 
 CHECKOUT = Path(benchmarks.__file__).parent.parent
@@ -19,44 +22,98 @@ MADE = ".made"
 INSTALL_TIMEOUT, WORK_TIMEOUT = 1800, 3600
 
 
+class Runner(NamedTuple):
+    """What runs one peer or model."""
+
+    python: Path
+    worker: str
+    options: tuple[str, ...]
+
+
+def runner_of(peer: Peer, cache: Path) -> Runner:
+    """What runs this peer, installed if it is not yet. Raises BackendUnavailable with the reason if it cannot be."""
+    if peer.worker == NPM_WORKER:
+        return Runner(Path(sys.executable), peer.worker, (str(modules_of(peer, cache)), *peer.options))
+    return Runner(python_of(peer, cache), peer.worker, peer.options)
+
+
 def python_of(peer: Peer, cache: Path) -> Path:
     """The interpreter of this peer's environment, which is made where it is missing or was left half made.
 
     Peers with the same packages share one. Raises BackendUnavailable with pip's last words if it cannot be made.
     """
-    wanted = "\n".join([sys.version, *peer.packages, *peer.bare])
+
+    def make(folder: Path) -> None:
+        _call("venv", [sys.executable, "-m", "venv", str(folder)])
+        pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        _call("pip", [*pip, *peer.packages])
+        if peer.bare:
+            _call("pip", [*pip, "--no-deps", *peer.bare])
+
+    return _made(cache, "\n".join([sys.version, *peer.packages, *peer.bare]), make) / "bin" / "python"
+
+
+def modules_of(peer: Peer, cache: Path) -> Path:
+    """The folder (absolute) with this peer's packages of npm, made as ``python_of`` makes an environment.
+
+    npm notes the versions of what these ask for in the ``package-lock.json`` beside it. Raises BackendUnavailable with
+    npm's reason, or where node or npm is missing.
+    """
+    for program in ("node", "npm"):
+        if shutil.which(program) is None:
+            raise BackendUnavailable(f"{program} is not installed here: it needs Node.js 16 or newer, and npm")
+
+    def make(folder: Path) -> None:
+        folder.mkdir(parents=True)
+        options = ["--save-exact", "--ignore-scripts", "--no-audit", "--no-fund", "--json"]
+        _call("npm", ["npm", "install", "--prefix", str(folder), *options, *peer.packages])
+
+    return _made(cache.absolute(), "\n".join(peer.packages), make) / "node_modules"
+
+
+def _made(cache: Path, wanted: str, make: Callable[[Path], None]) -> Path:
     folder = cache / hashlib.sha256(wanted.encode()).hexdigest()[:16]
-    python = folder / "bin" / "python"
-    if (folder / MADE).is_file():
-        return python
-    shutil.rmtree(folder, ignore_errors=True)
-    _call([sys.executable, "-m", "venv", str(folder)])
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    _call([*pip, *peer.packages])
-    if peer.bare:
-        _call([*pip, "--no-deps", *peer.bare])
-    (folder / MADE).write_text(wanted + "\n", encoding="utf-8")
-    return python
+    if not (folder / MADE).is_file():
+        shutil.rmtree(folder, ignore_errors=True)
+        make(folder)
+        (folder / MADE).write_text(wanted + "\n", encoding="utf-8")
+    return folder
 
 
 def run_worker(python: Path, worker: str, task: Path, answer: Path, options: Sequence[str]) -> None:
     """One worker in a process of its own. Raises BackendUnavailable with its last words if it fails."""
+    answer.unlink(missing_ok=True)
+    module = f"benchmarks.peers.{worker}"
     _call(
-        [str(python), "-m", f"benchmarks.peers.{worker}", str(task), str(answer), *options],
+        module,
+        [str(python), "-m", module, str(task), str(answer), *options],
         environment={"PYTHONPATH": str(CHECKOUT), "TF_CPP_MIN_LOG_LEVEL": "3"},
         timeout=WORK_TIMEOUT,
     )
+    if not answer.is_file():
+        raise BackendUnavailable(f"{module} ended without an answer")
 
 
 def _call(
-    command: Sequence[str], *, environment: dict[str, str] | None = None, timeout: float = INSTALL_TIMEOUT
+    name: str,
+    command: Sequence[str],
+    *,
+    environment: dict[str, str] | None = None,
+    timeout: float = INSTALL_TIMEOUT,
 ) -> None:
     try:
         done = subprocess.run(
             command, env=os.environ | (environment or {}), capture_output=True, text=True, timeout=timeout, check=False
         )
     except subprocess.TimeoutExpired as error:
-        raise BackendUnavailable(f"{Path(command[0]).name} {command[2]} took more than {timeout:g} s") from error
+        raise BackendUnavailable(f"{name} took more than {timeout:g} s") from error
     if done.returncode:
-        last = next((line for line in reversed(done.stderr.strip().splitlines()) if line.strip()), "no reason given")
-        raise BackendUnavailable(f"{command[2]} failed ({done.returncode}): {last.strip()}")
+        raise BackendUnavailable(f"{name} failed ({done.returncode}): {_last_words(done.stdout, done.stderr)}")
+
+
+def _last_words(output: str, errors: str) -> str:
+    """The last line; of npm, whose last line only names a log file, the summary that it gives with ``--json``."""
+    summary = re.search(r'^ *"summary": (".*"),?$', output + errors, re.MULTILINE)
+    if summary:
+        return str(json.loads(summary[1])).partition("\n")[0]
+    return next((line.strip() for line in reversed(errors.splitlines()) if line.strip()), "no reason given")

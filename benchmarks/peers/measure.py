@@ -8,14 +8,15 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from benchmarks.accuracy import duels, rightness
-from benchmarks.peers.catalogue import NOT_MEASURED, PEERS
-from benchmarks.peers.environments import python_of, run_worker
+from benchmarks.peers.catalogue import NOT_MEASURED, NPM_WORKER, PEERS
+from benchmarks.peers.environments import Runner, run_worker, runner_of
+from benchmarks.peers.npm_worker import read_json
 from benchmarks.quality import as_percent, share, show_progress
 from edge_emotion.datatypes import Box, Face
 from edge_emotion.errors import BackendUnavailable
@@ -26,14 +27,6 @@ from train.evaluate import Answer, evaluate
 from train.faces import Faces
 
 Arrays = dict[str, npt.NDArray[Any]]
-
-
-class Runner(NamedTuple):
-    """What runs one peer or model."""
-
-    python: Path
-    worker: str
-    options: tuple[str, ...]
 
 
 def measure_peers(
@@ -66,7 +59,7 @@ def measure_peers(
                 continue
             try:
                 first = turn < len(runners)
-                answers.setdefault(name, []).append(_ask(runners[name], task[not first], Path(folder) / "answer.npz"))
+                answers.setdefault(name, []).append(_ask(runners[name], task[not first], Path(folder) / "answer"))
             except BackendUnavailable as error:
                 missing[name] = str(error)
                 answers.pop(name, None)
@@ -81,7 +74,7 @@ def _runners(
     for name in peers:
         print(f"environment of {name} ...", file=sys.stderr)
         try:
-            runners[name] = Runner(python_of(PEERS[name], cache), PEERS[name].worker, PEERS[name].options)
+            runners[name] = runner_of(PEERS[name], cache)
         except BackendUnavailable as error:
             missing[name] = str(error)
     return runners
@@ -101,6 +94,8 @@ def _write_task(folder: Path, faces: Faces, frames: int, calls: int, seed: int) 
 
 def _ask(runner: Runner, task: Path, answer: Path) -> Arrays:
     run_worker(runner.python, runner.worker, task, answer, runner.options)
+    if runner.worker == NPM_WORKER:
+        return read_json(answer.read_text(encoding="utf-8"))
     with np.load(answer) as content:
         return dict(content)
 

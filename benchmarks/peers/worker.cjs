@@ -1,0 +1,77 @@
+'use strict';
+
+/*
+ * What every worker in JavaScript does: read the task, time its functions, write the answer. Nothing but node.
+ *
+ * npm_worker.py calls it as `node X_worker.cjs FOLDER ANSWER [OPTION ...]`, and says what is in FOLDER and ANSWER. It is
+ * the twin of worker.py: as many calls before those that count, pictures made before the clock starts.
+ */
+
+const fs = require('fs');
+const path = require('path');
+
+const WARM_UP = 10;
+
+/** N x H x W grey bytes of a file as N pictures {data: H x W x 3 bytes, height, width}. */
+function pictures(file, [count, height, width]) {
+  const grey = fs.readFileSync(file);
+  const size = height * width;
+  return Array.from({ length: count }, (_, index) => {
+    const data = new Uint8Array(size * 3);
+    for (let i = 0; i < size; i++) data.fill(grey[index * size + i], 3 * i, 3 * i + 3);
+    return { data, height, width };
+  });
+}
+
+/** Milliseconds of so many calls, over the pictures again and again, after a few that do not count. */
+async function time(call, inputs, calls) {
+  const taken = [];
+  for (let i = 0; i < WARM_UP + calls; i++) {
+    const begin = process.hrtime.bigint();
+    await call(inputs[i % inputs.length]);
+    taken.push(Number(process.hrtime.bigint() - begin) / 1e6);
+  }
+  return taken.slice(WARM_UP);
+}
+
+/** What is installed, as its package.json says: asking by `require` is refused by packages with a list of exports. */
+function versions(packages) {
+  const told = (name) => JSON.parse(fs.readFileSync(path.join(process.env.NODE_PATH, name, 'package.json'))).version;
+  return { ...Object.fromEntries(packages.map((name) => [name, told(name)])), node: process.versions.node };
+}
+
+async function work(make) {
+  const [folder, answer, ...options] = process.argv.slice(2);
+  const task = JSON.parse(fs.readFileSync(path.join(folder, 'task.json')));
+  const crops = pictures(path.join(folder, 'crops.raw'), task.crops);
+  const frames = pictures(path.join(folder, 'frames.raw'), task.frames);
+  const { labels, packages, crop, frame } = await make(...options);
+  const said = { labels, versions: JSON.stringify(versions(packages)) };
+  if (task.judge && crop) {
+    said.scores = [];
+    for (const one of crops) said.scores.push(Array.from(await crop(one)));
+  }
+  if (task.judge && frame) {
+    Object.assign(said, { boxes: [], box_scores: [] });
+    for (const [index, one] of frames.entries()) {
+      for (const { box, scores } of await frame(one)) {
+        said.boxes.push([index, ...box]);
+        said.box_scores.push(Array.from(scores));
+      }
+    }
+  }
+  if (crop) said.crop_ms = await time(crop, crops, task.calls);
+  if (frame) said.frame_ms = await time(frame, frames, task.calls);
+  fs.writeFileSync(answer, JSON.stringify(said));
+}
+
+/**
+ * Do the task with the functions that `make(...options)` resolves to: {labels, packages, crop, frame}.
+ *
+ * crop: a picture -> C scores. frame: a picture -> faces {box: [x, y, width, height], scores: C}. Either may be missing.
+ * The last line on stderr is the reason of a failure.
+ */
+exports.serve = (make) => work(make).catch((error) => {
+  console.error(String(error.message || error).split('\n')[0]);
+  process.exit(1);
+});
