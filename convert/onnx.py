@@ -165,9 +165,9 @@ class _Writer:
         if self._scales is None:
             return [self._constant(kernel, node.kernel), bias]
         scales = self._scales.weight(node)
-        # Training may leave weights beyond their range; QuantizeLinear itself would let them reach -128.
-        reach = STEPS * scales.reshape(-1, *[1] * (node.kernel.ndim - 1))
-        self._constant(kernel, np.clip(node.kernel, -reach, reach))
+        # In steps of its scale: QuantizeLinear gives these integers everywhere, never -128, and the file packs well.
+        step = scales.reshape(-1, *[1] * (node.kernel.ndim - 1))
+        self._constant(kernel, np.clip(np.rint(node.kernel / step), -STEPS, STEPS) * step)
         scale = self._constant(kernel + "_scale", scales)
         zeros = self._constant(f"zero_points_{len(scales)}", np.zeros(len(scales), np.int8))
         self._round(kernel, kernel, scale, zeros, axis=0)
