@@ -103,15 +103,16 @@ def _detector(options: argparse.Namespace) -> None:
 
 
 def _detector_int8(options: argparse.Namespace) -> None:
-    from convert.detector_int8 import describe_trial, quantise_detector, try_int8
+    from convert.detector_int8 import describe_trial, quantise_detector, read_frames, try_int8
     from edge_emotion.manifest import write_bytes
     from train.recipes import gray_input
 
+    frames = read_frames(options.clip)
     data = read_data(options, [gray_input(48)])
     with tempfile.TemporaryDirectory() as folder:
         file = options.out or Path(folder) / "int8.tflite"
         write_bytes(file, quantise_detector(options.detector, data["train"]))
-        trial = try_int8(options.detector, file, data[options.split], options.clip)
+        trial = try_int8(options.detector, file, data[options.split], frames)
     print(describe_trial(options.detector, trial))
 
 

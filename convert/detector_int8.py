@@ -24,7 +24,7 @@ from edge_emotion.errors import SourceError
 from edge_emotion.loading import make_detector
 from edge_emotion.manifest import checked_file, find_model
 from edge_emotion.preprocess import letterbox
-from edge_emotion.protocols import FaceDetector
+from edge_emotion.protocols import FaceDetector, FloatArray, InferenceBackend
 from train.crop import paste, require_found
 from train.datasets.finder import chosen_face
 from train.faces import Faces
@@ -70,16 +70,15 @@ def quantise_detector(name: str, faces: Faces) -> bytes:
     return integer(converter)
 
 
-def try_int8(name: str, file: Path, faces: Faces, clip: Path) -> Trial:
-    """A shipped detector against the int8 ``file`` of the same network, on ``faces`` and the frames of a clip."""
+def try_int8(name: str, file: Path, faces: Faces, frames: Sequence[Image]) -> Trial:
+    """A shipped detector against the int8 ``file`` of the same network, on ``faces`` and on ``frames`` with a face."""
     exact = make_detector(name)
-    small = BlazeFaceDetector(exact.manifest, TfliteBackend(file))
+    small = BlazeFaceDetector(exact.manifest, _Ordered(TfliteBackend(file), exact.backend.output_shapes))
     generator = np.random.default_rng(0)
     pairs = [_find(picture, square, exact, small) for picture, square in (paste(f, generator) for f in faces.images)]
     hits = np.array([[face is not None for face in pair] for pair in pairs])
     both = [(one, other) for one, other in pairs if one is not None and other is not None]
     require_found(len(both), len(faces))
-    frames = _frames(clip)
     seen = np.array([[bool(detector.detect(frame)) for detector in (exact, small)] for frame in frames])
     return Trial(
         n=len(faces),
@@ -90,6 +89,21 @@ def try_int8(name: str, file: Path, faces: Faces, clip: Path) -> Trial:
         clip=_pair(seen.mean(axis=0)),
         ms=_time(exact, small, frames),
     )
+
+
+class _Ordered:
+    """A backend with its outputs in the order of ``shapes``: the converter has an order of its own."""
+
+    def __init__(self, inner: InferenceBackend, shapes: Sequence[tuple[int, ...]]) -> None:
+        self._inner, self._order = inner, [inner.output_shapes.index(shape) for shape in shapes]
+        self.name, self.input_shape, self.output_shapes = inner.name, inner.input_shape, tuple(shapes)
+
+    def run(self, batch: FloatArray) -> tuple[FloatArray, ...]:
+        outputs = self._inner.run(batch)
+        return tuple(outputs[index] for index in self._order)
+
+    def close(self) -> None:
+        self._inner.close()
 
 
 def describe_trial(name: str, trial: Trial) -> str:
@@ -113,7 +127,8 @@ def _eye_distance(one: Face, other: Face) -> float:
     return float(np.hypot(*(ours - theirs).T).mean() / np.hypot(*(ours[0] - ours[1])))
 
 
-def _frames(clip: Path) -> list[Image]:
+def read_frames(clip: Path) -> list[Image]:
+    """All frames of a video. Raises SourceError if it has none."""
     capture, frames = cv2.VideoCapture(str(clip)), []
     while (read := capture.read())[0]:
         frames.append(np.asarray(read[1], np.uint8))
