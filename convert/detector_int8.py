@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from convert.from_tflite import from_tflite
-from convert.tflite import integer
+from convert.tflite import calibrated
 from edge_emotion.backends.tflite import TfliteBackend
 from edge_emotion.datatypes import Box, Face, Image
 from edge_emotion.detectors.blazeface import BlazeFaceDetector
@@ -28,7 +28,7 @@ from edge_emotion.protocols import FaceDetector, FloatArray, InferenceBackend
 from train.crop import paste, require_found
 from train.datasets.finder import chosen_face
 from train.faces import Faces
-from train.keras import K, tf
+from train.keras import K
 from train.metrics import difference_interval
 
 CALIBRATION, CALLS = 256, 200
@@ -59,15 +59,12 @@ def quantise_detector(name: str, faces: Faces) -> bytes:
     generator = np.random.default_rng(0)
     rows = np.linspace(0, len(faces) - 1, CALIBRATION).astype(int)
 
-    def representative() -> Iterator[list[object]]:
+    def batches() -> Iterator[FloatArray]:
         for row in rows:
-            yield [letterbox(paste(faces.images[row], generator)[0], spec)[0]]
+            yield letterbox(paste(faces.images[row], generator)[0], spec)[0]
 
-    picture = K.Input(spec.shape, batch_size=1)
-    converter = tf.lite.TFLiteConverter.from_keras_model(K.Model(picture, network(picture)))
-    converter.representative_dataset = representative
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    return integer(converter)
+    source = K.Input(spec.shape, batch_size=1)
+    return calibrated(K.Model(source, network(source)), batches)
 
 
 def try_int8(name: str, file: Path, faces: Faces, frames: Sequence[Image]) -> Trial:

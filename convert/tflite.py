@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from edge_emotion.backends.tflite import TfliteBackend
 from edge_emotion.errors import ModelError
 from edge_emotion.manifest import InputSpec
 from edge_emotion.preprocess import normalise
+from edge_emotion.protocols import FloatArray
 from train.keras import tf
 
 Model = Any
@@ -30,19 +32,21 @@ def post_training(model: Model, pixels: npt.NDArray[np.uint8], spec: InputSpec) 
     """
     extremes = np.stack([np.full(spec.shape, value, np.uint8) for value in (0, 255)])
 
-    def representative() -> Any:
-        for picture in np.concatenate([extremes, pixels]):
-            yield [normalise(picture[None], spec)]
+    pictures = np.concatenate([extremes, pixels])
+    return calibrated(model, lambda: (normalise(picture[None], spec) for picture in pictures))
 
+
+def calibrated(model: Model, batches: Callable[[], Iterable[FloatArray]]) -> bytes:
+    """A float model as int8, in and out, with the converter's own ranges over batches of 1 x H x W x C."""
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
-    converter.representative_dataset = representative
+    converter.representative_dataset = lambda: ([batch] for batch in batches())
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    return integer(converter)
+    return _integer(converter)
 
 
 def quantisation_aware(model: Model, *, integer_ends: bool = True) -> bytes:
     """A model that simulates int8 as what it simulates, int8 in and out; or float in and out."""
-    return integer(tf.lite.TFLiteConverter.from_keras_model(model), integer_ends=integer_ends)
+    return _integer(tf.lite.TFLiteConverter.from_keras_model(model), integer_ends=integer_ends)
 
 
 def floating(model: Model, *, half: bool) -> bytes:
@@ -54,8 +58,7 @@ def floating(model: Model, *, half: bool) -> bytes:
     return bytes(converter.convert())
 
 
-def integer(converter: Any, *, integer_ends: bool = True) -> bytes:
-    """What a converter makes with int8 between, and at its ends or with float there."""
+def _integer(converter: Any, *, integer_ends: bool = True) -> bytes:
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.inference_input_type = converter.inference_output_type = tf.int8 if integer_ends else tf.float32
     with warnings.catch_warnings():

@@ -57,13 +57,16 @@ def verify(
     """
     point = manifest.calibration.operating_points[manifest.calibration.default]
     shift = point.prior_strength * np.log(np.array(manifest.calibration.class_prior))
-    verified = {}
+    verified: dict[str, Verified] = {}
+    anatomies: dict[str, Anatomy] = {}
     for name, entry, make in artefacts(manifest, folder, backend):
         runner = make()
         logits = logits_of(runner, faces, manifest.input)
         parity = compare(split, logits, reference, faces.labels, shift=shift, temperature=point.temperature)
         recall = _recall(logits - shift, reference - shift, faces.labels, manifest.labels)
-        verified[name] = Verified(parity, recall, _anatomy(folder / entry.file))
+        if entry.file not in anatomies:
+            anatomies[entry.file] = _anatomy(folder / entry.file)
+        verified[name] = Verified(parity, recall, anatomies[entry.file])
         runner.close()
     if not verified:
         raise ModelError(f"model {manifest.name} has no file that {backend or 'a backend here'} runs")
