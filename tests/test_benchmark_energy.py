@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from system_files import lay
 
 from benchmarks.energy import Counter, Rail, find_meters, used
 from benchmarks.watch import Conditions, Watch
@@ -25,14 +26,6 @@ JETSON = {
     f"{MONITOR}/in7_label": "sum of shunt voltages\n",
     f"{MONITOR}/in7_input": "4\n",
 }
-
-
-def lay(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    return root
 
 
 def rapl(energy: int, span: int = 1000) -> dict[str, str]:

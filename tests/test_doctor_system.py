@@ -10,19 +10,12 @@ from typing import Any
 
 import cv2
 import pytest
+from system_files import lay
 
 from edge_emotion import doctor_system
 from edge_emotion.doctor_system import clock, is_jetson, jetson, opencv, packages, python, temperature, throttling
 
 REQUIRED = ["numpy>=1.26", "paho-mqtt<3,>=2.1", 'amqtt<0.13; extra == "demo"', "pydantic-settings[yaml]>=2.4"]
-
-
-def lay(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    return root
 
 
 def install(monkeypatch: pytest.MonkeyPatch, required: list[str], versions: dict[str, str]) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from broker import wait_until
 from conftest import ROOT, face, frame
+from system_files import lay
 from test_daemon import Script, frames
 from test_pipeline import Moods, make
 
@@ -26,13 +27,6 @@ from edge_emotion.pipeline import StageTimes
 from edge_emotion.sequence import Sequence
 from edge_emotion.sinks.memory import MemorySink
 from edge_emotion.stats import CameraMeter
-
-
-def write(root: Path, files: dict[str, str]) -> None:
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
 
 
 def test_losses_and_stalls_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,42 +71,42 @@ def test_frames_that_a_newer_one_replaced_are_counted() -> None:
 def test_the_processors_zone_is_preferred_and_dead_zones_are_left_out(tmp_path: Path) -> None:
     assert temperature(tmp_path) is None
     zone = "sys/class/thermal/thermal_zone"
-    write(tmp_path, {f"{zone}0/type": "gpu-thermal\n", f"{zone}0/temp": "48250\n"})
+    lay(tmp_path, {f"{zone}0/type": "gpu-thermal\n", f"{zone}0/temp": "48250\n"})
     assert temperature(tmp_path) == 48.2
-    write(tmp_path, {f"{zone}1/type": "PMIC-Die\n", f"{zone}1/temp": "100000\n", f"{zone}2/type": "dead\n"})
-    write(tmp_path, {f"{zone}3/type": "cv\n", f"{zone}3/temp": "-256000\n", f"{zone}4/temp": "many\n"})
+    lay(tmp_path, {f"{zone}1/type": "PMIC-Die\n", f"{zone}1/temp": "100000\n", f"{zone}2/type": "dead\n"})
+    lay(tmp_path, {f"{zone}3/type": "cv\n", f"{zone}3/temp": "-256000\n", f"{zone}4/temp": "many\n"})
     assert temperature(tmp_path) == 48.2
-    write(tmp_path, {f"{zone}5/type": "cpu-thermal\n", f"{zone}5/temp": "41000\n"})
+    lay(tmp_path, {f"{zone}5/type": "cpu-thermal\n", f"{zone}5/temp": "41000\n"})
     assert temperature(tmp_path) == 41.0
 
 
 @pytest.mark.parametrize("soc", ["soc/soc:firmware", "soc@107c000000/soc@107c000000:firmware"])
 def test_a_raspberry_pi_says_why_it_is_slow(soc: str, tmp_path: Path) -> None:
     flags = f"sys/devices/platform/{soc}/get_throttled"
-    write(tmp_path, {flags: "50000\n"})  # was under-volted and throttled since its start, is not now
+    lay(tmp_path, {flags: "50000\n"})  # was under-volted and throttled since its start, is not now
     assert throttling(tmp_path) == []
-    write(tmp_path, {flags: "50005\n"})
+    lay(tmp_path, {flags: "50005\n"})
     assert throttling(tmp_path) == ["under-voltage", "throttled"]
 
 
 def test_cooling_by_lower_frequencies_is_seen_on_any_machine(tmp_path: Path) -> None:
     device = "sys/class/thermal/cooling_device"
-    write(tmp_path, {f"{device}0/type": "pwm-fan\n", f"{device}0/cur_state": "3\n"})
+    lay(tmp_path, {f"{device}0/type": "pwm-fan\n", f"{device}0/cur_state": "3\n"})
     assert throttling(tmp_path) is None
-    write(tmp_path, {f"{device}1/type": "cpufreq-cpu0\n", f"{device}1/cur_state": "0\n"})
+    lay(tmp_path, {f"{device}1/type": "cpufreq-cpu0\n", f"{device}1/cur_state": "0\n"})
     assert throttling(tmp_path) == []
-    write(tmp_path, {f"{device}2/type": "thermal-cpufreq-4\n", f"{device}2/cur_state": "2\n"})
+    lay(tmp_path, {f"{device}2/type": "thermal-cpufreq-4\n", f"{device}2/cur_state": "2\n"})
     assert throttling(tmp_path) == ["cooling"]
 
 
 def test_the_kernels_alarm_tells_of_the_voltage_and_a_slowed_gpu_is_no_slowed_processor(tmp_path: Path) -> None:
     device = "sys/class/thermal/cooling_device0"
-    write(tmp_path, {f"{device}/type": "devfreq-gpu\n", f"{device}/cur_state": "2\n"})
+    lay(tmp_path, {f"{device}/type": "devfreq-gpu\n", f"{device}/cur_state": "2\n"})
     assert throttling(tmp_path) is None
     sensor = "sys/class/hwmon/hwmon1"
-    write(tmp_path, {f"{sensor}/name": "rpi_volt\n", f"{sensor}/in0_lcrit_alarm": "0\n"})
+    lay(tmp_path, {f"{sensor}/name": "rpi_volt\n", f"{sensor}/in0_lcrit_alarm": "0\n"})
     assert throttling(tmp_path) == []
-    write(tmp_path, {f"{sensor}/in0_lcrit_alarm": "1\n"})
+    lay(tmp_path, {f"{sensor}/in0_lcrit_alarm": "1\n"})
     assert throttling(tmp_path) == ["under-voltage"]
 
 
