@@ -11,17 +11,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.quality import Model, as_percent, share
+from benchmarks.quality import Model, percent, scored, share
+from benchmarks.results import Measurement
 from edge_emotion.classifier import EmotionClassifier
 from edge_emotion.errors import BackendUnavailable, ModelError
 from edge_emotion.golden import replay_golden
 from edge_emotion.protocols import FaceDetector
 from train.artefacts import artefacts
 from train.duels import duel
-from train.evaluate import Answer, describe, evaluate, translate
+from train.evaluate import Answer, evaluate, translate
 from train.faces import Faces
 from train.figures import Figures
 from train.logits import logits_of
+from train.metrics import Interval
 from train.whole_path import WholePath, measure_whole_path
 
 
@@ -130,26 +132,53 @@ def whole_path(
     """The whole path on the faces whose class the model knows. Raises DataError if the detector finds none."""
     rows, truth = translate(faces.labels, classes, classifier.labels)
     path: WholePath = measure_whole_path(classifier, detector, faces.take(rows), truth, seed=seed)
-    return {**asdict(path), "difference": path.difference, "detection": share(path.found, path.n)}
+    more = {"interval": list(path.interval), "difference": path.difference, "detection": share(path.found, path.n)}
+    return {**asdict(path), **more}
 
 
-def describe_accuracy(measured: Mapping[str, Any]) -> str:
-    """The figures as lines for a terminal."""
-    lines = []
+def accuracy_measurements(measured: Mapping[str, Any]) -> Iterator[Measurement]:
+    """What ``measure_accuracy`` found, as figures: of each artefact, and of each model on the whole path."""
     for name, one in measured["artefacts"].items():
-        figures = Figures.model_validate(one["figures"])
-        lines.append(f"{name}, {one['size_bytes'] / 1e6:.2f} MB, {one['backend']}\n{describe(figures)}")
+        yield from _artefact_measurements(name, Figures.model_validate(one["figures"]))
+        size = round(one["size_bytes"] / 1e6, 4)
+        yield Measurement(subject=name, metric="file", unit="MB", better="lower", runs=(size,))
     for model, path in measured["whole_path"].items():
-        low, high = path["interval"]
-        lines.append(
-            f"{model}, whole path: found {as_percent(path['detection'])} of {path['n']}; of these right "
-            f"{path['accuracy']:.2%}, as cropped {path['cropped']:.2%}, difference {path['difference']:+.2%} "
-            f"(95 % {low:+.2%} to {high:+.2%})"
-        )
-    for one in measured["duels"]:
-        lines.append(
+        subject = f"{model}, whole path"
+        yield from percent(subject, "found", path["detection"])
+        yield scored(subject, "right if found", path["accuracy"], n=path["found"])
+        yield scored(subject, "as cropped", path["cropped"], n=path["found"])
+        yield scored(subject, "difference", path["difference"], n=path["found"], interval=path["interval"])
+
+
+def _artefact_measurements(name: str, figures: Figures) -> Iterator[Measurement]:
+    def figure(metric: str, value: float, interval: Interval | None = None) -> Measurement:
+        return scored(name, metric, value, n=figures.n, interval=interval)
+
+    yield figure("accuracy", figures.accuracy, figures.accuracy_interval)
+    if figures.balanced_accuracy_7 is not None:
+        yield figure("balanced accuracy", figures.balanced_accuracy_7, figures.balanced_accuracy_7_interval)
+    yield figure("macro-F1", figures.macro_f1, figures.macro_f1_interval)
+    yield figure("top-2", figures.top2)
+    yield figure("ECE", figures.ece).model_copy(update={"better": "lower"})
+    for label, one in figures.per_class.items():
+        if one.recall is not None:
+            yield scored(name, f"recall {label}", one.recall, n=one.n, interval=one.interval)
+
+
+def accuracy_notes(measured: Mapping[str, Any]) -> Iterator[str]:
+    """How many faces show each emotion, and the duels, a line each."""
+    classes = [one["figures"]["per_class"] for one in measured["artefacts"].values()]
+    known = {label: one["n"] for each in classes for label, one in each.items()}
+    yield "faces: " + ", ".join(f"{label} {n:,}" for label, n in known.items())
+    if "contempt" in known:
+        yield "balanced accuracy: mean recall without contempt"
+    yield from duel_notes(measured["duels"])
+
+
+def duel_notes(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """A line for each McNemar test."""
+    for one in found:
+        yield (
             f"only {one['first']} right: {one['only_first']}, only {one['second']} right: {one['only_second']}, "
             f"of {one['n']}: p = {one['p']:.3g} (McNemar, exact)"
         )
-    lines += [f"not measured: {name}: {why}" for name, why in measured["not_measured"].items()]
-    return "\n".join(lines)

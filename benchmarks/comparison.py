@@ -39,18 +39,22 @@ class Change:
         """The least and the greatest ratio that a run of each would give; None if there are too few runs.
 
         There are too few if chance alone would part the runs of two equal things more often than CHANCE (an exact
-        permutation test, Fisher 1935): four of each are enough.
+        permutation test, Fisher 1935): four of each are enough. Figures with 95 % intervals are bounded by these
+        instead; on the same pictures a McNemar test is sharper.
         """
-        before, after = len(self.before.runs), len(self.after.runs)
-        if 2 / comb(before + after, before) > CHANCE:
+        first, second = self.before, self.after
+        if first.interval and second.interval:
+            before, after = first.interval, second.interval
+        elif 2 / comb(len(first.runs) + len(second.runs), len(first.runs)) > CHANCE:
             return None
-        low = _ratio(min(self.after.runs), max(self.before.runs))
-        high = _ratio(max(self.after.runs), min(self.before.runs))
+        else:
+            before, after = (min(first.runs), max(first.runs)), (min(second.runs), max(second.runs))
+        low, high = _ratio(after[0], before[1]), _ratio(after[1], before[0])
         return None if low is None or high is None else (low, high)
 
     @property
     def verdict(self) -> str:
-        """``better`` or ``worse`` where every run of one beats every run of the other, else why nothing is said."""
+        """``better`` or ``worse`` where the bounds leave no doubt, else why nothing is said."""
         if self.ratio is None or self.before.better is None:
             return ""
         if self.bounds is None:

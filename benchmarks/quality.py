@@ -1,4 +1,4 @@
-"""What the benchmarks of quality share: the form of a result, the models they measure, the faces they measure on."""
+"""What the benchmarks of quality share: shares with intervals, the models they measure, the faces they measure on."""
 
 from __future__ import annotations
 
@@ -10,20 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.machine import describe_machine
-from edge_emotion.errors import BackendUnavailable, ConfigError
+from benchmarks.results import Measurement
+from edge_emotion.errors import ConfigError
 from edge_emotion.manifest import ModelManifest, find_model, load_manifest, shipped_models
 from train.evaluate import measured_faces
 from train.faces import DataSet, Faces, Split
 from train.metrics import wilson_interval
-
-SCHEMA = 1
-
-
-def result(benchmark: str, settings: Mapping[str, Any], **figures: Any) -> dict[str, Any]:
-    """One benchmark's JSON: what was measured, how, on which machine, and the figures."""
-    head = {"schema": SCHEMA, "benchmark": benchmark, "machine": describe_machine(), "settings": dict(settings)}
-    return {**head, **figures}
 
 
 def share(hits: int, n: int) -> dict[str, Any]:
@@ -34,12 +26,19 @@ def share(hits: int, n: int) -> dict[str, Any]:
     return {"hits": hits, "n": n, "share": round(hits / n, 5), "interval": [round(low, 5), round(high, 5)]}
 
 
-def as_percent(value: Mapping[str, Any]) -> str:
-    """A ``share`` as text: '87.1 % (86.0 to 88.2)'."""
+def percent(subject: str, metric: str, value: Mapping[str, Any]) -> list[Measurement]:
+    """A ``share`` as a figure where higher is better; none where nothing was counted."""
     if value["share"] is None:
-        return "-"
-    low, high = (100 * bound for bound in value["interval"])
-    return f"{100 * value['share']:.1f} % ({low:.1f} to {high:.1f})"
+        return []
+    return [scored(subject, metric, value["share"], n=value["n"], interval=value["interval"])]
+
+
+def scored(subject: str, metric: str, value: float, *, n: int, interval: Sequence[float] | None = None) -> Measurement:
+    """A figure between 0 and 1, in per cent, where higher is better."""
+    bounds = None if interval is None else (round(100 * interval[0], 3), round(100 * interval[1], 3))
+    return Measurement(
+        subject=subject, metric=metric, unit="%", better="higher", runs=(round(100 * value, 3),), n=n, interval=bounds
+    )
 
 
 class Model(NamedTuple):
@@ -77,14 +76,6 @@ def drawn_faces(data: DataSet, split: Split, *, protocol: str, count: int | None
         return faces
     rows = np.random.default_rng(seed).choice(len(faces), count, replace=False)
     return faces.take(np.sort(rows))
-
-
-def require_matplotlib() -> None:
-    """Raises BackendUnavailable before anything is measured, rather than after, where diagrams cannot be drawn."""
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError as error:
-        raise BackendUnavailable("diagrams need matplotlib: pip install matplotlib, or leave out --out") from error
 
 
 def show_progress(what: str, done: int, total: int) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.outputs import add_outputs, check_outputs, put_out
 from benchmarks.peers.catalogue import PEERS
-from edge_emotion.manifest import write_text
+from benchmarks.report import check_plotting
 from edge_emotion.terminal import positive_count
 from train.data_options import add_data_options, read_data
 
@@ -26,7 +26,7 @@ def add_accuracy(commands: Any) -> None:
     _add_models(parser)
     parser.add_argument("--backend", choices=("tflite", "onnxruntime", "tensorrt"), help="only this one")
     parser.add_argument("--whole-path", action="store_true", help="also as pasted into pictures, found and aligned")
-    _add_outputs(parser, "confusion matrices and reliability diagrams")
+    _add_out(parser, "confusion matrices and reliability diagrams")
     parser.set_defaults(command=_accuracy)
 
 
@@ -39,7 +39,7 @@ def add_robustness(commands: Any) -> None:
         "--corruption", action="append", default=[], metavar="NAME", help="blur, noise, ...; may be repeated (all)"
     )
     parser.add_argument("--sequences", type=whole_number, default=20, help="of the part over time (20); 0: none")
-    _add_outputs(parser, "the curves")
+    _add_out(parser, "the curves")
     parser.set_defaults(command=_robustness)
 
 
@@ -58,7 +58,7 @@ def add_peers(commands: Any) -> None:
     parser.add_argument("--calls", type=positive_count, default=300, help="timed calls of each process (300)")
     parser.add_argument("--rounds", type=positive_count, default=3, help="processes of each peer, in turn (3)")
     parser.add_argument("--environments", type=Path, metavar="DIR", help="where they are installed (the cache)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there, too")
+    add_outputs(parser)
     parser.set_defaults(command=_peers)
 
 
@@ -86,8 +86,8 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--detector", default=DETECTOR, help="%(default)s")
 
 
-def _add_outputs(parser: argparse.ArgumentParser, diagrams: str) -> None:
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there, too")
+def _add_out(parser: argparse.ArgumentParser, diagrams: str) -> None:
+    add_outputs(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help=f"folder for {diagrams} (PNG)")
 
 
@@ -99,8 +99,8 @@ def _read(options: argparse.Namespace, models: list[Model]) -> tuple[DataSet, Fa
     return data, faces
 
 
-def _settings(options: argparse.Namespace, data: DataSet, faces: Faces, **more: Any) -> dict[str, Any]:
-    """What a figure of quality must carry."""
+def _settings(options: argparse.Namespace, data: DataSet, faces: Faces, *more: str) -> dict[str, Any]:
+    """What a figure of quality must carry; ``more`` are further options that matter for it."""
     return {
         "dataset": data.name,
         "split": options.split,
@@ -108,39 +108,31 @@ def _settings(options: argparse.Namespace, data: DataSet, faces: Faces, **more: 
         "faces": len(faces),
         "seed": options.seed,
         "threads": 1,
-        **more,
+        **{name: getattr(options, name) for name in more},
     }
-
-
-def _finish(options: argparse.Namespace, done: dict[str, Any], text: str) -> None:
-    from benchmarks.machine import machine_line
-
-    settings = done["settings"]
-    print(f"{settings['dataset']}, {settings['split']}, {settings['protocol']}, {settings['faces']} faces")
-    print(text, machine_line(done["machine"]), sep="\n")
-    if options.json is not None:
-        write_text(options.json, json.dumps(done, indent=2) + "\n")
 
 
 def _prepare(options: argparse.Namespace) -> list[Model]:
     """The models that are meant; what would fail at the end fails here."""
-    from benchmarks.quality import find_classifiers, require_matplotlib
+    from benchmarks.quality import find_classifiers
     from train.outputs import ready_folder
 
+    check_outputs(options)
     if options.out is not None:
-        require_matplotlib()
+        check_plotting()
         ready_folder(options.out)
     return find_classifiers(options.model)
 
 
 def _accuracy(options: argparse.Namespace) -> None:
-    from benchmarks.accuracy import describe_accuracy, measure_accuracy
-    from benchmarks.quality import result
+    from benchmarks.accuracy import accuracy_measurements, accuracy_notes, measure_accuracy
+    from benchmarks.results import measured, this_machine
     from edge_emotion.loading import make_detector
 
     models = _prepare(options)
+    machine = this_machine()
     data, faces = _read(options, models)
-    measured = measure_accuracy(
+    done = measure_accuracy(
         models,
         faces,
         data.classes,
@@ -150,31 +142,41 @@ def _accuracy(options: argparse.Namespace) -> None:
         seed=options.seed,
     )
     if options.out is not None:
-        _draw_accuracy(options.out, measured)
-    settings = _settings(options, data, faces, operating_point=options.operating_point, detector=options.detector)
-    _finish(options, result("accuracy", settings, **measured), describe_accuracy(measured))
+        _draw_accuracy(options.out, done)
+    result = measured(
+        "accuracy",
+        tuple(accuracy_measurements(done)),
+        machine=machine,
+        settings=_settings(options, data, faces, "operating_point", "detector"),
+        artefacts={f"{one['model']}: {one['file']}": one["sha256"] for one in done["artefacts"].values()},
+        absent=done.pop("not_measured"),
+        notes=tuple(accuracy_notes(done)),
+        details=done,
+    )
+    put_out(options, result)
 
 
-def _draw_accuracy(out: Path, measured: dict[str, Any]) -> None:
+def _draw_accuracy(out: Path, done: dict[str, Any]) -> None:
     from train.figures import Figures
     from train.outputs import safe_name, write_bytes
     from train.plots import confusion_png, reliability_png
 
-    for name, one in measured["artefacts"].items():
+    for name, one in done["artefacts"].items():
         figures = Figures.model_validate(one["figures"])
         write_bytes(out / f"{safe_name(name)}-confusion.png", confusion_png(figures, name))
         write_bytes(out / f"{safe_name(name)}-reliability.png", reliability_png(figures.reliability, name))
 
 
 def _robustness(options: argparse.Namespace) -> None:
-    from benchmarks.quality import result
-    from benchmarks.robustness import check_corruptions, describe_robustness, measure_robustness
-    from benchmarks.temporal import describe_temporal, measure_temporal, usable
+    from benchmarks.results import measured, this_machine
+    from benchmarks.robustness import check_corruptions, measure_robustness, robustness_measurements
+    from benchmarks.temporal import measure_temporal, temporal_measurements, usable
     from edge_emotion.config import DetectorSettings
     from edge_emotion.loading import make_classifier, make_detector
 
     corruptions = check_corruptions(options.corruption)
     models = _prepare(options)
+    machine = this_machine()
     data, faces = _read(options, models)
     shipped = DetectorSettings()
     detector = make_detector(
@@ -186,37 +188,43 @@ def _robustness(options: argparse.Namespace) -> None:
     if options.sequences:
         for classifier in classifiers.values():
             usable(faces, data.classes, classifier.labels)
-    measured = measure_robustness(
-        classifiers, detector, faces, data.classes, corruptions=corruptions, seed=options.seed
-    )
-    text = describe_robustness(measured)
+    done = measure_robustness(classifiers, detector, faces, data.classes, corruptions=corruptions, seed=options.seed)
     if options.out is not None:
         from benchmarks.quality_plots import robustness_png
         from train.outputs import write_bytes
 
-        write_bytes(options.out / "robustness.png", robustness_png(measured))
+        write_bytes(options.out / "robustness.png", robustness_png(done))
     temporal = {}
     if options.sequences:
         temporal = measure_temporal(
             classifiers, detector, faces, data.classes, sequences=options.sequences, seed=options.seed
         )
-        text += "\n" + describe_temporal(temporal)
-    settings = _settings(options, data, faces, operating_point=options.operating_point, detector=options.detector)
-    _finish(options, result("robustness", settings, **measured, temporal=temporal), text)
+    result = measured(
+        "robustness",
+        (*robustness_measurements(done), *temporal_measurements(temporal)),
+        machine=machine,
+        settings=_settings(options, data, faces, "operating_point", "detector", "sequences"),
+        artefacts={f"{name}: {one.entry.file}": one.entry.sha256 for name, one in classifiers.items()},
+        details={**done, "temporal": temporal},
+    )
+    put_out(options, result)
 
 
 def _peers(options: argparse.Namespace) -> None:
-    from benchmarks.peers.measure import describe_peers, measure_peers
-    from benchmarks.quality import find_classifiers, result
+    from benchmarks.peers.measure import measure_peers, peers_measurements, peers_notes
+    from benchmarks.quality import find_classifiers
+    from benchmarks.results import measured, this_machine
     from edge_emotion.errors import ConfigError
     from edge_emotion.paths import cache_dir
 
     for name in options.peer:
         if name not in PEERS:
             raise ConfigError(f"unknown peer {name!r}: use {', '.join(PEERS)}")
+    check_outputs(options)
     names = options.model or ["mobilenet_v2", "tiny"]
+    machine = this_machine()
     data, faces = _read(options, find_classifiers(names))
-    measured = measure_peers(
+    done = measure_peers(
         options.peer or list(PEERS),
         names,
         options.detector,
@@ -228,6 +236,13 @@ def _peers(options: argparse.Namespace) -> None:
         seed=options.seed,
         cache=options.environments or cache_dir() / "peers",
     )
-    more = {name: getattr(options, name) for name in ("detector", "frames", "calls", "rounds")}
-    settings = _settings(options, data, faces, **more)
-    _finish(options, result("peers", settings, **measured), describe_peers(measured))
+    result = measured(
+        "peers",
+        tuple(peers_measurements(done)),
+        machine=machine,
+        settings=_settings(options, data, faces, "detector", "frames", "calls", "rounds"),
+        absent=done.pop("not_measured"),
+        notes=tuple(peers_notes(done)),
+        details=done,
+    )
+    put_out(options, result)

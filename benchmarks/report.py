@@ -33,7 +33,7 @@ def as_markdown(result: Result) -> str:
 def table(result: Result) -> tuple[list[str], list[list[str]]]:
     """Header and rows; a unit stands in the header where the whole column shares it."""
     units = {metric: {one.unit for one in result.measurements if one.metric == metric} for metric in result.metrics}
-    header = [f"{metric} {min(unit)}" if len(unit) == 1 else metric for metric, unit in units.items()]
+    header = [f"{metric} {min(unit)}".rstrip() if len(unit) == 1 else metric for metric, unit in units.items()]
     rows = [
         [subject, *(_cell(result.find(subject, metric), len(units[metric]) > 1) for metric in result.metrics)]
         for subject in result.subjects
@@ -42,8 +42,9 @@ def table(result: Result) -> tuple[list[str], list[list[str]]]:
 
 
 def write_plot(path: Path, result: Result) -> None:
-    """A PNG: for each metric that has a direction, one bar for each subject, whiskers from the least to the most run.
+    """A PNG: for each metric that has a direction, one bar for each subject.
 
+    Whiskers are the 95 % interval where there is one, else they reach from the least run to the most.
     Raises OSError, ConfigError if nothing was measured, BackendUnavailable without matplotlib.
     """
     figure_class = _figure_class()
@@ -76,8 +77,9 @@ def write_markdown(path: Path, result: Result) -> None:
 
 def _bars(axis: Any, measurements: list[Measurement]) -> None:
     values = [one.value for one in measurements]
-    below = [one.value - min(one.runs) for one in measurements]
-    above = [max(one.runs) - one.value for one in measurements]
+    ranges = [one.interval or (min(one.runs), max(one.runs)) for one in measurements]
+    below = [max(value - low, 0) for value, (low, _) in zip(values, ranges, strict=True)]
+    above = [max(high - value, 0) for value, (_, high) in zip(values, ranges, strict=True)]
     axis.barh([one.subject for one in measurements], values, xerr=[below, above], color="#4c72b0", capsize=3)
     first = measurements[0]
     axis.set_title(f"{first.metric} [{first.unit}], {first.better} is better", fontsize=8)
@@ -96,6 +98,16 @@ def _notes(result: Result) -> list[str]:
     notes = []
     if any(one.spread is not None for one in result.measurements):
         notes.append("Medians of the runs, each a process of its own; ± is half the range between the runs.")
+    if any(one.interval is not None for one in result.measurements):
+        notes.append("In brackets: 95 % intervals.")
+    notes += _counts(result)
+    notes += [f"not measured: {name}: {why}" for name, why in result.absent.items()]
+    return [*notes, *result.notes, *result.machine.cautions]
+
+
+def _counts(result: Result) -> list[str]:
+    """How many observations stand behind each subject; once for all where they are as many."""
+    counts: dict[str, str] = {}
     for subject in result.subjects:
         whole, colon, _ = subject.partition(": ")
         if colon and whole in result.subjects:
@@ -103,9 +115,11 @@ def _notes(result: Result) -> list[str]:
         first = next(one for one in result.measurements if one.subject == subject)
         if first.n > 1 or subject in result.invalid:
             validity = "" if result.benchmark != "latency" else f"{_validity(result, subject)}, "
-            notes.append(f"{subject}: {validity}n = {len(first.runs)} x {first.n:,}")
-    notes += [f"not measured: {name}: {why}" for name, why in result.absent.items()]
-    return [*notes, *result.notes, *result.machine.cautions]
+            runs = "" if len(first.runs) == 1 else f"{len(first.runs)} x "
+            counts[subject] = f"{validity}n = {runs}{first.n:,}"
+    if len(counts) > 1 and len(set(counts.values())) == 1:
+        return [f"each: {next(iter(counts.values()))}"]
+    return [f"{subject}: {count}" for subject, count in counts.items()]
 
 
 def _validity(result: Result, subject: str) -> str:
@@ -115,8 +129,10 @@ def _validity(result: Result, subject: str) -> str:
 def _cell(one: Measurement | None, with_unit: bool) -> str:
     if one is None:
         return ""
-    spread = "" if one.spread is None else f" ±{100 * one.spread:.0f}%"
-    return significant(one.value) + (f" {one.unit}" if with_unit else "") + spread
+    doubt = "" if one.spread is None else f" ±{100 * one.spread:.0f}%"
+    if one.interval is not None:
+        doubt = f" ({' to '.join(map(significant, one.interval))})"
+    return significant(one.value) + (f" {one.unit}".rstrip() if with_unit else "") + doubt
 
 
 def _columns(header: list[str], rows: list[list[str]]) -> list[str]:

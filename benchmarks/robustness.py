@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from benchmarks.corruptions import CORRUPTIONS, SEVERITIES, corrupt
-from benchmarks.quality import as_percent, share, show_progress
+from benchmarks.quality import percent, share, show_progress
+from benchmarks.results import Measurement
 from edge_emotion.classifier import EmotionClassifier
 from edge_emotion.errors import ConfigError
 from edge_emotion.protocols import FaceDetector
@@ -99,13 +100,10 @@ def _truth(classifier: EmotionClassifier, faces: Faces, classes: Sequence[str]) 
     return np.array([labels.index(name) if name in labels else -1 for name in classes])[faces.labels]
 
 
-def describe_robustness(measured: Mapping[str, Any]) -> str:
-    """A table for a terminal: one line per step."""
-    models = list(measured["steps"][0]["models"])
-    width = 24
-    lines = [f"{'':30}{'found':{width}}" + "".join(f"{model + ', right if found':{width + 8}}" for model in models)]
+def robustness_measurements(measured: Mapping[str, Any]) -> Iterator[Measurement]:
+    """What ``measure_robustness`` found, as figures of each step."""
     for step in measured["steps"]:
-        value = "" if step["value"] is None else f" {step['severity']} ({step['value']:g})"
-        cells = (f"{as_percent(step['models'][model]['accuracy']):{width + 8}}" for model in models)
-        lines.append(f"{step['corruption'] + value:30}{as_percent(step['detection']):{width}}" + "".join(cells))
-    return "\n".join(line.rstrip() for line in lines)
+        subject = step["corruption"] + ("" if step["value"] is None else f" {step['severity']} ({step['value']:g})")
+        yield from percent(subject, "found", step["detection"])
+        for model, shares in step["models"].items():
+            yield from percent(subject, f"{model}, right if found", shares["accuracy"])

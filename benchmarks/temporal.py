@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.quality import share, show_progress
+from benchmarks.quality import percent, scored, share, show_progress
+from benchmarks.results import Measurement
 from edge_emotion.classifier import EmotionClassifier
 from edge_emotion.config import ClassifierSettings, DetectorSettings, PolicySettings, TrackingSettings
 from edge_emotion.datatypes import Frame
@@ -197,17 +198,18 @@ def summarise(courses: Sequence[Course]) -> dict[str, Any]:
     }
 
 
-def describe_temporal(figures: Mapping[str, Any]) -> str:
-    """Two lines per model for a terminal."""
-    lines = []
-    for model, ways in figures.items():
+def temporal_measurements(measured: Mapping[str, Any]) -> Iterator[Measurement]:
+    """What ``measure_temporal`` found, as figures of each model and way."""
+    for model, ways in measured.items():
         for way, one in ways.items():
-            p50, p90 = one["settle_p50_s"], one["settle_p90_s"]
-            settle = "-" if p50 is None else f"{p50:.2f} s (p90 {p90:.2f})"
-            lines.append(
-                f"{model}, {way}: flicker {one['flicker_per_minute']:.1f} and false changes "
-                f"{one['false_changes_per_minute']:.1f} a minute, settles in {settle}, "
-                f"{one['settled']['hits']} of {one['settled']['n']} changes; right {one['right_time']:.1%} of the time"
-                f"; {one['sequences']} sequences, {one['minutes']:.1f} minutes"
-            )
-    return "\n".join(lines)
+            subject, n = f"{model}, {way}", one["sequences"]
+            for metric in ("flicker", "false_changes"):
+                yield Measurement(
+                    subject=subject, metric=metric.replace("_", " "), unit="/min", better="lower",
+                    runs=(one[f"{metric}_per_minute"],), n=n,
+                )  # fmt: skip
+            yield from percent(subject, "settled", one["settled"])
+            if one["settle_p50_s"] is not None:
+                settled = (one["settle_p50_s"],)
+                yield Measurement(subject=subject, metric="settles in", unit="s", better="lower", runs=settled, n=n)
+            yield scored(subject, "right of the time", one["right_time"], n=n)

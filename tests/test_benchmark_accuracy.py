@@ -15,7 +15,8 @@ from conftest import ROOT
 
 from benchmarks.accuracy import duels, rightness
 from benchmarks.cli import main
-from benchmarks.quality import as_percent, drawn_faces, find_classifiers, share
+from benchmarks.quality import drawn_faces, find_classifiers, percent, share
+from benchmarks.results import Result, read_result
 from edge_emotion.errors import ConfigError
 from edge_emotion.labels import EMOTIONS
 from edge_emotion.manifest import MODELS
@@ -34,8 +35,10 @@ def test_a_share_carries_its_n_and_the_score_interval() -> None:
         expected = stats.binomtest(hits, n).proportion_ci(0.95, method="wilson")
         assert share(hits, n)["interval"] == pytest.approx([expected.low, expected.high], abs=1e-5)
     assert share(0, 0) == {"hits": 0, "n": 0, "share": None, "interval": None}
-    assert as_percent(share(0, 0)) == "-"
-    assert as_percent(share(5, 10)) == "50.0 % (23.7 to 76.3)"
+    assert percent("face", "found", share(0, 0)) == []
+    (half,) = percent("face", "found", share(5, 10))
+    assert (half.value, half.unit, half.n) == (50, "%", 10)
+    assert half.interval == pytest.approx((23.7, 76.3), abs=0.1)
 
 
 def test_a_duel_counts_only_faces_whose_class_both_models_know() -> None:
@@ -73,22 +76,27 @@ def test_two_models_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) 
         find_classifiers(["blazeface_back"])
 
 
-def measure(fer_folder: Path, tmp_path: Path, *options: str) -> Any:
+def measure(fer_folder: Path, tmp_path: Path, *options: str) -> Result:
     file = tmp_path / "result.json"
     assert main(["accuracy", "--data", str(fer_folder), "--json", str(file), *options]) == 0
-    return json.loads(file.read_text())
+    return read_result(file)
 
 
 def test_accuracy_measures_every_file_by_every_backend(
     fer_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ["--faces", "150", "--model", "tiny", "--model", "mobilenet_v2", "--whole-path", "--split", "validation"]
-    done = measure(fer_folder, tmp_path, *options, "--out", str(tmp_path / "out"))
-    assert done["settings"]["protocol"] == "majority" and done["settings"]["split"] == "validation"
+    result = measure(fer_folder, tmp_path, *options, "--out", str(tmp_path / "out"))
+    assert result.settings["protocol"] == "majority" and result.settings["split"] == "validation"
+    done: Any = result.details
     assert {one["model"] for one in done["artefacts"].values()} == {"tiny", "mobilenet_v2"}
     assert sum("plain kernels" in name for name in done["artefacts"]) == 2
-    for one in done["artefacts"].values():
+    for name, one in done["artefacts"].items():
         figures = one["figures"]
+        said = result.find(name, "accuracy")
+        assert said is not None and said.interval is not None and said.n == 150
+        assert said.value == pytest.approx(100 * figures["accuracy"], abs=1e-3)
+        assert result.artefacts[f"{one['model']}: {one['file']}"] == one["sha256"]
         assert figures["n"] == np.sum(figures["confusion"]) == 150
         assert figures["accuracy"] == pytest.approx(np.trace(figures["confusion"]) / 150, abs=1e-5)
         assert figures["accuracy_interval"][0] < figures["accuracy"] < figures["accuracy_interval"][1]
@@ -99,7 +107,22 @@ def test_accuracy_measures_every_file_by_every_backend(
     assert done["whole_path"]["tiny"]["found"] > 100
     assert len(list((tmp_path / "out").glob("*-confusion.png"))) == len(done["artefacts"])
     text = capsys.readouterr().out
-    assert "FER+, validation, majority, 150 faces" in text and "McNemar, exact" in text
+    assert "dataset FER+, split validation, protocol majority, faces 150" in text and "McNemar, exact" in text
+    assert f"faces: neutral {done['artefacts'][name]['figures']['per_class']['neutral']['n']}, happiness" in text
+
+
+def test_results_of_accuracy_are_compared_by_their_intervals(
+    fer_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--faces", "40", "--model", "tiny", "--split", "validation"]
+    (tmp_path / "first").mkdir()
+    for folder in (tmp_path / "first", tmp_path):
+        measure(fer_folder, folder, *options)
+    capsys.readouterr()
+    files = [str(folder / "result.json") for folder in (tmp_path / "first", tmp_path)]
+    assert main(["compare", *files, "--fail-on", "accuracy=1"]) == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if ": accuracy " in line]
+    assert len(said) == 2 and all(" 1.000 " in line and line.endswith("within noise") for line in said)
 
 
 def test_an_artefact_that_does_not_run_here_is_named_with_the_reason(
@@ -116,8 +139,8 @@ def test_an_artefact_that_does_not_run_here_is_named_with_the_reason(
     manifest["files"].append(broken)
     (folder / "manifest.json").write_text(json.dumps(manifest))
     done = measure(fer_folder, tmp_path, "--faces", "20", "--model", str(folder), "--backend", "tflite")
-    assert set(done["not_measured"]) == {"tiny: other.tflite (XNNPACK)", "tiny: other.tflite (plain kernels)"}
-    assert "computes something else here" in done["not_measured"]["tiny: other.tflite (XNNPACK)"]
+    assert set(done.absent) == {"tiny: other.tflite (XNNPACK)", "tiny: other.tflite (plain kernels)"}
+    assert "computes something else here" in done.absent["tiny: other.tflite (XNNPACK)"]
     assert "not measured: tiny: other.tflite" in capsys.readouterr().out
 
 
@@ -141,9 +164,9 @@ raise SystemExit(main(sys.argv[1:]))
     command = [sys.executable, "-c", program, "accuracy", "--data", str(fer_folder), "--model", "tiny", "--faces", "20"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert "n = 20" in done.stdout
+    assert "faces 20" in done.stdout
     drawing = subprocess.run([*command, "--out", "x"], cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert (drawing.returncode, drawing.stderr) == (
         5,
-        "error: diagrams need matplotlib: pip install matplotlib, or leave out --out\n",
+        "error: to draw plots: pip install matplotlib\n",
     )

@@ -17,6 +17,7 @@ from benchmarks.peers import npm_worker
 from benchmarks.peers.catalogue import PEERS, Peer
 from benchmarks.peers.environments import modules_of, run_worker
 from benchmarks.peers.npm_worker import read_json, write_raw
+from benchmarks.results import read_result
 from edge_emotion.errors import BackendUnavailable
 
 KEPT = os.environ.get("PEER_ENVIRONMENTS", "")
@@ -126,7 +127,7 @@ def measured(fer: Path, environments: Path, file: Path, *peers: str) -> Any:
     options += ["--rounds", "1", "--model", "tiny", "--detector", "blazeface_short", "--json", str(file)]
     chosen = [part for name in peers for part in ("--peer", name)]
     assert main(["peers", *options, *chosen, "--environments", str(environments)]) == 0
-    return json.loads(file.read_text())
+    return read_result(file).details
 
 
 @needs_npm

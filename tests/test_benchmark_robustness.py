@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 
 from benchmarks.cli import main
 from benchmarks.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from benchmarks.results import read_result
 from benchmarks.robustness import model_shares
 from benchmarks.temporal import FPS, Moment, follow, sequence, summarise, usable
 from edge_emotion.errors import ConfigError
@@ -91,7 +91,8 @@ def test_robustness_runs_on_real_faces(fer_folder: Path, tmp_path: Path, capsys:
     options = ["--data", str(fer_folder), "--split", "validation", "--faces", "30", "--model", "tiny"]
     options += ["--corruption", "blur", "--corruption", "roll", "--sequences", "1", "--detector", "blazeface_short"]
     assert main(["robustness", *options, "--json", str(file), "--out", str(out)]) == 0
-    done = json.loads(file.read_text())
+    result = read_result(file)
+    done: Any = result.details
     steps = {(step["corruption"], step["severity"]): step for step in done["steps"]}
     assert len(steps) == 1 + 2 * 5
     clean, worst = steps["clean", 0], steps["blur", 5]
@@ -103,6 +104,10 @@ def test_robustness_runs_on_real_faces(fer_folder: Path, tmp_path: Path, capsys:
     shipped = done["temporal"]["tiny"]["shipped"]
     assert shipped["settled"]["n"] == 3 and 0 < shipped["right_time"] <= 1
     assert shipped["flicker_per_minute"] <= done["temporal"]["tiny"]["raw"]["flicker_per_minute"]
+    worst_found = result.find(f"blur 5 ({worst['value']:g})", "found")
+    assert worst_found is not None and worst_found.value == pytest.approx(100 * worst["detection"]["share"])
+    steady = result.find("tiny, shipped", "flicker")
+    assert steady is not None and (steady.value, steady.unit) == (shipped["flicker_per_minute"], "/min")
     assert (out / "robustness.png").read_bytes().startswith(b"\x89PNG")
     assert "right if found" in capsys.readouterr().out
 

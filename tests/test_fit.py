@@ -209,6 +209,12 @@ def test_the_start_is_described_without_paths(weights: str | None, start: str) -
     assert describe_start(weights) == start
 
 
+def test_a_start_from_another_run_names_that_run(few_faces: DataSet, tmp_path: Path) -> None:
+    run = train(quick("tiny"), few_faces, tmp_path / "first")
+    said = describe_start(str(run))
+    assert said.startswith("tiny after 2 epochs from random (best.h5, sha256 ") and str(tmp_path) not in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

@@ -50,14 +50,21 @@ def add_recipes(commands: Any) -> None:
 
 
 def describe_start(weights: str | None) -> str:
-    """What a record says about where the weights came from; of a path only the file's name and hash."""
+    """What a record says about where the weights came from; of a path only names and a hash, no folders above."""
     if weights is None:
         return "random"
     if weights == "imagenet":
         return "ImageNet"
+    from train.run_directory import BEST, RECORD, load_run
+
     path = Path(weights)
-    known = f", sha256 {sha256(path)[:12]}" if path.is_file() else ""
-    return f"pretrained ({path.name}{known})"
+    if not path.is_file():
+        return f"pretrained ({path.name})"
+    kind = "pretrained"
+    if path.name == BEST and (path.parent / RECORD).is_file():
+        earlier = load_run(path.parent)
+        kind = f"{earlier.recipe.name} after {earlier.recipe.epochs} epochs from {earlier.record['start']}"
+    return f"{kind} ({path.name}, sha256 {sha256(path)[:12]})"
 
 
 def chosen_recipe(options: argparse.Namespace) -> Recipe:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.accuracy import duels, rightness
+from benchmarks.accuracy import duel_notes, duels, rightness
 from benchmarks.peers.catalogue import NOT_MEASURED, NPM_WORKER, PEERS
 from benchmarks.peers.environments import Runner, run_worker, runner_of
 from benchmarks.peers.npm_worker import read_json
-from benchmarks.quality import as_percent, share, show_progress
+from benchmarks.quality import percent, scored, share, show_progress
+from benchmarks.results import Measurement
 from edge_emotion.datatypes import Box, Face
 from edge_emotion.errors import BackendUnavailable
 from edge_emotion.labels import canonical
@@ -203,34 +204,34 @@ def ratios(measured: Mapping[str, Any], models: Sequence[str]) -> list[dict[str,
     return rows
 
 
-def describe_peers(measured: Mapping[str, Any]) -> str:
-    """The figures as lines for a terminal."""
-    lines = [f"told apart by all: {', '.join(measured['classes'])}"]
+def peers_measurements(measured: Mapping[str, Any]) -> Iterator[Measurement]:
+    """What ``measure_peers`` found, as figures of each peer and model."""
+    for name, one in measured["peers"].items():
+        if "crops" in one:
+            crops = one["crops"]
+            yield scored(name, "crops right", crops["accuracy"], n=crops["n"], interval=crops["accuracy_interval"])
+            yield scored(name, "crops macro-F1", crops["macro_f1"], n=crops["n"])
+        for key, metric in (("found", "frames found"), ("right", "found and right")):
+            if key in one.get("frames", {}):
+                yield from percent(name, metric, one["frames"][key])
+        for kind in ("crop", "frame"):
+            if (took := one.get(f"{kind}_ms")) is not None:
+                runs = tuple(took["medians"])
+                yield Measurement(
+                    subject=name, metric=f"{kind} p50", unit="ms", better="lower", runs=runs, n=took["n"] // len(runs)
+                )
+
+
+def peers_notes(measured: Mapping[str, Any]) -> Iterator[str]:
+    """What each is, the ratios and the duels, a line each."""
+    yield f"told apart by all: {', '.join(measured['classes'])}"
     for name, one in measured["peers"].items():
         versions = ", ".join(f"{package} {number}" for package, number in one["versions"].items())
-        lines.append(f"{name}: {one['protocol']} ({versions})")
-        if "crops" in one:
-            low, high = one["crops"]["accuracy_interval"]
-            lines.append(
-                f"  crops: right {one['crops']['accuracy']:.1%} ({low:.1%} to {high:.1%}), macro-F1 "
-                f"{one['crops']['macro_f1']:.3f}, n = {one['crops']['n']}"
-            )
-        if "frames" in one:
-            text = f"  frames: found {as_percent(one['frames']['found'])} of {one['frames']['found']['n']}"
-            if "right" in one["frames"]:
-                text += f", of those right {as_percent(one['frames']['right'])}"
-            lines.append(f"{text}; boxes elsewhere: {one['frames']['extra']}")
-        for kind, what in (("crop_ms", "crop to scores"), ("frame_ms", "frame to faces")):
-            if kind in one:
-                took = one[kind]
-                lines.append(
-                    f"  {what}: p50 {took['p50']:.3f} ms, p90 {took['p90']:.3f}, n = {took['n']}, "
-                    f"{len(took['medians'])} rounds, spread {took['spread']:.0%}"
-                )
+        elsewhere = f"; boxes elsewhere: {one['frames']['extra']}" if "frames" in one else ""
+        yield f"{name}: {one['protocol']} ({versions}){elsewhere}"
     for row in measured["ratios"]:
-        lines.append(
+        yield (
             f"{row['peer']} takes {row['ratio']:.1f} times as long as {row['model']} ({row['low']:.1f} to "
             f"{row['high']:.1f}) for a {row['of'].removesuffix('_ms')}"
         )
-    lines += [f"not measured: {name}: {why}" for name, why in measured["not_measured"].items()]
-    return "\n".join(lines)
+    yield from duel_notes(measured["duels"])
