@@ -17,7 +17,7 @@ from convert import quantise_aware as aware
 from convert import tflite
 from convert.calibrate import best_range, calibrate
 from convert.fold import fold
-from convert.qat import load_qat, qat_directory, quantisation_aware
+from convert.qat import calibration_pixels, load_qat, qat_directory, quantisation_aware
 from convert.quantise_aware import Range, asymmetric, quantise_aware, quantised_layers, symmetric
 from edge_emotion.preprocess import normalise
 from train.catalogue import find_recipe
@@ -44,6 +44,18 @@ def lively(model: Any, seed: int = 0) -> Any:
 
 def pictures(data: DataSet, count: int) -> np.ndarray:
     return model_pixels(data["train"].images[:count], SPEC)
+
+
+def test_the_same_real_faces_calibrate_everywhere(fer_plus: DataSet) -> None:
+    """docs/adr/0006: 512 rows of the training split, evenly from the first to the last."""
+    faces = fer_plus["train"]
+    pixels = calibration_pixels(faces, SPEC)
+    assert len(pixels) == 512
+    last, second = len(faces) - 1, int((len(faces) - 1) / 511)
+    for row, at in ((0, 0), (1, second), (511, last)):
+        assert (pixels[row] == model_pixels(faces.images[at : at + 1], SPEC)[0]).all()
+    few = faces.take(np.arange(5))
+    assert (calibration_pixels(few, SPEC) == model_pixels(few.images, SPEC)).all()
 
 
 def small_net(input_shape: tuple[int, int, int] = (48, 48, 1)) -> Any:
