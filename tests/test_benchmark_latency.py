@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from model_folders import copy_with_first_file
 
 from benchmarks import latency
 from benchmarks.cli import main
@@ -234,8 +234,7 @@ def test_onnx_files_run_in_onnxruntime_and_a_missing_tensorrt_is_said(tmp_path: 
 @pytest.fixture
 def broken_model(tmp_path: Path) -> Path:
     """The model tiny with a second file, which promises to be a network and is none."""
-    folder = tmp_path / "broken"
-    shutil.copytree(MODELS / "tiny", folder)
+    folder = copy_with_first_file("tiny", tmp_path / "broken")
     (folder / "junk.tflite").write_bytes(b"no network")
     manifest = load_manifest(folder)
     junk = manifest.file().model_copy(update={"file": "junk.tflite", "sha256": sha256(folder / "junk.tflite")})

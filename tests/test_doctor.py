@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from broker import free_port
+from model_folders import copy_with_first_file
 from source_fakes import mjpeg_server
 
 from edge_emotion.cli import main
@@ -21,7 +22,6 @@ from edge_emotion.doctor_report import Check, Finding, Report, run_checks
 from edge_emotion.doctor_state import daemon_runs, state
 from edge_emotion.errors import BackendUnavailable
 from edge_emotion.layers import load
-from edge_emotion.manifest import MODELS
 from edge_emotion.sequence import Sequence
 
 SECRETS = ("hunter2", "s3cret", "t0ken")
@@ -38,8 +38,7 @@ def look(check: Check) -> Finding:
 
 
 def damaged_copy(tmp_path: Path, name: str = "mobilenet_v2") -> Path:
-    folder = tmp_path / "damaged"
-    shutil.copytree(MODELS / name, folder)
+    folder = copy_with_first_file(name, tmp_path / "damaged")
     (model,) = folder.glob("*.tflite")
     content = bytearray(model.read_bytes())
     content[len(content) // 2] ^= 1
@@ -49,8 +48,7 @@ def damaged_copy(tmp_path: Path, name: str = "mobilenet_v2") -> Path:
 
 def other_golden(tmp_path: Path) -> Path:
     """A model that computes something else than its manifest says; every hash is right."""
-    folder = tmp_path / "other"
-    shutil.copytree(MODELS / "tiny", folder)
+    folder = copy_with_first_file("tiny", tmp_path / "other")
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     manifest["files"][0]["golden"]["expected"][0][0] += 5.0
     (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from model_folders import copy_with_first_file
 
 from edge_emotion.backends.constant import ConstantBackend
 from edge_emotion.backends.tflite import TfliteBackend
@@ -32,8 +33,8 @@ from edge_emotion.manifest import (
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """A copy of the shipped classifier that a test may damage."""
-    return Path(shutil.copytree(find_model("mobilenet_v2"), tmp_path / "copy"))
+    """A copy of the shipped classifier with its first file alone, that a test may damage: nothing to fall back to."""
+    return copy_with_first_file("mobilenet_v2", tmp_path / "copy")
 
 
 def edit(folder: Path, **changes: Any) -> None:
@@ -204,7 +205,7 @@ def test_a_model_file_outside_of_its_folder_is_refused(copy: Path) -> None:
 
 
 def test_a_precision_that_is_not_there_lists_what_is() -> None:
-    with pytest.raises(ModelError, match="no float32 file; it has int8 tflite"):
+    with pytest.raises(ModelError, match="no float32 file; it has int8 tflite, float16 tflite, int8 onnx"):
         make_classifier("mobilenet_v2", precision="float32")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from model_folders import copy_with_first_file
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -25,7 +25,7 @@ from edge_emotion.errors import BackendUnavailable, ConfigError, ModelError
 from edge_emotion.factory import make_models, node_info
 from edge_emotion.layers import load
 from edge_emotion.loading import choose_files, make_classifier
-from edge_emotion.manifest import MANIFEST, ModelManifest, find_model, load_manifest, sha256
+from edge_emotion.manifest import MANIFEST, ModelManifest, load_manifest, sha256
 
 INPUTS = np.random.default_rng(1).uniform(-1, 1, (11, *SHAPE)).astype(np.float32)
 
@@ -166,8 +166,7 @@ def test_a_gpu_is_used_where_the_package_has_it(
 @pytest.fixture
 def both(tmp_path: Path) -> Path:
     """The shipped tiny model with an ONNX file as a further one."""
-    folder = tmp_path / "tiny"
-    shutil.copytree(find_model("tiny"), folder)
+    folder = copy_with_first_file("tiny", tmp_path / "tiny")
     file = write_model(folder / "tiny.onnx", shape=(48, 48, 1), classes=8)
     manifest = json.loads((folder / MANIFEST).read_text())
     entry = {**manifest["files"][0], "format": "onnx", "precision": "float32", "file": file.name, "golden": None}

@@ -41,7 +41,7 @@ def test_the_wheel_holds_the_runtime_and_nothing_else(wheel: Path) -> None:
 
 
 def test_the_wheel_is_small_and_asks_for_little(wheel: Path) -> None:
-    assert wheel.stat().st_size < 25e6  # a model for every backend: ONNX keeps its weights as float32
+    assert wheel.stat().st_size < 40e6  # a model for every backend: ONNX keeps its weights as float32
     archive = zipfile.ZipFile(wheel)
     metadata = archive.read(next(n for n in archive.namelist() if n.endswith("METADATA"))).decode()
     required = set(re.findall(r"^Requires-Dist: ([a-z-]+)(?!.*extra)", metadata, re.MULTILINE))

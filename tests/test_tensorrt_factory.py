@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import json
-import shutil
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from model_folders import copy_with_first_file
 from onnx_models import write_model
 from tensorrt_stage import Stage
 
 from edge_emotion.errors import BackendUnavailable
 from edge_emotion.loading import make_classifier
-from edge_emotion.manifest import MANIFEST, find_model
+from edge_emotion.manifest import MANIFEST
 from edge_emotion.paths import cache_dir
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> str:
     """The shipped tiny model with a float32 ONNX file as a further one."""
-    folder = tmp_path / "tiny"
-    shutil.copytree(find_model("tiny"), folder)
+    folder = copy_with_first_file("tiny", tmp_path / "tiny")
     file = write_model(folder / "tiny.onnx", shape=(48, 48, 1), classes=8)
     manifest = json.loads((folder / MANIFEST).read_text())
     more = {
