@@ -70,10 +70,12 @@ class InputSpec(Part):
 class Golden(Part):
     """A self-test without pictures: each input follows from its seed.
 
-    ``expected`` are this file's logits for each, ``emotions`` what the default operating point makes of them. Kernels
-    differ between machines by a few steps of an integer: logits may differ by ``tolerance``.
+    ``labels`` name the columns of the logits as the file was trained. ``expected`` are its logits for each input,
+    ``emotions`` what the default operating point makes of them. Kernels differ between machines by a few steps of an
+    integer: logits may differ by ``tolerance``.
     """
 
+    labels: tuple[str, ...]
     seeds: tuple[int, ...] = Field(min_length=1)
     tolerance: float = Field(gt=0.0)
     emotions: tuple[str, ...]
@@ -83,6 +85,8 @@ class Golden(Part):
     def _complete(self) -> Golden:
         if not len(self.seeds) == len(self.emotions) == len(self.expected):
             raise ValueError("golden: as many seeds as emotions and rows of expected logits")
+        if any(len(row) != len(self.labels) for row in self.expected):
+            raise ValueError("golden: each row of expected logits has one for each of its labels")
         return self
 
 

@@ -164,9 +164,32 @@ def test_a_model_of_which_no_file_is_left_says_why_of_each(copy: Path) -> None:
     assert message.count("was changed or damaged") == len(load_manifest(copy).files)
 
 
-def test_labels_in_another_order_are_refused(copy: Path) -> None:
-    edit(copy, labels=[EMOTIONS[1], EMOTIONS[0], *EMOTIONS[2:]])
+@pytest.mark.parametrize("swapped", [("neutral", "happiness"), ("disgust", "contempt")])
+def test_labels_in_another_order_are_refused(swapped: tuple[str, str], copy: Path) -> None:
+    """Also of emotions that no golden input shows."""
+    other = dict(zip(swapped, swapped[::-1], strict=True))
+    edit(copy, labels=[other.get(name, name) for name in EMOTIONS])
     assert "labels are not in the order in which it was trained" in refusal(copy)
+
+
+def test_a_golden_set_without_labels_is_refused(copy: Path) -> None:
+    data = json.loads((copy / MANIFEST).read_text())
+    del data["files"][0]["golden"]["labels"]
+    edit(copy, files=data["files"])
+    assert "files.0.golden.labels: Field required" in refusal(copy)
+
+
+def test_another_hash_in_the_manifest_is_refused(copy: Path) -> None:
+    data = json.loads((copy / MANIFEST).read_text())
+    data["files"][0]["sha256"] = "0" * 64
+    edit(copy, files=data["files"])
+    assert "its manifest promises 000000000000" in refusal(copy)
+
+
+def test_another_scale_of_the_input_in_the_manifest_is_refused(copy: Path) -> None:
+    data = json.loads((copy / MANIFEST).read_text())
+    edit(copy, input={**data["input"], "scale": data["input"]["scale"] * 2})
+    assert "computes something else here" in refusal(copy)
 
 
 def test_outputs_that_are_no_numbers_are_refused() -> None:
@@ -226,6 +249,7 @@ def test_a_golden_set_drives_several_classes() -> None:
     for name in ("mobilenet_v2", "efficientnet_lite0", "tiny"):
         for entry in load_manifest(find_model(name)).files:
             assert entry.golden is not None
+            assert entry.golden.labels == EMOTIONS
             assert len(set(entry.golden.emotions)) >= 5, f"{entry.file}: {entry.golden.emotions}"
 
 
