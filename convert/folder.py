@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from convert.candidates import Candidate, Way, choose, make_candidates, ways
 from convert.from_keras import export_graph
 from convert.onnx import write_onnx
 from convert.parity import describe, require_parity
+from convert.publish import write_model
 from convert.qat import symmetric
 from convert.quantise_aware import scales_of, unwrap
 from convert.selftest import make_golden
@@ -23,17 +23,14 @@ from edge_emotion.backends.tflite import TfliteBackend
 from edge_emotion.classifier import EmotionClassifier
 from edge_emotion.errors import ModelError
 from edge_emotion.manifest import (
-    MANIFEST,
     Calibration,
     Metrics,
     ModelFile,
     ModelManifest,
     checked_file,
-    dump_manifest,
     find_model,
     load_manifest,
     sha256,
-    write_text,
 )
 from edge_emotion.protocols import FloatArray, InferenceBackend
 from train.draft import calibrate, facts
@@ -73,8 +70,9 @@ def convert(
 def recalibrate(model: str, data: DataSet, *, version: str) -> Path:
     """Choose operating points, golden sets and figures of a model folder anew; its files stay. Returns the folder.
 
-    For a change of the runtime's preprocessing, or of what operating points are. Figures of the float model, which is
-    not there, are kept. Raises ModelError for a folder that is no classifier.
+    For a change of the runtime's preprocessing, or of what operating points are. The float model is not there: its
+    figures stay those of the conversion, and comparisons with it, which are no longer true, are dropped. Raises
+    ModelError for a folder that is no classifier, or a version that is none; then nothing is written.
     """
     folder = find_model(model)
     manifest = load_manifest(folder)
@@ -92,9 +90,8 @@ def recalibrate(model: str, data: DataSet, *, version: str) -> Path:
         **_figures(manifest, "validation/int8", int8, logits, validation),
         **_figures(manifest, "test/int8", int8, logits_of(int8, test, manifest.input), test),
     }
-    manifest = _with_golden_sets(manifest, folder).model_copy(update={"metrics": metrics})
-    write_text(folder / MANIFEST, dump_manifest(manifest))
-    return folder
+    manifest = _with_golden_sets(manifest, folder).model_copy(update={"metrics": metrics, "parity": {}})
+    return write_model(folder, manifest)
 
 
 def _quantised(run: Run, data: DataSet, ways: Sequence[Way], workshop: Path) -> Candidate:
@@ -184,16 +181,10 @@ def _figures(
 
 
 def _publish(workshop: Path, manifest: ModelManifest, models: Path) -> Path:
-    """Put checked files and their manifest into their folder, each whole or not at all, the manifest last."""
-    folder = models / manifest.name
-    folder.mkdir(parents=True, exist_ok=True)
-    for entry in manifest.files:
-        beside = folder / (entry.file + ".part")
-        shutil.copyfile(workshop / entry.file, beside)
-        beside.replace(folder / entry.file)
-    write_text(folder / MANIFEST, dump_manifest(manifest))
-    kept = {MANIFEST, "NOTICE", *(entry.file for entry in manifest.files)}
+    """Put checked files and their manifest into their folder, and take out files of an earlier conversion."""
+    names = [entry.file for entry in manifest.files]
+    folder = write_model(models / manifest.name, manifest, {name: (workshop / name).read_bytes() for name in names})
     for path in folder.iterdir():
-        if path.name not in kept and path.suffix in (".tflite", ".onnx"):
+        if path.name not in names and path.suffix in (".tflite", ".onnx"):
             path.unlink()
     return folder
