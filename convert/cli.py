@@ -78,8 +78,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_tuning(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--epochs", type=positive_count, default=3, help="of fine-tuning; default: 3")
-    parser.add_argument("--learning-rate", type=float, default=1e-4, help="default: 0.0001")
+    as_begun = "default: as it was begun, else"
+    parser.add_argument("--epochs", type=positive_count, help=f"of fine-tuning; {as_begun} 3")
+    parser.add_argument("--learning-rate", type=float, help=f"{as_begun} 0.0001")
     parser.set_defaults(on_interrupt="stopped; the same command goes on after the last finished epoch")
 
 
