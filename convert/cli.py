@@ -49,11 +49,16 @@ def _parser() -> argparse.ArgumentParser:
     qat.add_argument("--scheme", choices=SCHEMES, default="symmetric", help="default: symmetric, for TensorRT, too")
     _add_tuning(qat)
     qat.set_defaults(command=_qat)
-    tflite = commands.add_parser("tflite", help="write the model folder of a training run, int8 by the best way")
+    tflite = commands.add_parser(
+        "tflite",
+        help="write the model folder of a training run, int8 by the best way; what loses too much is only said",
+    )
     _add_folder(tflite)
     tflite.add_argument("--way", choices=("post-training", *SCHEMES), help="how to quantise; default: what does best")
     tflite.set_defaults(command=_tflite)
-    chain = commands.add_parser("all", help="the whole chain: fine-tune under int8, export, prove, write the folder")
+    chain = commands.add_parser(
+        "all", help="the whole chain: fine-tune under int8, export, prove; writes only what passes"
+    )
     _add_folder(chain)
     _add_tuning(chain)
     chain.set_defaults(command=_all)
