@@ -119,6 +119,22 @@ def test_another_input_shape_is_refused(copy: Path) -> None:
     assert "its manifest says 48 x 48 x 1" in refusal(copy)
 
 
+@pytest.mark.parametrize("end", ["input_type", "output_type"])
+def test_other_types_than_those_of_the_file_are_refused(end: str, copy: Path) -> None:
+    data = json.loads((copy / MANIFEST).read_text())
+    data["files"][0][end] = "float32"
+    edit(copy, files=data["files"])
+    assert "takes int8 and gives int8, its manifest says" in refusal(copy)
+
+
+def test_other_types_than_those_of_a_detector_are_refused(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(find_model("blazeface_short"), tmp_path / "copy"))
+    data = json.loads((folder / MANIFEST).read_text())
+    edit(folder, files=[{**data["files"][0], "input_type": "int8"}])
+    with pytest.raises(ModelError, match="takes float32 and gives float32 and float32, its manifest says int8"):
+        make_detector(str(folder))
+
+
 def damaged_scale(folder: Path, tensor: int) -> None:
     """Doubles the scale of one activation in the int8 file and gives the manifest its new hash."""
     data = json.loads((folder / MANIFEST).read_text())
