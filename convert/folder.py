@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,30 +10,25 @@ from pathlib import Path
 import numpy as np
 
 from convert import tflite
-from convert.candidates import Candidate, Way, choose, make_candidates, ways
-from convert.from_keras import export_graph
-from convert.onnx import write_onnx
-from convert.parity import describe, require_parity
-from convert.qat import symmetric
-from convert.quantise_aware import scales_of, unwrap
+from convert.candidates import Candidate, Way, choose, make_judge, make_onnx, make_tflite, ways
+from convert.parity import describe, require_parity, shortfalls
+from convert.publish import write_model
 from convert.selftest import make_golden
 from convert.verify import verify
 from edge_emotion.backends.onnx import OnnxBackend
 from edge_emotion.backends.tflite import TfliteBackend
 from edge_emotion.classifier import EmotionClassifier
-from edge_emotion.errors import ModelError
+from edge_emotion.errors import BackendUnavailable, ModelError
 from edge_emotion.manifest import (
-    MANIFEST,
     Calibration,
+    Golden,
     Metrics,
     ModelFile,
     ModelManifest,
     checked_file,
-    dump_manifest,
     find_model,
     load_manifest,
     sha256,
-    write_text,
 )
 from edge_emotion.protocols import FloatArray, InferenceBackend
 from train.draft import calibrate, facts
@@ -50,31 +45,36 @@ def convert(
 ) -> Path:
     """Write the model folder of a run: int8 and float16 TFLite, int8 ONNX, and their manifest. Returns the folder.
 
-    TFLite's int8 by ``way``, or by the best of those that are there; that of ONNX is symmetric. Everything is chosen on
-    the validation split; the test split is measured once, at the end. Raises ConfigError for a directory that is no
-    finished run of this data, ModelError if a file is not what it should be or, with ``gate``, loses too much against
-    the float model; then nothing is written.
+    TFLite's int8 by ``way``, or by the best of those that are there; ONNX by the better of its two. Everything is
+    chosen on the validation split; the test split is measured once, at the end. Raises ConfigError for a directory that
+    is no finished run of this data, ModelError if a file is not what it should be. With ``gate`` also if one loses too
+    much against the float model, and BackendUnavailable if one cannot be run here; else both are only said. After an
+    error nothing is written.
     """
     trained = load_run(run)
     trained.require_trained_on(data)
     data = data.restrict(trained.classes)
     with tempfile.TemporaryDirectory() as name:
         workshop = Path(name)
-        chosen = _quantised(trained, data, [way] if way else ways(run), workshop)
-        manifest = _manifest(trained, data, _write_files(trained, data, chosen, workshop), workshop, version)
+        int8, explicit = _quantised(trained, data, [way] if way else ways(run), workshop)
+        manifest = _manifest(trained, data, _write_files(trained, int8, explicit, workshop), workshop, version)
         manifest = _measured(manifest, trained, data, workshop)
         for name, parity in manifest.parity.items():
             print(describe(name, parity))
         if gate:
-            require_parity(manifest.parity)
+            _require_proof(manifest)
+        else:
+            _warn(manifest)
         return _publish(workshop, manifest, models)
 
 
 def recalibrate(model: str, data: DataSet, *, version: str) -> Path:
     """Choose operating points, golden sets and figures of a model folder anew; its files stay. Returns the folder.
 
-    For a change of the runtime's preprocessing, or of what operating points are. Figures of the float model, which is
-    not there, are kept. Raises ModelError for a folder that is no classifier.
+    For a change of the runtime's preprocessing, or of what operating points are. The float model is not there: its
+    figures stay those of the conversion, and comparisons with it, which are no longer true, are dropped. Raises
+    ModelError for a folder that is no classifier or a version that is none, BackendUnavailable for a file that cannot
+    be run here; then nothing is written.
     """
     folder = find_model(model)
     manifest = load_manifest(folder)
@@ -92,27 +92,28 @@ def recalibrate(model: str, data: DataSet, *, version: str) -> Path:
         **_figures(manifest, "validation/int8", int8, logits, validation),
         **_figures(manifest, "test/int8", int8, logits_of(int8, test, manifest.input), test),
     }
-    manifest = _with_golden_sets(manifest, folder).model_copy(update={"metrics": metrics})
-    write_text(folder / MANIFEST, dump_manifest(manifest))
-    return folder
+    manifest = _with_golden_sets(manifest, folder).model_copy(update={"metrics": metrics, "parity": {}})
+    _require_golden_sets(manifest)
+    return write_model(folder, manifest)
 
 
-def _quantised(run: Run, data: DataSet, ways: Sequence[Way], workshop: Path) -> Candidate:
-    """The best of several int8 files, after a table of them."""
-    candidates = make_candidates(run, ways, data, workshop)
-    for candidate in candidates:
-        print(f"{describe(candidate.way, candidate.parity)}, loss {candidate.loss:.4f}")
-    return choose(candidates)
+def _quantised(run: Run, data: DataSet, ways: Sequence[Way], workshop: Path) -> tuple[Candidate, Candidate]:
+    """The best int8 TFLite file and the best int8 ONNX file, after a table of all."""
+    judge = make_judge(run, data["validation"].majority())
+    forms = make_tflite(run, ways, data, workshop, judge), make_onnx(run, data, workshop, judge)
+    for candidate in (*forms[0], *forms[1]):
+        if candidate.parity is not None:
+            name = f"{candidate.file.suffix[1:]} {candidate.way}"
+            print(f"{describe(name, candidate.parity)}, loss {candidate.loss:.4f}")
+    return choose(forms[0]), choose(forms[1])
 
 
-def _write_files(run: Run, data: DataSet, int8: Candidate, workshop: Path) -> tuple[ModelFile, ...]:
+def _write_files(run: Run, int8: Candidate, explicit: Candidate, workshop: Path) -> tuple[ModelFile, ...]:
     """int8 first: the order in which the runtime tries them."""
     name = run.recipe.name
-    whole, half, explicit = (workshop / f"{name}_{kind}" for kind in ("int8.tflite", "float16.tflite", "int8.onnx"))
-    int8.file.rename(whole)
+    half = workshop / f"{name}_float16.tflite"
     half.write_bytes(tflite.floating(run.build(), half=True))
-    simulated = symmetric(run, data)
-    write_onnx(export_graph(unwrap(simulated)), explicit, scales=scales_of(simulated))
+    whole, onnx = (one.file.rename(workshop / f"{name}_int8{one.file.suffix}") for one in (int8, explicit))
     return (
         ModelFile(
             format="tflite", precision="int8", file=whole.name, sha256=sha256(whole), input_type="int8",
@@ -123,10 +124,29 @@ def _write_files(run: Run, data: DataSet, int8: Candidate, workshop: Path) -> tu
             output_type="float32",
         ),
         ModelFile(
-            format="onnx", precision="int8", file=explicit.name, sha256=sha256(explicit), input_type="float32",
-            output_type="float32", quantisation="symmetric" if "symmetric" in ways(run.path) else "post-training",
+            format="onnx", precision="int8", file=onnx.name, sha256=sha256(onnx), input_type="float32",
+            output_type="float32", quantisation=explicit.way,
         ),
     )  # fmt: skip
+
+
+def _require_proof(manifest: ModelManifest) -> None:
+    """The gate."""
+    _require_golden_sets(manifest)
+    require_parity(manifest.parity)
+
+
+def _require_golden_sets(manifest: ModelManifest) -> None:
+    lacking = ", ".join(entry.file for entry in manifest.files if entry.golden is None)
+    if lacking:
+        raise BackendUnavailable(f"{lacking} cannot be run here: pip install onnxruntime")
+
+
+def _warn(manifest: ModelManifest) -> None:
+    """What the gate would have said."""
+    for name, parity in manifest.parity.items():
+        for fault in shortfalls(name, parity):
+            print(f"warning: {fault}; convert all would refuse it", file=sys.stderr)
 
 
 def _manifest(run: Run, data: DataSet, files: tuple[ModelFile, ...], workshop: Path, version: str) -> ModelManifest:
@@ -140,21 +160,25 @@ def _manifest(run: Run, data: DataSet, files: tuple[ModelFile, ...], workshop: P
 
 
 def _with_golden_sets(manifest: ModelManifest, folder: Path) -> ModelManifest:
-    """The manifest with a golden set for each file that is there."""
-    tested = []
-    for entry in manifest.files:
-        file = folder / entry.file
-        if entry.format == "onnx":
-            # Its own optimisations are the other kernels.
-            golden = make_golden(manifest, OnnxBackend(file, optimise=False), OnnxBackend(file))
-        else:
-            golden = make_golden(manifest, TfliteBackend(file), TfliteBackend(file, plain_kernels=True))
-        tested.append(entry.model_copy(update={"golden": golden}))
-    return manifest.model_copy(update={"files": tuple(tested)})
+    """The manifest with a golden set for each file that can be run here."""
+    files = tuple(entry.model_copy(update={"golden": _golden(manifest, folder, entry)}) for entry in manifest.files)
+    return manifest.model_copy(update={"files": files})
+
+
+def _golden(manifest: ModelManifest, folder: Path, entry: ModelFile) -> Golden | None:
+    file = folder / entry.file
+    if entry.format == "tflite":
+        return make_golden(manifest, TfliteBackend(file), TfliteBackend(file, plain_kernels=True))
+    try:
+        # Its own optimisations are the other kernels.
+        return make_golden(manifest, OnnxBackend(file, optimise=False), OnnxBackend(file))
+    except BackendUnavailable as error:
+        print(f"{entry.file} gets no golden set: {error}", file=sys.stderr)
+        return None
 
 
 def _measured(manifest: ModelManifest, run: Run, data: DataSet, workshop: Path) -> ModelManifest:
-    """With figures by split, precision and operating point, and the parity of every file on the test split.
+    """With figures by split, precision and operating point, and the parity on the test split of what runs here.
 
     The test split is measured here, once, and nothing is chosen by it.
     """
@@ -166,7 +190,8 @@ def _measured(manifest: ModelManifest, run: Run, data: DataSet, workshop: Path) 
         **_figures(manifest, "test/int8", int8, logits_of(int8, test, spec), test),
         **_figures(manifest, "test/float32", int8, reference, test),
     }
-    parity = {name: one.parity for name, one in verify(manifest, workshop, reference, test, split="test").items()}
+    here = manifest.model_copy(update={"files": tuple(entry for entry in manifest.files if entry.golden)})
+    parity = {name: one.parity for name, one in verify(here, workshop, reference, test, split="test").items()}
     return manifest.model_copy(update={"metrics": metrics, "parity": parity})
 
 
@@ -184,16 +209,10 @@ def _figures(
 
 
 def _publish(workshop: Path, manifest: ModelManifest, models: Path) -> Path:
-    """Put checked files and their manifest into their folder, each whole or not at all, the manifest last."""
-    folder = models / manifest.name
-    folder.mkdir(parents=True, exist_ok=True)
-    for entry in manifest.files:
-        beside = folder / (entry.file + ".part")
-        shutil.copyfile(workshop / entry.file, beside)
-        beside.replace(folder / entry.file)
-    write_text(folder / MANIFEST, dump_manifest(manifest))
-    kept = {MANIFEST, "NOTICE", *(entry.file for entry in manifest.files)}
+    """Put checked files and their manifest into their folder, and take out files of an earlier conversion."""
+    names = [entry.file for entry in manifest.files]
+    folder = write_model(models / manifest.name, manifest, {name: (workshop / name).read_bytes() for name in names})
     for path in folder.iterdir():
-        if path.name not in kept and path.suffix in (".tflite", ".onnx"):
+        if path.name not in names and path.suffix in (".tflite", ".onnx"):
             path.unlink()
     return folder

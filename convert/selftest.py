@@ -33,6 +33,7 @@ def make_golden(manifest: ModelManifest, backend: InferenceBackend, other: Infer
         chosen += [seed for rank in ranks.values() if (seed := next(rank, None)) is not None]
     chosen = sorted(chosen[:COUNT])
     return Golden(
+        labels=manifest.labels,
         seeds=tuple(chosen),
         tolerance=round(max(TOLERANCE, 3 * float(distance[chosen].max())), 2),
         emotions=tuple(said[seed] for seed in chosen),

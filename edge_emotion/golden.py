@@ -27,8 +27,7 @@ def replay_golden(classifier: EmotionClassifier, entry: ModelFile) -> float | No
     """Run the golden set of a file; the largest difference of a logit, None if the manifest holds none.
 
     It is the file and the order of the labels that are tested, whatever the classifier's operating point and classes
-    are. Raises ModelError if this machine computes something else
-    than the manifest promises.
+    are. Raises ModelError if this machine computes something else than the manifest promises.
     """
     golden, manifest, backend = entry.golden, classifier.manifest, classifier.backend
     if golden is None:
@@ -42,12 +41,12 @@ def replay_golden(classifier: EmotionClassifier, entry: ModelFile) -> float | No
             f"logits differ by {worst:.2f}, allowed are {golden.tolerance:.2f} ({backend.name}); "
             "install the model again, or use another precision or interpreter"
         )
-    said = winners(manifest, logits)
-    if said != golden.emotions:
-        raise ModelError(
-            f"model {manifest.name}: its labels are not in the order in which it was trained: its golden set is "
-            f"{', '.join(golden.emotions)}, and here {', '.join(said)}; install the model again"
-        )
+    for trained, here in ((golden.labels, manifest.labels), (golden.emotions, winners(manifest, logits))):
+        if trained != here:
+            raise ModelError(
+                f"model {manifest.name}: its labels are not in the order in which it was trained: its golden set has "
+                f"{', '.join(trained)}, and here it is {', '.join(here)}; install the model again"
+            )
     return worst
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,19 +20,34 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def _tflite(path: Path, _: ModelFile, threads: int) -> InferenceBackend:
+def _tflite(path: Path, entry: ModelFile, threads: int) -> InferenceBackend:
     from edge_emotion.backends.tflite import TfliteBackend
 
-    return TfliteBackend(path, threads=threads)
+    backend = TfliteBackend(path, threads=threads)
+    _check_types(entry, backend.types)
+    return backend
 
 
-def _onnxruntime(path: Path, _: ModelFile, threads: int) -> InferenceBackend:
+def _onnxruntime(path: Path, entry: ModelFile, threads: int) -> InferenceBackend:
     from edge_emotion.backends.onnx import OnnxBackend
 
-    return OnnxBackend(path, threads=threads)
+    backend = OnnxBackend(path, threads=threads)
+    _check_types(entry, backend.types)
+    return backend
+
+
+def _check_types(entry: ModelFile, types: Sequence[str]) -> None:
+    """Raises ModelError if a file's types, of its input and then of its outputs, are not what the manifest says."""
+    said, *outputs = types
+    if said != entry.input_type or set(outputs) != {entry.output_type}:
+        raise ModelError(
+            f"{entry.file} takes {said} and gives {' and '.join(outputs)}, its manifest says {entry.input_type} and "
+            f"{entry.output_type}: file and manifest do not belong together"
+        )
 
 
 def _tensorrt(path: Path, entry: ModelFile, _: int) -> InferenceBackend:
+    """An engine has types of its own."""
     from edge_emotion.backends.tensorrt import TensorRtBackend
 
     return TensorRtBackend(path, sha256=entry.sha256, precision=entry.precision, cache_dir=cache_dir())
@@ -74,14 +89,14 @@ def make_detector(
     name: str, *, threshold: float = 0.5, min_size: int = 0, max_faces: int = 64, threads: int = 1
 ) -> BlazeFaceDetector:
     """A shipped detector by name, or one by its folder. Raises ModelError if it is not what its manifest says."""
-    from edge_emotion.backends.tflite import TfliteBackend
     from edge_emotion.detectors.blazeface import BlazeFaceDetector
 
     folder = find_model(name)
     manifest = load_manifest(folder)
     if not isinstance(manifest, DetectorManifest):
         raise ModelError(f"{folder} is no face detector but does {manifest.task}")
-    backend = TfliteBackend(checked_file(folder, manifest.file()), threads=threads)
+    entry = manifest.file()
+    backend = _tflite(checked_file(folder, entry), entry, threads)
     return BlazeFaceDetector(manifest, backend, threshold=threshold, min_size=min_size, max_faces=max_faces)
 
 
@@ -94,7 +109,7 @@ def make_classifier(
     classes: Iterable[str] | None = None,
     threads: int = 1,
 ) -> EmotionClassifier:
-    """A shipped classifier by name, or one by its folder, checked: hash, labels, shapes, golden set.
+    """A shipped classifier by name, or one by its folder, checked: hash, labels, types, shapes, golden set.
 
     ``backend`` is one of INTERPRETERS, or 'auto'. Without a ``precision`` the first file that passes is taken: where
     int8 computes something else, the next one is, and this is said. Raises ModelError if none is what its manifest says

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,6 +20,7 @@ from edge_emotion.paths import expand
 
 MANIFEST = "manifest.json"
 MODELS = Path(__file__).parent / "models"
+VERSION = r"^[0-9]+\.[0-9]+\.[0-9]+$"
 FLAT_LIST = re.compile(r"\[[^\[\]{}]*\]")
 Precision = Literal["int8", "float16", "float32"]
 
@@ -70,10 +71,12 @@ class InputSpec(Part):
 class Golden(Part):
     """A self-test without pictures: each input follows from its seed.
 
-    ``expected`` are this file's logits for each, ``emotions`` what the default operating point makes of them. Kernels
-    differ between machines by a few steps of an integer: logits may differ by ``tolerance``.
+    ``labels`` name the columns of the logits as the file was trained. ``expected`` are its logits for each input,
+    ``emotions`` what the default operating point makes of them. Kernels differ between machines by a few steps of an
+    integer: logits may differ by ``tolerance``.
     """
 
+    labels: tuple[str, ...]
     seeds: tuple[int, ...] = Field(min_length=1)
     tolerance: float = Field(gt=0.0)
     emotions: tuple[str, ...]
@@ -83,6 +86,8 @@ class Golden(Part):
     def _complete(self) -> Golden:
         if not len(self.seeds) == len(self.emotions) == len(self.expected):
             raise ValueError("golden: as many seeds as emotions and rows of expected logits")
+        if any(len(row) != len(self.labels) for row in self.expected):
+            raise ValueError("golden: each row of expected logits has one for each of its labels")
         return self
 
 
@@ -181,7 +186,7 @@ class BaseManifest(Part):
 
     schema_version: Literal[1] = Field(alias="schema")
     name: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
-    version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]
+    version: Annotated[str, Field(pattern=VERSION)]
     input: InputSpec
     files: tuple[ModelFile, ...] = Field(min_length=1)
     licence: str
@@ -243,12 +248,20 @@ def write_text(path: Path, text: str) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write beside, then rename: a reader sees the old file or the new one, never half of one. Raises OSError."""
-    beside = path.with_name(path.name + ".part")
+    write_all({path: content})
+
+
+def write_all(contents: Mapping[Path, bytes]) -> None:
+    """``write_bytes`` for files that belong together: none is renamed, in their order, before all are written."""
+    parts = {path: path.with_name(path.name + ".part") for path in contents}
     try:
-        beside.write_bytes(content)
-        beside.replace(path)
-    except OSError:
-        beside.unlink(missing_ok=True)
+        for path, content in contents.items():
+            parts[path].write_bytes(content)
+        for path, part in parts.items():
+            part.replace(path)
+    except BaseException:
+        for part in parts.values():
+            part.unlink(missing_ok=True)
         raise
 
 
@@ -275,8 +288,17 @@ def load_manifest(folder: Path) -> ModelManifest | DetectorManifest:
     """Read and validate ``manifest.json``. Raises ModelError with the first fault and its place."""
     path = folder / MANIFEST
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
+        raise ModelError(f"cannot read {path}: {error}") from error
+    return parse_manifest(text, path)
+
+
+def parse_manifest(text: str, path: Path) -> ModelManifest | DetectorManifest:
+    """The manifest that a text holds; ``path`` is where it stands, for errors. Raises as ``load_manifest`` does."""
+    try:
+        data = json.loads(text)
+    except ValueError as error:
         raise ModelError(f"cannot read {path}: {error}") from error
     task = data.get("task") if isinstance(data, dict) else None
     kind = DetectorManifest if task == "face-detection" else ModelManifest

@@ -12,8 +12,11 @@ import traceback
 from edge_emotion.errors import EdgeEmotionError
 
 
-def run_command(options: argparse.Namespace, *, on_interrupt: str = "") -> int:
-    """Call ``options.command(options)``; its exit code, that of its error, or 130 after Ctrl-C."""
+def run_command(options: argparse.Namespace) -> int:
+    """Call ``options.command(options)``; its exit code, that of its error, or 130 after Ctrl-C.
+
+    What is said after Ctrl-C, if anything, a command sets as ``on_interrupt``.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a file's name may be no text
             stream.reconfigure(errors="backslashreplace")
@@ -22,8 +25,8 @@ def run_command(options: argparse.Namespace, *, on_interrupt: str = "") -> int:
         if sys.stdout is not None:
             sys.stdout.flush()
     except KeyboardInterrupt:
-        if on_interrupt:
-            print(on_interrupt, file=sys.stderr)
+        if said := getattr(options, "on_interrupt", ""):
+            print(said, file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader of our output is gone (| head): nothing to say. Python would complain once more when it exits.

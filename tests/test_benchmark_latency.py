@@ -217,8 +217,9 @@ def test_onnx_files_run_in_onnxruntime_and_a_missing_tensorrt_is_said(tmp_path: 
     folder.mkdir()
     path = write_model(folder / "sums.onnx", shape=(48, 48, 1), classes=8)
     manifest = load_manifest(MODELS / "tiny")
-    change = {"format": "onnx", "precision": "float32", "file": path.name, "sha256": sha256(path), "golden": None}
-    entry = manifest.file().model_copy(update=change)
+    change = {"format": "onnx", "precision": "float32", "input_type": "float32", "output_type": "float32"}
+    content = {"file": path.name, "sha256": sha256(path), "golden": None}
+    entry = manifest.file().model_copy(update={**change, **content})
     (folder / MANIFEST).write_text(dump_manifest(manifest.model_copy(update={"files": (entry,)})))
     assert main(["latency", str(folder), *QUICK, "--json", str(tmp_path / "r.json")]) == 0
     result = read_result(tmp_path / "r.json")

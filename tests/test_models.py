@@ -120,6 +120,22 @@ def test_another_input_shape_is_refused(copy: Path) -> None:
     assert "its manifest says 48 x 48 x 1" in refusal(copy)
 
 
+@pytest.mark.parametrize("end", ["input_type", "output_type"])
+def test_other_types_than_those_of_the_file_are_refused(end: str, copy: Path) -> None:
+    data = json.loads((copy / MANIFEST).read_text())
+    data["files"][0][end] = "float32"
+    edit(copy, files=data["files"])
+    assert "takes int8 and gives int8, its manifest says" in refusal(copy)
+
+
+def test_other_types_than_those_of_a_detector_are_refused(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(find_model("blazeface_short"), tmp_path / "copy"))
+    data = json.loads((folder / MANIFEST).read_text())
+    edit(folder, files=[{**data["files"][0], "input_type": "int8"}])
+    with pytest.raises(ModelError, match="takes float32 and gives float32 and float32, its manifest says int8"):
+        make_detector(str(folder))
+
+
 def damaged_scale(folder: Path, tensor: int) -> None:
     """Doubles the scale of one activation in the int8 file and gives the manifest its new hash."""
     data = json.loads((folder / MANIFEST).read_text())
@@ -165,9 +181,32 @@ def test_a_model_of_which_no_file_is_left_says_why_of_each(copy: Path) -> None:
     assert message.count("was changed or damaged") == len(load_manifest(copy).files)
 
 
-def test_labels_in_another_order_are_refused(copy: Path) -> None:
-    edit(copy, labels=[EMOTIONS[1], EMOTIONS[0], *EMOTIONS[2:]])
+@pytest.mark.parametrize("swapped", [("neutral", "happiness"), ("disgust", "contempt")])
+def test_labels_in_another_order_are_refused(swapped: tuple[str, str], copy: Path) -> None:
+    """Also of emotions that no golden input shows."""
+    other = dict(zip(swapped, swapped[::-1], strict=True))
+    edit(copy, labels=[other.get(name, name) for name in EMOTIONS])
     assert "labels are not in the order in which it was trained" in refusal(copy)
+
+
+def test_a_golden_set_without_labels_is_refused(copy: Path) -> None:
+    data = json.loads((copy / MANIFEST).read_text())
+    del data["files"][0]["golden"]["labels"]
+    edit(copy, files=data["files"])
+    assert "files.0.golden.labels: Field required" in refusal(copy)
+
+
+def test_another_hash_in_the_manifest_is_refused(copy: Path) -> None:
+    data = json.loads((copy / MANIFEST).read_text())
+    data["files"][0]["sha256"] = "0" * 64
+    edit(copy, files=data["files"])
+    assert "its manifest promises 000000000000" in refusal(copy)
+
+
+def test_another_scale_of_the_input_in_the_manifest_is_refused(copy: Path) -> None:
+    data = json.loads((copy / MANIFEST).read_text())
+    edit(copy, input={**data["input"], "scale": data["input"]["scale"] * 2})
+    assert "computes something else here" in refusal(copy)
 
 
 def test_outputs_that_are_no_numbers_are_refused() -> None:
@@ -227,6 +266,7 @@ def test_a_golden_set_drives_several_classes() -> None:
     for name in ("mobilenet_v2", "efficientnet_lite0", "tiny"):
         for entry in load_manifest(find_model(name)).files:
             assert entry.golden is not None
+            assert entry.golden.labels == EMOTIONS
             assert len(set(entry.golden.emotions)) >= 5, f"{entry.file}: {entry.golden.emotions}"
 
 

@@ -169,8 +169,9 @@ def both(tmp_path: Path) -> Path:
     folder = copy_with_first_file("tiny", tmp_path / "tiny")
     file = write_model(folder / "tiny.onnx", shape=(48, 48, 1), classes=8)
     manifest = json.loads((folder / MANIFEST).read_text())
-    entry = {**manifest["files"][0], "format": "onnx", "precision": "float32", "file": file.name, "golden": None}
-    manifest["files"].append({**entry, "sha256": sha256(file)})
+    types = {"input_type": "float32", "output_type": "float32"}
+    entry = {**manifest["files"][0], **types, "format": "onnx", "precision": "float32", "golden": None}
+    manifest["files"].append({**entry, "file": file.name, "sha256": sha256(file)})
     (folder / MANIFEST).write_text(json.dumps(manifest))
     return folder
 
@@ -198,6 +199,13 @@ def test_the_setting_and_the_file_choose_the_backend(options: dict[str, str], ru
 def test_an_onnx_file_is_checked_like_any_other(both: Path) -> None:
     write_model(both / "tiny.onnx", shape=(48, 48, 1), classes=7)
     with pytest.raises(ModelError, match="the file was changed or damaged"):
+        make_classifier(str(both), backend="onnxruntime")
+
+
+def test_other_types_than_those_of_an_onnx_file_are_refused(both: Path) -> None:
+    path = both / MANIFEST
+    path.write_text(path.read_text().replace('"output_type": "float32"', '"output_type": "float16"'))
+    with pytest.raises(ModelError, match=r"gives float32, its manifest says float32 and float16"):
         make_classifier(str(both), backend="onnxruntime")
 
 

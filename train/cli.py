@@ -15,13 +15,13 @@ from train.report import add_report
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 if it went well, else the exit code of the error."""
-    options = _parser().parse_args(argv)
-    return run_command(options, on_interrupt=getattr(options, "on_interrupt", "stopped"))
+    return run_command(_parser().parse_args(argv))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m train", description="Train, measure and explain emotion models.")
     add_debug(parser)
+    parser.set_defaults(on_interrupt="stopped")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for add in (add_recipes, add_inspect, add_fit, add_evaluate, add_report, add_explain, add_crop):
         add(commands)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import platform
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ PACKAGES = "tensorflow", "tf_keras", "numpy", "opencv-python-headless"
 
 MAY_CHANGE = "commit", "versions"
 """A run goes on after an update of the code or a package; the record tells where it began."""
+
+NAMES_RUNS = "start", "teachers"
+"""Their weights count, not what the directories that hold them are called: these may be renamed."""
 
 
 class TrainingError(EdgeEmotionError, RuntimeError):
@@ -101,10 +105,21 @@ def matching_record(path: Path, record: dict[str, Any]) -> dict[str, Any] | None
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             raise ConfigError(f"{path} is not empty and holds no training run; choose another --run directory")
         return None
-    changed = [key for key in record if key not in MAY_CHANGE and known.get(key) != record[key]]
+    changed = [key for key in record if key not in MAY_CHANGE and not _alike(key, known.get(key), record[key])]
     if changed:
-        raise ConfigError(f"{path} holds a run with another {', '.join(changed)}; choose another --run directory")
+        what = ", ".join(changed)
+        raise ConfigError(f"{path} holds a run with another {what}; remove it, or choose another --run directory")
     return known
+
+
+def same_weights(note: object, other: object) -> bool:
+    """Whether two notes of records, such as 'tiny (sha256 0123456789ab)', mean the same weights: by their hashes."""
+    hashes, others = (re.findall(r"sha256 [0-9a-f]+", str(one)) for one in (note, other))
+    return hashes == others if hashes or others else note == other
+
+
+def _alike(key: str, known: object, wanted: object) -> bool:
+    return same_weights(known, wanted) if key in NAMES_RUNS else known == wanted
 
 
 def create(path: Path, record: dict[str, Any]) -> None:

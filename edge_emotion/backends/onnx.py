@@ -62,6 +62,12 @@ class OnnxBackend:
         """Without the batch axis, in the file's order."""
         return self._outputs
 
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The file's own types: of the input, then of each output; by NumPy's names where they are floats."""
+        values = (*self._session.get_inputs(), *self._session.get_outputs())
+        return tuple(np.dtype(TYPES[value.type]).name if value.type in TYPES else str(value.type) for value in values)
+
     def run(self, batch: FloatArray) -> tuple[FloatArray, ...]:
         """Float in, float out. Raises ModelError for another input shape."""
         check_batch(self._path.name, batch, self.input_shape)

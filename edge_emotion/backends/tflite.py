@@ -69,6 +69,11 @@ class TfliteBackend:
         return tuple(tuple(map(int, output["shape"][1:])) for output in self._outputs)
 
     @property
+    def types(self) -> tuple[str, ...]:
+        """The file's own types by NumPy's names: of the input, then of each output."""
+        return tuple(np.dtype(tensor["dtype"]).name for tensor in (self._input, *self._outputs))
+
+    @property
     def delegated(self) -> bool:
         """True if a delegate (XNNPACK on a processor) computes at least a part of the network."""
         # There is no public way to ask. A part that a delegate has taken over appears as one more operator.
