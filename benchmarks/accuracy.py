@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from benchmarks.quality import Model, percent, scored, share
 from benchmarks.results import Measurement
+from benchmarks.rightness import keep_rightness
 from edge_emotion.classifier import EmotionClassifier
 from edge_emotion.errors import BackendUnavailable, ModelError
 from edge_emotion.golden import replay_golden
@@ -99,7 +100,8 @@ def measure_accuracy(
         classifier.backend.close()
     if not measured:
         raise ModelError("no artefact runs here: " + "; ".join(f"{name}: {why}" for name, why in missing.items()))
-    return {"artefacts": measured, "duels": duels(right), "whole_path": paths, "not_measured": missing}
+    kept = keep_rightness(right, faces, classes)
+    return {"artefacts": measured, "duels": duels(right), "whole_path": paths, "not_measured": missing, **kept}
 
 
 def answer_of(classifier: EmotionClassifier, faces: Faces, name: str) -> Answer:
@@ -145,9 +147,10 @@ def accuracy_measurements(measured: Mapping[str, Any]) -> Iterator[Measurement]:
     for model, path in measured["whole_path"].items():
         subject = f"{model}, whole path"
         yield from percent(subject, "found", path["detection"])
-        yield scored(subject, "right if found", path["accuracy"], n=path["found"])
-        yield scored(subject, "as cropped", path["cropped"], n=path["found"])
-        yield scored(subject, "difference", path["difference"], n=path["found"], interval=path["interval"])
+        for metric, key in (("right if found", "accuracy"), ("as cropped", "cropped")):
+            yield from percent(subject, metric, share(round(path[key] * path["found"]), path["found"]))
+        difference = scored(subject, "difference", path["difference"], n=path["found"], interval=path["interval"])
+        yield difference.model_copy(update={"better": None})  # it has a sign: no ratio of it says anything
 
 
 def _artefact_measurements(name: str, figures: Figures) -> Iterator[Measurement]:

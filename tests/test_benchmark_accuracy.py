@@ -17,6 +17,7 @@ from benchmarks.accuracy import duels, rightness
 from benchmarks.cli import main
 from benchmarks.quality import drawn_faces, find_classifiers, percent, share
 from benchmarks.results import Result, read_result
+from benchmarks.rightness import fingerprint, keep_rightness
 from edge_emotion.errors import ConfigError
 from edge_emotion.labels import EMOTIONS
 from edge_emotion.manifest import MODELS
@@ -52,6 +53,17 @@ def test_a_duel_counts_only_faces_whose_class_both_models_know() -> None:
     (only,) = duels(right)
     assert (only["n"], only["only_first"], only["only_second"]) == (3, 2, 1)
     assert only["p"] == pytest.approx(stats.binomtest(1, 3).pvalue)
+
+
+def test_rightness_is_kept_with_a_fingerprint_of_the_faces() -> None:
+    faces = faces_of(0, 1, 2)
+    kept = keep_rightness({"net": np.array([1, 0, -1], np.int8)}, faces, EMOTIONS)["rightness"]
+    assert kept["artefacts"] == {"net": "10-"}
+    others = [faces_of(0, 1, 3), faces_of(1, 0, 2), faces_of(0, 1)]
+    others.append(Faces(faces.images + np.uint8(1), faces.votes, faces.clear))
+    prints = {fingerprint(one, EMOTIONS) for one in others} | {fingerprint(faces, EMOTIONS[::-1])}
+    assert len(prints) == 5 and kept["faces"] not in prints
+    assert kept["faces"] == fingerprint(faces_of(0, 1, 2), EMOTIONS)
 
 
 def test_faces_are_drawn_alike_by_seed_and_without_those_that_do_not_count() -> None:
@@ -105,13 +117,21 @@ def test_accuracy_measures_every_file_by_every_backend(
     assert len(done["duels"]) == pairs
     assert done["whole_path"]["tiny"]["detection"]["n"] == 150
     assert done["whole_path"]["tiny"]["found"] > 100
+    path = {one.metric: one for one in result.measurements if one.subject == "tiny, whole path"}
+    assert path["difference"].better is None
+    for metric, key in (("right if found", "accuracy"), ("as cropped", "cropped")):
+        value, interval = path[metric].value, path[metric].interval
+        assert value == pytest.approx(100 * done["whole_path"]["tiny"][key], abs=1e-3)
+        assert interval is not None and interval[0] < value < interval[1]
+    for name, signs in done["rightness"]["artefacts"].items():
+        assert signs.count("1") / len(signs) == pytest.approx(done["artefacts"][name]["figures"]["accuracy"], abs=1e-5)
     assert len(list((tmp_path / "out").glob("*-confusion.png"))) == len(done["artefacts"])
     text = capsys.readouterr().out
     assert "dataset FER+, split validation, protocol majority, faces 150" in text and "McNemar, exact" in text
     assert f"faces: neutral {done['artefacts'][name]['figures']['per_class']['neutral']['n']}, happiness" in text
 
 
-def test_results_of_accuracy_are_compared_by_their_intervals(
+def test_results_of_accuracy_on_the_same_faces_are_paired(
     fer_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ["--faces", "40", "--model", "tiny", "--split", "validation"]
@@ -122,7 +142,7 @@ def test_results_of_accuracy_are_compared_by_their_intervals(
     files = [str(folder / "result.json") for folder in (tmp_path / "first", tmp_path)]
     assert main(["compare", *files, "--fail-on", "accuracy=1"]) == 0
     said = [line for line in capsys.readouterr().out.splitlines() if ": accuracy " in line]
-    assert len(said) == 2 and all(" 1.000 " in line and line.endswith("within noise") for line in said)
+    assert len(said) == 2 and all(" 1.000 " in line and line.endswith("(p = 1, McNemar)") for line in said)
 
 
 def test_an_artefact_that_does_not_run_here_is_named_with_the_reason(

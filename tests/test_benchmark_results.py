@@ -14,6 +14,7 @@ from benchmarks.cli import main
 from benchmarks.comparison import Change, compare
 from benchmarks.report import as_markdown, as_text
 from benchmarks.results import Machine, Measurement, Result, quantiles, read_result, significant, write_result
+from benchmarks.rightness import paired_p
 
 HERE = Machine(machine="board", processor="chip", cores=4, governor="performance", load=0.1)
 
@@ -77,7 +78,12 @@ def test_too_few_runs_part_by_chance(before: int, after: int, enough: bool) -> N
         ((10.0,), (20.0, 21.0), "lower", "noise not known"),
         ((10.0,), (10.0,), "lower", "equal"),
         ((10.0, 11.0) * 2, (20.0, 21.0) * 2, None, ""),
-        ((0.0, 0.0), (1.0, 2.0), "lower", ""),
+        ((0.0, 0.0), (1.0, 2.0), "lower", "noise not known"),
+        ((0.0,) * 4, (1.0, 2.0) * 2, "lower", "worse"),
+        ((0.0,) * 4, (1.0, 2.0) * 2, "higher", "better"),
+        ((0.0, 1.0) * 2, (1.0, 2.0) * 2, "lower", "within noise"),
+        ((3.0,), (0.0,), "lower", "noise not known"),
+        ((0.0,), (0.0,), "lower", "equal"),
     ],
 )
 def test_a_verdict_needs_more_than_noise(before: Any, after: Any, better: Any, verdict: str) -> None:
@@ -190,6 +196,9 @@ def test_compare_prints_ratios_and_what_is_not_the_same(tmp_path: Path, capsys: 
         ((5.0, 5.5), "lower", "p90=1", 0),  # better
         ((5.0, 5.5), "higher", "p90=1.5", 10),
         ((20.0,), "lower", "p90=1.5", 10),  # too few runs, noise is not known: the ratio decides
+        ((0.0, 0.0), "higher", "p90=9", 10),  # no ratio, and worse than any factor
+        ((0.0, 0.0), "lower", "p90=1", 0),
+        ((0.0,), "higher", "p90=9", 10),
     ],
 )
 def test_fail_on_decides_the_exit_code(
@@ -201,6 +210,79 @@ def test_fail_on_decides_the_exit_code(
     ]
     assert main(["compare", *files, "--fail-on", limit]) == code
     assert ("worse: net: p90" in capsys.readouterr().err) == (code == 10)
+
+
+def test_what_rises_from_nothing_breaks_every_limit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [saved(tmp_path, "a.json", result(one(0.0))), saved(tmp_path, "b.json", result(one(2.0)))]
+    assert main(["compare", *files, "--fail-on", "p90=100"]) == 10
+    assert "worse: net: p90 was 0 and is 2.00, allowed is a factor of 100" in capsys.readouterr().err
+    assert main(["compare", *files[::-1], "--fail-on", "p90=1"]) == 0
+
+
+def scored(value: float, low: float, high: float) -> Measurement:
+    return one(value, metric="accuracy", better="higher", unit="%").model_copy(update={"interval": (low, high)})
+
+
+@pytest.mark.parametrize(
+    ("after", "code", "verdict"),
+    [
+        (scored(86, 84, 88), 0, "0.933 to 1.035   within noise"),
+        (scored(80, 78, 82), 10, "0.867 to 0.965   worse"),
+        (scored(0, 0, 4), 10, "worse"),
+    ],
+)
+def test_intervals_decide_where_there_are_some(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], after: Measurement, code: int, verdict: str
+) -> None:
+    """One run each: without the intervals, noise would not be known."""
+    files = [
+        saved(tmp_path, "a.json", result(scored(87.5, 85, 90))),
+        saved(tmp_path, "b.json", result(after)),
+    ]
+    assert main(["compare", *files, "--fail-on", "accuracy=1.01"]) == code
+    said = capsys.readouterr().out
+    assert said.endswith(verdict + "\n") and "noise not known" not in said
+
+
+def paired(right: int, wrong_now: int, right_now: int, *, faces: str = "a" * 64) -> Result:
+    """100 faces, of which the first ``right`` are right; then some of them are wrong, and some others right."""
+    signs = "0" * wrong_now + "1" * (right - wrong_now + right_now) + "0" * (100 - right - right_now)
+    hits = signs.count("1")
+    details = {"rightness": {"faces": faces, "artefacts": {"net": signs}}}
+    return result(scored(hits, hits - 7, hits + 7), details=details)
+
+
+@pytest.mark.parametrize(
+    ("lost", "won", "faces", "verdict", "code"),
+    [
+        (8, 0, "a", "worse (p = 0.00781, McNemar)", 10),
+        (8, 3, "a", "within noise (p = 0.227, McNemar)", 0),
+        (0, 8, "a", "better (p = 0.00781, McNemar)", 0),
+        (8, 0, "b", "within noise", 0),  # other faces: only the intervals can tell
+    ],
+)
+def test_accuracy_on_the_same_faces_is_compared_face_by_face(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], lost: int, won: int, faces: str, verdict: str, code: int
+) -> None:
+    stats = pytest.importorskip("scipy.stats")
+    files = [
+        saved(tmp_path, "a.json", paired(80, 0, 0)),
+        saved(tmp_path, "b.json", paired(80, lost, won, faces=faces * 64)),
+    ]
+    assert main(["compare", *files, "--fail-on", "accuracy=1.01"]) == code
+    assert capsys.readouterr().out.splitlines()[-1].endswith("  " + verdict)
+    if faces == "a":
+        assert f"p = {stats.binomtest(lost, lost + won).pvalue:.3g}," in verdict
+
+
+def test_faces_of_another_class_or_number_are_not_paired() -> None:
+    before = paired(80, 0, 0)
+    for signs in ("-" + "1" * 99, "1" * 99):
+        details: Any = {"rightness": {"faces": "a" * 64, "artefacts": {"net": signs}}}
+        assert paired_p(before, before.model_copy(update={"details": details}), "net") is None
+    for damaged in ({}, {"rightness": 1}, {"rightness": {"faces": "a" * 64, "artefacts": {"net": 1}}}):
+        assert paired_p(before, before.model_copy(update={"details": damaged}), "net") is None
+    assert paired_p(before, before, "net") == 1
 
 
 def test_what_is_measured_no_more_fails_and_a_limit_on_nothing_is_an_error(
