@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.quality import Model, percent, scored, share
+from benchmarks.quality import Model, percent, scored, share, show_progress
 from benchmarks.results import Measurement
 from benchmarks.rightness import keep_rightness
 from edge_emotion.classifier import EmotionClassifier
@@ -26,6 +26,9 @@ from train.figures import Figures
 from train.logits import logits_of
 from train.metrics import Interval
 from train.whole_path import WholePath, measure_whole_path
+
+PIECE = 128
+"""Faces between two lines of progress."""
 
 
 class Loaded(NamedTuple):
@@ -82,7 +85,6 @@ def measure_accuracy(
     paths: dict[str, Any] = {}
     loaded = load_artefacts(models, backend=backend, operating_point=operating_point, missing=missing)
     for name, model, classifier, size in loaded:
-        print(f"{name} ...", file=sys.stderr)
         said = answer_of(classifier, faces, name)
         figures = evaluate(said, faces.labels, classes)
         measured[name] = {
@@ -106,7 +108,12 @@ def measure_accuracy(
 
 def answer_of(classifier: EmotionClassifier, faces: Faces, name: str) -> Answer:
     """What a classifier says of cropped faces at its operating point, as log-probabilities."""
-    scores = classifier.scores(logits_of(classifier.backend, faces, classifier.manifest.input))
+    pieces = []
+    for begin in range(0, len(faces), PIECE):
+        piece = faces.take(np.arange(begin, min(begin + PIECE, len(faces))))
+        pieces.append(logits_of(classifier.backend, piece, classifier.manifest.input))
+        show_progress(name, begin + len(piece), len(faces), step=len(piece))
+    scores = classifier.scores(np.concatenate(pieces))
     probabilities = np.array([row.probabilities for row in scores])
     return Answer(name, classifier.labels, np.log(np.maximum(probabilities, 1e-12)))
 
@@ -133,7 +140,8 @@ def whole_path(
 ) -> dict[str, Any]:
     """The whole path on the faces whose class the model knows. Raises DataError if the detector finds none."""
     rows, truth = translate(faces.labels, classes, classifier.labels)
-    path: WholePath = measure_whole_path(classifier, detector, faces.take(rows), truth, seed=seed)
+    told = partial(show_progress, f"whole path of {classifier.manifest.name}")
+    path: WholePath = measure_whole_path(classifier, detector, faces.take(rows), truth, seed=seed, progress=told)
     more = {"interval": list(path.interval), "difference": path.difference, "detection": share(path.found, path.n)}
     return {**asdict(path), **more}
 

@@ -190,7 +190,11 @@ def differences(before: Result, after: Result) -> list[str]:
             for name in ("python", "system", "governor")
         },
     }
-    return [f"{name}: {old} -> {new}" for name, (old, new) in pairs.items() if old != new]
+    lines = [f"{name}: {old} -> {new}" for name, (old, new) in pairs.items() if old != new]
+    if before.machine.busy != after.machine.busy:
+        loads = (f"{one.load} ({'busy' if one.busy else 'quiet'})" for one in (before.machine, after.machine))
+        lines.append(f"load: {' -> '.join(loads)}")
+    return lines
 
 
 def comparison_text(comparison: Comparison) -> str:

@@ -48,7 +48,8 @@ def paired_p(before: Result, after: Result, artefact: str) -> float | None:
 def _signs(result: Result, artefact: str) -> tuple[str, str] | None:
     """Fingerprint of the faces and a sign for each, as strings."""
     kept = result.details.get(KEY)
-    if not isinstance(kept, dict) or not isinstance(kept.get("artefacts"), dict):
+    if not isinstance(kept, dict):
         return None
-    faces, signs = kept.get("faces"), kept["artefacts"].get(artefact)
+    faces, artefacts = kept.get("faces"), kept.get("artefacts")
+    signs = artefacts.get(artefact) if isinstance(artefacts, dict) else None
     return (faces, signs) if isinstance(faces, str) and isinstance(signs, str) else None

@@ -15,7 +15,7 @@ from conftest import ROOT
 
 from benchmarks.accuracy import duels, rightness
 from benchmarks.cli import main
-from benchmarks.quality import drawn_faces, find_classifiers, percent, share
+from benchmarks.quality import drawn_faces, find_classifiers, percent, share, show_progress
 from benchmarks.results import Result, read_result
 from benchmarks.rightness import fingerprint, keep_rightness
 from edge_emotion.errors import ConfigError
@@ -94,12 +94,21 @@ def measure(fer_folder: Path, tmp_path: Path, *options: str) -> Result:
     return read_result(file)
 
 
+def test_files_may_go_into_the_folder_that_is_made(fer_folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    out = tmp_path / "new" / "plots"
+    options = ["--data", str(fer_folder), "--model", "tiny", "--backend", "tflite", "--faces", "20"]
+    assert main(["accuracy", *options, "--out", str(out), "--json", str(out / "a.json")]) == 0
+    assert read_result(out / "a.json").benchmark == "accuracy" and len(list(out.glob("*.png"))) == 4
+
+
 def test_accuracy_measures_every_file_by_every_backend(
     fer_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ["--faces", "150", "--model", "tiny", "--model", "mobilenet_v2", "--whole-path", "--split", "validation"]
     result = measure(fer_folder, tmp_path, *options, "--out", str(tmp_path / "out"))
     assert result.settings["protocol"] == "majority" and result.settings["split"] == "validation"
+    assert result.settings["whole_path"] is True and result.settings["detector"] == "blazeface_back"
     done: Any = result.details
     assert {one["model"] for one in done["artefacts"].values()} == {"tiny", "mobilenet_v2"}
     assert sum("plain kernels" in name for name in done["artefacts"]) == 2
@@ -159,9 +168,24 @@ def test_an_artefact_that_does_not_run_here_is_named_with_the_reason(
     manifest["files"].append(broken)
     (folder / "manifest.json").write_text(json.dumps(manifest))
     done = measure(fer_folder, tmp_path, "--faces", "20", "--model", str(folder), "--backend", "tflite")
+    assert done.settings["backend"] == "tflite" and "detector" not in done.settings
     assert set(done.absent) == {"tiny: other.tflite (XNNPACK)", "tiny: other.tflite (plain kernels)"}
     assert "computes something else here" in done.absent["tiny: other.tflite (XNNPACK)"]
     assert "not measured: tiny: other.tflite" in capsys.readouterr().out
+
+
+def test_a_detector_without_a_whole_path_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["accuracy", "--data", "x", "--detector", "blazeface_short"]) == 2
+    assert capsys.readouterr().err == "error: --detector blazeface_short is for --whole-path: give both\n"
+
+
+def test_progress_is_said_by_tenths_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    for done in range(1, 1001):
+        show_progress("faces", done, 1000)
+    assert capsys.readouterr().err.splitlines() == [f"faces: {n} of 1000" for n in range(100, 1001, 100)]
+    for done, step in ((64, 64), (128, 64), (130, 2)):
+        show_progress("faces", done, 130, step=step)
+    assert capsys.readouterr().err.splitlines() == ["faces: 64 of 130", "faces: 128 of 130", "faces: 130 of 130"]
 
 
 def test_nothing_that_runs_is_an_error(fer_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
