@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.quality import Model, percent, scored, share
+from benchmarks.quality import Model, percent, scored, share, show_progress
 from benchmarks.results import Measurement
+from benchmarks.rightness import keep_rightness
 from edge_emotion.classifier import EmotionClassifier
 from edge_emotion.errors import BackendUnavailable, ModelError
 from edge_emotion.golden import replay_golden
@@ -25,6 +26,9 @@ from train.figures import Figures
 from train.logits import logits_of
 from train.metrics import Interval
 from train.whole_path import WholePath, measure_whole_path
+
+PIECE = 128
+"""Faces between two lines of progress."""
 
 
 class Loaded(NamedTuple):
@@ -81,7 +85,6 @@ def measure_accuracy(
     paths: dict[str, Any] = {}
     loaded = load_artefacts(models, backend=backend, operating_point=operating_point, missing=missing)
     for name, model, classifier, size in loaded:
-        print(f"{name} ...", file=sys.stderr)
         said = answer_of(classifier, faces, name)
         figures = evaluate(said, faces.labels, classes)
         measured[name] = {
@@ -99,12 +102,18 @@ def measure_accuracy(
         classifier.backend.close()
     if not measured:
         raise ModelError("no artefact runs here: " + "; ".join(f"{name}: {why}" for name, why in missing.items()))
-    return {"artefacts": measured, "duels": duels(right), "whole_path": paths, "not_measured": missing}
+    kept = keep_rightness(right, faces, classes)
+    return {"artefacts": measured, "duels": duels(right), "whole_path": paths, "not_measured": missing, **kept}
 
 
 def answer_of(classifier: EmotionClassifier, faces: Faces, name: str) -> Answer:
     """What a classifier says of cropped faces at its operating point, as log-probabilities."""
-    scores = classifier.scores(logits_of(classifier.backend, faces, classifier.manifest.input))
+    pieces = []
+    for begin in range(0, len(faces), PIECE):
+        piece = faces.take(np.arange(begin, min(begin + PIECE, len(faces))))
+        pieces.append(logits_of(classifier.backend, piece, classifier.manifest.input))
+        show_progress(name, begin + len(piece), len(faces), step=len(piece))
+    scores = classifier.scores(np.concatenate(pieces))
     probabilities = np.array([row.probabilities for row in scores])
     return Answer(name, classifier.labels, np.log(np.maximum(probabilities, 1e-12)))
 
@@ -131,7 +140,8 @@ def whole_path(
 ) -> dict[str, Any]:
     """The whole path on the faces whose class the model knows. Raises DataError if the detector finds none."""
     rows, truth = translate(faces.labels, classes, classifier.labels)
-    path: WholePath = measure_whole_path(classifier, detector, faces.take(rows), truth, seed=seed)
+    told = partial(show_progress, f"whole path of {classifier.manifest.name}")
+    path: WholePath = measure_whole_path(classifier, detector, faces.take(rows), truth, seed=seed, progress=told)
     more = {"interval": list(path.interval), "difference": path.difference, "detection": share(path.found, path.n)}
     return {**asdict(path), **more}
 
@@ -145,9 +155,10 @@ def accuracy_measurements(measured: Mapping[str, Any]) -> Iterator[Measurement]:
     for model, path in measured["whole_path"].items():
         subject = f"{model}, whole path"
         yield from percent(subject, "found", path["detection"])
-        yield scored(subject, "right if found", path["accuracy"], n=path["found"])
-        yield scored(subject, "as cropped", path["cropped"], n=path["found"])
-        yield scored(subject, "difference", path["difference"], n=path["found"], interval=path["interval"])
+        for metric, key in (("right if found", "accuracy"), ("as cropped", "cropped")):
+            yield from percent(subject, metric, share(round(path[key] * path["found"]), path["found"]))
+        difference = scored(subject, "difference", path["difference"], n=path["found"], interval=path["interval"])
+        yield difference.model_copy(update={"better": None})  # it has a sign: no ratio of it says anything
 
 
 def _artefact_measurements(name: str, figures: Figures) -> Iterator[Measurement]:

@@ -189,6 +189,9 @@ def _compare(options: argparse.Namespace) -> int:
     failures = comparison.failures(options.fail_on)
     for line in differences(before, after):
         print(f"not the same: {line}")
+    for name, result in (("before", before), ("after", after)):
+        for caution in result.machine.cautions:
+            print(f"{name}: {caution}")
     print(comparison_text(comparison))
     for failure in failures:
         print(f"worse: {failure}", file=sys.stderr)

@@ -9,10 +9,13 @@ from math import comb
 from typing import NamedTuple
 
 from benchmarks.results import Measurement, Result, significant
+from benchmarks.rightness import paired_p
 from edge_emotion.errors import ConfigError
 
 CHANCE = 0.05
 """How often equal things may be taken for different ones."""
+PAIRED = "accuracy"
+"""The metric that is paired face by face where two results hold the same faces."""
 
 
 class Limit(NamedTuple):
@@ -24,10 +27,11 @@ class Limit(NamedTuple):
 
 @dataclass(frozen=True)
 class Change:
-    """One measurement before and after."""
+    """One measurement before and after; ``p`` is that of McNemar's exact test where both are of the same faces."""
 
     before: Measurement
     after: Measurement
+    p: float | None = None
 
     @property
     def ratio(self) -> float | None:
@@ -36,40 +40,65 @@ class Change:
 
     @property
     def bounds(self) -> tuple[float, float] | None:
-        """The least and the greatest ratio that a run of each would give; None if there are too few runs.
-
-        There are too few if chance alone would part the runs of two equal things more often than CHANCE (an exact
-        permutation test, Fisher 1935): four of each are enough. Figures with 95 % intervals are bounded by these
-        instead; on the same pictures a McNemar test is sharper.
-        """
-        first, second = self.before, self.after
-        if first.interval and second.interval:
-            before, after = first.interval, second.interval
-        elif 2 / comb(len(first.runs) + len(second.runs), len(first.runs)) > CHANCE:
+        """The least and the greatest ratio of their ranges; None where these are not known or not above 0."""
+        ranges = self._ranges
+        if ranges is None:
             return None
-        else:
-            before, after = (min(first.runs), max(first.runs)), (min(second.runs), max(second.runs))
-        low, high = _ratio(after[0], before[1]), _ratio(after[1], before[0])
+        (before_low, before_high), (after_low, after_high) = ranges
+        low, high = _ratio(after_low, before_high), _ratio(after_high, before_low)
         return None if low is None or high is None else (low, high)
 
     @property
+    def _ranges(self) -> tuple[tuple[float, float], tuple[float, float]] | None:
+        """From the least to the most run of each, or their 95 % intervals if both have one; None for too few runs.
+
+        There are too few if chance alone would part the runs of two equal things more often than CHANCE (an exact
+        permutation test, Fisher 1935): four of each are enough.
+        """
+        first, second = self.before, self.after
+        if first.interval and second.interval:
+            return first.interval, second.interval
+        if 2 / comb(len(first.runs) + len(second.runs), len(first.runs)) > CHANCE:
+            return None
+        return (min(first.runs), max(first.runs)), (min(second.runs), max(second.runs))
+
+    @property
     def verdict(self) -> str:
-        """``better`` or ``worse`` where the bounds leave no doubt, else why nothing is said."""
-        if self.ratio is None or self.before.better is None:
+        """``better`` or ``worse`` where p or the ranges leave no doubt, else why nothing is said."""
+        if self.before.better is None:
             return ""
-        if self.bounds is None:
-            return "equal" if self.ratio == 1 else "noise not known"
-        low, high = self.bounds
-        if low <= 1 <= high:
+        if self.p is not None:
+            return "within noise" if self.p >= CHANCE else self._direction
+        if self._ranges is None:
+            return "equal" if self.after.value == self.before.value else "noise not known"
+        (before_low, before_high), (after_low, after_high) = self._ranges
+        if after_low <= before_high and before_low <= after_high:
             return "within noise"
-        return "better" if (high < 1) == (self.before.better == "lower") else "worse"
+        return self._direction
+
+    @property
+    def _direction(self) -> str:
+        fell = self.after.value < self.before.value
+        return "better" if fell == (self.before.better == "lower") else "worse"
 
     def breaks(self, limit: Limit) -> bool:
-        """Whether it became worse by more than the limit allows, and by more than noise where noise is known."""
-        if self.ratio is None or self.verdict in ("", "better", "within noise"):
+        """Whether it became worse by more than the limit allows, and by more than noise where noise is known.
+
+        What falls to 0 or rises from it has no ratio: that is more than any factor.
+        """
+        if self.verdict not in ("worse", "noise not known") or self._direction == "better":
             return False
+        if self.ratio is None:
+            return True
         worse_by = self.ratio if self.before.better == "lower" else 1 / self.ratio
         return worse_by > limit.factor
+
+    @property
+    def gist(self) -> str:
+        """What became of it, in words."""
+        if self.ratio is None:
+            return f"was {significant(self.before.value)} and is {significant(self.after.value)}"
+        return f"is {self.ratio:.3f} of what it was"
 
 
 @dataclass(frozen=True)
@@ -91,8 +120,8 @@ class Comparison:
             if limit.metric not in known:
                 raise ConfigError(f"--fail-on {limit.metric}: no such metric; there are: {', '.join(sorted(known))}")
             lines += [
-                f"{change.before.subject}: {limit.metric} is {change.ratio:.3f} of what it was, allowed is a factor of "
-                f"{limit.factor:g} for the worse"
+                f"{change.before.subject}: {limit.metric} {change.gist}, allowed is a factor of {limit.factor:g} for "
+                "the worse"
                 for change in self.changes
                 if change.before.metric == limit.metric and change.breaks(limit)
             ]
@@ -108,7 +137,11 @@ def compare(before: Result, after: Result, *, unlike: bool = False) -> Compariso
     """Line up two results. Raises ConfigError if they cannot be: see ``check_comparable``."""
     check_comparable(before, after, unlike=unlike)
     pairs = [(one, after.find(one.subject, one.metric)) for one in before.measurements]
-    changes = tuple(Change(one, other) for one, other in pairs if other and other.unit == one.unit)
+    changes = tuple(
+        Change(one, other, paired_p(before, after, one.subject) if one.metric == PAIRED else None)
+        for one, other in pairs
+        if other and other.unit == one.unit
+    )
     if not changes:
         raise ConfigError("the two results have no measurement in common")
     found = {id(change.after) for change in changes}
@@ -157,7 +190,11 @@ def differences(before: Result, after: Result) -> list[str]:
             for name in ("python", "system", "governor")
         },
     }
-    return [f"{name}: {old} -> {new}" for name, (old, new) in pairs.items() if old != new]
+    lines = [f"{name}: {old} -> {new}" for name, (old, new) in pairs.items() if old != new]
+    if before.machine.busy != after.machine.busy:
+        loads = (f"{one.load} ({'busy' if one.busy else 'quiet'})" for one in (before.machine, after.machine))
+        lines.append(f"load: {' -> '.join(loads)}")
+    return lines
 
 
 def comparison_text(comparison: Comparison) -> str:
@@ -169,7 +206,8 @@ def comparison_text(comparison: Comparison) -> str:
         values = (f"{significant(one.value):>12}" for one in (change.before, change.after))
         ratio = "" if change.ratio is None else f"{change.ratio:.3f}"
         bounds = "" if change.bounds is None else "{:.3f} to {:.3f}".format(*change.bounds)
-        lines.append(f"{name:{width}}{''.join(values)}{ratio:>8}  {bounds:16} {change.verdict}".rstrip())
+        p = "" if change.p is None else f" (p = {change.p:.3g}, McNemar)"
+        lines.append(f"{name:{width}}{''.join(values)}{ratio:>8}  {bounds:16} {change.verdict}{p}".rstrip())
     lines += [f"only before: {one.subject}: {one.metric}" for one in comparison.missing]
     lines += [f"only after: {one.subject}: {one.metric}" for one in comparison.new]
     return "\n".join(lines)

@@ -14,7 +14,8 @@ from benchmarks.macs import count_activations, count_macs
 from benchmarks.peak import INPUT, Arithmetic, write_peak_model
 from benchmarks.results import Measurement, Result, measured, this_machine
 from benchmarks.rounds import ask, in_turns
-from benchmarks.worker import FORMATS, Job, Report, Scenario
+from benchmarks.worker import DELEGATES, FORMATS, Job, Report, Scenario
+from edge_emotion.backends.tflite import check_delegate
 from edge_emotion.errors import BackendUnavailable, ConfigError, EdgeEmotionError, ModelError
 from edge_emotion.manifest import ModelFile, checked_file, find_model, load_manifest
 
@@ -56,9 +57,11 @@ def measure_latency(
         show(line)
     with tempfile.TemporaryDirectory() as folder:
         peaks = _peaks(Path(folder), threads, scenario, absent)
-        things = list(_things(models, backends, peaks, threads, scenario, absent))
+        present = list(_present(backends or list(FORMATS), absent))
+        things = list(_things(models, present, peaks, threads, scenario, absent))
         if not things:
-            raise ConfigError(f"no file of {', '.join(models)} is read by {', '.join(backends or FORMATS)}")
+            reasons = "".join(f"; {name}: {absent[name]}" for name in backends or () if name in absent)
+            raise ConfigError(f"no file of {', '.join(models)} is read by {', '.join(backends or FORMATS)}{reasons}")
         needed = [peak for peak in peaks.values() if any(thing.peak is peak for thing in things)]
         reports = run_rounds([*things, *needed], rounds, absent, show)
     kept = [thing for thing in things if reports[thing.subject]]
@@ -143,6 +146,8 @@ def mac_rates(macs: int, reports: Sequence[Report]) -> tuple[float, ...]:
 
 def _on_processor(thing: Thing, report: Report) -> bool:
     """Whether the processor has done the work, so that its peak says something. onnxruntime may have used a GPU."""
+    if thing.job.backend in DELEGATES:
+        return False
     return FORMATS[thing.job.backend] == "tflite" or report.backend.endswith("(CPU)")
 
 
@@ -151,9 +156,21 @@ def _fault(reports: Sequence[Report], scenario: Scenario) -> str | None:
     return f"{len(faults)} of {len(reports)} runs: {faults[0]}" if faults else None
 
 
+def _present(backends: Sequence[str], absent: dict[str, str]) -> Iterator[str]:
+    """Each once, without those whose delegate is not here: that is said once, not for every file."""
+    for backend in dict.fromkeys(backends):
+        try:
+            if backend in DELEGATES:
+                check_delegate(DELEGATES[backend])
+        except BackendUnavailable as error:
+            absent[backend] = str(error)
+        else:
+            yield backend
+
+
 def _things(
     models: Sequence[str],
-    backends: Sequence[str] | None,
+    backends: Sequence[str],
     peaks: dict[tuple[str, int], Thing],
     threads: Sequence[int],
     scenario: Scenario,
@@ -171,7 +188,7 @@ def _things(
             macs = _macs(label, path, entry, absent)
             readable = entry.format == "tflite" and macs is not None
             activations = count_activations(path) if readable else None
-            for backend, count in product(dict.fromkeys(backends or FORMATS), threads):
+            for backend, count in product(backends, threads):
                 if FORMATS[backend] == entry.format:
                     peak = peaks.get((_arithmetic(entry), count))
                     job = Job(

@@ -12,11 +12,13 @@ from typing import Literal
 
 import numpy as np
 
-from benchmarks.node import running
+from benchmarks.node import Node, running
 from benchmarks.process import usage
 from benchmarks.publisher import Publisher
 from benchmarks.results import Measurement, Result, measured, this_machine
 from benchmarks.scenes import read_video, write_video
+from benchmarks.shipped import shipped_detector
+from benchmarks.waiting import wait_until
 from edge_emotion.camera import Camera
 from edge_emotion.config import CameraSettings, PolicySettings, TrackingSettings
 from edge_emotion.daemon import Daemon
@@ -24,12 +26,13 @@ from edge_emotion.datatypes import EmotionEvent, Image
 from edge_emotion.demo import CLIP, HOST, find_mosquitto, free_port, mosquitto
 from edge_emotion.errors import BackendUnavailable, EdgeEmotionError
 from edge_emotion.factory import make_capture, make_pipeline
-from edge_emotion.loading import make_classifier, make_detector
+from edge_emotion.loading import make_classifier
 from edge_emotion.protocols import FloatArray, InferenceBackend
 from edge_emotion.sequence import Sequence
 from edge_emotion.sinks.memory import MemorySink
 
-FIRST_EVENT_TIMEOUT = 60.0
+PATIENCE = 60.0
+"""Seconds for the daemon to say its first event, and to have its camera."""
 WARM_UP = 5.0
 """Seconds of a scene before its CPU time counts."""
 UNITS = {"_per_s": "1/s", "_ms": "ms", "_s": "s", "_percent": "%"}
@@ -81,11 +84,12 @@ def first_event(folder: Path) -> float:
     lines = folder / "events.jsonl"
     camera = {"source": str(CLIP), "realtime": False, "max_fps": 240}
     with running(folder, {"cameras": {"clip": camera}, "jsonl": {"path": str(lines)}}) as node:
-        while not (lines.exists() and lines.stat().st_size):
+
+        def spoken() -> bool:
             node.check()
-            if time.monotonic() - node.started > FIRST_EVENT_TIMEOUT:
-                raise EdgeEmotionError(f"no event within {FIRST_EVENT_TIMEOUT:g} s")
-            time.sleep(0.002)
+            return lines.exists() and lines.stat().st_size > 0
+
+        wait_until(spoken, "no event", patience=PATIENCE, pause=0.002)
         return time.monotonic() - node.started
 
 
@@ -114,7 +118,7 @@ def own_work(note: Callable[[dict[str, float]], None]) -> EmotionEvent:
 
     Its own work is what the main thread does beside the models; CPU time, so that a busy machine does not count.
     """
-    detector, classifier = make_detector("blazeface_back"), make_classifier("mobilenet_v2")
+    detector, classifier = shipped_detector(), make_classifier("mobilenet_v2")
     detecting, classifying = Timed(detector.backend), Timed(classifier.backend)
     detector.backend, classifier.backend = detecting, classifying
     changed, sink, numbers = threading.Condition(), MemorySink(), Sequence(None)
@@ -167,13 +171,10 @@ def outbox(event: EmotionEvent, folder: Path, port: int, *, seconds: float, wait
     with Publisher(event, folder, port) as publisher:
         count, begin = 0, time.monotonic()
         while time.monotonic() - begin < seconds:
-            if publisher.sink.waiting < waiting:
-                publisher.publish()
-                count += 1
-            else:
-                time.sleep(0.001)
-        while publisher.sink.waiting:
-            time.sleep(0.001)
+            publisher.drain(waiting - 1, pause=0.001)
+            publisher.publish()
+            count += 1
+        publisher.drain(pause=0.001)
         took = time.monotonic() - begin
         if publisher.sink.dropped:
             raise EdgeEmotionError(f"{publisher.sink.dropped} events were dropped")
@@ -189,9 +190,7 @@ def scenes(folder: Path, port: int, *, seconds: float) -> dict[str, float]:
         write_video((images[n % len(images)] for n in range(max(150, len(images)))), place / "scene.mp4", 15)
         cameras = {name: {"source": str(place / "scene.mp4"), "loop": True}}
         with running(place, {"cameras": cameras, "mqtt": {"host": HOST, "port": port}}) as node:
-            while "is online" not in node.log:
-                node.check()
-                time.sleep(0.05)
+            await_online(node)
             time.sleep(WARM_UP)
             before, began = usage(node.process.pid).cpu, time.monotonic()
             time.sleep(seconds)
@@ -204,9 +203,22 @@ def scenes(folder: Path, port: int, *, seconds: float) -> dict[str, float]:
     }
 
 
+def await_online(node: Node) -> None:
+    """Until the daemon has its camera. Raises EdgeEmotionError if it ends, or with its last words after PATIENCE s."""
+
+    def online() -> bool:
+        node.check()
+        return "is online" in node.log
+
+    try:
+        wait_until(online, "the camera is not online", patience=PATIENCE, pause=0.05)
+    except EdgeEmotionError as error:
+        raise EdgeEmotionError(f"{error}: {node.last_words}") from error
+
+
 def _busy_and_idle() -> tuple[list[Image], list[Image]]:
     """The frames of the demo's clip with a face, and those with none."""
-    detector = make_detector("blazeface_back")
+    detector = shipped_detector()
     busy: list[Image] = []
     idle: list[Image] = []
     for image in read_video(CLIP):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.report import as_text, check_plotting, write_markdown, write_plot
@@ -32,10 +33,15 @@ def check_outputs(options: argparse.Namespace) -> None:
         check_plotting()
 
 
-def put_out(options: argparse.Namespace, result: Result) -> None:
-    """Print the result and write its files. Raises OSError."""
-    print(as_text(result))
+def put_out(options: argparse.Namespace, result: Result, draw: Callable[[], None] | None = None) -> None:
+    """Write the result's files, ``draw`` what else was asked for, and print it. Raises OSError.
+
+    In this order: neither a picture that cannot be drawn nor a reader that has gone takes the figures with it.
+    """
     for name, write in WRITERS.items():
         path: Path | None = getattr(options, name)
         if path is not None:
             write(path, result)
+    if draw is not None:
+        draw()
+    print(as_text(result))

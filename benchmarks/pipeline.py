@@ -20,6 +20,7 @@ from benchmarks.scenes import FPS, HEIGHT, MOST, WIDTH, Scene, make_scenes, name
 from benchmarks.watch import Conditions, Watch
 from edge_emotion.demo import find_mosquitto, free_port, mosquitto
 from edge_emotion.errors import ConfigError, EdgeEmotionError, SourceError
+from edge_emotion.loading import make_classifier
 from edge_emotion.sources.spec import classify_source
 
 PATIENCE = 600.0
@@ -32,10 +33,11 @@ def measure_pipeline(clip: Path, plan: Plan, *, show: Callable[[str], None], roo
     """Measure ``plan`` on a ``clip`` with a face, each thing in processes of its own, in turns; a line for each run.
 
     ``root`` is where the machine's sensors are looked for. What cannot be measured is said in the result. Raises
-    SourceError if the clip has no frame with exactly one face, ConfigError for a plan that cannot be, EdgeEmotionError
-    if nothing could be measured.
+    SourceError if the clip has no frame with exactly one face, ConfigError for a plan that cannot be, ModelError for a
+    model that is not there, EdgeEmotionError if nothing could be measured.
     """
     _check(plan)
+    make_classifier(plan.model)  # what is wrong with it would else be said after every round
     machine, absent = this_machine(), dict[str, str]()
     for line in machine.cautions:
         show(line)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
+from benchmarks.waiting import wait_until
 from edge_emotion.config import MqttSettings
 from edge_emotion.datatypes import Box, EmotionEvent
 from edge_emotion.demo import HOST
@@ -19,7 +21,9 @@ from edge_emotion.sinks.mqtt import MqttSink
 POLL = 0.0001
 """Seconds between two looks whether an event was acknowledged."""
 PATIENCE = 10.0
-"""Seconds for the broker to acknowledge one."""
+"""Seconds for the broker to be there, and to acknowledge an event."""
+
+UNACKNOWLEDGED = "the broker has not acknowledged an event"
 
 
 class Publisher:
@@ -32,13 +36,24 @@ class Publisher:
 
     def __enter__(self) -> Publisher:
         self.sink.open()
-        while not self.sink.connected:
-            time.sleep(0.01)
+        try:
+            wait_until(lambda: self.sink.connected, "no connection to the broker", patience=PATIENCE)
+        except EdgeEmotionError:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         self.sink.close()
         self._numbers.close()
+
+    def drain(self, most: int = 0, *, pause: float = POLL) -> None:
+        """Return when at most so many events wait. Raises EdgeEmotionError if none is acknowledged for PATIENCE s."""
+        while (waiting := self.sink.waiting) > most:
+            wait_until(partial(self._fewer_than, waiting), UNACKNOWLEDGED, patience=PATIENCE, pause=pause)
+
+    def _fewer_than(self, waiting: int) -> bool:
+        return self.sink.waiting < waiting
 
     def publish(self) -> float:
         """One event; the seconds that the caller was kept."""
@@ -56,10 +71,7 @@ class Publisher:
         """
         begin = time.perf_counter()
         kept = self.publish()
-        while self.sink.waiting:
-            if time.perf_counter() - begin > PATIENCE:
-                raise EdgeEmotionError(f"the broker has not acknowledged an event within {PATIENCE:g} s")
-            time.sleep(POLL)
+        self.drain()
         return kept, time.perf_counter() - begin
 
 

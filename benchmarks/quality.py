@@ -78,7 +78,9 @@ def drawn_faces(data: DataSet, split: Split, *, protocol: str, count: int | None
     return faces.take(np.sort(rows))
 
 
-def show_progress(what: str, done: int, total: int) -> None:
-    """One line on a terminal's stderr that is written over; nothing elsewhere."""
+def show_progress(what: str, done: int, total: int, *, step: int = 1) -> None:
+    """How far it is, after every ``step``: on a terminal one line that is written over, elsewhere one each tenth."""
     if sys.stderr.isatty():
         print(f"\r\033[K{what}: {done} of {total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+    elif 10 * done // total > 10 * (done - step) // total:
+        print(f"{what}: {done} of {total}", file=sys.stderr, flush=True)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.outputs import add_outputs, check_outputs, put_out
 from benchmarks.peers.catalogue import PEERS
-from benchmarks.report import check_plotting
+from benchmarks.report import check_plotting, write_plot
+from benchmarks.shipped import DETECTOR, shipped_detector
+from edge_emotion.errors import ConfigError
 from edge_emotion.terminal import positive_count
 from train.data_options import add_data_options, read_data
 
 if TYPE_CHECKING:
     from benchmarks.quality import Model
     from train.faces import DataSet, Faces
-
-DETECTOR = "blazeface_back"
+CURVES = "robustness.png"
 
 
 def add_accuracy(commands: Any) -> None:
@@ -26,6 +29,7 @@ def add_accuracy(commands: Any) -> None:
     _add_models(parser)
     parser.add_argument("--backend", choices=("tflite", "onnxruntime", "tensorrt"), help="only this one")
     parser.add_argument("--whole-path", action="store_true", help="also as pasted into pictures, found and aligned")
+    parser.add_argument("--detector", help=f"for --whole-path ({DETECTOR})")
     _add_out(parser, "confusion matrices and reliability diagrams")
     parser.set_defaults(command=_accuracy)
 
@@ -35,6 +39,7 @@ def add_robustness(commands: Any) -> None:
     parser = commands.add_parser("robustness", help="what is left in bad pictures, and how steady it is over time")
     _add_faces(parser, count=300)
     _add_models(parser)
+    parser.add_argument("--detector", default=DETECTOR, help="%(default)s")
     parser.add_argument(
         "--corruption", action="append", default=[], metavar="NAME", help="blur, noise, ...; may be repeated (all)"
     )
@@ -56,7 +61,7 @@ def add_peers(commands: Any) -> None:
     )
     parser.add_argument("--frames", type=positive_count, default=200, help="pictures for the whole path (200)")
     parser.add_argument("--calls", type=positive_count, default=300, help="timed calls of each process (300)")
-    parser.add_argument("--rounds", type=positive_count, default=3, help="processes of each peer, in turn (3)")
+    parser.add_argument("--rounds", type=positive_count, default=4, help="processes of each peer, in turn (4)")
     parser.add_argument("--environments", type=Path, metavar="DIR", help="where they are installed (the cache)")
     add_outputs(parser)
     parser.set_defaults(command=_peers)
@@ -83,7 +88,6 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
         "--model", action="append", default=[], metavar="MODEL", help="shipped name or folder; may be repeated (all)"
     )
     parser.add_argument("--operating-point", help="of the models (their default)")
-    parser.add_argument("--detector", default=DETECTOR, help="%(default)s")
 
 
 def _add_out(parser: argparse.ArgumentParser, diagrams: str) -> None:
@@ -100,7 +104,8 @@ def _read(options: argparse.Namespace, models: list[Model]) -> tuple[DataSet, Fa
 
 
 def _settings(options: argparse.Namespace, data: DataSet, faces: Faces, *more: str) -> dict[str, Any]:
-    """What a figure of quality must carry; ``more`` are further options that matter for it."""
+    """What a figure of quality must carry; ``more`` are further options that matter for it, where they are given."""
+    given = {name: getattr(options, name) for name in more}
     return {
         "dataset": data.name,
         "split": options.split,
@@ -108,7 +113,7 @@ def _settings(options: argparse.Namespace, data: DataSet, faces: Faces, *more: s
         "faces": len(faces),
         "seed": options.seed,
         "threads": 1,
-        **{name: getattr(options, name) for name in more},
+        **{name: value for name, value in given.items() if value not in (None, [])},
     }
 
 
@@ -117,19 +122,23 @@ def _prepare(options: argparse.Namespace) -> list[Model]:
     from benchmarks.quality import find_classifiers
     from train.outputs import ready_folder
 
-    check_outputs(options)
     if options.out is not None:
         check_plotting()
-        ready_folder(options.out)
+        ready_folder(options.out)  # first: the others may go there
+    check_outputs(options)
     return find_classifiers(options.model)
 
 
 def _accuracy(options: argparse.Namespace) -> None:
     from benchmarks.accuracy import accuracy_measurements, accuracy_notes, measure_accuracy
     from benchmarks.results import measured, this_machine
-    from edge_emotion.loading import make_detector
 
+    if options.detector and not options.whole_path:
+        raise ConfigError(f"--detector {options.detector} is for --whole-path: give both")
+    if options.whole_path:
+        options.detector = options.detector or DETECTOR
     models = _prepare(options)
+    detector = shipped_detector(options.detector) if options.whole_path else None
     machine = this_machine()
     data, faces = _read(options, models)
     done = measure_accuracy(
@@ -138,22 +147,20 @@ def _accuracy(options: argparse.Namespace) -> None:
         data.classes,
         backend=options.backend,
         operating_point=options.operating_point,
-        detector=make_detector(options.detector) if options.whole_path else None,
+        detector=detector,
         seed=options.seed,
     )
-    if options.out is not None:
-        _draw_accuracy(options.out, done)
     result = measured(
         "accuracy",
         tuple(accuracy_measurements(done)),
         machine=machine,
-        settings=_settings(options, data, faces, "operating_point", "detector"),
+        settings=_settings(options, data, faces, "operating_point", "backend", "whole_path", "detector"),
         artefacts={f"{one['model']}: {one['file']}": one["sha256"] for one in done["artefacts"].values()},
         absent=done.pop("not_measured"),
         notes=tuple(accuracy_notes(done)),
         details=done,
     )
-    put_out(options, result)
+    put_out(options, result, None if options.out is None else partial(_draw_accuracy, options.out, done))
 
 
 def _draw_accuracy(out: Path, done: dict[str, Any]) -> None:
@@ -171,29 +178,22 @@ def _robustness(options: argparse.Namespace) -> None:
     from benchmarks.results import measured, this_machine
     from benchmarks.robustness import check_corruptions, measure_robustness, robustness_measurements
     from benchmarks.temporal import measure_temporal, temporal_measurements, usable
-    from edge_emotion.config import DetectorSettings
-    from edge_emotion.loading import make_classifier, make_detector
+    from edge_emotion.loading import make_classifier
 
-    corruptions = check_corruptions(options.corruption)
+    options.corruption = list(check_corruptions(options.corruption))
     models = _prepare(options)
+    detector = shipped_detector(options.detector)
     machine = this_machine()
     data, faces = _read(options, models)
-    shipped = DetectorSettings()
-    detector = make_detector(
-        options.detector, threshold=shipped.threshold, min_size=shipped.min_size, max_faces=shipped.max_faces
-    )
     classifiers = {
         name: make_classifier(str(folder), operating_point=options.operating_point) for name, folder, _ in models
     }
     if options.sequences:
         for classifier in classifiers.values():
             usable(faces, data.classes, classifier.labels)
-    done = measure_robustness(classifiers, detector, faces, data.classes, corruptions=corruptions, seed=options.seed)
-    if options.out is not None:
-        from benchmarks.quality_plots import robustness_png
-        from train.outputs import write_bytes
-
-        write_bytes(options.out / "robustness.png", robustness_png(done))
+    done = measure_robustness(
+        classifiers, detector, faces, data.classes, corruptions=options.corruption, seed=options.seed
+    )
     temporal = {}
     if options.sequences:
         temporal = measure_temporal(
@@ -203,18 +203,18 @@ def _robustness(options: argparse.Namespace) -> None:
         "robustness",
         (*robustness_measurements(done), *temporal_measurements(temporal)),
         machine=machine,
-        settings=_settings(options, data, faces, "operating_point", "detector", "sequences"),
+        settings=_settings(options, data, faces, "operating_point", "detector", "corruption", "sequences"),
         artefacts={f"{name}: {one.entry.file}": one.entry.sha256 for name, one in classifiers.items()},
         details={**done, "temporal": temporal},
     )
-    put_out(options, result)
+    put_out(options, result, None if options.out is None else partial(write_plot, options.out / CURVES, result))
 
 
 def _peers(options: argparse.Namespace) -> None:
     from benchmarks.peers.measure import measure_peers, peers_measurements, peers_notes
     from benchmarks.quality import find_classifiers
     from benchmarks.results import measured, this_machine
-    from edge_emotion.errors import ConfigError
+    from edge_emotion.loading import make_classifier
     from edge_emotion.paths import cache_dir
 
     for name in options.peer:
@@ -222,8 +222,15 @@ def _peers(options: argparse.Namespace) -> None:
             raise ConfigError(f"unknown peer {name!r}: use {', '.join(PEERS)}")
     check_outputs(options)
     names = options.model or ["mobilenet_v2", "tiny"]
+    models = find_classifiers(names)
+    # Ours must run: it would be a pity to learn of a slip of the pen after every peer was installed.
+    detector = shipped_detector(options.detector)
+    files = {f"{name}: {entry.file}": entry.sha256 for name in names for entry in [make_classifier(name).entry]}
+    files |= {f"{options.detector}: {entry.file}": entry.sha256 for entry in [detector.manifest.file()]}
     machine = this_machine()
-    data, faces = _read(options, find_classifiers(names))
+    for line in machine.cautions:
+        print(line, file=sys.stderr)
+    data, faces = _read(options, models)
     done = measure_peers(
         options.peer or list(PEERS),
         names,
@@ -241,6 +248,7 @@ def _peers(options: argparse.Namespace) -> None:
         tuple(peers_measurements(done)),
         machine=machine,
         settings=_settings(options, data, faces, "detector", "frames", "calls", "rounds"),
+        artefacts=files,
         absent=done.pop("not_measured"),
         notes=tuple(peers_notes(done)),
         details=done,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+
+from pydantic import JsonValue
 
 from benchmarks.machine import machine_line
 from benchmarks.results import Measurement, Result, significant
@@ -14,6 +17,10 @@ from edge_emotion.manifest import write_bytes, write_text
 
 WIDTH = 120
 """Columns of text; a wider table goes on below."""
+MANY = 5
+"""Subjects with the same n that are named one by one; of more, only their number is said."""
+CROWD = 20
+"""Subjects in one diagram from which on bars are no longer read."""
 
 
 def as_text(result: Result) -> str:
@@ -34,35 +41,50 @@ def table(result: Result) -> tuple[list[str], list[list[str]]]:
     """Header and rows; a unit stands in the header where the whole column shares it."""
     units = {metric: {one.unit for one in result.measurements if one.metric == metric} for metric in result.metrics}
     header = [f"{metric} {min(unit)}".rstrip() if len(unit) == 1 else metric for metric, unit in units.items()]
-    rows = [
-        [subject, *(_cell(result.find(subject, metric), len(units[metric]) > 1) for metric in result.metrics)]
-        for subject in result.subjects
-    ]
+    rows = []
+    for subject in result.subjects:
+        usual = _stated(result, subject).n
+        found = ((result.find(subject, metric), len(units[metric]) > 1) for metric in result.metrics)
+        rows.append([subject, *("" if one is None else _cell(one, with_unit, usual) for one, with_unit in found)])
     return [result.benchmark, *header], rows
 
 
 def write_plot(path: Path, result: Result) -> None:
-    """A PNG: for each metric that has a direction, one bar for each subject.
+    """A PNG: of robustness its curves, else for each metric that has a direction one bar for each subject.
 
-    Whiskers are the 95 % interval where there is one, else they reach from the least run to the most.
-    Raises OSError, ConfigError if nothing was measured, BackendUnavailable without matplotlib.
+    Whiskers are the 95 % interval where there is one, else they reach from the least run to the most. Where bars would
+    be too many they are dots. Raises OSError, ConfigError if nothing was measured, BackendUnavailable without
+    matplotlib.
     """
-    figure_class = _figure_class()
+    check_plotting()
+    write_bytes(path, _curves(result) or _panels(result))
+
+
+def _curves(result: Result) -> bytes | None:
+    """Those of robustness; None for every other benchmark."""
+    if result.benchmark != "robustness" or "steps" not in result.details:
+        return None
+    from benchmarks.quality_plots import robustness_png
+
+    return robustness_png(result.details)
+
+
+def _panels(result: Result) -> bytes:
     panels: dict[tuple[str, str], list[Measurement]] = {}
     for one in result.measurements:
         panels.setdefault((one.metric, one.unit), []).append(one)
     panels = {name: panel for name, panel in panels.items() if any(one.better for one in panel)}
     if not panels:
         raise ConfigError(f"{result.benchmark} on {result.machine.machine} holds nothing to draw: {result.status}")
-    sizes = [0.7 + 0.28 * len(panel) for panel in panels.values()]
-    figure = figure_class(figsize=(9, 0.6 + sum(sizes)), layout="constrained")
+    sizes = [0.7 + (0.28 if len(panel) <= CROWD else 0.15) * len(panel) for panel in panels.values()]
+    figure = _figure_class()(figsize=(9, 0.6 + sum(sizes)), layout="constrained")
     axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=sizes)[:, 0]
     for axis, panel in zip(axes, panels.values(), strict=True):
         _bars(axis, panel)
     figure.suptitle(f"{result.benchmark}: {result.machine.machine}, {result.machine.processor}", fontsize=9)
     picture = BytesIO()
     figure.savefig(picture, format="png", dpi=120)
-    write_bytes(path, picture.getvalue())
+    return picture.getvalue()
 
 
 def check_plotting() -> None:
@@ -76,22 +98,35 @@ def write_markdown(path: Path, result: Result) -> None:
 
 
 def _bars(axis: Any, measurements: list[Measurement]) -> None:
-    values = [one.value for one in measurements]
-    ranges = [one.interval or (min(one.runs), max(one.runs)) for one in measurements]
-    below = [max(value - low, 0) for value, (low, _) in zip(values, ranges, strict=True)]
-    above = [max(high - value, 0) for value, (_, high) in zip(values, ranges, strict=True)]
-    axis.barh([one.subject for one in measurements], values, xerr=[below, above], color="#4c72b0", capsize=3)
+    names, values = [one.subject for one in measurements], [one.value for one in measurements]
+    crowded = len(names) > CROWD
+    if crowded:
+        axis.errorbar(values, names, xerr=whiskers(measurements), fmt="o", color="#4c72b0", markersize=3, capsize=2)
+        axis.grid(axis="x", linewidth=0.4)
+        axis.margins(y=0.01)
+    else:
+        axis.barh(names, values, xerr=whiskers(measurements), color="#4c72b0", capsize=3)
     first = measurements[0]
     axis.set_title(f"{first.metric} [{first.unit}], {first.better} is better", fontsize=8)
     axis.invert_yaxis()
-    axis.tick_params(labelsize=7)
+    axis.tick_params(labelsize=5 if crowded else 7)
+
+
+def whiskers(measurements: Sequence[Measurement]) -> tuple[list[float], list[float]]:
+    """How far each reaches below and above its value: to its interval, else to its least and most run."""
+    ranges = [(one.value, one.interval or (min(one.runs), max(one.runs))) for one in measurements]
+    return [max(value - low, 0) for value, (low, _) in ranges], [max(high - value, 0) for value, (_, high) in ranges]
 
 
 def _head(result: Result) -> list[str]:
     if result.status != "measured":
         return [f"{result.machine.machine}: {result.status}"]
-    settings = ", ".join(f"{name} {value}" for name, value in result.settings.items())
+    settings = ", ".join(f"{name} {_plain(value)}" for name, value in result.settings.items())
     return [machine_line(result.machine.model_dump()), f"{result.benchmark}: {settings}, {result.measured_at}"]
+
+
+def _plain(value: JsonValue) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _notes(result: Result) -> list[str]:
@@ -106,33 +141,42 @@ def _notes(result: Result) -> list[str]:
 
 
 def _counts(result: Result) -> list[str]:
-    """How many observations stand behind each subject; once for all where they are as many."""
-    counts: dict[str, str] = {}
+    """How many observations stand behind each subject; those with as many share a line."""
+    alike: dict[str, list[str]] = {}
     for subject in result.subjects:
-        whole, colon, _ = subject.partition(": ")
-        if colon and whole in result.subjects:
-            continue  # a stage of it, as often
-        first = next(one for one in result.measurements if one.subject == subject)
-        if first.n > 1 or subject in result.invalid:
+        stated = _stated(result, subject)
+        if stated.subject != subject:
+            continue
+        if stated.n > 1 or subject in result.invalid:
             validity = "" if result.benchmark != "latency" else f"{_validity(result, subject)}, "
-            runs = "" if len(first.runs) == 1 else f"{len(first.runs)} x "
-            counts[subject] = f"{validity}n = {runs}{first.n:,}"
-    if len(counts) > 1 and len(set(counts.values())) == 1:
-        return [f"each: {next(iter(counts.values()))}"]
-    return [f"{subject}: {count}" for subject, count in counts.items()]
+            runs = "" if len(stated.runs) == 1 else f"{len(stated.runs)} x "
+            alike.setdefault(f"{validity}n = {runs}{stated.n:,}", []).append(subject)
+    crowd = max(alike, key=lambda count: len(alike[count]), default="")
+    if len(alike) == 1 and len(alike[crowd]) > 1:
+        return [f"each: {crowd}"]
+    many = {crowd: f"{len(alike[crowd])} others"} if crowd and len(alike[crowd]) > MANY else {}
+    lines = [f"{'; '.join(some)}: {count}" for count, some in alike.items() if count not in many]
+    return [*lines, *(f"{name}: {count}" for count, name in many.items())]
+
+
+def _stated(result: Result, subject: str) -> Measurement:
+    """The measurement whose n is said for the whole subject: its first; of a stage, that of what it is a stage of."""
+    whole, colon, _ = subject.partition(": ")
+    known = whole if colon and whole in result.subjects else subject
+    return next(one for one in result.measurements if one.subject == known)
 
 
 def _validity(result: Result, subject: str) -> str:
     return f"INVALID ({result.invalid[subject]})" if subject in result.invalid else "VALID"
 
 
-def _cell(one: Measurement | None, with_unit: bool) -> str:
-    if one is None:
-        return ""
+def _cell(one: Measurement, with_unit: bool, usual: int) -> str:
+    """Value and doubt; n, too, where it is not the ``usual`` one of its row and there is more than one observation."""
     doubt = "" if one.spread is None else f" ±{100 * one.spread:.0f}%"
     if one.interval is not None:
         doubt = f" ({' to '.join(map(significant, one.interval))})"
-    return significant(one.value) + (f" {one.unit}".rstrip() if with_unit else "") + doubt
+    count = f" n={one.n:,}" if one.n not in (1, usual) else ""
+    return significant(one.value) + (f" {one.unit}".rstrip() if with_unit else "") + doubt + count
 
 
 def _columns(header: list[str], rows: list[list[str]]) -> list[str]:

@@ -40,6 +40,11 @@ class Machine(Part):
         return self.machine, self.processor, self.cores
 
     @property
+    def busy(self) -> bool:
+        """Whether something else was running at the start."""
+        return self.load is not None and self.load > BUSY * (self.cores or 1)
+
+    @property
     def cautions(self) -> list[str]:
         """What makes its figures doubtful, a line for each."""
         said = []
@@ -48,7 +53,7 @@ class Machine(Part):
                 f"caution: governor {self.governor}: the clock moves; for steady figures: "
                 "echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
             )
-        if self.load is not None and self.load > BUSY * (self.cores or 1):
+        if self.busy:
             said.append(f"caution: load {self.load:g} on {self.cores} cores: something else was running")
         return said
 

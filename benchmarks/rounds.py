@@ -25,7 +25,8 @@ def in_turns(
 ) -> dict[str, list[Outcome]]:
     """Run each thing once in each round, so that whatever else the machine does meets all of them.
 
-    One that fails is run no more, and ``absent`` says why. ``show`` gets a line for each run, with its ``gist``.
+    One that fails, or gives what is no outcome, is run no more, and ``absent`` says why. ``show`` gets a line for each
+    run, with its ``gist``.
     """
     outcomes: dict[str, list[Outcome]] = {name: [] for name in things}
     for turn, (name, run) in product(range(rounds), things.items()):
@@ -33,10 +34,10 @@ def in_turns(
             continue
         try:
             outcome = run()
-        except EdgeEmotionError as error:
-            absent[name] = str(error)
+        except (EdgeEmotionError, OSError, ValueError) as error:  # pydantic's ValidationError is a ValueError
+            absent[name] = " ".join(str(error).split())
             outcomes[name].clear()
-            show(f"{name}: {error}")
+            show(f"{name}: {absent[name]}")
             continue
         outcomes[name].append(outcome)
         show(f"round {turn + 1} of {rounds}: {name}: {gist(outcome)}")
@@ -57,4 +58,6 @@ def ask(module: str, job: str, patience: float) -> str:
     if done.returncode:
         last = "".join(done.stderr.strip().splitlines()[-1:])
         raise EdgeEmotionError(last.removeprefix("error: ") or f"its process has ended with {done.returncode}")
+    if not done.stdout.strip():
+        raise EdgeEmotionError("its process has ended without an answer")
     return done.stdout.strip().splitlines()[-1]

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from benchmarks.shipped import shipped_detector
 from edge_emotion.config import DetectorSettings
 from edge_emotion.datatypes import Face, Image
 from edge_emotion.errors import SourceError
-from edge_emotion.factory import configured_detector
 from edge_emotion.manifest import CropSpec
 from edge_emotion.preprocess import align
 from edge_emotion.protocols import FaceDetector
@@ -43,7 +43,7 @@ def make_scenes(clip: Path, counts: Iterable[int], detector: str, folder: Path, 
     One in which the detector never finds so many goes to ``absent``. Raises SourceError if no frame of the clip shows
     exactly one face.
     """
-    finder = configured_detector(DetectorSettings(model=detector))
+    finder = shipped_detector(detector)
     alone = list(_alone(clip, finder))
     if not alone:
         raise SourceError(f"{clip} has no frame with exactly one face")

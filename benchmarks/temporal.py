@@ -65,9 +65,10 @@ def measure_temporal(
     sequences: int,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Each model on the same sequences, through the pipeline as it ships and, beside it, frame by frame ('raw').
+    """Each model on sequences of its own emotions, through the pipeline as it ships and frame by frame ('raw').
 
-    A sequence is made of faces whose label is known: several of one emotion in turn, which move, breathe and flicker a
+    Both ways see the same sequences, and so do models that know the same emotions; others are shown other ones. A
+    sequence is made of faces whose label is known: several of one emotion in turn, which move, breathe and flicker a
     little, then of another emotion. Raises ConfigError if fewer than two emotions have enough faces.
     """
     figures: dict[str, Any] = {}

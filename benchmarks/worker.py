@@ -23,7 +23,9 @@ from edge_emotion.terminal import run_command
 
 PLAIN = "tflite-plain"
 """LiteRT without XNNPACK. The other backends are those of the runtime."""
-FORMATS = {PLAIN: "tflite", **{name: one.format for name, one in INTERPRETERS.items()}}
+DELEGATES = {"tflite-coral": "libedgetpu.so.1", "tflite-gpu": "libtensorflowlite_gpu_delegate.so"}
+"""LiteRT with the delegate of this library: an Edge TPU, the GPU of a board. Few have one; nobody ships it."""
+FORMATS = dict.fromkeys((PLAIN, *DELEGATES), "tflite") | {name: one.format for name, one in INTERPRETERS.items()}
 """What each backend reads."""
 SAMPLES = 32
 """Different inputs, which are asked about again and again in the order that the seed gives."""
@@ -87,10 +89,11 @@ class Report(Part):
 
 def make_backend(job: Job, path: Path) -> InferenceBackend:
     """The job's interpreter with its file. Raises ModelError or BackendUnavailable."""
-    if job.backend == PLAIN:
+    if job.backend == PLAIN or job.backend in DELEGATES:
         from edge_emotion.backends.tflite import TfliteBackend
 
-        return TfliteBackend(path, threads=job.threads, plain_kernels=True)
+        delegate = DELEGATES.get(job.backend)
+        return TfliteBackend(path, threads=job.threads, plain_kernels=job.backend == PLAIN, delegate=delegate)
     return INTERPRETERS[job.backend].make(path, job.entry, job.threads)
 
 

@@ -10,7 +10,7 @@ import time
 from typing import Literal
 
 from edge_emotion.errors import SourceEnded, SourceError, SourceStalled
-from edge_emotion.protocols import FrameSource
+from edge_emotion.protocols import ChoosingSource, FrameSource
 from edge_emotion.slot import LatestFrame
 
 log = logging.getLogger(__name__)
@@ -57,6 +57,7 @@ class Capture:
         self.losses = self.reconnects = self.stalls = 0
         """Times that a camera was lost, came back, and was lost because it stood still."""
         self._source = source
+        self._choosing = source if isinstance(source, ChoosingSource) and source.live else None
         self._status: Status = "opening"
         self._open_patience, self._read_patience = open_patience, read_patience
         self._answer_by = math.inf
@@ -140,19 +141,24 @@ class Capture:
 
     def _read(self) -> None:
         self._answer_by = time.monotonic() + self._read_patience
-        frame = self._source.read()
+        # Of a camera that gives more than is wanted, the rest comes and is counted, but is not decoded.
+        frame = self._choosing.read_due(self._is_due) if self._choosing else self._source.read()
         self._answer_by = math.inf
         self.frames += 1
         if self._status != "online":
             self.reconnects += self.losses > self.reconnects
             self._change("online")
-        # A quarter of a period of slack: a 30 fps camera limited to 15 fps gives every second frame, jitter or not.
-        if frame.timestamp < self._due - self._period / 4:
+        if frame is None or not self._is_due(frame.timestamp):
             return
         self._due = max(self._due, frame.timestamp) + self._period
         if self.lossless:
             self.slot.wait_empty(self._stopped)
         self.slot.put(frame)
+
+    def _is_due(self, timestamp: float) -> bool:
+        """Whether ``max_fps`` wants a frame of this time."""
+        # A quarter of a period of slack: a 30 fps camera limited to 15 fps gives every second frame, jitter or not.
+        return timestamp >= self._due - self._period / 4
 
     def _lost(self, error: SourceError, wait: float) -> None:
         if self._status != "offline":

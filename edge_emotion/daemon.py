@@ -14,6 +14,8 @@ from collections.abc import Sequence as SequenceOf
 from dataclasses import replace
 from types import FrameType
 
+import cv2
+
 from edge_emotion.camera import Camera, Summary
 from edge_emotion.capture import Capture, Status
 from edge_emotion.datatypes import CameraState, EmotionEvent, Frame
@@ -113,6 +115,7 @@ class Daemon:
 
         Raises, after the orderly shutdown, the error of a camera that failed for good, and MemoryLimitReached.
         """
+        cv2.setNumThreads(1)  # frames are small, and the other cores belong to other cameras
         opened: list[EventSink] = []
         try:
             for sink in self._sinks:

@@ -45,6 +45,17 @@ class FrameSource(Protocol):
 
 
 @runtime_checkable
+class ChoosingSource(FrameSource, Protocol):
+    """A live source that knows when a frame came before it has decoded it."""
+
+    def read_due(self, due: Callable[[float], bool]) -> Frame | None:
+        """As ``read``, but None for a frame whose timestamp is not ``due``: it has come and is not decoded.
+
+        ``due`` is asked in any thread, once at most for each frame.
+        """
+
+
+@runtime_checkable
 class InferenceBackend(Protocol):
     """Runs one model file. Knows tensors, no labels and no faces."""
 

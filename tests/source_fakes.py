@@ -143,7 +143,10 @@ def mjpeg_server(**options: Any) -> Iterator[MjpegServer]:
 
 
 class FakeVideoCapture:
-    """cv2.VideoCapture of a camera that always claims to be open. ``script`` decides what each read returns."""
+    """cv2.VideoCapture of a camera that always claims to be open. ``script`` decides what each read returns.
+
+    A script that says no is one whose grab fails; ``retrieved`` counts the pictures that were asked for.
+    """
 
     script: Callable[[int], tuple[bool, Any]] = staticmethod(lambda number: (True, picture(number % 100)))
     made: ClassVar[list[FakeVideoCapture]]
@@ -151,17 +154,27 @@ class FakeVideoCapture:
     def __init__(self, *arguments: Any) -> None:
         self.arguments = arguments
         self.properties: dict[int, float] = {}
-        self.reads = 0
+        self.reads = self.retrieved = 0
+        self.answer: tuple[bool, Any] = (False, None)
         self.released = False
         self.made.append(self)
 
     def isOpened(self) -> bool:  # noqa: N802
         return True
 
-    def read(self) -> tuple[bool, Any]:
+    def grab(self) -> bool:
         assert not self.released
         self.reads += 1
-        return type(self).script(self.reads - 1)
+        self.answer = type(self).script(self.reads - 1)
+        return self.answer[0]
+
+    def retrieve(self) -> tuple[bool, Any]:
+        assert not self.released
+        self.retrieved += 1
+        return self.answer
+
+    def read(self) -> tuple[bool, Any]:
+        return self.retrieve() if self.grab() else (False, None)
 
     def set(self, key: int, value: float) -> bool:
         self.properties[key] = value

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 import tempfile
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,7 +22,7 @@ from edge_emotion.manifest import checked_file, find_model, load_manifest
 from edge_emotion.protocols import InferenceBackend
 
 
-def shipped(name: str, **options: bool) -> TfliteBackend:
+def shipped(name: str, **options: Any) -> TfliteBackend:
     folder = find_model(name)
     return TfliteBackend(checked_file(folder, load_manifest(folder).file()), **options)
 
@@ -124,6 +127,89 @@ def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ModelError, match=name):
             TfliteBackend(tmp_path / name)
+
+
+IDLE_DELEGATE = """
+#include <stddef.h>
+#include <stdint.h>
+typedef struct Delegate {  /* TfLiteDelegate of tensorflow/lite/core/c/common.h */
+  void *data;
+  int (*prepare)(void *, struct Delegate *);
+  void *buffers[3];
+  int64_t flags;
+  void *builder;
+} Delegate;
+static int prepare(void *context, Delegate *delegate) { return 0; }  /* and takes over nothing */
+static Delegate idle = {.prepare = prepare};
+Delegate *tflite_plugin_create_delegate(char **keys, char **values, size_t n, void (*report)(const char *)) {
+#ifdef BROKEN
+  report("no device");
+  return NULL;
+#endif
+  return &idle;
+}
+void tflite_plugin_destroy_delegate(Delegate *delegate) {}
+"""
+
+
+def compiled(folder: Path, *options: str) -> str:
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("needs a C compiler")
+    (folder / "idle.c").write_text(IDLE_DELEGATE, encoding="utf-8")
+    library = str(folder / "libidle.so")
+    command = [compiler, "-shared", "-fPIC", *options, "-o", library, str(folder / "idle.c")]
+    subprocess.run(command, check=True, timeout=60)
+    return library
+
+
+def test_a_delegate_that_takes_over_nothing_is_not_measured_as_one(tmp_path: Path) -> None:
+    library = compiled(tmp_path)
+    with pytest.raises(ModelError, match=r"libidle\.so takes over nothing of .*tiny_int8\.tflite"):
+        shipped("tiny", delegate=library)
+
+
+def test_a_delegate_without_its_device_says_so(tmp_path: Path) -> None:
+    with pytest.raises(BackendUnavailable, match=r"libidle\.so does not start: .*no device$"):
+        shipped("tiny", delegate=compiled(tmp_path, "-DBROKEN"))
+
+
+@pytest.mark.parametrize(
+    ("library", "fault"),
+    [
+        ("libno-such.so.1", "libno-such.so.1 cannot be loaded: .*No such file"),
+        ("libc.so.6", "is no delegate of TFLite"),
+    ],
+)
+def test_a_library_that_is_no_delegate_is_refused(library: str, fault: str) -> None:
+    with pytest.raises(BackendUnavailable, match=fault):
+        shipped("tiny", delegate=library)
+
+
+def test_a_delegate_is_given_to_every_interpreter_with_plain_kernels_beside_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A fake of the package: no delegate for this processor can be had. It notes what it is asked for."""
+    package, _ = tflite._interpreter_module()
+    asked: list[dict[str, Any]] = []
+
+    def interpreter(*, experimental_delegates: list[str], **options: Any) -> Any:
+        asked.append({"delegates": experimental_delegates, **options})
+        return package.Interpreter(**options)
+
+    fake: Any = SimpleNamespace(
+        Interpreter=interpreter, OpResolverType=package.OpResolverType, load_delegate=lambda library: f"<{library}>"
+    )
+    monkeypatch.setattr(tflite, "_interpreter_module", lambda: (fake, "fake 1.0"))
+    monkeypatch.setattr(tflite, "check_delegate", lambda library: None)
+    monkeypatch.setattr(TfliteBackend, "delegated", True)
+    backend = shipped("tiny", delegate="libfake.so")
+    backend.run(inputs(backend, 2))
+    assert backend.name == "fake 1.0 with libfake.so"
+    plain = package.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    assert [(one["delegates"], one["experimental_op_resolver_type"]) for one in asked] == [
+        (["<libfake.so>"], plain)
+    ] * 2
 
 
 def test_without_an_interpreter_the_package_to_install_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,8 +16,9 @@ from model_folders import copy_with_first_file
 
 from benchmarks.accuracy import duels, rightness
 from benchmarks.cli import main
-from benchmarks.quality import drawn_faces, find_classifiers, percent, share
+from benchmarks.quality import drawn_faces, find_classifiers, percent, share, show_progress
 from benchmarks.results import Result, read_result
+from benchmarks.rightness import fingerprint, keep_rightness
 from edge_emotion.errors import ConfigError
 from edge_emotion.labels import EMOTIONS
 from edge_emotion.manifest import MODELS, load_manifest
@@ -55,6 +56,17 @@ def test_a_duel_counts_only_faces_whose_class_both_models_know() -> None:
     assert only["p"] == pytest.approx(stats.binomtest(1, 3).pvalue)
 
 
+def test_rightness_is_kept_with_a_fingerprint_of_the_faces() -> None:
+    faces = faces_of(0, 1, 2)
+    kept = keep_rightness({"net": np.array([1, 0, -1], np.int8)}, faces, EMOTIONS)["rightness"]
+    assert kept["artefacts"] == {"net": "10-"}
+    others = [faces_of(0, 1, 3), faces_of(1, 0, 2), faces_of(0, 1)]
+    others.append(Faces(faces.images + np.uint8(1), faces.votes, faces.clear))
+    prints = {fingerprint(one, EMOTIONS) for one in others} | {fingerprint(faces, EMOTIONS[::-1])}
+    assert len(prints) == 5 and kept["faces"] not in prints
+    assert kept["faces"] == fingerprint(faces_of(0, 1, 2), EMOTIONS)
+
+
 def test_faces_are_drawn_alike_by_seed_and_without_those_that_do_not_count() -> None:
     faces = faces_of(*[0, 1] * 50)
     unclear = Faces(faces.images, faces.votes, np.arange(100) % 4 != 0)
@@ -83,12 +95,21 @@ def measure(fer_folder: Path, tmp_path: Path, *options: str) -> Result:
     return read_result(file)
 
 
+def test_files_may_go_into_the_folder_that_is_made(fer_folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    out = tmp_path / "new" / "plots"
+    options = ["--data", str(fer_folder), "--model", "tiny", "--backend", "tflite", "--faces", "20"]
+    assert main(["accuracy", *options, "--out", str(out), "--json", str(out / "a.json")]) == 0
+    assert read_result(out / "a.json").benchmark == "accuracy" and len(list(out.glob("*.png"))) == 4
+
+
 def test_accuracy_measures_every_file_by_every_backend(
     fer_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ["--faces", "150", "--model", "tiny", "--model", "mobilenet_v2", "--whole-path", "--split", "validation"]
     result = measure(fer_folder, tmp_path, *options, "--out", str(tmp_path / "out"))
     assert result.settings["protocol"] == "majority" and result.settings["split"] == "validation"
+    assert result.settings["whole_path"] is True and result.settings["detector"] == "blazeface_back"
     done: Any = result.details
     assert {one["model"] for one in done["artefacts"].values()} == {"tiny", "mobilenet_v2"}
     shipped = [entry for name in ("tiny", "mobilenet_v2") for entry in load_manifest(MODELS / name).files]
@@ -108,13 +129,21 @@ def test_accuracy_measures_every_file_by_every_backend(
     assert len(done["duels"]) == pairs
     assert done["whole_path"]["tiny"]["detection"]["n"] == 150
     assert done["whole_path"]["tiny"]["found"] > 100
+    path = {one.metric: one for one in result.measurements if one.subject == "tiny, whole path"}
+    assert path["difference"].better is None
+    for metric, key in (("right if found", "accuracy"), ("as cropped", "cropped")):
+        value, interval = path[metric].value, path[metric].interval
+        assert value == pytest.approx(100 * done["whole_path"]["tiny"][key], abs=1e-3)
+        assert interval is not None and interval[0] < value < interval[1]
+    for name, signs in done["rightness"]["artefacts"].items():
+        assert signs.count("1") / len(signs) == pytest.approx(done["artefacts"][name]["figures"]["accuracy"], abs=1e-5)
     assert len(list((tmp_path / "out").glob("*-confusion.png"))) == len(done["artefacts"])
     text = capsys.readouterr().out
     assert "dataset FER+, split validation, protocol majority, faces 150" in text and "McNemar, exact" in text
     assert f"faces: neutral {done['artefacts'][name]['figures']['per_class']['neutral']['n']}, happiness" in text
 
 
-def test_results_of_accuracy_are_compared_by_their_intervals(
+def test_results_of_accuracy_on_the_same_faces_are_paired(
     fer_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ["--faces", "40", "--model", "tiny", "--split", "validation"]
@@ -125,7 +154,7 @@ def test_results_of_accuracy_are_compared_by_their_intervals(
     files = [str(folder / "result.json") for folder in (tmp_path / "first", tmp_path)]
     assert main(["compare", *files, "--fail-on", "accuracy=1"]) == 0
     said = [line for line in capsys.readouterr().out.splitlines() if ": accuracy " in line]
-    assert len(said) == 2 and all(" 1.000 " in line and line.endswith("within noise") for line in said)
+    assert len(said) == 2 and all(" 1.000 " in line and line.endswith("(p = 1, McNemar)") for line in said)
 
 
 def test_an_artefact_that_does_not_run_here_is_named_with_the_reason(
@@ -141,9 +170,24 @@ def test_an_artefact_that_does_not_run_here_is_named_with_the_reason(
     manifest["files"].append(broken)
     (folder / "manifest.json").write_text(json.dumps(manifest))
     done = measure(fer_folder, tmp_path, "--faces", "20", "--model", str(folder), "--backend", "tflite")
+    assert done.settings["backend"] == "tflite" and "detector" not in done.settings
     assert set(done.absent) == {"tiny: other.tflite (XNNPACK)", "tiny: other.tflite (plain kernels)"}
     assert "computes something else here" in done.absent["tiny: other.tflite (XNNPACK)"]
     assert "not measured: tiny: other.tflite" in capsys.readouterr().out
+
+
+def test_a_detector_without_a_whole_path_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["accuracy", "--data", "x", "--detector", "blazeface_short"]) == 2
+    assert capsys.readouterr().err == "error: --detector blazeface_short is for --whole-path: give both\n"
+
+
+def test_progress_is_said_by_tenths_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    for done in range(1, 1001):
+        show_progress("faces", done, 1000)
+    assert capsys.readouterr().err.splitlines() == [f"faces: {n} of 1000" for n in range(100, 1001, 100)]
+    for done, step in ((64, 64), (128, 64), (130, 2)):
+        show_progress("faces", done, 130, step=step)
+    assert capsys.readouterr().err.splitlines() == ["faces: 64 of 130", "faces: 128 of 130", "faces: 130 of 130"]
 
 
 def test_nothing_that_runs_is_an_error(fer_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ from benchmarks.latency import Thing, as_measurements, mac_rates, peak_measureme
 from benchmarks.macs import count_macs, operation_macs
 from benchmarks.peak import INPUT, LAYERS, SIDE, SIZE, write_peak_model
 from benchmarks.results import read_result
-from benchmarks.worker import SAMPLES, Job, Report, Scenario, offline, single_stream
+from benchmarks.worker import DELEGATES, SAMPLES, Job, Report, Scenario, offline, single_stream
 from edge_emotion.backends.tflite import Operation, TfliteBackend
 from edge_emotion.errors import EdgeEmotionError, ModelError
 from edge_emotion.manifest import MANIFEST, MODELS, dump_manifest, load_manifest, sha256
@@ -195,7 +195,9 @@ def test_latency_measures_a_shipped_model(tmp_path: Path, capsys: pytest.Capture
     share, peak = result.find(result.subjects[1], "of peak"), result.find(result.subjects[2], "rate")
     assert share and share.value > 0
     assert peak and peak.value > 0 and peak.better is None
-    assert not result.invalid and not result.absent
+    assert not result.invalid and set(result.absent) <= set(DELEGATES)
+    if "tflite-coral" in result.absent:
+        assert result.absent["tflite-coral"].startswith("libedgetpu.so.1 cannot be loaded: ")
     said = capsys.readouterr()
     assert "peak int8, 1 thread: VALID, n = 2 x 1" in said.out
     assert "round 2 of 2" in said.err
@@ -269,6 +271,23 @@ def test_what_cannot_be_measured_is_one_line(
     assert main(["latency", *options]) == code
     errors = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("caution")]
     assert len(errors) == 1 and fault in errors[0]
+
+
+def test_a_delegate_whose_library_is_missing_is_absent_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(DELEGATES, "tflite-coral", "libno-such.so.1")
+    absent: dict[str, str] = {}
+    assert list(latency._present(["tflite-coral", "tflite", "tflite", "tflite-coral"], absent)) == ["tflite"]
+    assert list(absent) == ["tflite-coral"] and absent["tflite-coral"].startswith("libno-such.so.1 cannot be loaded")
+    assert main(["latency", "tiny", "--backend", "tflite-coral"]) == 2
+    assert "read by tflite-coral; tflite-coral: libno-such.so.1 cannot be loaded" in capsys.readouterr().err
+
+
+def test_what_a_delegate_computes_is_not_held_against_the_processor() -> None:
+    thing = Thing("net", job("tflite-coral"), macs=1000)
+    assert not latency._on_processor(thing, report(1.0))
+    assert latency._on_processor(Thing("net", job("tflite"), macs=1000), report(1.0))
 
 
 def test_a_worker_that_fails_says_why() -> None:

@@ -96,6 +96,19 @@ def test_node_sees_the_pixels_and_its_numbers_come_back(task: Path, echo: list[s
 
 
 @needs_node
+def test_node_sees_colours_as_red_green_blue(echo: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "task0.npz"
+    crops, frames = np.arange(72, dtype=np.uint8).reshape(2, 3, 4, 3), np.zeros((1, 2, 5, 3), np.uint8)
+    frames[0, 0, 0], frames[0, 0, 1, 2] = (1, 2, 3), 9
+    np.savez(file, crops=crops, frames=frames, calls=1, judge=True)
+    run_worker(Path(sys.executable), "npm_worker", file, tmp_path / "answer", echo)
+    answer = read_json((tmp_path / "answer").read_text())
+    red, last_blue = crops[:, 1, 2, 2], crops[:, -1, -1, 0]
+    np.testing.assert_allclose(answer["scores"], np.stack([red, last_blue / 3 + 3], axis=1), rtol=1e-6)
+    assert answer["boxes"].tolist() == [[0, 1, 9, 1.5, 5]]
+
+
+@needs_node
 def test_a_script_that_fails_or_never_answers_says_so(task: Path, echo: list[str], tmp_path: Path) -> None:
     (tmp_path / "answer").write_text("{}")  # of another peer
     for option, why in (("fail", r"npm_worker failed \(1\): no such model$"), ("wait", "ended without an answer")):

@@ -13,10 +13,13 @@ from benchmarks.cli import main
 from benchmarks.peers import catalogue
 from benchmarks.peers.catalogue import PEERS, Peer
 from benchmarks.peers.environments import python_of, run_worker
-from benchmarks.peers.measure import judge_frames, latency, ratios, restrict
+from benchmarks.peers.measure import judge_frames, latency, measure_peers, ratios, restrict
 from benchmarks.results import read_result
 from edge_emotion.datatypes import Box
 from edge_emotion.errors import BackendUnavailable
+from train.crop import place
+from train.datasets import load
+from train.faces import Faces
 
 
 def test_a_peer_is_judged_on_the_classes_that_all_can_tell_apart() -> None:
@@ -61,6 +64,39 @@ def test_an_environment_that_cannot_be_made_says_why_and_is_not_taken_for_one(tm
     assert not list((tmp_path / "cache").glob("*/.made"))
 
 
+def test_our_worker_takes_colour_and_looks_as_the_daemon_does(fer_folder: Path, tmp_path: Path) -> None:
+    """A face of 30 pixels is smaller than the daemon looks at, and larger than its detector can find."""
+    face = load(fer_folder)["validation"].images[0]
+    frames = np.stack([place(face, size, 200, 150) for size in (30, 160)])
+    task, answers = tmp_path / "task.npz", []
+    for crops in (face[None], np.repeat(face[None, ..., None], 3, axis=3)):
+        np.savez(task, crops=crops, frames=frames, calls=1, judge=True)
+        run_worker(Path(sys.executable), "own_worker", task, tmp_path / "a.npz", ["tiny", "blazeface_short"])
+        answers.append(dict(np.load(tmp_path / "a.npz")))
+    np.testing.assert_array_equal(answers[0]["scores"], answers[1]["scores"])
+    assert answers[0]["boxes"][:, 0].tolist() == [1]
+
+
+def test_a_slip_of_the_pen_is_told_before_anything_is_installed(
+    fer_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--data", str(fer_folder), "--environments", str(tmp_path / "environments")]
+    for wrong in (["--detector", "nowhere"], ["--model", "nowhere"], ["--detector", "tiny"]):
+        assert main(["peers", *options, *wrong]) == 4
+        said = capsys.readouterr().err
+        assert said.startswith("error: ") and said.count("\n") == 1 and wrong[1] in said
+    assert not (tmp_path / "environments").exists()
+
+
+def test_if_nobody_answers_that_is_one_line(tmp_path: Path) -> None:
+    faces = Faces(np.zeros((1, 48, 48), np.uint8), np.ones((1, 1), np.float32), np.ones(1, np.bool_))
+    with pytest.raises(BackendUnavailable, match=r"nobody has answered: nowhere: .*no model") as failed:
+        measure_peers(
+            [], ["nowhere"], "blazeface_short", faces, ("neutral",), frames=1, calls=1, rounds=2, seed=0, cache=tmp_path
+        )
+    assert "\n" not in str(failed.value)
+
+
 def test_a_worker_that_fails_says_why(tmp_path: Path) -> None:
     with pytest.raises(BackendUnavailable, match="FileNotFoundError"):
         run_worker(
@@ -94,6 +130,14 @@ def test_peers_are_installed_and_measured_beside_our_own_models(
     assert took is not None and (took.unit, took.n, list(took.runs)) == ("ms", 5, vgg13["crop_ms"]["medians"])
     compared = {(row["peer"], row["of"]) for row in done["ratios"]}
     assert compared == {("haar", "frame_ms"), ("mtcnn", "frame_ms"), ("vgg13", "crop_ms")}
+    ratio = result.find("haar against tiny", "frame ratio")
+    assert ratio is not None and (ratio.unit, ratio.better, ratio.n) == ("x", "higher", 5)
+    assert ratio.runs == pytest.approx(
+        [b / a for a, b in zip(tiny["frame_ms"]["medians"], haar["frame_ms"]["medians"], strict=True)]
+    )
+    assert {"tiny: tiny_int8.tflite", "blazeface_short: blazeface_short.tflite"} == set(result.artefacts)
+    macro = result.find("tiny", "crops macro-F1")
+    assert macro is not None and macro.interval is not None and macro.interval[0] < macro.value < macro.interval[1]
     assert haar["versions"]["opencv-contrib-python-headless"] == "4.11.0.86"
     assert "not measured: DeepFace" in capsys.readouterr().out
 

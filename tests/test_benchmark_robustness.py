@@ -108,7 +108,10 @@ def test_robustness_runs_on_real_faces(fer_folder: Path, tmp_path: Path, capsys:
     assert worst_found is not None and worst_found.value == pytest.approx(100 * worst["detection"]["share"])
     steady = result.find("tiny, shipped", "flicker")
     assert steady is not None and (steady.value, steady.unit) == (shipped["flicker_per_minute"], "/min")
-    assert (out / "robustness.png").read_bytes().startswith(b"\x89PNG")
+    assert result.settings["corruption"] == ["blur", "roll"]
+    assert main(["show", str(file), "--plot", str(tmp_path / "again.png")]) == 0
+    curves = (out / "robustness.png").read_bytes()
+    assert curves.startswith(b"\x89PNG") and curves == (tmp_path / "again.png").read_bytes()
     assert "right if found" in capsys.readouterr().out
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 
+import cv2
 import pytest
 from broker import wait_until
 from conftest import face, frame
@@ -84,6 +85,17 @@ def test_a_recording_is_processed_to_its_end_and_every_track_is_ended() -> None:
     assert "30 frames" in str(summary)
     assert sink.availability == [("desk", True), ("desk", False)]
     assert sink.states[-1][1].faces == 0
+
+
+def test_opencv_is_kept_to_one_thread() -> None:
+    """As the benchmarks keep it: what they measure is what runs."""
+    before = cv2.getNumThreads()
+    try:
+        cv2.setNumThreads(2)
+        make_daemon({"desk": Script(frames(0, 2))}, []).run()
+        assert cv2.getNumThreads() == 1
+    finally:
+        cv2.setNumThreads(before)
 
 
 def test_a_camera_is_online_before_its_first_event_however_short_it_is() -> None:

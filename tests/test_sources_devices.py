@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from broker import wait_until
 from source_fakes import (
     DEVICE,
     FakePicamera2,
@@ -22,6 +23,8 @@ from source_fakes import (
     read_until_error,
 )
 
+from edge_emotion import capture
+from edge_emotion.capture import Capture
 from edge_emotion.errors import BackendUnavailable, SourceEnded, SourceError
 from edge_emotion.sources.opencv import OpenCvSource
 from edge_emotion.sources.picamera2 import Picamera2Source
@@ -93,6 +96,48 @@ def test_a_device_that_disappears_is_lost(monkeypatch: pytest.MonkeyPatch, nothi
     assert "is lost" in str(error) and not isinstance(error, SourceEnded)
     source.close()
     assert captures.made[0].released
+
+
+def test_a_frame_that_is_not_due_is_counted_and_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    captures = fake_video_capture(monkeypatch)
+    source = OpenCvSource(DEVICE)
+    source.open()
+    source.read()
+    asked: list[float] = []
+    begin = time.monotonic()
+    for _ in range(5):
+        assert source.read_due(lambda timestamp: bool(asked.append(timestamp))) is None
+    assert begin <= asked[0] and asked == sorted(asked) and len(asked) == 5
+    assert (captures.made[0].reads, captures.made[0].retrieved) == (6, 1)
+    frame = source.read_due(lambda timestamp: timestamp > asked[-1])
+    assert frame is not None and (frame.sequence, frame.image[0, 0, 0]) == (6, 6)
+    source.close()
+
+
+def test_a_device_that_disappears_between_two_frames_that_are_due_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_video_capture(monkeypatch, lambda number: (number < 3, picture()))
+    source = OpenCvSource(DEVICE)
+    source.open()
+    source.read()
+    assert [source.read_due(lambda timestamp: False) for _ in range(2)] == [None, None]
+    with pytest.raises(SourceError, match="is lost"):
+        source.read_due(lambda timestamp: False)
+    source.close()
+
+
+def test_more_frames_than_max_fps_come_but_are_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capture, "FIRST_PAUSE", 60.0)
+    captures = fake_video_capture(monkeypatch, lambda number: (number < 500, picture(number % 100)))
+    camera = Capture("desk", OpenCvSource(DEVICE), threading.Condition(), max_fps=1)
+    begin = time.monotonic()
+    camera.start()
+    wait_until(lambda: camera.status == "offline")
+    first = captures.made[0]
+    assert camera.frames == 500 and first.reads == 501
+    assert first.retrieved <= 2 + (time.monotonic() - begin) / 0.75
+    assert camera.losses == 1 and camera.slot.take() is None
+    camera.ask_to_stop()
+    camera.join(5)
 
 
 def test_a_fault_inside_opencv_is_a_lost_device(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,11 +36,18 @@ class WholePath:
 
 
 def measure_whole_path(
-    classifier: EmotionClassifier, detector: FaceDetector, faces: Faces, labels: Labels, *, seed: int = 0
+    classifier: EmotionClassifier,
+    detector: FaceDetector,
+    faces: Faces,
+    labels: Labels,
+    *,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
 ) -> WholePath:
     """Paste each face at a random place and size into a 640 x 480 picture, and let the runtime find and classify it.
 
-    faces: N grey crops; labels: N positions in the classifier's labels. Raises DataError when no face is found.
+    faces: N crops; labels: N positions in the classifier's labels. ``progress`` hears after each how many are done, and
+    of how many. Raises DataError when no face is found.
     """
     crops = classifier.scores(logits_of(classifier.backend, faces, classifier.manifest.input))
     cropped = np.array([row.probabilities for row in crops]).argmax(axis=1) == labels
@@ -50,6 +58,8 @@ def measure_whole_path(
         hit = chosen_face(detector.detect(picture), square)
         if hit is not None:
             said[row] = int(np.argmax(classifier.classify(picture, [hit])[0].probabilities))
+        if progress is not None:
+            progress(row + 1, len(faces))
     found = said >= 0
     require_found(int(found.sum()), len(faces))
     right = (said == labels)[found]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peers.worker import Array, one_core, serve
+from benchmarks.peers.worker import Array, as_bgr, one_core, serve
 
 
 def main(task: str, answer: str, variant: str) -> None:
@@ -33,8 +33,8 @@ def main(task: str, answer: str, variant: str) -> None:
     usual = Recorded(use_tflite=variant == "tflite")
 
     def crop(face: Array) -> Array:
-        height, width = face.shape
-        tight.detect_emotions(cv2.cvtColor(face, cv2.COLOR_GRAY2BGR), [(0, 0, width, height)])
+        height, width = face.shape[:2]
+        tight.detect_emotions(as_bgr(face), [(0, 0, width, height)])
         return np.asarray(tight.scores[0])
 
     def frame(picture: Array) -> tuple[Array, Array]:

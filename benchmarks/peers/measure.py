@@ -46,7 +46,8 @@ def measure_peers(
     """Every peer and model in a process of its own per round, one after the other, round by round (A B A B).
 
     ``frames`` of the faces are pasted into 640 x 480 pictures for the whole path. Each process times ``calls`` calls on
-    one core. A peer that cannot be had or run goes to ``not_measured`` with the reason.
+    one core. A peer that cannot be had or run goes to ``not_measured`` with the reason. Raises BackendUnavailable if
+    that befalls all of them.
     """
     missing = dict(NOT_MEASURED)
     runners = _runners(peers, models, detector, cache, missing)
@@ -61,10 +62,13 @@ def measure_peers(
             try:
                 first = turn < len(runners)
                 answers.setdefault(name, []).append(_ask(runners[name], task[not first], Path(folder) / "answer"))
-            except BackendUnavailable as error:
+            except (BackendUnavailable, OSError, ValueError) as error:  # it ended badly, or its answer is none
                 missing[name] = str(error)
                 answers.pop(name, None)
     show_progress("peers", rounds * len(runners), rounds * len(runners))
+    if not answers:
+        reasons = (f"{name}: {missing[name]}" for name in (*models, *peers) if name in missing)
+        raise BackendUnavailable("nobody has answered: " + "; ".join(reasons))
     return {"not_measured": missing} | _judge(answers, models, faces, classes, squares)
 
 
@@ -85,11 +89,11 @@ def _write_task(folder: Path, faces: Faces, frames: int, calls: int, seed: int) 
     """The files of the first round, with scores wanted, and of later ones; and where the face is in each frame."""
     generator = np.random.default_rng(seed)
     pasted = [paste(image, generator) for image in faces.images[:frames]]
-    grey = np.stack([picture[..., 0] for picture, _ in pasted])
+    pictures = np.stack([picture if faces.images.ndim == 4 else picture[..., 0] for picture, _ in pasted])
     files: list[Path] = []
     for judge in (True, False):
         files.append(folder / f"task{len(files)}.npz")
-        np.savez(files[-1], crops=faces.images, frames=grey, calls=calls, judge=judge)
+        np.savez(files[-1], crops=faces.images, frames=pictures, calls=calls, judge=judge)
     return files, [square for _, square in pasted]
 
 
@@ -200,17 +204,19 @@ def ratios(measured: Mapping[str, Any], models: Sequence[str]) -> list[dict[str,
                     ours, theirs = measured[model][kind]["medians"], measured[peer][kind]["medians"]
                     each = [b / a for a, b in zip(ours, theirs, strict=True)]
                     bounds = {"ratio": round(median(each), 3), "low": round(min(each), 3), "high": round(max(each), 3)}
-                    rows.append({"model": model, "peer": peer, "of": kind} | bounds)
+                    calls = measured[peer][kind]["n"] // len(each)
+                    rows.append({"model": model, "peer": peer, "of": kind, "rounds": each, "calls": calls} | bounds)
     return rows
 
 
 def peers_measurements(measured: Mapping[str, Any]) -> Iterator[Measurement]:
-    """What ``measure_peers`` found, as figures of each peer and model."""
+    """What ``measure_peers`` found, as figures of each peer and model, and the ratios: how much faster ours are."""
     for name, one in measured["peers"].items():
         if "crops" in one:
             crops = one["crops"]
             yield scored(name, "crops right", crops["accuracy"], n=crops["n"], interval=crops["accuracy_interval"])
-            yield scored(name, "crops macro-F1", crops["macro_f1"], n=crops["n"])
+            interval = crops["macro_f1_interval"]
+            yield scored(name, "crops macro-F1", crops["macro_f1"], n=crops["n"], interval=interval)
         for key, metric in (("found", "frames found"), ("right", "found and right")):
             if key in one.get("frames", {}):
                 yield from percent(name, metric, one["frames"][key])
@@ -220,6 +226,15 @@ def peers_measurements(measured: Mapping[str, Any]) -> Iterator[Measurement]:
                 yield Measurement(
                     subject=name, metric=f"{kind} p50", unit="ms", better="lower", runs=runs, n=took["n"] // len(runs)
                 )
+    for row in measured["ratios"]:
+        yield Measurement(
+            subject=f"{row['peer']} against {row['model']}",
+            metric=f"{row['of'].removesuffix('_ms')} ratio",
+            unit="x",
+            better="higher",
+            runs=tuple(row["rounds"]),
+            n=row["calls"],
+        )
 
 
 def peers_notes(measured: Mapping[str, Any]) -> Iterator[str]:

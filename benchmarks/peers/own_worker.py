@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 
 from benchmarks.peers.worker import Array, one_core, serve
-from edge_emotion.loading import make_classifier, make_detector
+from benchmarks.shipped import shipped_detector
+from edge_emotion.loading import make_classifier
 from edge_emotion.preprocess import normalise, to_input
 
 
@@ -16,7 +17,7 @@ def main(task: str, answer: str, model: str, detector_name: str) -> None:
     """Serve one task."""
     one_core()
     cv2.setNumThreads(1)
-    classifier, detector = make_classifier(model), make_detector(detector_name)
+    classifier, detector = make_classifier(model), shipped_detector(detector_name)
     spec = classifier.manifest.input
 
     def crop(face: Array) -> Array:

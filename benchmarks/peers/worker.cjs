@@ -12,13 +12,15 @@ const path = require('path');
 
 const WARM_UP = 10;
 
-/** N x H x W grey bytes of a file as N pictures {data: H x W x 3 bytes, height, width}. */
-function pictures(file, [count, height, width]) {
-  const grey = fs.readFileSync(file);
+/** N x H x W grey or N x H x W x 3 bytes of a file as N pictures {data: H x W x 3 bytes, height, width}. */
+function pictures(file, [count, height, width, channels = 1]) {
+  const bytes = fs.readFileSync(file);
   const size = height * width;
   return Array.from({ length: count }, (_, index) => {
+    const own = bytes.subarray(index * size * channels, (index + 1) * size * channels);
     const data = new Uint8Array(size * 3);
-    for (let i = 0; i < size; i++) data.fill(grey[index * size + i], 3 * i, 3 * i + 3);
+    if (channels === 3) data.set(own);
+    else for (let i = 0; i < size; i++) data.fill(own[i], 3 * i, 3 * i + 3);
     return { data, height, width };
   });
 }

@@ -1,8 +1,9 @@
 """What every worker does: read the task, time its functions on one core, write the answer. numpy only.
 
-Task (.npz): ``crops`` uint8 N x 48 x 48, ``frames`` uint8 M x H x W (grey), ``calls`` timed calls, ``judge`` whether
-the scores are wanted, too. Answer (.npz): ``labels`` C, ``versions`` JSON, ``scores`` N x C, ``boxes`` K x 5 (frame, x,
-y, width, height), ``box_scores`` K x C, ``crop_ms`` and ``frame_ms``, each so many calls.
+Task (.npz): ``crops`` uint8 N x S x S, ``frames`` uint8 M x H x W, both grey or with a last axis of B, G, R, ``calls``
+timed calls, ``judge`` whether the scores are wanted, too. Answer (.npz): ``labels`` C, ``versions`` JSON, ``scores``
+N x C, ``boxes`` K x 5 (frame, x, y, width, height), ``box_scores`` K x C, ``crop_ms`` and ``frame_ms``, each so many
+calls.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ WARM_UP = 10
 
 Array = np.ndarray[Any, Any]
 Crop = Callable[[Array], Array]
-"""A grey face crop -> C scores."""
+"""A face crop, grey or BGR -> C scores."""
 Frame = Callable[[Array], tuple[Array, Array]]
 """An H x W x 3 BGR picture -> K x 4 boxes, K x C scores (C is 0 for a detector)."""
 
@@ -49,7 +50,7 @@ def serve(
         "labels": np.array(labels, str),
         "versions": json.dumps({name: version(name) for name in packages}),
     }
-    pictures = [np.repeat(grey[..., None], 3, axis=2) for grey in task["frames"]]
+    pictures = [as_bgr(picture) for picture in task["frames"]]
     if task["judge"]:
         if crop is not None:
             answer["scores"] = np.stack([crop(one) for one in task["crops"]])
@@ -66,6 +67,11 @@ def serve(
         answer["frame_ms"] = _time(frame, pictures, int(task["calls"]))
     with Path(answer_file).open("wb") as file:
         np.savez(file, **answer)
+
+
+def as_bgr(picture: Array) -> Array:
+    """A picture, grey (H x W) or BGR already, as H x W x 3."""
+    return picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
 
 
 def _time(call: Callable[[Array], Any], inputs: Sequence[Array], calls: int) -> Array:

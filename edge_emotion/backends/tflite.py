@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -36,10 +37,14 @@ class Operation(NamedTuple):
 class TfliteBackend:
     """One TFLite file. ``plain_kernels`` switches the XNNPACK delegate off, for comparison.
 
-    Raises BackendUnavailable without an interpreter package, ModelError for a file that it cannot load.
+    ``delegate`` is the library of another one (``libedgetpu.so.1``), that takes over what it can; the rest is computed
+    by plain kernels. Raises BackendUnavailable without an interpreter package or that library, ModelError for a file
+    that it cannot load, or of which the delegate takes over nothing.
     """
 
-    def __init__(self, path: Path, *, threads: int = 1, plain_kernels: bool = False) -> None:
+    def __init__(
+        self, path: Path, *, threads: int = 1, plain_kernels: bool = False, delegate: str | None = None
+    ) -> None:
         self._module, distribution = _interpreter_module()
         self._path = path
         try:
@@ -48,12 +53,16 @@ class TfliteBackend:
         except OSError as error:
             raise ModelError(f"cannot read model file {path}: {error.strerror}") from error
         self._options: dict[str, Any] = {"num_threads": threads}
-        if plain_kernels:
+        if plain_kernels or delegate:
             resolver = self._module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
             self._options["experimental_op_resolver_type"] = resolver
-        self.name = distribution + (" without delegate" if plain_kernels else "")
+        self.name = distribution + (" without delegate" if plain_kernels else f" with {delegate}" if delegate else "")
+        if delegate:
+            self._options["experimental_delegates"] = [_load_delegate(self._module, delegate)]
         first = self._load(1)
         self._interpreters = {1: first}  # one per batch size: resizing one costs more
+        if delegate and not self.delegated:
+            raise ModelError(f"{delegate} takes over nothing of {path}: was the file made for it?")
         self._input = first.get_input_details()[0]
         self._outputs = first.get_output_details()
         self._resizable = int(self._input["shape_signature"][0]) == -1
@@ -222,6 +231,24 @@ def dequantise(values: npt.NDArray[Any], tensor: Mapping[str, Any]) -> FloatArra
         return values.astype(np.float32, copy=False)
     scale, zero_point = tensor["quantization"]
     return np.asarray((values.astype(np.float32) - zero_point) * np.float32(scale), np.float32)
+
+
+def check_delegate(library: str) -> None:
+    """Raises BackendUnavailable if there is no such library here, or if it is no delegate of TFLite."""
+    try:
+        found = ctypes.CDLL(library)
+    except OSError as error:
+        raise BackendUnavailable(f"{library} cannot be loaded: {error}") from error
+    if not hasattr(found, "tflite_plugin_create_delegate"):
+        raise BackendUnavailable(f"{library} is no delegate of TFLite: it has no tflite_plugin_create_delegate")
+
+
+def _load_delegate(module: ModuleType, library: str) -> Any:
+    check_delegate(library)  # first: the interpreter's own attempt leaves a half made object that complains
+    try:
+        return module.load_delegate(library)
+    except (AttributeError, ValueError, RuntimeError) as error:
+        raise BackendUnavailable(f"{library} does not start: {' '.join(str(error).split())}") from error
 
 
 def _interpreter_module() -> tuple[ModuleType, str]:

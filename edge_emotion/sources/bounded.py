@@ -18,17 +18,26 @@ from edge_emotion.sources.spec import redact
 _DEFAULT_FPS = 25.0
 
 
+Due = Callable[[float], bool]
+"""Whether a frame that came at this time (monotonic seconds) is wanted."""
+
+
 class Arrival(NamedTuple):
-    """One picture as OpenCV gave it, and when (monotonic seconds, UTC).
+    """One picture as OpenCV gave it, and when (monotonic seconds, UTC); ``image`` None: it was not wanted.
 
     ``position`` in the video or stream and ``period`` to the next frame are seconds; 0 where it is not known.
     """
 
-    image: npt.NDArray[np.generic]
+    image: npt.NDArray[np.generic] | None
     timestamp: float
     captured_at: datetime
     position: float = 0.0
     period: float = 0.0
+
+
+def always(_: float) -> bool:
+    """Due whenever it came."""
+    return True
 
 
 class BoundedCapture:
@@ -45,17 +54,17 @@ class BoundedCapture:
         self._create = create
         self._file = file
         self._loop = loop
-        self._orders: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._orders: queue.SimpleQueue[Due | None] = queue.SimpleQueue()
         self._arrivals: queue.SimpleQueue[Arrival | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=f"cv2 {name}", daemon=True)
         self._thread.start()
 
-    def read(self, timeout: float) -> Arrival | None:
-        """Wait for the next frame; None at the end, at a fault, and after ``stop``.
+    def read(self, timeout: float, due: Due = always) -> Arrival | None:
+        """Wait for the next frame; None at the end, at a fault, and after ``stop``. It is decoded if it is ``due``.
 
         Raises TimeoutError after ``timeout`` seconds. A frame that comes later is lost: call ``stop`` then.
         """
-        self._orders.put(True)
+        self._orders.put(due)
         try:
             return self._arrivals.get(timeout=timeout)
         except queue.Empty:
@@ -64,7 +73,7 @@ class BoundedCapture:
     def stop(self) -> None:
         """Let the thread end after its present call, and a ``read`` that waits return now."""
         self.stopped.set()
-        self._orders.put(False)
+        self._orders.put(None)
         self._arrivals.put(None)
 
     def join(self, timeout: float) -> bool:
@@ -82,22 +91,26 @@ class BoundedCapture:
     def _serve(self) -> None:
         capture = self._create()
         try:
-            while self._orders.get():
-                arrival = self._grab(capture)
+            while (due := self._orders.get()) is not None:
+                arrival = self._grab(capture, due)
                 if arrival is None and self._loop:
                     # A new capture: not every container can be wound back.
                     capture.release()
                     capture = self._create()
-                    arrival = self._grab(capture)
+                    arrival = self._grab(capture, due)
                 self._arrivals.put(arrival)
         finally:
             capture.release()
 
-    def _grab(self, capture: cv2.VideoCapture) -> Arrival | None:
-        ok, image = capture.read()
-        timestamp, captured_at = time.monotonic(), datetime.now(timezone.utc)
-        if not ok or image is None or image.size == 0:
+    def _grab(self, capture: cv2.VideoCapture, due: Due) -> Arrival | None:
+        if not capture.grab():
             return None
+        timestamp, captured_at = time.monotonic(), datetime.now(timezone.utc)
+        image: npt.NDArray[np.generic] | None = None
+        if due(timestamp):
+            ok, image = capture.retrieve()
+            if not ok or image is None or image.size == 0:
+                return None
         position = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
         if not self._file:
             return Arrival(image, timestamp, captured_at, position)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from edge_emotion.datatypes import Frame, Image
 from edge_emotion.errors import BackendUnavailable, SourceEnded, SourceError, SourceStalled
 from edge_emotion.paths import expand
-from edge_emotion.sources.bounded import Arrival, BoundedCapture
+from edge_emotion.sources.bounded import Arrival, BoundedCapture, Due, always
 from edge_emotion.sources.freshness import Freshness
 from edge_emotion.sources.spec import classify_source, device_path, redact
 
@@ -111,15 +111,21 @@ class OpenCvSource:
 
     def read(self) -> Frame:
         """Give the next frame; of a file in real time, when it is due."""
+        frame = self.read_due(always)
+        assert frame is not None
+        return frame
+
+    def read_due(self, due: Due) -> Frame | None:
+        """The same, but None for a frame that is not ``due``; its picture is not fetched from the driver."""
         capture = self._capture
         if capture is None or capture.stopped.is_set():
             raise SourceError(f"{self._name} is not open: call open() before read()")
-        arrival, self._pending = self._pending or self._receive_fresh(capture, self._read_timeout), None
+        arrival, self._pending = self._pending or self._receive_fresh(capture, self._read_timeout, due), None
         if arrival is None and not self.live and not capture.fault:
             raise SourceEnded(f"{self._name} has given its last frame")
         if arrival is None:
             raise SourceError(f"{self._name} is lost: {capture.fault or 'it gives no more frames'}; open it again")
-        frame = self._frame(arrival, capture)
+        frame = None if arrival.image is None else self._frame(arrival, arrival.image, capture)
         self._sequence += 1
         return frame
 
@@ -142,25 +148,25 @@ class OpenCvSource:
             return _video(str(self._source))
         return _stream(str(self._source), self._open_timeout, self._read_timeout)
 
-    def _receive_fresh(self, capture: BoundedCapture, timeout: float) -> Arrival | None:
+    def _receive_fresh(self, capture: BoundedCapture, timeout: float, due: Due = always) -> Arrival | None:
         """One frame, converted; of a stream that lies behind, the first one that has not waited.
 
         One that has not caught up after half the time is taken as it is.
         """
         begin = time.monotonic()
-        arrival = self._receive(capture, timeout)
+        arrival = self._receive(capture, timeout, due)
         while arrival and self._freshness and self._freshness.is_stale(arrival.position, arrival.timestamp):
             left = begin + timeout - time.monotonic()
             if left < timeout / 2:
                 self._freshness.trust()
                 break
-            arrival = self._receive(capture, left)
+            arrival = self._receive(capture, left, due)
         return arrival
 
-    def _receive(self, capture: BoundedCapture, timeout: float) -> Arrival | None:
+    def _receive(self, capture: BoundedCapture, timeout: float, due: Due) -> Arrival | None:
         """One frame, converted; None at the end. The capture is stopped whenever it gives none."""
         try:
-            arrival = capture.read(timeout)
+            arrival = capture.read(timeout, due)
         except TimeoutError:
             capture.stop()
             raise SourceStalled(f"{self._name} gave no frame in {timeout:.1f} s: {_ADVICE[self._kind]}") from None
@@ -169,14 +175,16 @@ class OpenCvSource:
         if arrival is None:
             capture.stop()
             return None
+        if arrival.image is None:
+            return arrival
         try:
             return arrival._replace(image=_as_bgr(arrival.image, grey=self._kind != "pipeline"))
         except ValueError as error:
             capture.stop()
             raise SourceError(f"{self._name} gives {error}: {_ADVICE[self._kind]}") from None
 
-    def _frame(self, arrival: Arrival, capture: BoundedCapture) -> Frame:
-        image = np.asarray(arrival.image, np.uint8)
+    def _frame(self, arrival: Arrival, picture: npt.NDArray[np.generic], capture: BoundedCapture) -> Frame:
+        image = np.asarray(picture, np.uint8)
         if self._timeline is None:
             return Frame(image, arrival.timestamp, arrival.captured_at, self._sequence)
         timestamp, captured_at = self._timeline.stamp(arrival)
