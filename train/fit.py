@@ -182,7 +182,7 @@ def _compiled(job: _Job, rate: LearningRate) -> Any:
     model = job.recipe.build(len(job.classes), weights=job.weights)
     if job.teachers:
         model = Trainee(model.input, model.output, name=model.name)
-        model.teach = make_teacher(job.teachers, job.classes, job.recipe)
+        model.teach = make_teacher(job.teachers, job.classes, job.recipe, job.record)
     loss = make_loss(job.recipe, job.balance, taught=bool(job.teachers))
     model.compile(make_optimizer(job.recipe, rate), loss=loss, weighted_metrics=[], metrics=[accuracy])
     # Before anything is frozen: freed layers then find their slots, in a resumed run too.
