@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.outputs import add_outputs, check_outputs, put_out
 from benchmarks.peers.catalogue import PEERS
 from benchmarks.report import check_plotting
+from edge_emotion.manifest import write_bytes
 from edge_emotion.terminal import positive_count
 from train.data_options import add_data_options, read_data
 
@@ -158,7 +159,7 @@ def _accuracy(options: argparse.Namespace) -> None:
 
 def _draw_accuracy(out: Path, done: dict[str, Any]) -> None:
     from train.figures import Figures
-    from train.outputs import safe_name, write_bytes
+    from train.outputs import safe_name
     from train.plots import confusion_png, reliability_png
 
     for name, one in done["artefacts"].items():
@@ -191,7 +192,6 @@ def _robustness(options: argparse.Namespace) -> None:
     done = measure_robustness(classifiers, detector, faces, data.classes, corruptions=corruptions, seed=options.seed)
     if options.out is not None:
         from benchmarks.quality_plots import robustness_png
-        from train.outputs import write_bytes
 
         write_bytes(options.out / "robustness.png", robustness_png(done))
     temporal = {}

@@ -39,7 +39,7 @@ def measure_whole_path(
 ) -> WholePath:
     """Paste each face at a random place and size into a 640 x 480 picture, and let the runtime find and classify it.
 
-    faces: N grey crops; labels: N positions in the classifier's labels. Raises DataError when no face is found.
+    faces: N crops; labels: N positions in the classifier's labels. Raises DataError when no face is found.
     """
     crops = classifier.scores(logits_of(classifier.backend, faces, classifier.manifest.input))
     cropped = np.array([row.probabilities for row in crops]).argmax(axis=1) == labels
