@@ -169,7 +169,7 @@ def _artefact_measurements(name: str, figures: Figures) -> Iterator[Measurement]
     if figures.balanced_accuracy_7 is not None:
         yield figure("balanced accuracy", figures.balanced_accuracy_7, figures.balanced_accuracy_7_interval)
     yield figure("macro-F1", figures.macro_f1, figures.macro_f1_interval)
-    yield figure("top-2", figures.top2)
+    yield figure("top-2", figures.top2, figures.top2_interval)
     yield figure("ECE", figures.ece).model_copy(update={"better": "lower"})
     for label, one in figures.per_class.items():
         if one.recall is not None:

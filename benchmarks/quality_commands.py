@@ -13,6 +13,7 @@ from benchmarks.peers.catalogue import PEERS
 from benchmarks.report import check_plotting, write_plot
 from benchmarks.shipped import DETECTOR, shipped_detector
 from edge_emotion.errors import ConfigError
+from edge_emotion.manifest import write_bytes
 from edge_emotion.terminal import positive_count
 from train.data_options import add_data_options, read_data
 
@@ -165,7 +166,7 @@ def _accuracy(options: argparse.Namespace) -> None:
 
 def _draw_accuracy(out: Path, done: dict[str, Any]) -> None:
     from train.figures import Figures
-    from train.outputs import safe_name, write_bytes
+    from train.outputs import safe_name
     from train.plots import confusion_png, reliability_png
 
     for name, one in done["artefacts"].items():

@@ -57,6 +57,12 @@ class InputSpec(Part):
     offset: float
     crop: CropSpec | None = None
 
+    @model_validator(mode="after")
+    def _channels_fit(self) -> InputSpec:
+        if (self.channels == 1) != (self.colour == "gray"):
+            raise ValueError(f"channels {self.channels} and colour {self.colour}: gray has 1, rgb and bgr have 3")
+        return self
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """Height, width, channels."""
@@ -64,8 +70,8 @@ class InputSpec(Part):
 
     @property
     def detail(self) -> int:
-        """Pixels across a face from which on the model sees all that it can; 1 where nothing is said of crops."""
-        return 1 if self.crop is None else self.crop.detail
+        """Pixels across a face from which on the model sees all that it can; its own where nothing is said of crops."""
+        return max(self.height, self.width) if self.crop is None else self.crop.detail
 
 
 class Golden(Part):

@@ -50,10 +50,10 @@ def settle(model: Any, pixels: FloatArray) -> None:
 
 
 @pytest.fixture(scope="session")
-def learned(few_faces: Any) -> Learned:
+def learned(few_real_faces: Any) -> Learned:
     """``tiny`` after some passes over 128 real faces."""
     K.utils.set_random_seed(1)
-    faces = few_faces["train"]
+    faces = few_real_faces["train"]
     pixels = model_pixels(faces.images, SPEC)
     inputs = pixels.astype(np.float32) / 128 - 1
     model = tiny(SPEC.shape, faces.votes.shape[1], weights=None)

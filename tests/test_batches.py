@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 pytest.importorskip("tf_keras")
 
+from train import logits
 from train.augment import Augmentation
 from train.balance import balance
 from train.batches import batches, mix, steps_per_epoch
@@ -17,6 +19,7 @@ from train.callbacks import frozen_layers
 from train.catalogue import find_recipe
 from train.faces import DataSet, Faces
 from train.keras import tf
+from train.predict import KerasBackend
 from train.recipes import Recipe
 from train.schedule import LearningRate
 
@@ -145,7 +148,23 @@ def test_frozen_layers_stay_frozen_unless_told_otherwise_and_the_head_always_lea
     assert frozen_layers(recipe(freeze=1.0), 0, 10) == 9
 
 
-def test_real_faces_come_as_the_model_takes_them(few_faces: DataSet) -> None:
+def test_faces_are_measured_a_batch_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All faces of a split as a large model takes them may not fit into memory."""
+    seen: list[int] = []
+    made = logits.model_pixels
+
+    def pixels(images: Any, spec: Any) -> Any:
+        seen.append(len(images))
+        return made(images, spec)
+
+    monkeypatch.setattr(logits, "model_pixels", pixels)
+    model = SimpleNamespace(predict_on_batch=lambda batch: batch.mean(axis=(1, 2)))
+    said = logits.logits_of(KerasBackend(model), numbered(150), recipe().input)
+    assert seen == [64, 64, 22]
+    assert said[:, 0] == pytest.approx(np.arange(150) / 128 - 1)
+
+
+def test_faces_come_as_the_model_takes_them(few_faces: DataSet) -> None:
     settings = find_recipe("mobilenet_v2").change(batch_size=8)
     train = few_faces["train"]
     pictures, votes, weights = next(iter(batches(train, settings, balance(train, settings))))

@@ -56,8 +56,8 @@ def test_faces_of_unknown_classes_count_for_nothing_and_lost_ones_only_for_all()
 
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
-def test_every_severity_is_worse_than_the_one_before_and_follows_from_the_seed(name: str, few_faces: Any) -> None:
-    face = few_faces["train"].images[20]
+def test_every_severity_is_worse_than_the_one_before_and_follows_from_the_seed(name: str, few_real_faces: Any) -> None:
+    face = few_real_faces["train"].images[20]
     pictures = [corrupt(face, name, severity, np.random.default_rng(5)) for severity in (0, *SEVERITIES)]
     again = corrupt(face, name, 3, np.random.default_rng(5))
     assert (again.image == pictures[3].image).all() and again.square == pictures[3].square
@@ -71,9 +71,9 @@ def test_every_severity_is_worse_than_the_one_before_and_follows_from_the_seed(n
     assert all(one.image.shape == (480, 640, 3) and one.image.dtype == np.uint8 for one in pictures)
 
 
-def test_a_sequence_shows_several_faces_of_one_emotion_then_another(few_faces: Any) -> None:
-    faces = few_faces["train"]
-    rows = usable(faces, few_faces.classes, ("happiness", "anger", "sadness"))
+def test_a_sequence_shows_several_faces_of_one_emotion_then_another(few_real_faces: Any) -> None:
+    faces = few_real_faces["train"]
+    rows = usable(faces, few_real_faces.classes, ("happiness", "anger", "sadness"))
     frames = list(sequence(faces, rows, np.random.default_rng(1)))
     shown = [name for _, name in frames]
     assert set(shown) <= {"happiness", "anger", "sadness"}
@@ -82,7 +82,7 @@ def test_a_sequence_shows_several_faces_of_one_emotion_then_another(few_faces: A
     assert frames[1][0].timestamp == pytest.approx(1 / FPS)
     assert (frames[0][0].image != frames[1][0].image).any()
     with pytest.raises(ConfigError, match="take more --faces"):
-        usable(faces.take(np.arange(4)), few_faces.classes, few_faces.classes)
+        usable(faces.take(np.arange(4)), few_real_faces.classes, few_real_faces.classes)
 
 
 def test_robustness_runs_on_real_faces(fer_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

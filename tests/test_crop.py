@@ -34,6 +34,12 @@ def test_a_pasted_face_lies_where_it_is_said_to(fer_plus: DataSet) -> None:
         assert np.abs(middle.mean() - face.mean()) < 2 and (picture[: y + 1] == picture[y]).all()
 
 
+def test_a_coloured_face_keeps_its_colours() -> None:
+    picture, square = paste(np.full((96, 96, 3), (10, 100, 200), np.uint8), np.random.default_rng(3))
+    assert picture.shape == (480, 640, 3)
+    assert picture[int(square.centre[1]), int(square.centre[0])].tolist() == [10, 100, 200]
+
+
 def test_nothing_is_measured_where_no_face_is_found(fer_plus: DataSet) -> None:
     blind = ScriptedDetector([])
     with pytest.raises(DataError, match="finds none of 10 pasted faces"):

@@ -600,6 +600,24 @@ def test_a_wrong_row_of_a_csv_is_named(text: str, words: str, tmp_path: Path) ->
 # Layouts
 
 
+def test_pixels_of_a_csv_that_cannot_be_read_are_counted_and_skipped_only_when_asked(tmp_path: Path) -> None:
+    rows = ["fear,0 1 2,train", "fear,1 2 3 4,train", "fear,5 6 7 800,train", "happy,9 9 9 9,validation"]
+    (tmp_path / "faces.csv").write_text("\n".join(["label,pixels,split", *rows]) + "\n")
+    words = r"faces\.csv: 2 of 4 pictures cannot be read \(.*row 2: 3 pixels are no square .*row 4: a pixel is 800"
+    with pytest.raises(DataError, match=words):
+        load(tmp_path)
+    data = load(tmp_path, skip_bad=True)
+    assert sizes(data) == {"train": 1, "validation": 1}
+    assert data.notes[0].startswith("skipped 2 of 4 pictures that cannot be read: ")
+
+
+def test_a_model_that_says_nothing_of_crops_gets_faces_of_its_own_size(tmp_path: Path) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
+    write(tmp_path / "train/fear/a.png", picture)
+    data = read_data(parsed("--data", tmp_path), [model_input(160, None)])
+    assert next(iter(data.splits.values())).images.shape == (1, 160, 160, 3)
+
+
 def test_an_unknown_layout_says_what_was_looked_for(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         load(tmp_path)

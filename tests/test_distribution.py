@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,20 +21,25 @@ from edge_emotion.errors import ConfigError
 pytest.importorskip("tf_keras")
 
 from train.catalogue import find_recipe
-from train.distribution import make_strategy, precision
+from train.distribution import is_chief, make_strategy, precision
 from train.faces import DataSet
 from train.fit import fit
-from train.keras import K
+from train.keras import K, tf
 from train.run_directory import load_run
+from train.state import State
 
 PROGRAM = """
+import json
+import os
 import sys
 from pathlib import Path
 import numpy as np
+from train import callbacks
 from train.augment import Augmentation
 from train.catalogue import find_recipe
 from train.faces import DataSet, Faces
 from train.fit import fit
+from train.state import State
 still = Augmentation(flip=False, rotation=0, zoom=0, shift=0, brightness=0, contrast=0, erase=0)
 recipe = find_recipe("tiny").change(
     batch_size=16, epochs=1, augmentation=still, dropout=0.0, ema=0.0, optimizer="sgd", weight_decay=0,
@@ -44,6 +51,16 @@ def faces(count):
     return Faces(generator.integers(0, 256, (count, 48, 48), dtype=np.uint8), votes, np.ones(count, bool))
 data = DataSet("noise", "majority", ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear",
     "contempt"), {"train": faces(64), "validation": faces(16)})
+
+# What a worker measures for itself may differ: here it does. What it takes note of must not.
+measured, note = callbacks.validation_figures, State.note
+worker = json.loads(os.environ.get("TF_CONFIG", '{"task": {"index": 0}}'))["task"]["index"]
+def figures(*arguments):
+    return {name: value + worker for name, value in measured(*arguments).items()}
+def noted(state, epoch, value, loss):
+    print("noted", value, loss)
+    return note(state, epoch, value, loss)
+callbacks.validation_figures, State.note = figures, noted
 fit(recipe, data, Path(sys.argv[1]), weights=None, start="random", steps=1)
 """
 
@@ -95,6 +112,9 @@ def test_two_workers_take_the_steps_of_one_on_the_same_global_batch(tmp_path: Pa
             assert (alone_step * two_step).sum() / lengths > 0.9995
             assert np.linalg.norm(two_step) == pytest.approx(np.linalg.norm(alone_step), rel=0.02)
     assert two_step == pytest.approx(alone_step, rel=1e-3, abs=1e-7)
+    noted = [re.findall("noted .*", (tmp_path / f"worker{index}.log").read_text()) for index in range(2)]
+    assert len(noted[0]) == 1 and noted[0] == noted[1]
+    assert float(noted[0][0].split()[2]) == pytest.approx(two.history["val_loss"][0], rel=1e-6)
     assert two.history["loss"] == pytest.approx(alone.history["loss"], rel=1e-4)
     assert sorted(path.name for path in (tmp_path / "two").iterdir()) == sorted(
         path.name for path in (tmp_path / "alone").iterdir()
@@ -115,6 +135,25 @@ def test_a_wrong_tf_config_is_refused(value: str, message: str, monkeypatch: pyt
     monkeypatch.setenv("TF_CONFIG", value)
     with pytest.raises(ConfigError, match=message):
         make_strategy()
+
+
+@pytest.mark.parametrize(
+    ("cluster", "chiefs"),
+    [
+        ({"worker": ["a:1", "b:1"]}, [("worker", 0)]),
+        ({"chief": ["a:1"], "worker": ["b:1", "c:1"]}, [("chief", 0)]),
+    ],
+)
+def test_exactly_one_task_is_the_chief(cluster: dict[str, list[str]], chiefs: list[tuple[str, int]]) -> None:
+    tasks = [(kind, index) for kind, addresses in cluster.items() for index in range(len(addresses))]
+    found = []
+    for kind, index in tasks:
+        resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+            tf.train.ClusterSpec(cluster), task_type=kind, task_id=index
+        )
+        if is_chief(SimpleNamespace(cluster_resolver=resolver)):
+            found.append((kind, index))
+    assert found == chiefs
 
 
 def test_without_a_gpu_floats_stay_wide_and_the_policy_is_put_back() -> None:
@@ -146,15 +185,30 @@ def test_weights_and_biases_offline_keeps_the_curves_in_the_run(
     assert b"val_balanced_accuracy" in log.read_bytes()
 
 
-def test_mlflow_without_a_server_keeps_the_curves_in_the_run(
+def test_mlflow_without_a_server_keeps_the_curves_in_the_run_that_goes_on(
     few_faces: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("mlflow")
+    mlflow = pytest.importorskip("mlflow")
     pytest.importorskip("alembic")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.chdir(tmp_path)
-    recipe = find_recipe("tiny").change(batch_size=4, epochs=1)
-    fit(recipe, few_faces, tmp_path / "run", weights=None, start="random", steps=1, loggers=["mlflow"])
+    recipe = find_recipe("tiny").change(batch_size=4, epochs=2)
+
+    def train() -> None:
+        fit(recipe, few_faces, tmp_path / "run", weights=None, start="random", steps=1, loggers=["mlflow"])
+
+    save = State.save
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(State, "save", lambda state, epoch: _interrupt() if epoch == 2 else save(state, epoch))
+        train()
+    mlflow.end_run()  # as if its process had ended
+    train()
     with sqlite3.connect(tmp_path / "run" / "mlflow.db") as database:
         names = {name for (name,) in database.execute("select distinct key from metrics")}
+        runs = database.execute("select count(*) from runs").fetchone()
     assert {"loss", "val_accuracy", "val_balanced_accuracy"} <= names
+    assert runs == (1,)
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from fer_files import fer_plus
 
 from edge_emotion.errors import ConfigError
 from edge_emotion.labels import EMOTIONS
@@ -119,9 +122,48 @@ def test_evaluate_prints_figures_of_several_models_and_draws_them(
     ]
 
 
+def test_models_of_equal_name_do_not_overwrite_each_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["evaluate", "tiny", "tiny", "--data", str(fer_plus(tmp_path / "fer")), "--out", str(tmp_path / "out")]
+    assert main([*command, "--json"]) == 0
+    assert [one["target"] for one in json.loads(capsys.readouterr().out)] == ["tiny", "tiny (2)"]
+    assert len(list((tmp_path / "out").iterdir())) == 4
+
+
+@pytest.fixture(scope="module")
+def pictures(some: DataSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty clear faces as files, the same for training and for validation."""
+    folder = tmp_path_factory.mktemp("faces")
+    faces = some["validation"].majority()
+    for row in range(40):
+        for split in ("train", "validation"):
+            place = folder / split / some.classes[faces.labels[row]]
+            place.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(place / f"{row}.png"), faces.images[row])
+    return folder
+
+
+def test_the_command_measures_the_whole_path_at_an_operating_point(
+    pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["evaluate", "tiny", "--data", str(pictures), "--operating-point", "balanced"]
+    assert main([*command, "--whole-path", "--detector", "blazeface_short", "--json"]) == 0
+    (result,) = json.loads(capsys.readouterr().out)
+    path = result["whole_path"]
+    assert path["n"] == result["figures"]["n"] == 40 >= path["found"] > 25
+    assert path["interval"][0] <= path["accuracy"] - path["cropped"] <= path["interval"][1]
+    assert main([*command, "--whole-path"]) == 0
+    assert "whole path with blazeface_back: found " in capsys.readouterr().out
+
+
+def test_the_command_measures_how_faces_are_framed(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["crop", "--data", str(pictures), "--count", "30"]) == 0
+    assert re.match(r"blazeface_back: found \d+ of 30 training faces; margin -?0\.\d{3} ", capsys.readouterr().out)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
+        (["tiny", "--data", ".", "--detector", "blazeface_short"], 2, "--detector is for --whole-path"),
         (["tiny", "--data", "nowhere"], 7, "nowhere does not exist"),
         (["tiny", "--data", ".", "--classes", "4,5"], 2, "unknown emotion '4'"),
         (["no_model", "--data", "."], 4, "no_model"),

@@ -1,4 +1,4 @@
-"""Every recipe, a few steps on real faces."""
+"""Every recipe, a few steps."""
 
 from __future__ import annotations
 

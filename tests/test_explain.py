@@ -227,6 +227,7 @@ def test_faces_of_a_data_set_are_explained_class_by_class(tiny_run: Path, tmp_pa
         (["--class", "hapy"], 2, "unknown emotion 'hapy': did you mean 'happiness'?"),
         (["--data", "somewhere"], 2, "give either --data DIR or --image FILE..."),
         (["--detect"], 7, "no face found in "),
+        (["--detector", "blazeface_short"], 2, "--detector is for --detect"),
     ],
 )
 def test_what_cannot_be_explained_is_one_line_and_leaves_nothing(

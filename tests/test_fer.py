@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from fer_files import fer_plus
 
 from edge_emotion.labels import EMOTIONS
 
@@ -132,7 +134,7 @@ def test_fer2013s_label_can_count_as_further_votes_in_training_only(tmp_path: Pa
         (["9,1 2,Training"], "row 2: unknown label 9"),
         (["0,1 2,Training", "angry,1 2,Training"], "row 3: unknown label angry"),
         (["0,1 2,Training", "0,1 2,Traning"], "row 3: unknown Usage 'Traning'"),
-        ([], "no row in the split"),
+        ([], "no usable row in the split"),
     ],
 )
 def test_malformed_fer2013_is_refused(tmp_path: Path, rows: list[str], message: str) -> None:
@@ -147,6 +149,36 @@ def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
     (tmp_path / "fer2013new.csv").write_text("\n".join(VOTES))
     with pytest.raises(DataError, match="cannot read"):
         load_fer_plus(tmp_path)
+
+
+@pytest.mark.parametrize("load_table", [load_fer_plus, load_fer2013])
+def test_rows_whose_pixels_cannot_be_read_are_counted_and_skipped_only_when_asked(
+    load_table: Callable[..., DataSet], tmp_path: Path
+) -> None:
+    spoilt = [PIXELS[1].replace("7 7", "7 300", 1), PIXELS[1].replace("7 7", "7 -1", 1)]
+    pixels = [PIXELS[0], *spoilt, PIXELS[1], PIXELS[1], *PIXELS[2:]]
+    folder = write_tables(tmp_path, pixels, [VOTES[0], *[VOTES[1]] * 4, *VOTES[2:]])
+    words = r"2 of 6 pictures cannot be read \(.*row 2: a pixel is 300.*row 3: pixels must be whole .*--skip-bad"
+    with pytest.raises(DataError, match=words):
+        load_table(folder)
+    data = load_table(folder, skip_bad=True)
+    assert {split: len(faces) for split, faces in data.splits.items()} == {"train": 2, "validation": 1, "test": 1}
+    assert data["train"].votes.shape[0] == 2
+    assert data.notes[0].startswith("skipped 2 of 6 pictures that cannot be read: ")
+
+
+def test_a_split_of_which_nothing_can_be_read_is_refused_even_then(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no usable row in the split PublicTest"):
+        load_fer_plus(write_tables(tmp_path, with_pixel("300"), VOTES), skip_bad=True)
+
+
+def test_the_faces_that_are_held_are_counted_not_those_that_a_model_makes_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """48 faces: 0.2 MB as they are, 14 MB at 224 pixels in colour."""
+    monkeypatch.setattr("train.datasets.memory.available_memory", lambda: 2_000_000)
+    data = load(fer_plus(tmp_path / "fer"), size=224, colour="bgr")
+    assert data["train"].images.shape == (16, 48, 48)
 
 
 @pytest.mark.parametrize("as_file", [False, True])

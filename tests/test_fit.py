@@ -1,4 +1,4 @@
-"""Fitting: a few steps of every recipe on real faces, options, resuming, the command line."""
+"""Fitting: options, resuming, what a run directory holds."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT
+from fer_files import fer_plus
 
 from edge_emotion.errors import ConfigError
 from edge_emotion.labels import EMOTIONS
 
 pytest.importorskip("tf_keras")
 
-from train.catalogue import RECIPES, find_recipe
-from train.cli import main
+from train.catalogue import find_recipe
 from train.datasets import DataError, DataSet
 from train.duplicates import drop_copies
 from train.fit import fit
-from train.fit_command import describe_start
 from train.recipes import Recipe
 from train.run_directory import BEST, HISTORY, RECORD, load_run
 
@@ -127,16 +126,11 @@ def test_a_run_says_what_it_was_made_from(few_faces: DataSet, tmp_path: Path) ->
 
 PROGRAM = """
 import sys
-from dataclasses import replace
 from pathlib import Path
-import numpy as np
 from train.catalogue import find_recipe
 from train.datasets import load_fer_plus
-from train.duplicates import drop_copies
 from train.fit import fit
-from train.fit_command import describe_start
 data = load_fer_plus(Path(sys.argv[1]))
-data = replace(data, splits={split: data[split].take(np.arange(0, 3000, 5)) for split in ("train", "validation")})
 recipe = find_recipe("tiny").change(batch_size=4, epochs=int(sys.argv[3]))
 fit(recipe, data, Path(sys.argv[2]), weights=None, start="random", steps=2)
 """
@@ -151,11 +145,9 @@ def test_a_run_leaves_a_draft_of_its_manifest(few_faces: DataSet, tmp_path: Path
     assert draft["training"]["recipe"] == "tiny"
 
 
-def test_a_killed_run_goes_on_after_its_last_finished_epoch(
-    fer_folder: Path, few_faces: DataSet, tmp_path: Path
-) -> None:
+def test_a_killed_run_goes_on_after_its_last_finished_epoch(few_faces: DataSet, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    command = [sys.executable, "-c", PROGRAM, str(fer_folder), str(run), "20"]
+    command = [sys.executable, "-c", PROGRAM, str(fer_plus(tmp_path / "fer", per_class=8)), str(run), "20"]
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
     deadline = time.monotonic() + 120
@@ -196,46 +188,3 @@ def test_data_without_a_class_is_refused_before_anything_is_written(few_faces: D
     with pytest.raises(DataError, match="no training face of happiness"):
         train(quick("tiny"), poor, tmp_path / "run")
     assert not (tmp_path / "run").exists()
-
-
-# The command line
-
-
-@pytest.mark.parametrize(
-    ("weights", "start"),
-    [(None, "random"), ("imagenet", "ImageNet"), ("/home/me/lite.npz", "pretrained (lite.npz)")],
-)
-def test_the_start_is_described_without_paths(weights: str | None, start: str) -> None:
-    assert describe_start(weights) == start
-
-
-def test_a_start_from_another_run_names_that_run(few_faces: DataSet, tmp_path: Path) -> None:
-    run = train(quick("tiny"), few_faces, tmp_path / "first")
-    said = describe_start(str(run))
-    assert said.startswith("tiny after 2 epochs from random (best.h5, sha256 ") and str(tmp_path) not in said
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code", "message"),
-    [
-        (["--recipe", "mobilnet"], 2, "no recipe 'mobilnet'; did you mean 'mobilenet_v2'?"),
-        (["--recipe", "tiny"], 7, "has no layout that is known. Looked for fer_plus: fer2013.csv"),
-        (["--recipe", "tiny", "--set", "mixpu=0.2"], 2, "recipe tiny: no setting mixpu, did you mean mixup?"),
-        (["--recipe", "tiny", "--set", "augmentation.blr=0.2"], 2, "no setting augmentation.blr, did you mean blur?"),
-        (["--recipe", "tiny", "--set", "mixup=often"], 2, "recipe tiny: mixup: Input should be a valid number"),
-        (["--recipe", "tiny", "--set", "classes=happy,hapy"], 2, "unknown emotion 'hapy': did you mean 'happiness'?"),
-        (["--recipe", "tiny", "--set", "epochs=0"], 2, "recipe tiny: epochs: Input should be greater than 0"),
-    ],
-)
-def test_wrong_commands_are_one_line(
-    arguments: list[str], code: int, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["fit", "--data", str(tmp_path), *arguments]) == code
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: ")
-    assert message in line
-
-
-def test_the_recipes_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["recipes"]) == 0
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == list(RECIPES)

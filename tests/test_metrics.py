@@ -148,7 +148,9 @@ def test_intervals_of_means_agree_with_resampling_the_faces() -> None:
 
 def test_the_second_guess_counts_for_top_2() -> None:
     logits = np.array([[3.0, 2, 1], [1, 2, 3], [3, 2, 1], [2, 3, 1]])
-    assert compute_figures(np.array([1, 0, 0, 2]), logits, ("a", "b", "c")).top2 == 0.5
+    figures = compute_figures(np.array([1, 0, 0, 2]), logits, ("a", "b", "c"))
+    assert figures.top2 == 0.5
+    assert figures.top2_interval == (0.0, 1.0)  # of four draws with a chance of a half, 6 % are all hits
 
 
 def test_the_interval_of_a_share_is_wilsons() -> None:

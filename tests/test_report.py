@@ -246,10 +246,12 @@ def test_the_command_compares_a_run_with_a_shipped_model(tmp_path: Path) -> None
     path = tmp_path / "untrained"
     run(path).recipe.build(len(EMOTIONS), weights=None).save_weights(path / BEST)
     out = tmp_path / "out"
-    assert command(path, "tiny", "--data", fer_plus(tmp_path / "fer"), "--out", out, "--no-faces") == 0
+    assert command(path, "tiny", "--data", fer_plus(tmp_path / "fer"), "--out", out, "--no-faces", "--ensemble") == 0
     models = json.loads((out / "report.json").read_text())["models"]
     assert models["untrained"]["complexity"] == models["tiny"]["complexity"]
-    assert [models[name]["figures"]["n"] for name in ("untrained", "tiny")] == [16, 16]
+    assert [models[name]["figures"]["n"] for name in ("untrained", "tiny", "untrained + tiny")] == [16, 16, 16]
+    assert models["untrained + tiny"]["complexity"] is None
+    assert models["untrained + tiny"]["size_bytes"] == sum(models[name]["size_bytes"] for name in ("untrained", "tiny"))
     assert models["tiny"]["operating_points"].keys() >= {"accurate"}
     assert models["tiny"]["size_bytes"] < models["untrained"]["size_bytes"]
 

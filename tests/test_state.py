@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -138,10 +139,27 @@ def test_a_run_that_would_fill_the_disk_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_validation_split_without_clear_faces_is_refused(few_faces: DataSet, tmp_path: Path) -> None:
-    unclear = few_faces["validation"].take(np.flatnonzero(~few_faces["validation"].clear))
+    unclear = replace(few_faces["validation"], clear=np.zeros(len(few_faces["validation"]), np.bool_))
     data = DataSet("odd", "majority", few_faces.classes, {"train": few_faces["train"], "validation": unclear})
     with pytest.raises(DataError, match="no face with a clear label in its validation split"):
         train(recipe(), data, tmp_path / "run")
+
+
+def test_a_run_killed_after_its_early_stop_is_not_trained_further(
+    few_faces: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise PlugPulledError
+
+    settings = recipe(epochs=9, patience=1, learning_rate=1e-9)
+    with monkeypatch.context() as patch, pytest.raises(PlugPulledError):
+        patch.setattr("train.fit._finish", killed)
+        train(settings, few_faces, tmp_path / "run", steps=1)
+    before = (tmp_path / "run" / HISTORY).read_text()
+    assert before.count("\n") < 9
+    train(settings, few_faces, tmp_path / "run", steps=1)
+    assert (tmp_path / "run" / HISTORY).read_text() == before
+    assert load_run(tmp_path / "run").finished
 
 
 # Averages

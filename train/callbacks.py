@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from edge_emotion.preprocess import normalise
 from edge_emotion.protocols import FloatArray
+from train.distribution import of_chief
 from train.faces import Faces
 from train.keras import K, tf
-from train.logits import model_pixels
+from train.logits import logits_of
 from train.metrics import balanced_accuracy, confusion, negative_log_likelihood
+from train.predict import KerasBackend
 from train.recipes import Recipe
 from train.run_directory import TrainingError
 from train.state import State
@@ -64,13 +65,13 @@ class Validation(K.callbacks.Callback):  # type: ignore[misc]
 
     def __init__(self, recipe: Recipe, judge: Any, average: Average, state: State, faces: Faces) -> None:
         super().__init__()
-        self._recipe, self._judge, self._average, self._state = recipe, judge, average, state
-        self._pictures, self._faces = model_input(faces, recipe), faces
+        self._recipe, self._judge, self._average, self._state, self._faces = recipe, judge, average, state, faces
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Adds val_loss, val_accuracy and val_balanced_accuracy to the logs."""
+        """Adds val_loss, val_accuracy and val_balanced_accuracy to the logs: the chief's, by which all machines act."""
         self._average.copy_to(self._judge.weights)
-        figures = validation_figures(predict(self._judge, self._pictures), self._faces)
+        logits = logits_of(KerasBackend(self._judge), self._faces, self._recipe.input)
+        figures = of_chief(self.model.distribute_strategy, validation_figures(logits, self._faces))
         if not np.isfinite([figures["val_loss"], *(logs or {}).values()]).all():
             raise TrainingError(
                 f"training diverged in epoch {epoch + 1}: its loss is not finite; try a lower learning_rate"
@@ -81,19 +82,8 @@ class Validation(K.callbacks.Callback):  # type: ignore[misc]
             logs.update(figures)
         if self._recipe.schedule == "plateau":
             self._state.lower_rate_on_plateau()
-        if self._recipe.patience and self._state.epochs_since_best >= self._recipe.patience:
+        if self._state.ended(self._recipe):
             self.model.stop_training = True
-
-
-def model_input(faces: Faces, recipe: Recipe) -> FloatArray:
-    """Faces as the recipe's model takes them: N x H x W x C."""
-    return normalise(model_pixels(faces.images, recipe.input), recipe.input)
-
-
-def predict(model: Any, pictures: FloatArray, batch: int = 64) -> FloatArray:
-    """Logits N x C of pictures N x H x W x C, without the log lines of Model.predict."""
-    pieces = [model.predict_on_batch(pictures[i : i + batch]) for i in range(0, len(pictures), batch)]
-    return np.concatenate(pieces).astype(np.float32)
 
 
 def validation_figures(logits: FloatArray, faces: Faces) -> Logs:

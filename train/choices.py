@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
+DETECTOR = "blazeface_back"
+"""Where no other is named."""
+
 Precision = Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]
 """Keras' precision policies, and 'auto'."""
 

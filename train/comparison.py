@@ -21,7 +21,7 @@ from train.faces import DataSet, Faces, Split
 from train.figures import Figures, compute_figures, subset_figures
 from train.metrics import Labels, seven_of
 from train.operating_points import CurvePoint, adjust, choose_operating_points, operating_curve
-from train.predict import Prediction
+from train.predict import Prediction, with_own_names
 from train.recipes import CLASS_SETS
 
 MISTAKES = 18
@@ -94,18 +94,18 @@ def compare(predictions: Sequence[Prediction], data: DataSet, split: Split) -> C
     Raises DataError when a model knows none of them.
     """
     faces = data[split].majority()
-    names = _unique([prediction.name for prediction in predictions])
-    results = [_result(name, one, data.classes, faces, split) for name, one in zip(names, predictions, strict=True)]
+    results = [_result(one, data.classes, faces, split) for one in with_own_names(predictions)]
     return Comparison(data.name, data.protocol, split, faces, results)
 
 
-def _result(name: str, prediction: Prediction, classes: Sequence[str], faces: Faces, split: Split) -> Result:
+def _result(prediction: Prediction, classes: Sequence[str], faces: Faces, split: Split) -> Result:
     rows, known = translate(faces.labels, classes, prediction.classes)
     covered = np.zeros(len(faces), np.bool_)
     covered[rows] = True
     logits = prediction.logits[rows]
     prior, points = _prior(prediction), _points(prediction, known, logits, split)
-    point, shipped = "as trained", logits.astype(np.float64)
+    point = "as trained" if prediction.run is not None else "those of its members"
+    shipped = logits.astype(np.float64)
     if prediction.classifier is not None and prior is not None:
         point = prediction.classifier.manifest.calibration.default
         shipped = adjust(logits, prior, points[point].prior_strength, points[point].temperature)
@@ -115,7 +115,7 @@ def _result(name: str, prediction: Prediction, classes: Sequence[str], faces: Fa
     strengths = {key: value.prior_strength for key, value in points.items()}
     marks = operating_curve(logits, known, prior, list(strengths.values()), columns=seven) if prior is not None else []
     return Result(
-        name=name,
+        name=prediction.name,
         settings=_settings(prediction),
         point=point,
         figures=compute_figures(known, shipped, prediction.classes),
@@ -210,8 +210,3 @@ def _complexity(prediction: Prediction) -> Complexity | None:
     except ConfigError:  # a recipe of another version of this code, or none
         return None
     return measure_complexity(recipe.build(len(manifest.labels), weights=None))
-
-
-def _unique(names: Sequence[str]) -> list[str]:
-    """Runs in different folders may have the same name: the second becomes 'name (2)'."""
-    return [name if (n := names[: i + 1].count(name)) == 1 else f"{name} ({n})" for i, name in enumerate(names)]

@@ -36,15 +36,15 @@ class Framing:
 
 
 def place(face: npt.NDArray[np.uint8], size: int, left: int, top: int) -> Image:
-    """A grey face crop as a square of ``size`` pixels in a 480 x 640 BGR picture; around it its edge goes on."""
+    """A face crop, grey or BGR, as a square of ``size`` pixels in a 480 x 640 BGR picture; its edge goes on."""
     square = cv2.resize(face, (size, size), interpolation=cv2.INTER_CUBIC)
     height, width = FRAME
     around = cv2.copyMakeBorder(square, top, height - top - size, left, width - left - size, cv2.BORDER_REPLICATE)
-    return np.asarray(cv2.cvtColor(around, cv2.COLOR_GRAY2BGR), np.uint8)
+    return np.asarray(cv2.cvtColor(around, cv2.COLOR_GRAY2BGR) if around.ndim == 2 else around, np.uint8)
 
 
 def paste(face: npt.NDArray[np.uint8], generator: np.random.Generator) -> tuple[Image, Box]:
-    """A grey face crop at a random place and size in a picture (see ``place``), and where it lies there."""
+    """A face crop at a random place and size in a picture (see ``place``), and where it lies there."""
     size = int(generator.integers(*SIZES))
     left, top = int(generator.integers(0, FRAME[1] - size)), int(generator.integers(0, FRAME[0] - size))
     return place(face, size, left, top), Box(left, top, size, size)

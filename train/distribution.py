@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -35,7 +35,28 @@ def is_chief(strategy: Any) -> bool:
     resolver = strategy.cluster_resolver
     if resolver is None or resolver.task_type is None:
         return True
-    return bool(resolver.task_type == "chief" or (resolver.task_type == "worker" and resolver.task_id == 0))
+    first = "chief" if "chief" in resolver.cluster_spec().jobs else "worker"
+    return bool(resolver.task_type == first and resolver.task_id == 0)
+
+
+def of_chief(strategy: Any, figures: Mapping[str, float]) -> dict[str, float]:
+    """The chief's figures, on every machine; all of them must ask at the same point, with the same names.
+
+    What each machine measures for itself may differ: batch norms that are not ``synchronized`` have their own
+    statistics. Decisions that differ, such as to stop, would leave the others waiting for ever.
+    """
+    if strategy.cluster_resolver is None or strategy.cluster_resolver.task_type is None:
+        return dict(figures)
+    own, nothing = list(figures.values()), [0.0] * len(figures)
+    speaks = is_chief(strategy)
+
+    def value(context: Any) -> Any:
+        said = own if speaks and context.replica_id_in_sync_group == 0 else nothing
+        return tf.constant(said, tf.float64)
+
+    each = strategy.experimental_distribute_values_from_function(value)
+    heard = strategy.reduce(tf.distribute.ReduceOp.SUM, each, axis=None)
+    return dict(zip(figures, heard.numpy().tolist(), strict=True))
 
 
 def _check_tf_config(text: str) -> None:

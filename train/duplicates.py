@@ -112,17 +112,10 @@ def compare(first: Prints, second: Prints, *, near: bool = True) -> dict[Kind, C
     return found
 
 
-def training_copies(data: DataSet, *, near: bool = True) -> npt.NDArray[np.int64]:
-    """Rows of the training split of which a copy is in another split: exact, and with ``near`` also near or mirrored.
-
-    They must not be learned from, or the figures on the other splits are too good.
-    """
-    return np.flatnonzero(np.any([*_training_copies(data, near=near).values()], axis=0))
-
-
 def drop_copies(data: DataSet, *, near: bool) -> tuple[DataSet, str]:
     """The data set without the training faces of which another split holds a copy, and a line that counts them.
 
+    They must not be learned from, or the figures on the other splits are too good.
     Exact copies, and with ``near`` also near and mirrored ones; the line is empty if there is none. Raises DataError
     if more than MOST_NEAR of the training faces would go as near or mirrored copies: those are no copies then.
     """

@@ -75,6 +75,15 @@ def ensemble(members: Sequence[Answer]) -> Answer:
     return Answer(" + ".join(member.name for member in members), classes, np.log(np.maximum(mean, 1e-12)))
 
 
+def mean_of(predictions: Sequence[Prediction]) -> Prediction:
+    """The ensemble of models as one more, of the size of all. Raises ConfigError as ``ensemble`` does."""
+    from train.predict import Prediction
+
+    mean = ensemble([answer(one) for one in predictions])
+    size = sum(one.size_bytes for one in predictions)
+    return Prediction(mean.name, mean.classes, mean.logits.astype(np.float32), size)
+
+
 def evaluate(said: Answer, labels: Labels, data_classes: Sequence[str]) -> Figures:
     """All figures of an answer to N faces with the given labels, positions in ``data_classes``.
 
@@ -106,7 +115,8 @@ def describe(figures: Figures) -> str:
     """All figures as lines for a terminal."""
     low, high = figures.accuracy_interval
     lines = [
-        f"accuracy {figures.accuracy:.2%} (95 % {low:.2%} to {high:.2%}), top-2 {figures.top2:.2%}, n = {figures.n}",
+        f"accuracy {figures.accuracy:.2%} (95 % {low:.2%} to {high:.2%}), n = {figures.n}",
+        f"top-2 {figures.top2:.2%} (95 % {figures.top2_interval[0]:.2%} to {figures.top2_interval[1]:.2%})",
         f"balanced accuracy {_with_interval(figures.balanced_accuracy, figures.balanced_accuracy_interval)}",
     ]
     if figures.balanced_accuracy_7 is not None and figures.balanced_accuracy_7_interval is not None:

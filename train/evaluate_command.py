@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_emotion.errors import ConfigError
+from edge_emotion.manifest import write_bytes
 from edge_emotion.terminal import positive_count
+from train.choices import DETECTOR
 from train.data_options import add_data_options, read_data
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ def add_evaluate(commands: Any) -> None:
     parser.add_argument("--operating-point", help="of an exported model")
     parser.add_argument("--ensemble", action="store_true", help="also the mean of the targets' probabilities")
     parser.add_argument("--whole-path", action="store_true", help="also as pasted into pictures, found and aligned")
-    parser.add_argument("--detector", default="blazeface_back", help="for --whole-path")
+    parser.add_argument("--detector", metavar="NAME", help=f"for --whole-path (default: {DETECTOR})")
     parser.add_argument("--out", type=Path, help="folder for confusion matrices and reliability diagrams (PNG)")
     parser.add_argument("--json", action="store_true", help="for scripts")
     parser.set_defaults(command=_evaluate)
@@ -43,17 +45,19 @@ def add_crop(commands: Any) -> None:
     """Add ``crop`` to the subparsers of the command line."""
     parser = commands.add_parser("crop", help="measure how training faces are framed, against the detector's boxes")
     add_data_options(parser)
-    parser.add_argument("--detector", default="blazeface_back")
+    parser.add_argument("--detector", default=DETECTOR, metavar="NAME", help=f"default: {DETECTOR}")
     parser.add_argument("--count", type=positive_count, default=1500, help="faces to look at")
     parser.set_defaults(command=_crop)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
     from train.evaluate import answer, describe, ensemble, evaluate, measured_faces
-    from train.predict import input_of, logits_of_target
+    from train.predict import input_of, logits_of_target, with_own_names
     from train.recipes import class_names
     from train.run_directory import RECORD
 
+    if options.detector is not None and not options.whole_path:
+        raise ConfigError("--detector is for --whole-path: without it nothing is sought")
     runs = [str(target) for target in options.targets if (target / RECORD).is_file()]
     if runs and (options.whole_path or options.operating_point):
         option = "--whole-path" if options.whole_path else "--operating-point"
@@ -61,7 +65,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     classes = None if options.classes is None else class_names(options.classes)
     data = read_data(options, [input_of(target) for target in options.targets])
     faces = measured_faces(data, options.split, protocol=options.protocol)
-    predictions = [logits_of_target(target, faces) for target in options.targets]
+    predictions = with_own_names([logits_of_target(target, faces) for target in options.targets])
     said = [answer(one, operating_point=options.operating_point, classes=classes) for one in predictions]
     if options.ensemble:
         said.append(ensemble(said))
@@ -82,7 +86,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _draw(out: Path, model: str, figures: Figures) -> None:
-    from train.outputs import ready_folder, safe_name, write_bytes
+    from train.outputs import ready_folder, safe_name
     from train.plots import confusion_png, reliability_png
 
     name = safe_name(model)
@@ -111,10 +115,11 @@ def _whole_path(
         shipped.manifest, shipped.backend, operating_point=options.operating_point, classes=classes
     )
     rows, truth = translate(faces.labels, data_classes, classifier.labels)
-    path = measure_whole_path(classifier, make_detector(options.detector), faces.take(rows), truth)
+    detector = options.detector or DETECTOR
+    path = measure_whole_path(classifier, make_detector(detector), faces.take(rows), truth)
     if not options.json:
         print(
-            f"whole path with {options.detector}: found {path.found} of {path.n} ({path.found / path.n:.1%}); of these "
+            f"whole path with {detector}: found {path.found} of {path.n} ({path.found / path.n:.1%}); of these "
             f"right {path.accuracy:.2%}, as cropped {path.cropped:.2%}, difference {path.difference:+.2%} "
             f"(95 % {path.interval[0]:+.2%} to {path.interval[1]:+.2%})"
         )

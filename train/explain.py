@@ -11,11 +11,13 @@ import numpy.typing as npt
 
 from edge_emotion.datatypes import Image
 from edge_emotion.errors import ConfigError
+from edge_emotion.manifest import write_bytes
 from edge_emotion.preprocess import Pixels
 from edge_emotion.terminal import positive_count
+from train.choices import DETECTOR
 from train.data_options import add_data_options, read_data
 from train.faces import DataError, Faces
-from train.outputs import png, ready_folder, safe_name, write_bytes
+from train.outputs import png, ready_folder, safe_name
 
 if TYPE_CHECKING:
     from train.run_directory import Run
@@ -30,7 +32,7 @@ def add_explain(commands: Any) -> None:
     add_data_options(parser, required=False, split="validation")
     parser.add_argument("--image", type=Path, nargs="+", metavar="FILE", help="pictures instead of a data set")
     parser.add_argument("--detect", action="store_true", help="the pictures are no face crops: find the faces in them")
-    parser.add_argument("--detector", default="blazeface_back", help="for --detect")
+    parser.add_argument("--detector", metavar="NAME", help=f"for --detect (default: {DETECTOR})")
     parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")
     parser.add_argument("--method", choices=METHODS, default="gradcam")
     parser.add_argument("--layer", nargs="+", metavar="NAME", help="layers to look at (gradcam, features)")
@@ -49,6 +51,8 @@ def _explain(options: argparse.Namespace) -> None:
         raise ConfigError("give either --data DIR or --image FILE...")
     if options.detect and options.image is None:
         raise ConfigError("--detect needs --image FILE...: the faces of a data set are crops already")
+    if options.detector is not None and not options.detect:
+        raise ConfigError("--detector is for --detect: without it nothing is sought")
     run = load_run(options.run)
     model = run.build()
     names, crops = _faces(options, run)
@@ -83,7 +87,7 @@ def _detected(
     crop = run.recipe.input.crop
     if crop is None:
         raise ConfigError(f"recipe {run.recipe.name} says nothing about cropping: give face crops, without --detect")
-    detector = make_detector(options.detector)
+    detector = make_detector(options.detector or DETECTOR)
     found = []
     for file, name, picture in zip(options.image, names, pictures, strict=True):
         faces = detector.detect(picture)

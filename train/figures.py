@@ -17,6 +17,7 @@ from train.metrics import (
     Labels,
     Logits,
     Probabilities,
+    among_likeliest,
     balanced_accuracy,
     bootstrap_interval,
     calibration_error,
@@ -25,7 +26,6 @@ from train.metrics import (
     negative_log_likelihood,
     resample,
     seven_of,
-    top_k,
     wilson_interval,
 )
 
@@ -73,6 +73,7 @@ class Figures(Part):
     macro_f1: float
     macro_f1_interval: Interval
     top2: float
+    top2_interval: Interval
     ece: float
     nll: float
     per_class: dict[str, ClassFigures]
@@ -97,21 +98,22 @@ def compute_figures(truth: Labels, logits: Logits, labels: Sequence[str], *, see
     probabilities = softmax(logits.astype(np.float64))
     predicted = probabilities.argmax(axis=1)
     matrix, right = confusion(truth, predicted, len(labels)), predicted == truth
-    low, high = bootstrap_interval(right, seed=seed)
+    near = among_likeliest(logits, truth, 2)
     drawn = resample(matrix, seed=seed)
     seven = seven_of(labels)
     return Figures(
         classes=tuple(labels),
         n=len(truth),
         accuracy=_round(right.mean()),
-        accuracy_interval=(_round(low), _round(high)),
+        accuracy_interval=_rounded(bootstrap_interval(right, seed=seed)),
         balanced_accuracy=_round(balanced_accuracy(matrix)),
         balanced_accuracy_interval=_middle(balanced_accuracy(drawn)),
         balanced_accuracy_7=_round(balanced_accuracy(matrix, seven)) if seven else None,
         balanced_accuracy_7_interval=_middle(balanced_accuracy(drawn, seven)) if seven else None,
         macro_f1=_round(macro_f1(matrix)),
         macro_f1_interval=_middle(macro_f1(drawn)),
-        top2=_round(top_k(logits, truth, 2)),
+        top2=_round(near.mean()),
+        top2_interval=_rounded(bootstrap_interval(near, seed=seed)),
         ece=_round(calibration_error(probabilities, truth)),
         nll=_round(negative_log_likelihood(logits, truth, 1.0)),
         per_class={name: _class_figures(matrix, i) for i, name in enumerate(labels)},
@@ -156,7 +158,11 @@ def _class_figures(matrix: Counts, index: int) -> ClassFigures:
 
 def _middle(values: npt.NDArray[np.float64]) -> Interval:
     """The middle 95 % of bootstrap values."""
-    low, high = np.quantile(values, (0.025, 0.975))
+    return _rounded(np.quantile(values, (0.025, 0.975)))
+
+
+def _rounded(ends: Iterable[float]) -> Interval:
+    low, high = ends
     return _round(low), _round(high)
 
 

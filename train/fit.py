@@ -9,7 +9,7 @@ from typing import Any
 
 from train.balance import Balance, balance
 from train.batches import batches, steps_per_epoch
-from train.callbacks import Average, ProgressBar, Saving, Unfreeze, Validation, model_input, predict
+from train.callbacks import Average, ProgressBar, Saving, Unfreeze, Validation
 from train.choices import Logger, Precision
 from train.distribution import is_chief, make_strategy, precision
 from train.draft import write_draft
@@ -17,7 +17,9 @@ from train.duplicates import drop_copies
 from train.faces import DataError, DataSet, Faces
 from train.keras import K, tf
 from train.loggers import make_loggers, require_loggers
+from train.logits import logits_of
 from train.losses import accuracy, make_loss
+from train.predict import KerasBackend
 from train.recipes import Recipe
 from train.run_directory import (
     BEST,
@@ -154,6 +156,8 @@ def _train(job: _Job, strategy: Any, floats: Precision) -> State:
         state = State(model, average, rate, job.run, chief=chief)
         if state.resumed and chief:
             print(f"resuming {job.run} after epoch {state.epoch}")
+        if state.ended(recipe):  # it was killed after its last epoch, or its early stop
+            return state
         # A resumed run must not repeat the distortions of its first epochs.
         K.utils.set_random_seed(recipe.seed + state.epoch)
         model.fit(
@@ -178,7 +182,7 @@ def _compiled(job: _Job, rate: LearningRate) -> Any:
     model = job.recipe.build(len(job.classes), weights=job.weights)
     if job.teachers:
         model = Trainee(model.input, model.output, name=model.name)
-        model.teach = make_teacher(job.teachers, job.classes, job.recipe)
+        model.teach = make_teacher(job.teachers, job.classes, job.recipe, job.record)
     loss = make_loss(job.recipe, job.balance, taught=bool(job.teachers))
     model.compile(make_optimizer(job.recipe, rate), loss=loss, weighted_metrics=[], metrics=[accuracy])
     # Before anything is frozen: freed layers then find their slots, in a resumed run too.
@@ -200,5 +204,5 @@ def _finish(job: _Job, state: State) -> None:
     """The draft of the manifest, and last the word that nothing is missing."""
     best = {f"best_{job.recipe.select}": round(state.best, 5)}
     run = Run(job.run, job.recipe, {**job.record, "finished": True, "epochs": state.epoch, **best})
-    write_draft(run, predict(run.build(), model_input(job.validation, job.recipe)), job.validation)
+    write_draft(run, logits_of(KerasBackend(run.build()), job.validation, job.recipe.input), job.validation)
     save(job.run, run.record)

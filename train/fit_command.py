@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -12,12 +13,13 @@ from edge_emotion.manifest import sha256
 from edge_emotion.terminal import positive_count
 from train.choices import Logger, Precision
 from train.data_options import add_data_options, read_data
+from train.datasets.fer import FURTHER_VOTES
 
 if TYPE_CHECKING:
     from train.recipes import Recipe
 
 DISTILL = 0.7
-"""Share of the teachers' answer where nothing else is said."""
+"""Share of the teachers' answer where neither the command nor the recipe says anything."""
 
 
 def add_fit(commands: Any) -> None:
@@ -63,7 +65,8 @@ def describe_start(weights: str | None) -> str:
     kind = "pretrained"
     if path.name == BEST and (path.parent / RECORD).is_file():
         earlier = load_run(path.parent)
-        kind = f"{earlier.recipe.name} after {earlier.recipe.epochs} epochs from {earlier.record['start']}"
+        length = f"after {earlier.record['epochs']} epochs" if earlier.finished else "unfinished"
+        kind = f"{earlier.recipe.name} {length} from {earlier.record['start']}"
     return f"{kind} ({path.name}, sha256 {sha256(path)[:12]})"
 
 
@@ -71,13 +74,19 @@ def chosen_recipe(options: argparse.Namespace) -> Recipe:
     """The recipe of the command line with its changes. Raises ConfigError."""
     from train.catalogue import find_recipe
 
+    recipe = find_recipe(options.recipe)
     changes: dict[str, Any] = {}
     for text in options.set:
-        merge(changes, parse_override(text))
+        change = parse_override(text)
+        for key in change:
+            # label_votes.fear=3 changes one of several, label_votes={...} all of them.
+            if "." in text.partition("=")[0] and isinstance(known := getattr(recipe, key, None), dict):
+                changes.setdefault(key, dict(known))
+        merge(changes, change)
     changes |= {key: value for key in ("epochs", "seed") if (value := getattr(options, key)) is not None}
-    if options.teacher:
+    if options.teacher and not recipe.distill:
         changes.setdefault("distill", DISTILL)
-    return find_recipe(options.recipe).change(**changes)
+    return recipe.change(**changes)
 
 
 def merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
@@ -89,11 +98,35 @@ def merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
             into[key] = value
 
 
+def without_effect(recipe: Recipe, named: set[str], *, start: str | None, taught: bool) -> Iterator[str]:
+    """What changes nothing and why: settings that the command has ``named``, or that its --weights make idle.
+
+    start: where the network starts, None for random weights; taught: whether there are teachers.
+    """
+    for key in sorted(named & {"distill", "distill_temperature"}):
+        if not taught:
+            yield f"{key} has no effect without --teacher"
+    if "weight_decay" in named and recipe.optimizer == "adam":
+        yield "weight_decay has no effect with optimizer adam: take adamw"
+    if recipe.freeze and start is None:
+        yield "freeze has no effect on random weights: give --weights"
+    if "unfreeze_epochs" in named and not recipe.freeze:
+        yield "unfreeze_epochs has no effect without freeze"
+
+
 def _fit(options: argparse.Namespace) -> None:
     recipe = chosen_recipe(options)
+    named = {text.partition("=")[0].partition(".")[0] for text in options.set}
     weights = {"none": None, None: recipe.weights}.get(options.weights, options.weights)
     start = describe_start(weights)
+    idle = [*without_effect(recipe, named, start=weights, taught=bool(options.teacher))]
     data = read_data(options, [recipe.input], label_votes=recipe.label_votes)
+    if recipe.label_votes and FURTHER_VOTES not in data.name:
+        recipe = recipe.change(label_votes={})  # what does not count is not recorded
+        if "label_votes" in named:
+            idle.append(f"label_votes has no effect on {data.name}: only FER+ has two labels for a face")
+    for line in idle:
+        print(line, file=sys.stderr)
     print(f"{data.name}: " + ", ".join(f"{split} {len(faces)}" for split, faces in data.splits.items()) + " faces")
     print(f"{recipe.name} starts from {start} weights")
     from train.fit import fit

@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_emotion.datatypes import Image
+from edge_emotion.manifest import write_bytes
 from train.contact_sheet import bar_chart, contact_sheet, stack
 from train.datasets import LAYOUTS, detect_layout, load
 from train.datasets.images import Colour
 from train.duplicates import Copies, Kind, compare, pairs_of_splits, take_prints
 from train.faces import DataSet, Faces, Split
 from train.inspection import Agreement, Brightness, CopyReport, Inspection, SecondLabels, SplitReport, as_text
-from train.outputs import png, ready_folder, write_bytes
+from train.outputs import png, ready_folder
 
 BINS = 10
 """Of the histogram of the winner's share."""
@@ -112,8 +113,8 @@ def run_inspect(options: argparse.Namespace) -> None:
     if options.out is not None:
         ready_folder(options.out)
     layout = detect_layout(options.data) if options.layout == "auto" else options.layout
-    look = {"size": options.size, "colour": options.colour}
-    data = load(options.data, layout=layout, skip_bad=options.skip_bad, **look)
+    look = {"size": options.size, "colour": options.colour, "skip_bad": options.skip_bad}
+    data = load(options.data, layout=layout, **look)
     other = load(options.data, layout="fer2013", **look) if layout == "fer_plus" else None
     found = inspect(data, near=not options.exact_only, other=other)
     as_json = found.model_dump_json(indent=2)

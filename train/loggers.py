@@ -8,11 +8,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from edge_emotion.errors import BackendUnavailable
+from edge_emotion.errors import BackendUnavailable, ConfigError
+from edge_emotion.manifest import write_text
 from train.choices import Logger
 from train.keras import K
 
 PROJECT = "edge-emotion"
+
+MLFLOW_RUN = "mlflow-run.txt"
+"""File of the run directory."""
 
 
 class WandbLogger(K.callbacks.Callback):  # type: ignore[misc]
@@ -34,7 +38,10 @@ class WandbLogger(K.callbacks.Callback):  # type: ignore[misc]
 
 
 class MlflowLogger(K.callbacks.Callback):  # type: ignore[misc]
-    """MLflow; without MLFLOW_TRACKING_URI into a SQLite file of the run directory."""
+    """MLflow; without MLFLOW_TRACKING_URI into a SQLite file of the run directory.
+
+    A file there keeps the number of MLflow's run: one that is resumed goes on.
+    """
 
     def __init__(self, run: Path, settings: Mapping[str, Any]) -> None:
         super().__init__()
@@ -44,7 +51,12 @@ class MlflowLogger(K.callbacks.Callback):  # type: ignore[misc]
         if "MLFLOW_TRACKING_URI" not in os.environ:
             mlflow.set_tracking_uri(f"sqlite:///{(run / 'mlflow.db').resolve()}")
         mlflow.set_experiment(PROJECT)
-        mlflow.start_run(run_name=run.name)
+        known = run / MLFLOW_RUN
+        if known.is_file():
+            _go_on(mlflow, known)
+            return
+        begun = mlflow.start_run(run_name=run.name)
+        write_text(known, begun.info.run_id)
         mlflow.log_params({key: str(value)[:500] for key, value in settings.items()})
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -54,6 +66,14 @@ class MlflowLogger(K.callbacks.Callback):  # type: ignore[misc]
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         """The run is complete."""
         self._mlflow.end_run()
+
+
+def _go_on(mlflow: Any, known: Path) -> None:
+    number = known.read_text(encoding="utf-8").strip()
+    try:
+        mlflow.start_run(run_id=number)
+    except mlflow.exceptions.MlflowException as error:
+        raise ConfigError(f"MLflow has no run {number} here: remove {known} to begin a new one") from error
 
 
 LOGGERS: dict[Logger, Callable[[Path, Mapping[str, Any]], Any]] = {"wandb": WandbLogger, "mlflow": MlflowLogger}

@@ -19,7 +19,6 @@ def model_pixels(images: npt.NDArray[np.uint8], spec: InputSpec) -> npt.NDArray[
 
 
 def logits_of(backend: InferenceBackend, faces: Faces, spec: InputSpec) -> FloatArray:
-    """Logits of already cropped faces: N x L."""
-    pixels = model_pixels(faces.images, spec)
-    pieces = [backend.run(normalise(pixels[i : i + BATCH], spec))[0] for i in range(0, len(pixels), BATCH)]
-    return np.concatenate(pieces)
+    """Logits of already cropped faces: N x L. What the model takes is in memory for one batch at a time."""
+    batches = (faces.images[i : i + BATCH] for i in range(0, len(faces), BATCH))
+    return np.concatenate([backend.run(normalise(model_pixels(images, spec), spec))[0] for images in batches])

@@ -86,10 +86,10 @@ def macro_f1(matrix: Counts) -> npt.NDArray[np.float64]:
     return np.asarray((f1 * occurs).sum(axis=-1) / np.maximum(occurs.sum(axis=-1), 1), np.float64)
 
 
-def top_k(logits: Logits, truth: Labels, k: int) -> float:
-    """Share of faces whose class is among the ``k`` with the highest logits."""
+def among_likeliest(logits: Logits, truth: Labels, k: int) -> npt.NDArray[np.bool_]:
+    """Whether the class of each face is among the ``k`` with the highest logits: bool N."""
     above = (logits > logits[np.arange(len(truth)), truth][:, None]).sum(axis=1)
-    return float((above < k).mean())
+    return np.asarray(above < k, np.bool_)
 
 
 def wilson_interval(hits: int, n: int) -> Interval:

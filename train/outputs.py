@@ -19,13 +19,6 @@ def ready_folder(path: Path) -> Path:
     return path
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write beside, then rename: a reader sees the old file or the new one, never half of one."""
-    beside = path.with_name(path.name + ".part")
-    beside.write_bytes(content)
-    beside.replace(path)
-
-
 def png(image: Pixels) -> bytes:
     """An H x W or H x W x 3 (BGR) picture as the content of a PNG file."""
     return bytes(cv2.imencode(".png", image)[1])

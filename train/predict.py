@@ -1,8 +1,9 @@
-"""Predictions of anything that was trained: a run, an exported model folder, an ensemble of runs."""
+"""Predictions of anything that was trained: a run, an exported model folder, an ensemble of these."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ class Prediction:
     """What one model says of N faces.
 
     logits: float32 N x C over ``classes``, as the model gives them. ``model`` and ``run`` are there for a run,
-    ``classifier`` for an exported model; ``size_bytes`` is of the weights on disk.
+    ``classifier`` for an exported model, none of them for an ensemble; ``size_bytes`` is of the weights on disk.
     """
 
     name: str
@@ -58,6 +59,16 @@ class Prediction:
     model: Any = None
     run: Run | None = None
     classifier: EmotionClassifier | None = None
+
+
+def with_own_names(predictions: Sequence[Prediction]) -> list[Prediction]:
+    """Runs in different folders may have the same name: the second becomes 'name (2)'."""
+    names = [prediction.name for prediction in predictions]
+    counts = [names[: i + 1].count(name) for i, name in enumerate(names)]
+    return [
+        one if count == 1 else replace(one, name=f"{one.name} ({count})")
+        for one, count in zip(predictions, counts, strict=True)
+    ]
 
 
 def input_of(target: Path) -> InputSpec:

@@ -47,6 +47,11 @@ def class_names(value: Any) -> Any:
     return value
 
 
+def _start(value: Any) -> Any:
+    """'none' is no weights, as on the command line."""
+    return None if value == "none" else value
+
+
 def _fer_class(name: str) -> str:
     if canonical(name) not in FER2013_CLASSES:
         raise ValueError(f"FER2013 does not know {name}")
@@ -68,7 +73,7 @@ class Recipe(BaseModel):
     name: str
     summary: str = Field(exclude=True)
     network: Callable[..., Any] = Field(exclude=True)
-    weights: str | None = None
+    weights: Annotated[str | None, BeforeValidator(_start)] = None
     input: InputSpec = gray_input(96)
     classes: Annotated[tuple[str, ...] | None, BeforeValidator(class_names)] = None
     """What it tells apart: names, or 3, 4, 7 or 8 for a set of CLASS_SETS; None for all that the data set has."""

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_emotion.manifest import write_text
+from edge_emotion.manifest import write_bytes, write_text
 from train.data_options import add_data_options, read_data
-from train.outputs import ready_folder, write_bytes
+from train.outputs import ready_folder
 
 if TYPE_CHECKING:
     from train.comparison import Comparison
@@ -39,13 +39,15 @@ def add_report(commands: Any) -> None:
     )
     add_data_options(parser, split="validation", detect=True)
     parser.add_argument("--out", type=Path, required=True, help="folder for report.html, report.md and their pictures")
+    parser.add_argument("--ensemble", action="store_true", help="also the mean of the targets' probabilities")
     parser.add_argument("--no-faces", action="store_true", help="leave out the pictures of mistaken faces")
     parser.set_defaults(command=_report)
 
 
 def _report(options: argparse.Namespace) -> None:
     from train.comparison import compare
-    from train.predict import input_of, logits_of_target
+    from train.evaluate import mean_of
+    from train.predict import input_of, logits_of_target, with_own_names
 
     ready_folder(options.out)
     data = read_data(options, [input_of(target) for target in options.targets])
@@ -54,6 +56,9 @@ def _report(options: argparse.Namespace) -> None:
     for target in options.targets:
         print(f"{target}: {len(faces)} faces", flush=True)
         predictions.append(logits_of_target(target, faces))
+    if options.ensemble:
+        predictions = with_own_names(predictions)
+        predictions.append(mean_of(predictions))
     page = write_report(compare(predictions, data, options.split), options.out, faces=not options.no_faces)
     print(f"written: {page}")
 

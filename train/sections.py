@@ -83,7 +83,7 @@ def _figures_column(result: Result) -> dict[str, str]:
         "balanced accuracy": _share(figures.balanced_accuracy, figures.balanced_accuracy_interval),
         "balanced accuracy, 7 without contempt": _share(*seven),
         "macro-F1": _share(figures.macro_f1, figures.macro_f1_interval),
-        "top-2 accuracy": _share(figures.top2),
+        "top-2 accuracy": _share(figures.top2, figures.top2_interval),
         "ECE": f"{figures.ece:.4f}",
         "NLL (nats)": f"{figures.nll:.4f}",
         "size on disk": f"{result.size_bytes / 1e6:.2f} MB",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from train.keras import tf
+from train.recipes import Recipe
 from train.run_directory import BEST, CHECKPOINTS, HISTORY, TrainingError
 from train.schedule import PLATEAU_FACTOR, PLATEAU_PATIENCE, LearningRate
 
@@ -59,10 +60,9 @@ class State:
         """The best value of what the recipe selects by, so far."""
         return float(self._best.numpy())
 
-    @property
-    def epochs_since_best(self) -> int:
-        """For early stopping."""
-        return int(self._since_best.numpy())
+    def ended(self, recipe: Recipe) -> bool:
+        """Whether the run is over: its last epoch, or as many without a better one as it has patience for."""
+        return self.epoch >= recipe.epochs or 0 < recipe.patience <= int(self._since_best.numpy())
 
     def note(self, epoch: int, value: float, loss: float) -> bool:
         """Note the validation of an epoch (from 1); whether ``value`` is the best so far."""

@@ -5,30 +5,35 @@ Teacher and student look at the same augmented view (Beyer et al. 2022).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from edge_emotion.errors import ConfigError
 from edge_emotion.manifest import InputSpec, sha256
+from train.datasets.fer import FURTHER_VOTES
 from train.keras import K, tf
 from train.recipes import Recipe
-from train.run_directory import BEST, load_run
+from train.run_directory import BEST, Run, load_run
 
 Tensor = Any
 Teach = Callable[[Tensor], Tensor]
 
 
-def make_teacher(runs: Sequence[Path], classes: tuple[str, ...], recipe: Recipe) -> Teach:
+def make_teacher(runs: Sequence[Path], classes: tuple[str, ...], recipe: Recipe, record: Mapping[str, Any]) -> Teach:
     """From pictures as the student takes them to the teachers' mean probabilities, N x C, at the recipe's temperature.
 
-    Raises ConfigError for a run that knows other classes.
+    ``record`` is the student's. Raises ConfigError for a run that is not finished, knows other classes, or may have
+    learned from the faces that the student is measured on.
     """
     members = []
     for path in runs:
         run = load_run(path)
+        if not run.finished:
+            raise ConfigError(f"teacher {path} is not finished: give its train fit command again, it goes on")
         if run.classes != classes:
             raise ConfigError(f"teacher {path} tells {', '.join(run.classes)} apart, not {', '.join(classes)}")
+        _require_unseen(run, recipe, record)
         members.append((run.build(), run.recipe.input))
     colour = recipe.input.colour
 
@@ -38,6 +43,32 @@ def make_teacher(runs: Sequence[Path], classes: tuple[str, ...], recipe: Recipe)
         return tf.add_n([tf.nn.softmax(logits / recipe.distill_temperature) for logits in answers]) / len(members)
 
     return teach
+
+
+def _require_unseen(teacher: Run, recipe: Recipe, record: Mapping[str, Any]) -> None:
+    """Raises ConfigError if a teacher of the same data set held out other faces: it may have learned the student's.
+
+    Equal faces have equal fingerprints only where both look at them in one size and colour; else their numbers have to
+    do. A data set of another name is another one: there is nothing to compare.
+    """
+    theirs, ours = teacher.recipe.input, recipe.input
+    alike = (theirs.detail, theirs.channels) == (ours.detail, ours.channels)
+    if _name(teacher.record) != _name(record) or teacher.record.get("held_out") == record["held_out"]:
+        return
+    if alike or _held_out(teacher.record) != _held_out(record):
+        raise ConfigError(
+            f"teacher {teacher.path} held out other faces of {_name(record)} than this run, and may have learned those "
+            "that this one is measured on: train it on the same splits"
+        )
+
+
+def _name(record: Mapping[str, Any]) -> str:
+    """The name of the data set, without what further votes the training split has."""
+    return str(record["dataset"]).partition(FURTHER_VOTES)[0]
+
+
+def _held_out(record: Mapping[str, Any]) -> dict[str, int]:
+    return {split: count for split, count in record.get("faces", {}).items() if split != "train"}
 
 
 def identify(run: Path) -> str:

@@ -8,6 +8,7 @@ than half of what remains.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -16,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_emotion.labels import EMOTIONS, canonical
-from train.datasets.tables import face_from_text, read_table
+from train.datasets.images import report_bad
+from train.datasets.tables import faces_from_rows, read_table
 from train.faces import DataError, DataSet, Faces, Split
 
 SIZE = 48
@@ -31,6 +33,8 @@ FER2013 = tuple(canonical(name) for name in ("angry", "disgust", "fear", "happy"
 
 FER2013_CLASSES = tuple(name for name in EMOTIONS if name in FER2013)
 
+FURTHER_VOTES = " with FER2013's label as further votes"
+"""What the name of FER+ says when they count."""
 
 FILES = "fer2013.csv", "fer2013.csv.gz", "icml_face_data.csv"
 """What the FER2013 table is called; Kaggle gives it out under the last name."""
@@ -41,10 +45,13 @@ def find_pixels(folder: Path) -> Path | None:
     return next((folder / name for name in FILES if (folder / name).is_file()), None)
 
 
-def load_fer_plus(folder: Path, *, label_votes: Mapping[str, float] = MappingProxyType({})) -> DataSet:
+def load_fer_plus(
+    folder: Path, *, label_votes: Mapping[str, float] = MappingProxyType({}), skip_bad: bool = False
+) -> DataSet:
     """FER+ from a folder with ``fer2013.csv`` (or .csv.gz) and ``fer2013new.csv``.
 
     In the training split FER2013's own label counts as so many further votes as ``label_votes`` has for it.
+    Rows whose pixels cannot be read are left out with ``skip_bad`` and counted in the notes.
     Raises DataError when a file or a column is missing, a row is malformed, or the two do not belong together.
     """
     pixels_file, votes_file = find_pixels(folder), folder / "fer2013new.csv"
@@ -62,18 +69,17 @@ def load_fer_plus(folder: Path, *, label_votes: Mapping[str, float] = MappingPro
     clear = counts.max(axis=1) > total / 2
     usage = _usage(pixels_file, pixels)
     splits: dict[Split, Faces] = {}
+    bad: list[str] = []
     for split, name in USAGE.items():
-        rows = np.flatnonzero(kept & (usage == name))
-        if not len(rows):
-            raise DataError(f"{votes_file} has no usable row in the split {name}")
+        images, rows = _images(pixels_file, pixels, np.flatnonzero(kept & (usage == name)), bad)
         emotions = counts[rows, : len(EMOTIONS)]
         if label_votes and split == "train":
             _add_votes(emotions, _labels(pixels_file, pixels)[rows], label_votes)
         share = emotions / emotions.sum(axis=1, keepdims=True)
-        splits[split] = Faces(_images(pixels_file, pixels, rows), share.astype(np.float32), clear[rows])
+        splits[split] = Faces(images, share.astype(np.float32), clear[rows])
     further = ", ".join(f"{name} {votes:g}" for name, votes in label_votes.items())
-    name = f"FER+ with FER2013's label as further votes ({further})" if further else "FER+"
-    return DataSet(name, "majority", EMOTIONS, splits)
+    name = f"FER+{FURTHER_VOTES} ({further})" if further else "FER+"
+    return _complete(DataSet(name, "majority", EMOTIONS, splits), votes_file, bad, skip_bad=skip_bad)
 
 
 def _add_votes(votes: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], further: Mapping[str, float]) -> None:
@@ -82,9 +88,10 @@ def _add_votes(votes: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], fu
         votes[labels == FER2013.index(name), EMOTIONS.index(name)] += count
 
 
-def load_fer2013(path: Path) -> DataSet:
+def load_fer2013(path: Path, *, skip_bad: bool = False) -> DataSet:
     """FER2013's own seven classes, from its CSV or a folder that holds it.
 
+    Rows whose pixels cannot be read are left out with ``skip_bad`` and counted in the notes.
     Raises DataError when the file or a column is missing, a label is unknown or a row is malformed.
     """
     file = find_pixels(path) if path.is_dir() else path
@@ -95,12 +102,12 @@ def load_fer2013(path: Path) -> DataSet:
     one_hot = np.eye(len(FER2013), dtype=np.float32)[columns[_labels(file, table)]]
     usage = _usage(file, table)
     splits: dict[Split, Faces] = {}
+    bad: list[str] = []
     for split, name in USAGE.items():
-        rows = np.flatnonzero(usage == name)
-        if not len(rows):
-            raise DataError(f"{file} has no row in the split {name}")
-        splits[split] = Faces(_images(file, table, rows), one_hot[rows], np.ones(len(rows), np.bool_))
-    return DataSet("FER2013", "published labels", FER2013_CLASSES, splits)
+        images, rows = _images(file, table, np.flatnonzero(usage == name), bad)
+        splits[split] = Faces(images, one_hot[rows], np.ones(len(rows), np.bool_))
+    data = DataSet("FER2013", "published labels", FER2013_CLASSES, splits)
+    return _complete(data, file, bad, skip_bad=skip_bad)
 
 
 def _usage(path: Path, table: Any) -> npt.NDArray[np.str_]:
@@ -143,6 +150,20 @@ def _numbers(column: Any) -> npt.NDArray[np.float64]:
     return np.asarray(pd.to_numeric(column, errors="coerce").to_numpy(np.float64))
 
 
-def _images(path: Path, table: Any, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
-    texts = table["pixels"].to_numpy()
-    return np.stack([face_from_text(str(texts[row]), f"{path}, row {row + 2}", side=SIZE) for row in rows.tolist()])
+def _images(
+    path: Path, table: Any, rows: npt.NDArray[np.int64], bad: list[str]
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """The faces of these rows that can be read, and their rows; what is wrong with the others is added to ``bad``."""
+    images = np.empty((len(rows), SIZE, SIZE), np.uint8)
+    read = faces_from_rows(path, table["pixels"].to_numpy(), rows, images, bad, side=SIZE)
+    return (images, rows) if read.all() else (images[read], rows[read])
+
+
+def _complete(data: DataSet, path: Path, bad: list[str], *, skip_bad: bool) -> DataSet:
+    """The data set with a note of what was skipped. Raises DataError if that is not wanted, or leaves a split empty."""
+    count = len(bad) + sum(len(faces) for faces in data.splits.values())
+    notes = (report_bad(data.name, bad, count, skip=skip_bad),) if bad else ()
+    for split, faces in data.splits.items():
+        if not len(faces):
+            raise DataError(f"{path} has no usable row in the split {USAGE[split]}")
+    return replace(data, notes=notes)

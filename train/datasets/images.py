@@ -125,8 +125,8 @@ def gather(
                 faces = labelled(images, [picture.label for picture in chosen], classes)
                 splits[split] = faces if read.all() else faces.take(np.flatnonzero(read))
     if bad:
-        notes = (*notes, _report_bad(name, bad, len(pictures), skip=options.skip_bad))
-    _require_classes(name, classes, splits)
+        notes = (*notes, report_bad(name, sorted(bad), len(pictures), skip=options.skip_bad))
+    require_classes(name, classes, splits)
     return DataSet(name, protocol, classes, splits, notes)
 
 
@@ -185,8 +185,11 @@ def _show(done: int, total: int) -> None:
         print(f"\rread {done} of {total} pictures", end="\n" if done == total else "", file=sys.stderr)
 
 
-def _report_bad(name: str, bad: list[str], count: int, *, skip: bool) -> str:
-    bad.sort()
+def report_bad(name: str, bad: Sequence[str], count: int, *, skip: bool) -> str:
+    """List what is wrong with pictures on stderr, and return a note that counts them and names the first ones.
+
+    Raises DataError with the same words unless they are to be skipped.
+    """
     for reason in bad:
         print(reason, file=sys.stderr)
     first = "; ".join(bad[:NAMED]) + (" ..." if len(bad) > NAMED else "")
@@ -197,7 +200,8 @@ def _report_bad(name: str, bad: list[str], count: int, *, skip: bool) -> str:
     return f"skipped {len(bad)} of {count} pictures that cannot be read: {first}"
 
 
-def _require_classes(name: str, classes: tuple[str, ...], splits: dict[Split, Faces]) -> None:
+def require_classes(name: str, classes: tuple[str, ...], splits: Mapping[Split, Faces]) -> None:
+    """Raises DataError for a class of which no picture could be read."""
     seen = {column for faces in splits.values() for column in np.unique(faces.labels).tolist()}
     empty = [emotion for column, emotion in enumerate(classes) if column not in seen]
     if empty:

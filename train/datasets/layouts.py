@@ -92,18 +92,19 @@ def _is_fer2013(path: Path) -> bool:
 
 def _fer_plus(path: Path, options: Options) -> DataSet:
     _require_fer(find_pixels(path), options)
-    return _fit(load_fer_plus(path, label_votes=options.label_votes), options)
+    return _fit(load_fer_plus(path, label_votes=options.label_votes, skip_bad=options.skip_bad), options)
 
 
 def _fer2013(path: Path, options: Options) -> DataSet:
     _require_fer(find_pixels(path) if path.is_dir() else path, options)
-    return _fit(load_fer2013(path), options)
+    return _fit(load_fer2013(path, skip_bad=options.skip_bad), options)
 
 
 def _require_fer(file: Path | None, options: Options) -> None:
     if file is not None:  # else the loader says what is missing
         options.refuse_finder(file)
-        require_room(file, options, row=FER2013_ROW)
+        # Whatever is asked for, it is the faces as published that are held.
+        require_room(file, replace(options, size=SIZE, colour="gray"), row=FER2013_ROW)
 
 
 def _fit(data: DataSet, options: Options) -> DataSet:

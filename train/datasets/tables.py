@@ -5,13 +5,25 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from train.datasets.images import Options, Picture, Pixels, classes_of, emotion_of, gather, labelled, with_splits
+from train.datasets.images import (
+    Options,
+    Picture,
+    Pixels,
+    classes_of,
+    emotion_of,
+    gather,
+    labelled,
+    report_bad,
+    require_classes,
+    with_splits,
+)
 from train.datasets.memory import require_memory
 from train.datasets.splits import SPLIT_NAMES, complete_splits
 from train.faces import SPLITS, DataError, DataSet, Split
@@ -137,6 +149,32 @@ def face_from_text(text: str, where: str, *, side: int | None = None) -> Pixels:
     return values.astype(np.uint8).reshape(length, length)
 
 
+def faces_from_rows(
+    file: Path,
+    texts: Sequence[str],
+    rows: npt.NDArray[np.int64],
+    images: Pixels,
+    bad: list[str],
+    *,
+    side: int | None = None,
+    fit: Callable[[Pixels], Pixels] | None = None,
+) -> npt.NDArray[np.bool_]:
+    """Read the faces in some rows of a table into ``images``, one for each, and say which of them could be read.
+
+    texts: the pixels of every row, as for ``face_from_text``; what is wrong with a row is added to ``bad``.
+    """
+    read = np.zeros(len(rows), np.bool_)
+    for at, row in enumerate(rows.tolist()):
+        try:
+            face = face_from_text(str(texts[row]), f"{file}, row {row + 2}", side=side)
+        except DataError as error:
+            bad.append(str(error))
+            continue
+        images[at] = face if fit is None else fit(face)
+        read[at] = True
+    return read
+
+
 def _from_pixels(
     file: Path, texts: Sequence[str], labels: list[str], splits: list[Split | None], options: Options
 ) -> DataSet:
@@ -145,15 +183,15 @@ def _from_pixels(
         raise DataError(f"{file} holds no picture")
     options.refuse_finder(file)
     require_memory(len(labels), options.spec.shape)
-    images = options.empty(len(labels))
-    for row, text in enumerate(texts):
-        images[row] = options.fit(face_from_text(text, f"{file}, row {row + 2}"))
+    images, bad = options.empty(len(labels)), list[str]()
+    read = faces_from_rows(file, texts, np.arange(len(labels)), images, bad, fit=options.fit)
+    notes = (report_bad(file.name, bad, len(labels), skip=options.skip_bad),) if bad else ()
     complete, classes = np.array(complete_splits(splits, texts)), classes_of(labels)
     faces = labelled(images, labels, classes)
-    rows = {split: np.flatnonzero(complete == split) for split in SPLITS}
-    return DataSet(
-        file.name, PUBLISHED, classes, {split: faces.take(kept) for split, kept in rows.items() if len(kept)}
-    )
+    rows = {split: np.flatnonzero((complete == split) & read) for split in SPLITS}
+    kept = {split: faces.take(chosen) for split, chosen in rows.items() if len(chosen)}
+    require_classes(file.name, classes, kept)
+    return DataSet(file.name, PUBLISHED, classes, kept, notes)
 
 
 def _splits(file: Path, table: Any) -> list[Split | None]:
