@@ -171,7 +171,12 @@ def _verify(options: argparse.Namespace) -> None:
     from edge_emotion.manifest import find_model, load_manifest
 
     data = read_data(options, [load_manifest(find_model(options.model)).input])
-    verified = verify_model(options.model, data, run=options.run, split=options.split, backend=options.backend)
+    missing: dict[str, str] = {}
+    verified = verify_model(
+        options.model, data, run=options.run, split=options.split, backend=options.backend, missing=missing
+    )
     for name, one in verified.items():
         print(f"{describe(name, one.parity)}\n{describe_verified(one)}")
+    for name, reason in missing.items():
+        print(f"{name:44} not verified: {reason}")
     require_parity({name: one.parity for name, one in verified.items()})
