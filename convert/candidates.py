@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 
 from convert import tflite
+from convert.fold import require_convertible
 from convert.parity import compare
 from convert.qat import calibration_pixels, load_qat, qat_directory
 from convert.quantise_aware import Scheme
@@ -47,9 +48,11 @@ def ways(run: Path) -> list[Way]:
 def make_candidates(run: Run, ways: Sequence[Way], data: DataSet, folder: Path) -> list[Candidate]:
     """Write the int8 file of each way into a folder and measure it on the validation split.
 
-    Raises ModelError if one is not fully integer, ConfigError if its training is not finished.
+    Raises ModelError for a network that cannot be converted, before anything is made of it, and if a file is not fully
+    integer; ConfigError if its training is not finished.
     """
     model, spec, faces = run.build(), run.recipe.input, data["validation"].majority()
+    require_convertible(model)
     reference = logits_of(KerasBackend(model), faces, spec)
     candidates = []
     for way in ways:

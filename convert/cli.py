@@ -134,11 +134,14 @@ def _tflite(options: argparse.Namespace) -> None:
 
 
 def _all(options: argparse.Namespace) -> None:
+    from convert.fold import require_convertible
     from convert.folder import convert
     from convert.qat import quantisation_aware
     from train.run_directory import load_run
 
-    recipe = load_run(options.run).recipe
+    run = load_run(options.run)
+    require_convertible(run.build())  # before hours of fine-tuning
+    recipe = run.recipe
     data = read_data(options, [recipe.input], label_votes=recipe.label_votes)
     for scheme in SCHEMES:
         quantisation_aware(options.run, data, scheme, epochs=options.epochs, rate=options.learning_rate)
