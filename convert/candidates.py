@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from convert import tflite
+from convert.fold import require_convertible
 from convert.from_keras import export_graph
 from convert.onnx import write_onnx
 from convert.onnx_rules import check_onnx
@@ -70,14 +71,16 @@ def make_judge(run: Run, faces: Faces) -> Judge:
 def make_tflite(run: Run, ways: Sequence[Way], data: DataSet, folder: Path, judge: Judge) -> list[Candidate]:
     """Write the int8 TFLite file of each way into a folder and measure it.
 
-    Raises ModelError if one is not fully integer, ConfigError if its training is not finished.
+    Raises ModelError for a network that cannot be converted, before anything is made of it, and if a file is not fully
+    integer; ConfigError if its training is not finished.
     """
-    spec, faces = run.recipe.input, data["validation"].majority()
+    model, spec, faces = run.build(), run.recipe.input, data["validation"].majority()
+    require_convertible(model)
     candidates = []
     for way in ways:
         file = folder / f"{run.recipe.name}_{way}.tflite"
         if way == "post-training":
-            content = tflite.post_training(run.build(), calibration_pixels(data["train"], spec), spec)
+            content = tflite.post_training(model, calibration_pixels(data["train"], spec), spec)
         else:
             content = tflite.quantisation_aware(load_qat(run.path, way).build())
         file.write_bytes(content)

@@ -148,11 +148,14 @@ def _tflite(options: argparse.Namespace) -> None:
 
 
 def _all(options: argparse.Namespace) -> None:
+    from convert.fold import require_convertible
     from convert.folder import convert
     from convert.qat import quantisation_aware
     from train.run_directory import load_run
 
-    recipe = load_run(options.run).recipe
+    run = load_run(options.run)
+    require_convertible(run.build())  # before hours of fine-tuning
+    recipe = run.recipe
     data = read_data(options, [recipe.input], label_votes=recipe.label_votes)
     for scheme in SCHEMES:
         quantisation_aware(options.run, data, scheme, epochs=options.epochs, rate=options.learning_rate)
@@ -185,7 +188,12 @@ def _verify(options: argparse.Namespace) -> None:
     from edge_emotion.manifest import find_model, load_manifest
 
     data = read_data(options, [load_manifest(find_model(options.model)).input])
-    verified = verify_model(options.model, data, run=options.run, split=options.split, backend=options.backend)
+    missing: dict[str, str] = {}
+    verified = verify_model(
+        options.model, data, run=options.run, split=options.split, backend=options.backend, missing=missing
+    )
     for name, one in verified.items():
         print(f"{describe(name, one.parity)}\n{describe_verified(one)}")
+    for name, reason in missing.items():
+        print(f"{name:44} not verified: {reason}")
     require_parity({name: one.parity for name, one in verified.items()})

@@ -80,8 +80,7 @@ class _Builder:
     def refusal(self, layer: Any, reason: str) -> ModelError:
         """The error for a layer that cannot be exported."""
         return ModelError(
-            f"cannot export {self._model}: layer {layer.name!r} ({type(layer).__name__}) {reason}; "
-            "change the network, or ship it as TFLite only"
+            f"cannot export {self._model}: layer {layer.name!r} ({type(layer).__name__}) {reason}; change the network"
         )
 
     def nothing(self, layer: Any, inputs: tuple[str, ...]) -> None:

@@ -21,13 +21,13 @@ def from_tflite(file: Path) -> Callable[[Tensor], list[Tensor]]:
     """The network of a file as a function of its input, with the file's outputs in order.
 
     Knows the operators of the BlazeFace files; weights in float16 become float32. Raises ModelError for another
-    operator, by its name, and for a file that is no TFLite model.
+    operator, activation or type of a constant, by its name, and for a file that is no TFLite model.
     """
     from ai_edge_litert import schema_py_generated as schema
 
     try:
         model = schema.ModelT.InitFromPackedBuf(file.read_bytes(), 0)
-        graph, names = model.subgraphs[0], _names(schema)
+        graph, names = model.subgraphs[0], _names(schema.BuiltinOperator)
         codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]  # older files
         operators = [(names[codes[one.opcodeIndex]], one) for one in graph.operators]
     except Exception as error:  # flatbuffers raises whatever reading beyond the end gives
@@ -35,7 +35,12 @@ def from_tflite(file: Path) -> Callable[[Tensor], list[Tensor]]:
     unknown = sorted({name for name, _ in operators} - set(BUILD) - {"DEQUANTIZE"})
     if unknown:
         raise ModelError(f"{file}: operator {unknown[0]} is not one that can be built again")
-    constants = _constants(model, schema)
+    for name, one in operators:
+        activation = getattr(one.builtinOptions, "fusedActivationFunction", 0)
+        if activation not in ACTIVATE:
+            kind = _names(schema.ActivationFunctionType)[activation]
+            raise ModelError(f"{file}: activation {kind} of {name} is not one that can be built again")
+    constants = _constants(file, model, schema)
 
     def network(picture: Tensor) -> list[Tensor]:
         values: dict[int, Any] = dict(constants) | {int(graph.inputs[0]): picture}
@@ -50,11 +55,11 @@ def from_tflite(file: Path) -> Callable[[Tensor], list[Tensor]]:
     return network
 
 
-def _names(schema: Any) -> dict[int, str]:
-    return {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
+def _names(kinds: Any) -> dict[int, str]:
+    return {value: name for name, value in vars(kinds).items() if not name.startswith("_")}
 
 
-def _constants(model: Any, schema: Any) -> dict[int, npt.NDArray[Any]]:
+def _constants(file: Path, model: Any, schema: Any) -> dict[int, npt.NDArray[Any]]:
     """The tensors that the file holds, by their index."""
     types = {
         schema.TensorType.FLOAT32: np.float32,
@@ -64,8 +69,12 @@ def _constants(model: Any, schema: Any) -> dict[int, npt.NDArray[Any]]:
     constants = {}
     for index, tensor in enumerate(model.subgraphs[0].tensors):
         data = model.buffers[tensor.buffer].data
-        if data is not None and len(data):
-            constants[index] = np.frombuffer(bytes(data), types[tensor.type]).reshape(tensor.shape)
+        if data is None or not len(data):
+            continue
+        if tensor.type not in types:
+            kind, name = _names(schema.TensorType)[tensor.type], bytes(tensor.name or b"").decode(errors="replace")
+            raise ModelError(f"{file}: constant {name} is {kind}, expected a float file")
+        constants[index] = np.frombuffer(bytes(data), types[tensor.type]).reshape(tensor.shape)
     return constants
 
 
@@ -73,8 +82,12 @@ def _padding(options: Any) -> str:
     return ("SAME", "VALID")[options.padding]
 
 
+ACTIVATE: dict[int, Callable[[Tensor], Tensor]] = {0: tf.identity, 1: tf.nn.relu, 3: tf.nn.relu6}
+"""What follows within an operator, by its number in the file's schema."""
+
+
 def _activate(options: Any, value: Tensor) -> Tensor:
-    return {0: tf.identity, 1: tf.nn.relu, 3: tf.nn.relu6}[options.fusedActivationFunction](value)
+    return ACTIVATE[options.fusedActivationFunction](value)
 
 
 def _convolve(options: Any, inputs: list[Any]) -> Tensor:

@@ -23,6 +23,10 @@ Model = Any
 INT32_LIMIT = 2**31 - 2
 """A bias at the end of its range is one that did not fit."""
 
+INPUT_TOLERANCE = 0.5 / 128
+"""How far the input's scale may be from 1/128, as a share of it: less than half a step is lost on 128 of them, so that
+every pixel is still read as pixel - 128."""
+
 
 def post_training(model: Model, pixels: npt.NDArray[np.uint8], spec: InputSpec) -> bytes:
     """A float model as int8, in and out, with the converter's own ranges: the baseline.
@@ -79,7 +83,7 @@ def check_integer_only(file: Path) -> None:
     if stray:
         raise ModelError(f"{file.name} converts between scales inside: {stray}")
     scale, zero_point = backend.input_quantization
-    if zero_point != 0 or abs(scale * 128 - 1) > 0.01:
+    if zero_point != 0 or abs(scale * 128 - 1) > INPUT_TOLERANCE:
         raise ModelError(f"{file.name} reads pixels at scale {scale}, zero point {zero_point}, expected 1/128 and 0")
     for name, values in backend.constants(np.int32):
         if np.abs(values.astype(np.int64)).max(initial=0) >= INT32_LIMIT:

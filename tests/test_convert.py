@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge_emotion.backends.tflite import quantise
 from edge_emotion.errors import BackendUnavailable, ConfigError, ModelError
 from edge_emotion.labels import EMOTIONS
 from edge_emotion.loading import make_classifier
@@ -24,6 +25,7 @@ from convert.cli import main
 from convert.folder import convert
 from train.catalogue import RECIPES
 from train.cli import main as train_main
+from train.data_options import read_data
 from train.datasets import DataSet
 from train.evaluate import measure_classifier
 from train.keras import K, tf
@@ -143,6 +145,26 @@ def test_a_run_and_its_model_folder_are_measured_alike(
     assert train_main(["evaluate", str(tmp_path), "--data", str(fer_folder)]) == 4
 
 
+@pytest.mark.parametrize("command", ["tflite", "all"])
+def test_a_network_that_cannot_be_converted_is_refused_before_anything_is_made(
+    command: str, run: Path, fer_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    def pooled(shape: tuple[int, int, int], classes: int, *, weights: str | None) -> Any:
+        inputs = K.Input(shape)
+        x = K.layers.MaxPooling2D(4, name="largest")(K.layers.Conv2D(8, 3)(inputs))
+        return K.Model(inputs, K.layers.Dense(classes)(K.layers.GlobalAveragePooling2D()(x)))
+
+    monkeypatch.setitem(RECIPES, "tiny", RECIPES["tiny"].model_copy(update={"network": pooled}))
+    pooled((48, 48, 1), 8, weights=None).save_weights(run / BEST)
+    for name in ("post_training", "quantisation_aware"):
+        monkeypatch.setattr(tflite, name, lambda *_: pytest.fail("a file was made"))
+    monkeypatch.setattr("convert.cli.read_data", read_data if command == "tflite" else lambda *_: pytest.fail("read"))
+    assert main([command, str(run), "--data", str(fer_folder), "--models", str(tmp_path / "models")]) == 4
+    assert "cannot convert layer largest (MaxPooling2D)" in capsys.readouterr().err
+    assert sorted(path.name for path in run.iterdir()) == [BEST, RECORD]
+    assert not (tmp_path / "models").exists()
+
+
 def test_a_run_that_is_not_finished_is_refused(run: Path, data: DataSet, tmp_path: Path) -> None:
     record = json.loads((run / RECORD).read_text())
     (run / RECORD).write_text(json.dumps({**record, "finished": False}))
@@ -164,8 +186,16 @@ def test_a_model_that_is_not_fully_integer_is_refused(tmp_path: Path) -> None:
         tflite.check_integer_only(file)
 
 
-def test_an_input_that_is_not_pixel_minus_128_is_refused(tmp_path: Path) -> None:
-    file, spec = tmp_path / "shares.tflite", gray_input(48).model_copy(update={"scale": 1 / 255, "offset": 0.0})
+def test_no_pixel_is_misread_within_the_tolerance_of_the_input_scale() -> None:
+    steps = np.arange(-128, 128)
+    for share in (-tflite.INPUT_TOLERANCE, tflite.INPUT_TOLERANCE):
+        tensor = {"dtype": np.int8, "quantization": ((1 + share) / 128, 0)}
+        assert (quantise((steps / 128).astype(np.float32), tensor) == steps).all()
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(1 / 255, 0.0), (1 / 127, -128 / 127)])
+def test_an_input_that_is_not_pixel_minus_128_is_refused(scale: float, offset: float, tmp_path: Path) -> None:
+    file, spec = tmp_path / "shares.tflite", gray_input(48).model_copy(update={"scale": scale, "offset": offset})
     grey = np.full((4, 48, 48, 1), 100, np.uint8)
     file.write_bytes(tflite.post_training(tiny((48, 48, 1), 8, weights=None), grey, spec))
     with pytest.raises(ModelError, match="reads pixels at scale"):

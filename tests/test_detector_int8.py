@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 pytest.importorskip("tensorflow_model_optimization")
+
+import flatbuffers
 
 from convert import detector_int8
 from convert.cli import main
@@ -36,6 +40,34 @@ def test_what_cannot_be_built_again_is_named(tmp_path: Path) -> None:
     (tmp_path / "junk.tflite").write_bytes(b"no model")
     with pytest.raises(ModelError, match=r"junk\.tflite cannot be read as a TFLite model"):
         from_tflite(tmp_path / "junk.tflite")
+
+
+def test_what_a_float_file_does_not_hold_is_named(tmp_path: Path) -> None:
+    """An activation that no operator of ours has, and a constant in int8, as in files with small weights."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    shipped = (find_model("blazeface_short") / "blazeface_short.tflite").read_bytes()
+
+    def changed(change: Callable[[Any, Any], None]) -> Path:
+        model = schema.ModelT.InitFromPackedBuf(shipped, 0)
+        change(model, model.subgraphs[0])
+        builder = flatbuffers.Builder(len(shipped))
+        builder.Finish(model.Pack(builder), b"TFL3")
+        (tmp_path / "changed.tflite").write_bytes(builder.Output())
+        return tmp_path / "changed.tflite"
+
+    def activate(model: Any, graph: Any) -> None:
+        convolutions = [one for one in graph.operators if hasattr(one.builtinOptions, "fusedActivationFunction")]
+        convolutions[0].builtinOptions.fusedActivationFunction = schema.ActivationFunctionType.RELU_N1_TO_1
+
+    def shrink(model: Any, graph: Any) -> None:
+        held = next(tensor for tensor in graph.tensors if model.buffers[tensor.buffer].data is not None)
+        held.type, held.name = schema.TensorType.INT8, b"small"
+
+    with pytest.raises(ModelError, match=r"changed\.tflite: activation RELU_N1_TO_1 of \w+ is not one"):
+        from_tflite(changed(activate))
+    with pytest.raises(ModelError, match=r"changed\.tflite: constant small is INT8, expected a float file"):
+        from_tflite(changed(shrink))
 
 
 def test_the_trial_compares_int8_with_what_ships(

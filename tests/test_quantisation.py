@@ -8,17 +8,29 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge_emotion.backends.onnx import OnnxBackend
 from edge_emotion.backends.tflite import TfliteBackend
 from edge_emotion.errors import ConfigError, ModelError
 
 pytest.importorskip("tf_keras")
+pytest.importorskip("onnx")
 
 from convert import quantise_aware as aware
 from convert import tflite
 from convert.calibrate import best_range, calibrate
 from convert.fold import fold
+from convert.from_keras import export_graph
+from convert.onnx import write_onnx
 from convert.qat import calibration_pixels, load_qat, qat_directory, quantisation_aware
-from convert.quantise_aware import Range, asymmetric, quantise_aware, quantised_layers, symmetric
+from convert.quantise_aware import (
+    Range,
+    asymmetric,
+    quantise_aware,
+    quantised_layers,
+    scales_of,
+    symmetric,
+    unwrap,
+)
 from edge_emotion.preprocess import normalise
 from train.catalogue import find_recipe
 from train.faces import DataSet
@@ -97,6 +109,8 @@ def test_folding_changes_nothing(name: str) -> None:
         (K.layers.Conv2D(4, 3, dilation_rate=2, name="odd"), "odd (Conv2D): it is dilated"),
         (K.layers.Conv2D(4, 3, padding="same", activation="relu", name="odd"), "it has an activation inside"),
         (K.layers.BatchNormalization(name="odd"), "it follows pixels, which is no convolution"),
+        (K.layers.Conv2DTranspose(4, 3, name="odd"), "odd (Conv2DTranspose): it has no quantised form here"),
+        (K.layers.SpatialDropout2D(0.1, name="odd"), "odd (SpatialDropout2D): it has no quantised form here"),
     ],
 )
 def test_a_layer_that_cannot_be_quantised_is_named(layer: Any, reason: str) -> None:
@@ -104,6 +118,37 @@ def test_a_layer_that_cannot_be_quantised_is_named(layer: Any, reason: str) -> N
     with pytest.raises(ModelError) as caught:
         fold(K.Model(inputs, K.layers.GlobalAveragePooling2D()(layer(inputs))))
     assert reason in str(caught.value)
+
+
+def test_a_norm_of_a_convolution_that_others_read_is_refused() -> None:
+    inputs = K.Input((48, 48, 1), name="pixels")
+    conv = K.layers.Conv2D(4, 3, name="conv")(inputs)
+    x = K.layers.Add(name="sum")([conv, K.layers.BatchNormalization(name="odd")(conv)])
+    with pytest.raises(ModelError, match=r"odd \(BatchNormalization\): it follows conv, which sum reads, too"):
+        fold(K.Model(inputs, K.layers.GlobalAveragePooling2D()(x)))
+
+
+def rare_net() -> Any:
+    """Layers without a bias of which no batch norm follows, and two outputs for each channel of a depthwise layer."""
+    inputs = K.Input((48, 48, 1), name="pixels")
+    x = K.layers.ReLU(6.0, name="stem_relu")(K.layers.Conv2D(4, 3, 2, use_bias=False, name="stem")(inputs))
+    x = K.layers.DepthwiseConv2D(3, depth_multiplier=2, use_bias=False, name="depthwise")(x)
+    x = K.layers.ReLU(6.0, name="depthwise_relu")(K.layers.BatchNormalization(name="depthwise_bn")(x))
+    x = K.layers.GlobalAveragePooling2D(name="pool")(K.layers.Conv2D(6, 1, use_bias=False, name="project")(x))
+    return lively(K.Model(inputs, K.layers.Dense(8, use_bias=False, name="logits")(x)))
+
+
+def test_rare_layers_are_folded_and_become_the_same_int8_in_both_formats(fer_plus: DataSet, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    model = rare_net()
+    folded, batch = fold(model), normalise(pictures(fer_plus, 32), SPEC)
+    exact = model.predict_on_batch(batch)
+    np.testing.assert_allclose(folded.predict_on_batch(batch), exact, atol=1e-4 * np.abs(exact).max())
+    simulated, backend = quantised_file(folded, fer_plus, tmp_path / "net.tflite", "symmetric")
+    graph = export_graph(unwrap(simulated))
+    explicit = OnnxBackend(write_onnx(graph, tmp_path / "net.onnx", scales=scales_of(simulated)), optimise=False)
+    for int8 in (backend, explicit):
+        assert np.abs(int8.run(batch)[0] - exact).max() < 0.1 * np.ptp(exact)
 
 
 def test_outputs_that_fuse_are_not_rounded_twice() -> None:
