@@ -149,7 +149,7 @@ def test_the_command_measures_the_whole_path_at_an_operating_point(
     assert main([*command, "--whole-path", "--detector", "blazeface_short", "--json"]) == 0
     (result,) = json.loads(capsys.readouterr().out)
     path = result["whole_path"]
-    assert path["n"] == result["figures"]["n"] == 40 >= path["found"] > 25
+    assert path["n"] == result["figures"]["n"] == 40 > path["found"] > 15
     assert path["interval"][0] <= path["accuracy"] - path["cropped"] <= path["interval"][1]
     assert main([*command, "--whole-path"]) == 0
     assert "whole path with blazeface_back: found " in capsys.readouterr().out
