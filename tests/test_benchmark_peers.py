@@ -17,6 +17,7 @@ from benchmarks.peers.measure import judge_frames, latency, measure_peers, ratio
 from benchmarks.results import read_result
 from edge_emotion.datatypes import Box
 from edge_emotion.errors import BackendUnavailable
+from edge_emotion.loading import make_detector
 from train.crop import place
 from train.datasets import load
 from train.faces import Faces
@@ -65,13 +66,14 @@ def test_an_environment_that_cannot_be_made_says_why_and_is_not_taken_for_one(tm
 
 
 def test_our_worker_takes_colour_and_looks_as_the_daemon_does(fer_folder: Path, tmp_path: Path) -> None:
-    """A face of 30 pixels is smaller than the daemon looks at, and larger than its detector can find."""
-    face = load(fer_folder)["validation"].images[0]
-    frames = np.stack([place(face, size, 200, 150) for size in (30, 160)])
+    """The detector alone finds the face in both frames; in the first, its box is smaller than the daemon looks at."""
+    face = load(fer_folder)["validation"].images[5]
+    frames = np.stack([place(face, size, 200, 150) for size in (52, 160)])
+    assert [len(make_detector("blazeface_back").detect(frame)) for frame in frames] == [1, 1]
     task, answers = tmp_path / "task.npz", []
     for crops in (face[None], np.repeat(face[None, ..., None], 3, axis=3)):
         np.savez(task, crops=crops, frames=frames, calls=1, judge=True)
-        run_worker(Path(sys.executable), "own_worker", task, tmp_path / "a.npz", ["tiny", "blazeface_short"])
+        run_worker(Path(sys.executable), "own_worker", task, tmp_path / "a.npz", ["tiny", "blazeface_back"])
         answers.append(dict(np.load(tmp_path / "a.npz")))
     np.testing.assert_array_equal(answers[0]["scores"], answers[1]["scores"])
     assert answers[0]["boxes"][:, 0].tolist() == [1]
