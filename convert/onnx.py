@@ -1,9 +1,10 @@
-"""ONNX files, float or with explicit Q/DQ, for onnxruntime and for TensorRT's builder.
+"""ONNX files, float32, float16 or with explicit Q/DQ, for onnxruntime and for TensorRT's builder.
 
 Where Q/DQ stand follows NVIDIA's rules for explicit quantisation (TensorRT developer guide, "Working with Quantized
 Types"): before every weighted layer, on its weights, before pooling and on the skip branch of a residual addition, so
 that convolution, ReLU and addition stay together. The input is that of the TFLite file, N x H x W x C, so that one
-preprocessing serves both; inside, values are N x C x H x W.
+preprocessing serves both; inside, values are N x C x H x W. A float16 file has float32 ends, too: the types between are
+its own, as a strongly typed TensorRT wants them.
 """
 
 from __future__ import annotations
@@ -31,21 +32,28 @@ IR_VERSION = 8
 INPUT, OUTPUT = "pixels", "logits"
 
 
-def write_onnx(graph: Graph, path: Path, *, scales: Scales | None = None, opset: int = OPSETS[0]) -> Path:
-    """Write the graph as an ONNX file, whole or not at all; without ``scales`` it stays float.
+def write_onnx(
+    graph: Graph, path: Path, *, scales: Scales | None = None, half: bool = False, opset: int = OPSETS[0]
+) -> Path:
+    """Write the graph as an ONNX file, whole or not at all; without ``scales`` it stays float, ``half``: float16.
 
-    Raises ConfigError for another opset than 13 to 17, ModelError for scales that are missing or do not fit.
+    Raises ConfigError for another opset than 13 to 17 and for float16 with scales; ModelError for scales that are
+    missing or do not fit, and for weights that float16 cannot hold.
     """
-    content = build_onnx(graph, scales=scales, opset=opset).SerializeToString(deterministic=True)
+    content = build_onnx(graph, scales=scales, half=half, opset=opset).SerializeToString(deterministic=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, content)
     return path
 
 
-def build_onnx(graph: Graph, *, scales: Scales | None = None, opset: int = OPSETS[0]) -> onnx.ModelProto:
+def build_onnx(
+    graph: Graph, *, scales: Scales | None = None, half: bool = False, opset: int = OPSETS[0]
+) -> onnx.ModelProto:
     """The same in memory: float32 'pixels' N x H x W x C -> float32 'logits' N x classes, N free."""
     require_opset(opset)
-    writer = _Writer(graph, scales)
+    if half and scales is not None:
+        raise ConfigError("a file is float16 or int8: leave out the scales, or half")
+    writer = _Writer(graph, scales, half)
     writer.write()
     model = helper.make_model(
         helper.make_graph(
@@ -70,6 +78,18 @@ def require_opset(opset: int) -> None:
         raise ConfigError(f"opset {opset} is not one of {OPSETS[0]} to {OPSETS[-1]}")
 
 
+def edge_tensor(graph: Graph, edge: str) -> str:
+    """The tensor of an edge: its name, but at both ends the file's own, whatever the layers are called."""
+    if edge == graph.output:
+        return OUTPUT
+    return INPUT + "_nchw" if edge == graph.input else edge
+
+
+def pooled_tensor(node: Pool) -> str:
+    """What a pool gives before it becomes a vector: N x C x 1 x 1."""
+    return node.output + "_1x1"
+
+
 def is_rounded(graph: Graph, node: Node, edge: str) -> bool:
     """Whether ``node`` reads an edge through Q/DQ: never a ReLU, nor the convolution's branch of an addition."""
     return not isinstance(node, Relu) and not (isinstance(node, Add) and edge == _fused_branch(graph, node))
@@ -88,9 +108,10 @@ def _fused_branch(graph: Graph, node: Add) -> str | None:
 class _Writer:
     """Turns nodes into ONNX nodes and constants, in their order."""
 
-    def __init__(self, graph: Graph, scales: Scales | None) -> None:
+    def __init__(self, graph: Graph, scales: Scales | None, half: bool) -> None:
         self._graph = graph
         self._scales = scales
+        self._half = half
         self._rounded: set[str] = set()
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
@@ -112,16 +133,21 @@ class _Writer:
                 self._write_pool(node, inputs[0])
             else:
                 raise ModelError(f"cannot write {type(node).__name__} {node.name!r} as ONNX")
+        if self._half:
+            self._append("Cast", "to_float32", [self._edge(self._graph.output)], OUTPUT, to=TensorProto.FLOAT)
 
     def _write_input(self) -> None:
         """Channels to the front; for one channel this moves nothing."""
         height, width, channels = self._graph.shape
         edge = self._edge(self._graph.input)
+        moved = edge + "_float32" if self._half else edge
         if channels == 1:
             shape = self._constant("input_shape", np.array([0, 1, height, width], np.int64))
-            self._append("Reshape", "channels_first", [INPUT, shape], edge)
+            self._append("Reshape", "channels_first", [INPUT, shape], moved)
         else:
-            self._append("Transpose", "channels_first", [INPUT], edge, perm=[0, 3, 1, 2])
+            self._append("Transpose", "channels_first", [INPUT], moved, perm=[0, 3, 1, 2])
+        if self._half:
+            self._append("Cast", "to_float16", [moved], edge, to=TensorProto.FLOAT16)
 
     def _write_conv(self, node: Conv, source: str) -> None:
         self._emit(
@@ -139,12 +165,11 @@ class _Writer:
         if node.limit is None:
             self._emit("Relu", node, [source])
             return
-        low = self._constant("zero", np.float32(0))
-        high = self._constant(f"limit_{node.limit:g}", np.float32(node.limit))
+        low, high = self._number("zero", np.float32(0)), self._number(f"limit_{node.limit:g}", np.float32(node.limit))
         self._emit("Clip", node, [source, low, high])
 
     def _write_pool(self, node: Pool, source: str) -> None:
-        picture = node.output + "_1x1"
+        picture = pooled_tensor(node)
         self._append("GlobalAveragePool", node.name, [source], picture)
         self._append("Flatten", node.name + "_flatten", [picture], self._edge(node.output), axis=1)
 
@@ -161,9 +186,9 @@ class _Writer:
 
     def _weights(self, node: Weighted) -> list[str]:
         """Kernel and bias: the kernel as float and Q/DQ, which every version reads, the bias as float."""
-        kernel, bias = node.name + "_kernel", self._constant(node.name + "_bias", node.bias)
+        kernel, bias = node.name + "_kernel", self._number(node.name + "_bias", node.bias)
         if self._scales is None:
-            return [self._constant(kernel, node.kernel), bias]
+            return [self._number(kernel, node.kernel), bias]
         scales = self._scales.weight(node)
         # In steps of its scale: QuantizeLinear gives these integers everywhere, never -128, and the file packs well.
         step = scales.reshape(-1, *[1] * (node.kernel.ndim - 1))
@@ -181,10 +206,17 @@ class _Writer:
         )
 
     def _edge(self, edge: str) -> str:
-        """The tensor of an edge: its name, but at both ends the file's own, whatever the layers are called."""
-        if edge == self._graph.output:
-            return OUTPUT
-        return INPUT + "_nchw" if edge == self._graph.input else edge
+        """The tensor of an edge; in a float16 file the logits are one before they are the file's own."""
+        tensor = edge_tensor(self._graph, edge)
+        return tensor + "_float16" if self._half and tensor == OUTPUT else tensor
+
+    def _number(self, name: str, value: npt.ArrayLike) -> str:
+        """A constant of what the file computes in."""
+        if not self._half:
+            return self._constant(name, value)
+        if np.abs(value).max(initial=0) > np.finfo(np.float16).max:
+            raise ModelError(f"{name} holds values that float16 cannot: use float32, or int8")
+        return self._constant(name, np.asarray(value, np.float16))
 
     def _constant(self, name: str, value: npt.ArrayLike) -> str:
         if name not in self.constants:

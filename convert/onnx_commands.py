@@ -13,6 +13,7 @@ from train.data_options import add_data_options, read_data
 
 if TYPE_CHECKING:
     from edge_emotion.protocols import FloatArray, InferenceBackend
+    from train.run_directory import Run
 
 FACES = 1000
 """Validation faces on which artefacts are compared, at most."""
@@ -20,10 +21,16 @@ FACES = 1000
 
 def add_onnx(commands: Any) -> None:
     """``onnx RUN --data DATA --out DIR``."""
-    parser = commands.add_parser("onnx", help="write a training run as ONNX: float, and int8 with explicit Q/DQ")
+    parser = commands.add_parser("onnx", help="write a training run as ONNX: float32, float16, int8 with Q/DQ")
     _add_run(parser)
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the two files")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the three files")
     parser.add_argument("--opset", type=int, default=13, help="13 to 17; default: %(default)s")
+    parser.add_argument(
+        "--calibration-cache", type=Path, metavar="FILE", help="also the float32 file's scales, for trtexec --calib"
+    )
+    parser.add_argument(
+        "--tensorrt", type=_version, default="8.6.2", metavar="VERSION", help="that reads them; default: %(default)s"
+    )
     parser.set_defaults(command=_onnx)
 
 
@@ -48,31 +55,51 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     add_data_options(parser, detect=True)
 
 
+def _version(text: str) -> tuple[int, ...]:
+    """Major, minor and patch of a TensorRT that reads calibration caches."""
+    parts = text.split(".")[:3]
+    if len(parts) < 3 or not all(part.isdecimal() for part in parts) or not 8 <= int(parts[0]) <= 10:
+        raise argparse.ArgumentTypeError(f"{text} is no TensorRT with calibrators, such as 8.6.2 or 10.3.0")
+    return tuple(map(int, parts))
+
+
 def _onnx(options: argparse.Namespace) -> None:
+    from convert.calibration_cache import tensor_scales
     from convert.cross_check import agreement
     from convert.from_keras import export_graph
     from convert.onnx import require_opset, write_onnx
     from convert.quantise_aware import scales_of, unwrap
     from edge_emotion.backends.onnx import OnnxBackend
+    from edge_emotion.backends.tensorrt.calibration import cache_of_scales
+    from edge_emotion.manifest import write_bytes
     from train.predict import KerasBackend
+    from train.run_directory import load_run
 
     require_opset(options.opset)
-    model, simulated, logits = _quantised(options)
+    run = load_run(options.run)
+    simulated, logits = _quantised(run, options)
+    model = run.build()
+    graph, rounded = export_graph(model), export_graph(unwrap(simulated))
     expected = logits(KerasBackend(model))
-    for precision, network, scales in (
-        ("float32", model, None),
-        ("int8", unwrap(simulated), scales_of(simulated)),
+    for precision, build in (
+        ("float32", partial(write_onnx, graph)),
+        ("float16", partial(write_onnx, graph, half=True)),
+        ("int8", partial(write_onnx, rounded, scales=scales_of(simulated))),
     ):
-        graph, file = export_graph(network), options.out / f"{model.name}_{precision}.onnx"
-        path = write_onnx(graph, file, scales=scales, opset=options.opset)
+        path = build(options.out / f"{run.recipe.name}_{precision}.onnx", opset=options.opset)
         print(f"{path}: against the float model: {agreement(logits(OnnxBackend(path)), expected)}")
+    if options.calibration_cache is not None:
+        scales = tensor_scales(graph, scales_of(simulated).activations)
+        options.calibration_cache.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(options.calibration_cache, cache_of_scales(options.tensorrt, scales))
+        print(f"{options.calibration_cache}: {len(scales)} scales")
 
 
 def _cross_check(options: argparse.Namespace) -> int:
     from convert.cross_check import MIN_AGREEMENT, cross_check
+    from train.run_directory import load_run
 
-    _, simulated, logits = _quantised(options)
-    found = cross_check(simulated, logits)
+    found = cross_check(*_quantised(load_run(options.run), options))
     if options.json:
         print(json.dumps({name: one._asdict() for name, one in found.items()}, indent=2))
     else:
@@ -81,20 +108,22 @@ def _cross_check(options: argparse.Namespace) -> int:
     return int(any(one.top1 < MIN_AGREEMENT for one in found.values()))
 
 
-def _quantised(options: argparse.Namespace) -> tuple[Any, Any, Callable[[InferenceBackend], FloatArray]]:
-    """A run's float model, its symmetric form, and what runs a backend over validation faces."""
+def _quantised(run: Run, options: argparse.Namespace) -> tuple[Any, Callable[[InferenceBackend], FloatArray]]:
+    """A run's symmetric form, and what runs a backend over validation faces.
+
+    Raises ConfigError for a run that is not finished, or was trained on other data.
+    """
     import numpy as np
 
     from convert.qat import symmetric
     from train.logits import logits_of
-    from train.run_directory import load_run
 
-    run = load_run(options.run)
     spec = run.recipe.input
     data = read_data(options, [spec])
+    run.require_trained_on(data)
     validation = data["validation"]
     faces = validation.take(np.arange(min(FACES, len(validation))))
-    return run.build(), symmetric(run, data), partial(logits_of, faces=faces, spec=spec)
+    return symmetric(run, data), partial(logits_of, faces=faces, spec=spec)
 
 
 def _check_onnx(options: argparse.Namespace) -> int:

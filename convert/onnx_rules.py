@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 
 from convert.onnx import IR_VERSION, OPSETS
-from convert.onnx_view import ONNX_DOMAINS, ROUNDING, View, attribute, label, load_onnx
+from convert.onnx_view import ONNX_DOMAINS, ROUNDING, View, attribute, label, load_onnx, permutation
 
 WEIGHTED = "Conv", "Gemm", "MatMul"
 ACTIVATIONS = "Clip", "Relu"
@@ -142,7 +143,8 @@ def _scales(view: View) -> Faults:
 def _per_tensor(view: View) -> Faults:
     for node in view.of("QuantizeLinear"):
         scale = view.constant(node.input[1])
-        if view.constant(node.input[0]) is None and scale is not None and scale.size > 1:
+        weights = view.constant(view.before_transposes(node.input[0]))
+        if weights is None and scale is not None and scale.size > 1:
             yield label(node), f"an activation has {scale.size} scales"
 
 
@@ -156,33 +158,67 @@ def _zero_point(view: View, node: onnx.NodeProto) -> Any:
 # Where Q/DQ stand
 
 
-def _weighted(view: View) -> list[onnx.NodeProto]:
+class _Kernel(NamedTuple):
+    """A layer and its weights, as the file holds them: before Q/DQ, and before a Transpose, as PyTorch exports have it.
+
+    ``rounding``: the Q/DQ nodes between, the layer's side first. The output channels lie along ``axis`` of ``values``,
+    and along ``rounded_axis`` at the DequantizeLinear.
+    """
+
+    node: onnx.NodeProto
+    values: npt.NDArray[Any]
+    rounding: tuple[onnx.NodeProto, ...]
+    axis: int
+    rounded_axis: int
+
+    @property
+    def dequantize(self) -> onnx.NodeProto | None:
+        return next((node for node in self.rounding if node.op_type == "DequantizeLinear"), None)
+
+
+def _kernels(view: View) -> Iterator[_Kernel]:
     """Layers with weights: of matrix products those with a constant."""
-    nodes = view.of(*WEIGHTED)
-    return [node for node in nodes if view.constant(view.before_rounding(node.input[1])) is not None]
+    for node in view.of(*WEIGHTED):
+        path, tensor = [], node.input[1]
+        while (made := view.producer(tensor)) is not None and made.op_type in (*ROUNDING, "Transpose"):
+            path.append(made)
+            tensor = made.input[0]
+        values = view.constant(tensor)
+        if values is None:
+            continue
+        axis = 0 if node.op_type == "Conv" or attribute(node, "transB", 0) else values.ndim - 1
+        rounded_axis = None
+        for made in path:
+            if made.op_type == "Transpose":
+                axis = permutation(made, values.ndim)[axis]
+            elif rounded_axis is None:
+                rounded_axis = axis
+        rounding = tuple(made for made in path if made.op_type in ROUNDING)
+        yield _Kernel(node, values, rounding, axis, axis if rounded_axis is None else rounded_axis)
 
 
 def _weights(view: View) -> Faults:
-    for node in _weighted(view):
-        dequantize = view.producer(node.input[1])
-        if dequantize is None or dequantize.op_type != "DequantizeLinear":
-            yield label(node), "its weights carry no Q/DQ"
-        elif view.constant(dequantize.input[0]) is not None:
-            yield label(node), "its weights are stored as integers"
+    for kernel in _kernels(view):
+        if kernel.dequantize is None:
+            yield label(kernel.node), "its weights carry no Q/DQ"
+        elif all(node.op_type == "DequantizeLinear" for node in kernel.rounding):
+            yield label(kernel.node), "its weights are stored as integers"
 
 
 def _channels(view: View) -> Faults:
-    for node in _weighted(view):
-        dequantize, kernel = view.producer(node.input[1]), view.constant(view.before_rounding(node.input[1]))
-        scale = None if dequantize is None or not view.is_dequantized(node.input[1]) else dequantize.input[1]
-        values = None if scale is None else view.constant(scale)
-        if dequantize is None or values is None or kernel is None:
+    for kernel in _kernels(view):
+        scale = None if kernel.dequantize is None else view.constant(kernel.dequantize.input[1])
+        if kernel.dequantize is None or scale is None:
             continue
-        axis = 0 if node.op_type == "Conv" or attribute(node, "transB", 0) else kernel.ndim - 1
-        if values.size != kernel.shape[axis]:
-            yield label(node), f"its weights have {values.size} scales for {kernel.shape[axis]} output channels"
-        elif values.size > 1 and attribute(dequantize, "axis", 1) % kernel.ndim != axis:
-            yield label(node), f"the scales of its weights lie along axis {attribute(dequantize, 'axis', 1)}"
+        channels, along = kernel.values.shape[kernel.axis], attribute(kernel.dequantize, "axis", 1)
+        if scale.size != channels:
+            yield label(kernel.node), f"its weights have {scale.size} scales for {channels} output channels"
+        elif scale.size > 1 and along % kernel.values.ndim != kernel.rounded_axis:
+            yield label(kernel.node), f"the scales of its weights lie along axis {along}"
+
+
+def _weighted(view: View) -> list[onnx.NodeProto]:
+    return [kernel.node for kernel in _kernels(view)]
 
 
 def _inputs(view: View) -> Faults:

@@ -52,6 +52,12 @@ class View:
             node = self.producer(tensor)
         return tensor
 
+    def before_transposes(self, tensor: str) -> str:
+        """The tensor that ``tensor`` is but for the order of its axes."""
+        while (node := self.producer(tensor)) is not None and node.op_type == "Transpose":
+            tensor = node.input[0]
+        return tensor
+
     def is_dequantized(self, tensor: str) -> bool:
         """Whether a tensor comes right from a DequantizeLinear."""
         node = self.producer(tensor)
@@ -107,6 +113,12 @@ def load_onnx(path: Path) -> View:
 def attribute(node: onnx.NodeProto, name: str, default: int) -> int:
     """An integer attribute of a node."""
     return next((int(entry.i) for entry in node.attribute if entry.name == name), default)
+
+
+def permutation(node: onnx.NodeProto, axes: int) -> list[int]:
+    """Which axis of its input each axis of a Transpose's output is; by default all are reversed."""
+    given = next((list(entry.ints) for entry in node.attribute if entry.name == "perm"), None)
+    return given or list(reversed(range(axes)))
 
 
 def label(node: onnx.NodeProto) -> str:

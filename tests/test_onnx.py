@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,15 +19,20 @@ from ai_edge_litert.interpreter import Interpreter
 
 from convert.cli import main
 from convert.cross_check import agreement, cross_check
+from convert.from_keras import export_graph
+from convert.graph import Dense, Graph
 from convert.onnx import build_onnx, write_onnx
-from convert.onnx_rules import check_onnx, findings
-from convert.onnx_view import View
+from convert.onnx_rules import findings
+from convert.onnx_view import View, load_onnx
 from convert.scales import STEPS, Scales
 from convert.tflite import check_integer_only, quantisation_aware
 from edge_emotion.backends.onnx import OnnxBackend
+from edge_emotion.backends.tensorrt.calibration import read_scales
 from edge_emotion.backends.tflite import TfliteBackend
 from edge_emotion.errors import ConfigError, ModelError
+from train.catalogue import RECIPES, find_recipe
 from train.predict import KerasBackend
+from train.run_directory import BEST, RECORD
 
 if TYPE_CHECKING:
     from export_fixtures import Learned
@@ -126,6 +132,15 @@ def test_the_float_file_computes_what_keras_computes(learned: Learned, tmp_path:
     assert np.abs(ours - keras).max() < 1e-3
 
 
+def test_the_float16_file_says_of_real_faces_what_keras_says(learned: Learned, tmp_path: Path) -> None:
+    ours = learned.logits(OnnxBackend(write_onnx(learned.graph, tmp_path / "half.onnx", half=True)))
+    keras = learned.logits(KerasBackend(learned.model))
+    same = agreement(ours, keras)
+    print(same)
+    assert same.top1 > 0.98
+    assert 1e-5 < same.worst < 0.02 * np.ptp(keras)
+
+
 def test_the_int8_file_loses_next_to_nothing(learned: Learned, tmp_path: Path) -> None:
     path = write_onnx(learned.graph, tmp_path / "int8.onnx", scales=learned.scales)
     keras = learned.logits(KerasBackend(learned.model))
@@ -184,42 +199,86 @@ def our_integers(view: View) -> list[bytes]:
 # Commands
 
 
-@pytest.fixture(scope="module")
-def run(learned: Learned, fer_plus: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The network as a training run."""
-    from train.catalogue import find_recipe
-    from train.run_directory import BEST, RECORD
+def record_of(recipe: str, data: Any) -> str:
+    """What a finished run of a recipe on a data set has in its run.json."""
+    return json.dumps({
+        "recipe": {**find_recipe("tiny").model_dump(mode="json"), "name": recipe},
+        "classes": data.classes,
+        "dataset": data.name,
+        "held_out": data.fingerprint(split for split in data.splits if split != "train"),
+        "finished": True,
+    })  # fmt: skip
 
-    folder = tmp_path_factory.mktemp("run")
-    record = {"recipe": find_recipe("tiny").model_dump(mode="json"), "classes": fer_plus.classes, "finished": True}
-    (folder / RECORD).write_text(json.dumps(record))
+
+@pytest.fixture
+def run(learned: Learned, fer_plus: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The network ``tiny`` as the training run of a recipe that is called otherwise."""
+    monkeypatch.setitem(RECIPES, "other", find_recipe("tiny").model_copy(update={"name": "other"}))
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / RECORD).write_text(record_of("other", fer_plus))
     learned.model.save_weights(folder / BEST)
     return folder
 
 
-def test_a_run_becomes_two_files(
+def test_a_run_becomes_three_files_with_the_name_of_its_recipe(
     run: Path, fer_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     monkeypatch.setattr("convert.qat.CALIBRATION_FACES", 32)
-    out = tmp_path / "made" / "here"
-    assert main(["onnx", str(run), "--data", str(fer_folder), "--out", str(out), "--opset", "17"]) == 0
-    assert sorted(path.name for path in out.iterdir()) == ["tiny_float32.onnx", "tiny_int8.onnx"]
-    assert capsys.readouterr().out.count("agreement") == 2
-    assert check_onnx(out / "tiny_int8.onnx") == []
-    assert main(["check-onnx", str(out / "tiny_int8.onnx")]) == 0
-    assert "explicit Q/DQ, opset 17, no findings" in capsys.readouterr().out
+    out, cache = tmp_path / "made" / "here", tmp_path / "calibration" / "other.cache"
+    options = ["--data", str(fer_folder), "--out", str(out), "--opset", "17", "--calibration-cache", str(cache)]
+    assert main(["onnx", str(run), *options]) == 0
+    names = ["other_float16.onnx", "other_float32.onnx", "other_int8.onnx"]
+    assert sorted(path.name for path in out.iterdir()) == names
+    said = [line for line in capsys.readouterr().out.splitlines() if "agreement" in line]
+    assert [Path(line.split(":")[0]).name for line in said] == [names[1], names[0], names[2]]
+    assert all("agreement 100.00%" in line or "agreement 99." in line for line in said[:2])
+    for name, kind in zip(names, ("float", "float", "explicit Q/DQ"), strict=True):
+        assert main(["check-onnx", str(out / name)]) == 0
+        assert f"{kind}, " in capsys.readouterr().out
+    known = {output for node in load_onnx(out / names[1]).nodes for output in node.output} | {"pixels"}
+    assert set(read_scales(cache)) <= known
+
+
+def test_a_run_that_is_not_finished_or_of_other_data_is_refused(
+    run: Path, few_faces: Any, fer_folder: Path, tmp_path: Path, capsys: Any
+) -> None:
+    out = tmp_path / "out"
+    command = [str(run), "--data", str(fer_folder)]
+    for record, reason in (
+        (record_of("other", few_faces), "--data is not that data set"),
+        (json.dumps({**json.loads((run / RECORD).read_text()), "finished": False}), "is not finished"),
+    ):
+        (run / RECORD).write_text(record)
+        assert main(["onnx", *command, "--out", str(out)]) == 2
+        assert reason in capsys.readouterr().err
+        assert main(["cross-check", *command]) == 2
+        assert reason in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_the_cross_check_fails_where_a_writer_disagrees(
     run: Path, few_faces: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
+    """Once with three writers of one network, once with an ONNX writer that turns the sign of the last weights."""
     monkeypatch.setattr("convert.onnx_commands.read_data", lambda *_: few_faces)
     monkeypatch.setattr("convert.qat.CALIBRATION_FACES", 16)
-    for needed in (0.5, 1.01):
-        monkeypatch.setattr("convert.cross_check.MIN_AGREEMENT", needed)
-        assert main(["cross-check", str(run), "--data", "anywhere", "--json"]) == int(needed > 1)
+    monkeypatch.setattr("convert.cross_check.MIN_AGREEMENT", 0.8)  # of 32 faces that this network has not seen
+    (run / RECORD).write_text(record_of("other", few_faces))
+
+    def damaged(model: Any) -> Graph:
+        graph = export_graph(model)
+        *others, last = graph.nodes
+        assert isinstance(last, Dense)
+        return replace(graph, nodes=(*others, replace(last, kernel=-last.kernel)))
+
+    for writer, code in ((export_graph, 0), (damaged, 1)):
+        monkeypatch.setattr("convert.cross_check.export_graph", writer)
+        assert main(["cross-check", str(run), "--data", "anywhere", "--json"]) == code
         found = json.loads(capsys.readouterr().out)
         assert set(found["tflite"]) == {"top1", "mean", "worst"}
+        assert found["onnx, optimised"]["top1"] > 0.8
+        assert all((found[name]["top1"] > 0.8) == (code == 0) for name in found if "tflite" in name)
 
 
 def test_bad_arguments_leave_nothing(run: Path, fer_folder: Path, tmp_path: Path, capsys: Any) -> None:

@@ -15,9 +15,9 @@ pytest.importorskip("onnx")
 import onnx
 from onnx import helper, numpy_helper
 from onnx_models import write_model
+from small_graph import GRAPH, SCALES
 
 from convert.cli import main
-from convert.graph import Add, Conv, Dense, Graph, Pool, Relu
 from convert.onnx import build_onnx, write_onnx
 from convert.onnx_rules import EXPLICIT, FORM, check_onnx, findings
 from convert.onnx_view import View, load_onnx
@@ -26,46 +26,6 @@ from edge_emotion.errors import ModelError
 
 RANDOM = np.random.default_rng(0)
 
-
-def conv(name: str, source: str, inputs: int, outputs: int, width: int = 3) -> Conv:
-    return Conv(
-        name,
-        (source,),
-        name,
-        kernel=RANDOM.normal(size=(outputs, inputs, width, width)).astype(np.float32),
-        bias=np.ones(outputs, np.float32),
-        strides=(1, 1),
-        dilations=(1, 1),
-        pads=(width // 2, width // 2, width // 2, width // 2),
-        groups=1,
-    )
-
-
-def dense(name: str, source: str, inputs: int, outputs: int) -> Dense:
-    ones = np.ones(outputs, np.float32)
-    kernel = RANDOM.normal(size=(outputs, inputs)).astype(np.float32)
-    return Dense(name, (source,), name, kernel=kernel, bias=ones)
-
-
-GRAPH = Graph(
-    name="small",
-    input="pixels",
-    shape=(8, 8, 3),
-    nodes=(
-        conv("stem", "pixels", 3, 4),
-        Relu("stem_relu", ("stem",), "stem_relu", limit=6.0),
-        conv("project", "stem_relu", 4, 4, 1),
-        Add("sum", ("stem_relu", "project"), "sum"),
-        Pool("pool", ("sum",), "pool"),
-        dense("fc", "pool", 4, 5),
-    ),
-    output="fc",
-    classes=5,
-)
-SCALES = Scales(
-    dict.fromkeys(("pixels", "stem_relu", "project", "sum", "pool"), 0.05),
-    {node.name: np.full(len(node.bias), 0.02, np.float32) for node in GRAPH.weighted},
-)
 
 Model = onnx.ModelProto
 
@@ -283,6 +243,56 @@ def test_identity_and_constant_nodes_are_seen_through() -> None:
 
 
 # Files of others
+
+
+def transposed_dense(model: Model) -> None:
+    """As exports of PyTorch have it: the weights rounded along their outputs, and then transposed for the product."""
+    target = node(model, "fc")
+    set_attribute(target, "transB", 0)
+    place = list(model.graph.node).index(target)
+    model.graph.node.insert(place, helper.make_node("Transpose", [target.input[1]], ["turned"], "turn", perm=[1, 0]))
+    target.input[1] = "turned"
+
+
+def dense_transposed_before_rounding(model: Model) -> None:
+    """The weights in the file lie as inputs x outputs; without ``perm`` all axes are reversed."""
+    kernel = next(one for one in model.graph.initializer if one.name == "fc_kernel")
+    replace_constant(model, "fc_kernel", np.ascontiguousarray(numpy_helper.to_array(kernel).T))
+    first = node(model, "fc_kernel_quantize")
+    place = list(model.graph.node).index(first)
+    model.graph.node.insert(place, helper.make_node("Transpose", ["fc_kernel"], ["turned"], "turn"))
+    first.input[0] = "turned"
+
+
+@pytest.mark.parametrize("turn", [transposed_dense, dense_transposed_before_rounding])
+def test_weights_are_seen_through_a_transpose(turn: Callable[[Model], None]) -> None:
+    model = good()
+    turn(model)
+    onnx.checker.check_model(model, full_check=True)
+    assert findings(View(model)) == []
+    for name in ("quantize", "dequantize"):
+        one = node(model, f"fc_kernel_{name}")
+        one.input[1], one.input[2] = "pool_scale", "zero_point"
+    node(model, "fc").input[0] = "pool"
+    assert [(one.node, one.rule) for one in findings(View(model))] == [
+        ("fc", "per-channel-weight"),
+        ("fc", "rounded-input"),
+    ]
+
+
+def test_scales_along_the_inputs_are_seen_through_a_transpose() -> None:
+    model = good()
+    transposed_dense(model)
+    for name in ("quantize", "dequantize"):
+        set_attribute(node(model, f"fc_kernel_{name}"), "axis", 1)
+    assert [one.fault for one in findings(View(model))] == ["the scales of its weights lie along axis 1"]
+
+
+def test_weights_without_rounding_are_seen_through_a_transpose() -> None:
+    model = good()
+    transposed_dense(model)
+    node(model, "turn").input[0] = "fc_kernel"
+    assert [(one.node, one.rule) for one in findings(View(model))] == [("fc", "weight")]
 
 
 class Batches:

@@ -109,7 +109,8 @@ def _check_types(trt: Any, network: Any, options: BuildOptions) -> None:
         raise ModelError("it has no Q/DQ nodes, so it cannot run in int8: use the int8 ONNX file, or give scales")
     if options.precision == "float16" and _strongly_typed(trt, options) and not _half(trt, layers):
         raise ModelError(
-            f"it has no float16 tensors, and TensorRT {trt.__version__} makes none: use the float16 ONNX file"
+            f"it has no float16 tensors, and TensorRT {trt.__version__} makes none: use the float16 ONNX "
+            "file that python -m convert onnx writes"
         )
 
 
