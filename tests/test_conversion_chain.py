@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import fer_files
 import pytest
 
-from edge_emotion.errors import BackendUnavailable, ModelError
+from edge_emotion.errors import BackendUnavailable, ConfigError, ModelError
 from edge_emotion.labels import EMOTIONS
 from edge_emotion.loading import make_classifier
 from edge_emotion.manifest import ModelManifest, load_manifest
@@ -24,12 +24,14 @@ from onnx_models import write_model
 
 from convert import candidates
 from convert.cli import main
+from convert.qat import load_qat, qat_directory, quantisation_aware
 from train.catalogue import RECIPES
 from train.datasets import load_fer_plus
 from train.fit import fit
 from train.keras import K
 from train.recipes import Recipe, gray_input
-from train.run_directory import load_run
+from train.run_directory import BEST, load_run
+from train.state import State
 
 
 def network(input_shape: tuple[int, int, int], classes: int, *, weights: str | None, **_: Any) -> Any:
@@ -61,18 +63,26 @@ class Made(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
+    """A data set and a finished run."""
     place = tmp_path_factory.mktemp("chain")
-    data, run, models = fer_files.fer_plus(place / "fer", per_class=6), place / "run", place / "models"
+    data, run = fer_files.fer_plus(place / "fer", per_class=6), place / "run"
     recipe = Recipe(
         name="tiny", network=network, summary="for tests", input=gray_input(48), epochs=2, batch_size=16, ema=0.0
     )
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as said:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setitem(RECIPES, "tiny", recipe)
         fit(recipe, load_fer_plus(data), run, weights=None, start="random")
-        options = ["--data", str(data), "--models", str(models), "--version", "1.2.3", "--epochs", "1"]
+        yield data, run
+
+
+@pytest.fixture(scope="module")
+def made(trained: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Made:
+    (data, run), models = trained, tmp_path_factory.mktemp("models")
+    options = ["--data", str(data), "--models", str(models), "--version", "1.2.3", "--epochs", "1"]
+    with redirect_stdout(io.StringIO()) as said:
         code = main(["all", str(run), *options])
-        yield Made(data, run, models, code, said.getvalue())
+    return Made(data, run, models, code, said.getvalue())
 
 
 def manifest_of(folder: Path) -> ModelManifest:
@@ -184,3 +194,36 @@ def test_recalibrating_drops_what_is_no_longer_true(
     assert (after.version, after.parity) == ("1.3.0", {})
     assert after.metrics["test/float32"] == before.metrics["test/float32"]
     assert after.metrics["test/int8"] == before.metrics["test/int8"]
+
+
+def test_a_stopped_fine_tuning_goes_on_even_after_a_move(
+    trained: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Stopped right after the checkpoint of its first epoch, then the run gets another name."""
+    data = load_fer_plus(trained[0])
+    run = Path(shutil.copytree(trained[1], tmp_path / "a", ignore=shutil.ignore_patterns("qat-*")))
+    save = State.save
+
+    def save_and_stop(state: State, epoch: int) -> None:
+        save(state, epoch)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(State, "save", save_and_stop)
+        with pytest.raises(KeyboardInterrupt):
+            quantisation_aware(run, data, "asymmetric", epochs=2, rate=1e-3)
+    run = run.rename(tmp_path / "b")
+    with pytest.raises(ConfigError, match="is not finished"):
+        load_qat(run, "asymmetric")
+    with pytest.raises(ConfigError, match=r"was begun with --epochs 2 --learning-rate 0\.001: give the same or none"):
+        quantisation_aware(run, data, "asymmetric", epochs=3)
+    capsys.readouterr()
+    quantisation_aware(run, data, "asymmetric")
+    assert f"resuming {qat_directory(run, 'asymmetric')} after epoch 1" in capsys.readouterr().out
+    run = run.rename(tmp_path / "c")
+    tuned = load_qat(run, "asymmetric")
+    assert tuned.history["epoch"] == [0, 1]
+    assert tuned.recipe.distill == 0.7, "its teacher is heard, though the run had none"
+    (run / BEST).write_bytes(b"others")
+    with pytest.raises(ConfigError, match="began from other weights"):
+        load_qat(run, "asymmetric")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,6 @@ from train.keras import K
 from train.logits import model_pixels
 from train.recipes import gray_input
 from train.run_directory import BEST, RECORD
-from train.state import State
 
 SPEC = gray_input(48)
 
@@ -234,41 +232,6 @@ def test_fine_tuning_learns_and_is_found_again(
     capsys.readouterr()
     quantisation_aware(float_run, few_faces, "symmetric", epochs=1, rate=1e-3, steps=3)
     assert "is finished" in capsys.readouterr().out
-
-
-def test_a_stopped_fine_tuning_goes_on_even_after_a_move(
-    float_run: Path,
-    few_faces: DataSet,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """Stopped right after the checkpoint of its first epoch, then the run gets another name."""
-    run = Path(shutil.copytree(float_run, tmp_path / "a", ignore=shutil.ignore_patterns("qat-*")))
-    save = State.save
-
-    def save_and_stop(state: State, epoch: int) -> None:
-        save(state, epoch)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(State, "save", save_and_stop)
-        with pytest.raises(KeyboardInterrupt):
-            quantisation_aware(run, few_faces, "asymmetric", epochs=2, rate=1e-3, steps=2)
-    run = run.rename(tmp_path / "b")
-    with pytest.raises(ConfigError, match="is not finished"):
-        load_qat(run, "asymmetric")
-    with pytest.raises(ConfigError, match=r"was begun with --epochs 2 --learning-rate 0\.001: give the same or none"):
-        quantisation_aware(run, few_faces, "asymmetric", epochs=3, steps=2)
-    capsys.readouterr()
-    quantisation_aware(run, few_faces, "asymmetric", steps=2)
-    assert f"resuming {qat_directory(run, 'asymmetric')} after epoch 1" in capsys.readouterr().out
-    tuned = load_qat(run.rename(tmp_path / "c"), "asymmetric")
-    assert tuned.history["epoch"] == [0, 1]
-    assert tuned.recipe.distill == 0.7, "its teacher is heard, though the run had none"
-    (tmp_path / "c" / BEST).write_bytes(b"others")
-    with pytest.raises(ConfigError, match="began from other weights"):
-        load_qat(tmp_path / "c", "asymmetric")
 
 
 def test_what_is_not_there_is_said(float_run: Path, fer_plus: DataSet) -> None:
