@@ -131,10 +131,17 @@ class TfliteBackend:
         return most
 
     def constants(self, dtype: npt.DTypeLike) -> Iterator[tuple[str, npt.NDArray[Any]]]:
-        """Name and values of each tensor of a type that holds values before anything has run."""
+        """Name and values of each tensor of a type that the file itself holds, and an operator reads.
+
+        Meaningful with plain kernels only, as a delegate hides what it reads. Kernels keep tensors of their own, too,
+        without a name and with anything in them before the first run.
+        """
         interpreter = self._load(1)
+        operators = interpreter._get_ops_details()
+        read = {int(index) for one in operators for index in one["inputs"]}
+        computed = {int(index) for one in operators for index in one["outputs"]} | {int(self._input["index"])}
         for tensor in interpreter.get_tensor_details():
-            if tensor["dtype"] == dtype:
+            if tensor["dtype"] == dtype and tensor["index"] in read - computed:
                 yield tensor["name"], interpreter.get_tensor(tensor["index"])
 
     @property
