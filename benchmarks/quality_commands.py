@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.outputs import add_outputs, check_outputs, put_out
 from benchmarks.peers.catalogue import PEERS
 from benchmarks.report import check_plotting, write_plot
-from benchmarks.shipped import DETECTOR, shipped_detector
+from benchmarks.shipped import shipped_detector
 from edge_emotion.errors import ConfigError
 from edge_emotion.manifest import write_bytes
 from edge_emotion.terminal import positive_count
+from train.choices import DETECTOR
 from train.data_options import add_data_options, read_data
 
 if TYPE_CHECKING:

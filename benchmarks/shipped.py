@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edge_emotion.config import DetectorSettings
+from train.choices import DETECTOR
 
 if TYPE_CHECKING:
     from edge_emotion.detectors.blazeface import BlazeFaceDetector
-
-DETECTOR = DetectorSettings().model
 
 
 def shipped_detector(name: str = DETECTOR) -> BlazeFaceDetector:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -13,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from compiler import compile_c
 
 from edge_emotion.backends import tflite
 from edge_emotion.backends.constant import ConstantBackend
@@ -153,14 +152,7 @@ void tflite_plugin_destroy_delegate(Delegate *delegate) {}
 
 
 def compiled(folder: Path, *options: str) -> str:
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("needs a C compiler")
-    (folder / "idle.c").write_text(IDLE_DELEGATE, encoding="utf-8")
-    library = str(folder / "libidle.so")
-    command = [compiler, "-shared", "-fPIC", *options, "-o", library, str(folder / "idle.c")]
-    subprocess.run(command, check=True, timeout=60)
-    return library
+    return str(compile_c(IDLE_DELEGATE, folder / "libidle.so", "-shared", "-fPIC", *options))
 
 
 def test_a_delegate_that_takes_over_nothing_is_not_measured_as_one(tmp_path: Path) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-DETECTOR = "blazeface_back"
-"""Where no other is named."""
+from edge_emotion.config import DetectorSettings
+
+DETECTOR = DetectorSettings().model
+"""Where no other is named: the daemon's."""
 
 Precision = Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]
 """Keras' precision policies, and 'auto'."""
