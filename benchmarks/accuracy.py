@@ -71,13 +71,14 @@ def measure_accuracy(
     *,
     backend: str | None = None,
     operating_point: str | None = None,
-    detector: FaceDetector | None = None,
+    detectors: Mapping[str, FaceDetector] | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Figures of every artefact on N faces labelled with ``classes``, and a duel of every two of them.
 
-    With a ``detector`` also the whole path of each model's first artefact: pasted into pictures, found, aligned,
-    classified. Faces of a class that a model does not know do not count for it. Raises ModelError if nothing runs here.
+    With ``detectors``, by what their faces are called, also the whole path of each model's first artefact: pasted into
+    pictures, found, aligned, classified. Faces of a class that a model does not know do not count for it. Raises
+    ModelError if nothing runs here.
     """
     measured: dict[str, Any] = {}
     right: dict[str, npt.NDArray[np.int8]] = {}
@@ -97,8 +98,9 @@ def measure_accuracy(
             "figures": figures.model_dump(mode="json"),
         }
         right[name] = rightness(said, faces, classes)
-        if detector is not None and model not in paths:
-            paths[model] = whole_path(classifier, detector, faces, classes, seed=seed)
+        for called, detector in (detectors or {}).items():
+            if (subject := f"{model}, {called}") not in paths:
+                paths[subject] = whole_path(classifier, detector, faces, classes, seed=seed, name=subject)
         classifier.backend.close()
     if not measured:
         raise ModelError("no artefact runs here: " + "; ".join(f"{name}: {why}" for name, why in missing.items()))
@@ -136,24 +138,29 @@ def duels(right: Mapping[str, npt.NDArray[np.int8]]) -> list[dict[str, Any]]:
 
 
 def whole_path(
-    classifier: EmotionClassifier, detector: FaceDetector, faces: Faces, classes: tuple[str, ...], *, seed: int
+    classifier: EmotionClassifier,
+    detector: FaceDetector,
+    faces: Faces,
+    classes: tuple[str, ...],
+    *,
+    seed: int,
+    name: str,
 ) -> dict[str, Any]:
     """The whole path on the faces whose class the model knows. Raises DataError if the detector finds none."""
     rows, truth = translate(faces.labels, classes, classifier.labels)
-    told = partial(show_progress, f"whole path of {classifier.manifest.name}")
+    told = partial(show_progress, name)
     path: WholePath = measure_whole_path(classifier, detector, faces.take(rows), truth, seed=seed, progress=told)
     more = {"interval": list(path.interval), "difference": path.difference, "detection": share(path.found, path.n)}
     return {**asdict(path), **more}
 
 
 def accuracy_measurements(measured: Mapping[str, Any]) -> Iterator[Measurement]:
-    """What ``measure_accuracy`` found, as figures: of each artefact, and of each model on the whole path."""
+    """What ``measure_accuracy`` found, as figures: of each artefact, and of each model's whole paths."""
     for name, one in measured["artefacts"].items():
         yield from _artefact_measurements(name, Figures.model_validate(one["figures"]))
         size = round(one["size_bytes"] / 1e6, 4)
         yield Measurement(subject=name, metric="file", unit="MB", better="lower", runs=(size,))
-    for model, path in measured["whole_path"].items():
-        subject = f"{model}, whole path"
+    for subject, path in measured["whole_path"].items():
         yield from percent(subject, "found", path["detection"])
         for metric, key in (("right if found", "accuracy"), ("as cropped", "cropped")):
             yield from percent(subject, metric, share(round(path[key] * path["found"]), path["found"]))

@@ -38,22 +38,25 @@ def measure_line(settings: Settings, images: SequenceOf[Image], faces: int, *, s
     ``settings`` name one camera, whose source is not used. Counted are the frames of which ``faces`` faces were
     classified; raises EdgeEmotionError if there are none.
     """
-    detector, classifier = make_models(settings)
-    seen, judged = Remembering(detector.backend), Remembering(classifier.backend)
-    detector.backend, classifier.backend = seen, judged
+    models = make_models(settings)
+    detector, classifier = models.detector, models.classifier
+    finders = [one for one in (detector, models.near) if one is not None]
+    looked, judged = [Remembering(one.backend) for one in finders], Remembering(classifier.backend)
+    for finder, backend in zip(finders, looked, strict=True):
+        finder.backend = backend
+    classifier.backend = judged
     changed, numbers = threading.Condition(), Sequence(settings.state_path, settings.node)
     name = next(iter(settings.cameras))
     feed = Feed(images, seconds=seconds, settle=settle)
-    recorder = Recorder(feed, seen, judged, faces)
-    pipeline = CameraMaker(detector, classifier, numbers, changed).pipeline(settings, name, Features())
+    recorder = Recorder(feed, looked, judged, faces)
+    pipeline = CameraMaker(models, numbers, changed).pipeline(settings, name, Features())
     camera = Camera(Capture(name, feed, changed, max_fps=240, lossless=True), pipeline, meter=recorder)
     Daemon([camera], make_sinks(settings, classifier, detector, numbers), changed, numbers).run()
     if not recorder.rows:
         raise EdgeEmotionError(f"of none of {feed.given} frames {faces} faces were classified at once")
-    entry = detector.manifest.file()
-    files = {f"{detector.manifest.name}/{entry.file}": entry.sha256}
+    files = {f"{one.manifest.name}/{entry.file}": entry.sha256 for one in finders for entry in [one.manifest.file()]}
     files[f"{classifier.manifest.name}/{classifier.entry.file}"] = classifier.entry.sha256
-    mute = [one.name for one in (seen, judged) if not one.bare]
+    mute = [one.name for one in (*looked, judged) if not one.bare]
     absent = {"overhead": f"{mute[0]} gives no call of the model alone"} if mute else {}
     return summarise(
         np.array(recorder.rows), began=recorder.began, ended=recorder.ended, artefacts=files, absent=absent
@@ -84,11 +87,11 @@ class Remembering:
         self.name, self.input_shape, self.output_shapes = inner.name, inner.input_shape, inner.output_shapes
         self.bare = getattr(inner, "bare_call", None)
         """The model alone, if the backend has a way to call it: batch -> call."""
-        self.last: FloatArray | None = None
+        self.given: list[FloatArray] = []
 
     def run(self, batch: FloatArray) -> tuple[FloatArray, ...]:
         """As the backend within."""
-        self.last = batch
+        self.given.append(batch)
         return self._inner.run(batch)
 
     def close(self) -> None:
@@ -96,16 +99,29 @@ class Remembering:
         self._inner.close()
 
     def alone(self) -> float:
-        """Seconds that the model alone takes for the last inputs, one after the other, already in its own form."""
-        if self.bare is None or self.last is None:
+        """Seconds that the model alone takes for what it was given, one after the other, already in its own form."""
+        if self.bare is None:
             return float("nan")
         seconds = 0.0
-        for n in range(len(self.last)):
-            call = self.bare(self.last[n : n + 1])
-            begin = time.perf_counter()
-            call()
-            seconds += time.perf_counter() - begin
+        for batch in self.given:
+            for n in range(len(batch)):
+                call = self.bare(batch[n : n + 1])
+                begin = time.perf_counter()
+                call()
+                seconds += time.perf_counter() - begin
         return seconds
+
+    def forget(self) -> int:
+        """Forget what it was given: how many inputs these were."""
+        inputs = sum(map(len, self.given))
+        self.given.clear()
+        return inputs
+
+
+def to_and_fro(images: SequenceOf[Image], number: int) -> Image:
+    """Frame ``number`` of a clip that is played forwards and backwards in turns: no camera gives a cut."""
+    place = number % max(2 * len(images) - 2, 1)
+    return images[min(place, 2 * len(images) - 2 - place)]
 
 
 class Feed:
@@ -142,8 +158,9 @@ class Feed:
         over = time.monotonic() - self._start >= self._settle + self._seconds
         if self._closed or (over and self.given >= WARM_UP + len(self._images)):
             raise SourceEnded("the time is over")
-        second, image = self.given / FPS, self._images[self.given % len(self._images)]
-        frame = Frame(image, self._start + second, self._captured_at + timedelta(seconds=second), self.given)
+        second, image = self.given / FPS, to_and_fro(self._images, self.given)
+        # A decoder has just written what it gives: a picture of long ago would first have to come from memory.
+        frame = Frame(image.copy(), self._start + second, self._captured_at + timedelta(seconds=second), self.given)
         self.given += 1
         return frame
 
@@ -156,21 +173,22 @@ class Feed:
 class Recorder(CameraMeter):
     """Keeps what the daemon measures of each frame, and calls the models alone on the same inputs, right after it."""
 
-    def __init__(self, feed: Feed, seen: Remembering, judged: Remembering, faces: int) -> None:
+    def __init__(self, feed: Feed, looked: SequenceOf[Remembering], judged: Remembering, faces: int) -> None:
         super().__init__()
-        self._feed, self._seen, self._judged, self._faces = feed, seen, judged, faces
+        self._feed, self._looked, self._judged, self._faces = feed, looked, judged, faces
         self.rows: list[tuple[float, ...]] = []
         """As in STAGES."""
         self.began = self.ended = time.monotonic()
 
     def took(self, times: StageTimes | None, latency: float) -> None:
         """As in CameraMeter."""
-        alone = self._seen.alone() + self._judged.alone()
-        complete = self._judged.last is not None and len(self._judged.last) == self._faces
+        alone = sum(one.alone() for one in (*self._looked, self._judged))
+        for one in self._looked:
+            one.forget()
+        complete = self._judged.forget() == self._faces
         if times is not None and complete and self._feed.counting:
             stages = times.detect, times.track, times.align, times.classify, times.decide
             self.began = self.began if self.rows else time.monotonic()
             self.rows.append((*stages, latency - sum(stages), latency, alone))
         self.ended = time.monotonic()
-        self._seen.last = self._judged.last = None
         self._feed.next()

@@ -14,6 +14,7 @@ from benchmarks.report import check_plotting, write_plot
 from benchmarks.shipped import shipped_detector
 from edge_emotion.errors import ConfigError
 from edge_emotion.manifest import write_bytes
+from edge_emotion.protocols import FaceDetector
 from edge_emotion.terminal import positive_count
 from train.choices import DETECTOR
 from train.data_options import add_data_options, read_data
@@ -140,7 +141,7 @@ def _accuracy(options: argparse.Namespace) -> None:
     if options.whole_path:
         options.detector = options.detector or DETECTOR
     models = _prepare(options)
-    detector = shipped_detector(options.detector) if options.whole_path else None
+    detectors = _ways_to_faces(options.detector, seed=options.seed) if options.whole_path else {}
     machine = this_machine()
     data, faces = _read(options, models)
     done = measure_accuracy(
@@ -149,7 +150,7 @@ def _accuracy(options: argparse.Namespace) -> None:
         data.classes,
         backend=options.backend,
         operating_point=options.operating_point,
-        detector=detector,
+        detectors=detectors,
         seed=options.seed,
     )
     result = measured(
@@ -163,6 +164,18 @@ def _accuracy(options: argparse.Namespace) -> None:
         details=done,
     )
     put_out(options, result, None if options.out is None else partial(_draw_accuracy, options.out, done))
+
+
+def _ways_to_faces(name: str, *, seed: int) -> dict[str, FaceDetector]:
+    """In the whole picture, and as they are followed from there if the daemon does that."""
+    from benchmarks.followed import Followed
+    from edge_emotion.factory import NEAR, make_follower
+
+    detector = shipped_detector(name)
+    ways: dict[str, FaceDetector] = {"whole path": detector}
+    if name != NEAR:
+        ways["followed"] = Followed(detector, make_follower(shipped_detector(NEAR)), seed=seed)
+    return ways
 
 
 def _draw_accuracy(out: Path, done: dict[str, Any]) -> None:

@@ -11,11 +11,12 @@ import numpy as np
 
 from benchmarks.quality import percent, scored, share, show_progress
 from benchmarks.results import Measurement
+from benchmarks.shipped import shipped_detector
 from edge_emotion.classifier import EmotionClassifier
 from edge_emotion.config import ClassifierSettings, DetectorSettings, PolicySettings, TrackingSettings
 from edge_emotion.datatypes import Frame
 from edge_emotion.errors import ConfigError
-from edge_emotion.factory import make_pipeline
+from edge_emotion.factory import NEAR, make_pipeline
 from edge_emotion.labels import UNKNOWN
 from edge_emotion.pipeline import Pipeline
 from edge_emotion.protocols import FaceDetector
@@ -96,10 +97,12 @@ def make(classifier: EmotionClassifier, detector: FaceDetector, *, way: str) -> 
         "sequence",
         detector,
         classifier,
+        near=shipped_detector(NEAR) if shipped else None,
         tracking=TrackingSettings(),
         policy=PolicySettings() if shipped else PolicySettings(threshold=0, hysteresis=0, min_dwell=0, time_constant=0),
         interval=ClassifierSettings().interval if shipped else 0.0,
         idle_interval=DetectorSettings().idle_interval if shipped else 0.0,
+        refresh_interval=DetectorSettings().refresh_interval if shipped else 0.0,
         next_seq=count(1).__next__,
     )
 

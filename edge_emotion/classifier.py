@@ -47,7 +47,7 @@ class EmotionClassifier:
         self.refused = tuple(refused)
         columns = range(len(manifest.labels)) if classes is None else subset(manifest.labels, classes)
         self._columns = list(columns)
-        self._shift = point.prior_strength * np.log(np.array(calibration.class_prior))
+        self._shift = point.prior_strength * np.log(np.array(calibration.class_prior))[self._columns]
         self._temperature = point.temperature
         self.labels = tuple(manifest.labels[column] for column in self._columns)
 
@@ -71,7 +71,7 @@ class EmotionClassifier:
 
     def scores(self, logits: FloatArray) -> list[EmotionScores]:
         """Prior adjustment, temperature, class subset, softmax: N x L logits -> N distributions."""
-        adjusted = (logits.astype(np.float64) - self._shift)[:, self._columns] / self._temperature
+        adjusted = (logits[:, self._columns].astype(np.float64) - self._shift) / self._temperature
         return [EmotionScores(self.labels, tuple(row)) for row in softmax(adjusted).tolist()]
 
 

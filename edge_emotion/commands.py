@@ -193,10 +193,10 @@ def check_config(settings: Settings) -> None:
     No camera, file or connection is opened. Raises what ``run`` would raise before it opens them: models that are
     not there or unfit, libraries that are missing, certificates and password files that cannot be read.
     """
-    detector, classifier = make_models(settings)
+    models = make_models(settings)
     for camera in settings.cameras.values():
         make_source(camera)
-    for sink in make_sinks(settings, classifier, detector):
+    for sink in make_sinks(settings, models.classifier, models.detector):
         sink.check()
     _ = settings.state_path
     print(yaml.safe_dump(redacted(settings), sort_keys=False).rstrip())

@@ -85,6 +85,9 @@ class DetectorSettings(Section):
     idle_interval: float = Field(
         default=0.2, ge=0, le=10, description="seconds between two looks while nobody is there; 0: every frame"
     )
+    refresh_interval: float = Field(
+        default=1.0, ge=0, le=60, description="seconds between two looks at all of the picture while faces are followed"
+    )
     threads: int = Field(default=1, ge=1, le=64)
 
 

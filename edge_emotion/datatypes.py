@@ -72,6 +72,10 @@ class Box:
         """Multiplied by ``fx`` along x and ``fy`` along y (1/width, 1/height gives fractions of a picture)."""
         return Box(self.x * fx, self.y * fy, self.width * fx, self.height * fy)
 
+    def moved(self, dx: float, dy: float) -> Box:
+        """The same rectangle elsewhere."""
+        return Box(self.x + dx, self.y + dy, self.width, self.height)
+
 
 @dataclass(frozen=True, slots=True)
 class Face:
@@ -92,6 +96,10 @@ class Face:
             return 0.0
         (left_x, left_y), (right_x, right_y) = self.landmarks[:2]
         return math.atan2(right_y - left_y, right_x - left_x)
+
+    def moved(self, dx: float, dy: float) -> Face:
+        """The same face elsewhere: what was found in a part of a picture, in the picture."""
+        return Face(self.box.moved(dx, dy), self.score, tuple((x + dx, y + dy) for x, y in self.landmarks))
 
 
 @dataclass(frozen=True, slots=True)

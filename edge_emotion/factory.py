@@ -7,7 +7,7 @@ import math
 import platform
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from edge_emotion import __version__
 from edge_emotion.camera import Camera
@@ -25,6 +25,7 @@ from edge_emotion.control import Control
 from edge_emotion.daemon import Daemon
 from edge_emotion.discovery import device_config
 from edge_emotion.features import Features, FeatureStore
+from edge_emotion.following import FaceFollower
 from edge_emotion.ids import ulid
 from edge_emotion.loading import make_classifier, make_detector
 from edge_emotion.machine import Machine
@@ -43,13 +44,26 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+NEAR = "blazeface_short"
+"""The detector that finds a known face in a square around its last place, whichever finds them in the whole picture."""
+
 GRACE = 3.0
 """Seconds after a time-out within which an adapter must have reported it and given its device back."""
 
 
-def make_models(settings: Settings) -> tuple[BlazeFaceDetector, EmotionClassifier]:
-    """The detector and the classifier that the settings name, with all their options."""
-    return configured_detector(settings.detector), configured_classifier(settings.classifier)
+class Models(NamedTuple):
+    """What a node computes with. ``near`` finds faces again that ``detector`` found; None if that costs no less."""
+
+    detector: BlazeFaceDetector
+    classifier: EmotionClassifier
+    near: BlazeFaceDetector | None = None
+
+
+def make_models(settings: Settings) -> Models:
+    """The models that the settings name, with all their options."""
+    options = settings.detector
+    near = None if options.model == NEAR else configured_detector(options.model_copy(update={"model": NEAR}))
+    return Models(configured_detector(options), configured_classifier(settings.classifier), near)
 
 
 def configured_detector(options: DetectorSettings) -> BlazeFaceDetector:
@@ -81,14 +95,14 @@ def make_daemon(settings: Settings, *, fail_fast: bool = False, load: Callable[[
     ``fail_fast`` ends the run when a camera cannot be opened the first time, instead of trying again. ``load`` gives
     the settings anew for a reload.
     """
-    detector, classifier = make_models(settings)
+    models = make_models(settings)
     sequence, changed = Sequence(settings.state_path, settings.node), threading.Condition()
     kept = None if sequence.folder is None else sequence.folder / f"{settings.node}.features.json"
-    features = FeatureStore(kept, classifier.manifest.labels)
-    maker = CameraMaker(detector, classifier, sequence, changed, fail_fast=fail_fast)
+    features = FeatureStore(kept, models.classifier.manifest.labels)
+    maker = CameraMaker(models, sequence, changed, fail_fast=fail_fast)
     cameras = [maker.camera(settings, name, features[name]) for name in settings.cameras]
     heartbeat = settings.mqtt.heartbeat if settings.mqtt else 60.0
-    sinks = make_sinks(settings, classifier, detector, sequence)
+    sinks = make_sinks(settings, models.classifier, models.detector, sequence)
     max_rss = None if settings.max_rss is None else settings.max_rss * MIB
     daemon = Daemon(cameras, sinks, changed, sequence, heartbeat=heartbeat, max_rss=max_rss)
     channels = [sink for sink in sinks if isinstance(sink, ControlChannel)]
@@ -101,15 +115,14 @@ class CameraMaker:
 
     def __init__(
         self,
-        detector: BlazeFaceDetector,
-        classifier: EmotionClassifier,
+        models: Models,
         sequence: Sequence,
         changed: threading.Condition,
         *,
         fail_fast: bool = False,
     ) -> None:
-        self.labels = classifier.manifest.labels
-        self._detector, self._classifier = detector, classifier
+        self.labels = models.classifier.manifest.labels
+        self._models = models
         self._sequence, self._changed, self._fail_fast = sequence, changed, fail_fast
 
     def camera(self, settings: Settings, name: str, features: Features) -> Camera:
@@ -124,30 +137,32 @@ class CameraMaker:
 
     def pipeline(self, settings: Settings, name: str, features: Features) -> Pipeline:
         """A pipeline without tracks. Raises ConfigError for an unknown operating point or class."""
-        options = settings.classifier
+        options, shared = settings.classifier, self._models.classifier
         classifier = EmotionClassifier(
-            self._classifier.manifest,
-            self._classifier.backend,
+            shared.manifest,
+            shared.backend,
             operating_point=options.operating_point,
             classes=features.classes or options.classes,
-            entry=self._classifier.entry,
-            refused=self._classifier.refused,
+            entry=shared.entry,
+            refused=shared.refused,
         )
         return make_pipeline(
             settings.node,
             name,
-            self._detector,
+            self._models.detector,
             classifier,
+            near=self._models.near,
             tracking=settings.tracking,
             policy=settings.policy.model_copy(update={"threshold": features.threshold_in(settings)}),
             interval=options.interval,
             idle_interval=settings.detector.idle_interval,
+            refresh_interval=settings.detector.refresh_interval,
             next_seq=self._sequence,
         )
 
     def description(self, settings: Settings) -> tuple[dict[str, Any], dict[str, Any] | None]:
         """What the node says of itself, and its device in Home Assistant if it is to be there."""
-        return describe(settings, self._classifier, self._detector)
+        return describe(settings, self._models.classifier, self._models.detector)
 
 
 def make_capture(
@@ -174,13 +189,15 @@ def make_pipeline(
     detector: FaceDetector,
     classifier: EmotionClassifier,
     *,
+    near: BlazeFaceDetector | None = None,
     tracking: TrackingSettings,
     policy: PolicySettings,
     interval: float,
     idle_interval: float = 0.0,
+    refresh_interval: float = 0.0,
     next_seq: Callable[[], int],
 ) -> Pipeline:
-    """The pipeline of one camera, with trackers and smoothing of its own."""
+    """The pipeline of one camera, with trackers and smoothing of its own; ``near`` follows known faces."""
     return Pipeline(
         node=node,
         camera=camera,
@@ -191,9 +208,16 @@ def make_pipeline(
         policy=Policy(threshold=policy.threshold, hysteresis=policy.hysteresis, min_dwell=policy.min_dwell),
         interval=interval,
         idle_interval=idle_interval,
+        follower=None if near is None else make_follower(near),
+        refresh_interval=refresh_interval,
         next_seq=next_seq,
         make_id=ulid,
     )
+
+
+def make_follower(near: BlazeFaceDetector) -> FaceFollower:
+    """Follows faces with a detector of close ones."""
+    return FaceFollower(near, near.manifest.input.width)
 
 
 def make_source(camera: CameraSettings) -> FrameSource:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from time import perf_counter
 
 from edge_emotion.classifier import EmotionClassifier
-from edge_emotion.datatypes import Box, CameraState, EmotionEvent, Frame, Track
+from edge_emotion.datatypes import Box, CameraState, EmotionEvent, Face, Frame, Track
+from edge_emotion.following import FaceFollower
 from edge_emotion.policy import Decision, Policy
 from edge_emotion.protocols import FaceDetector
 from edge_emotion.quality import face_quality
@@ -36,7 +37,8 @@ class Pipeline:
     """Turns the frames of one camera into events.
 
     ``interval`` is the least time in seconds between two classifications of the same face, ``idle_interval`` between
-    two looks for faces while nobody is there. ``next_seq`` numbers the node's events, ``make_id`` names them.
+    two looks for faces while nobody is there, ``refresh_interval`` between two looks at the whole picture while the
+    ``follower``, if there is one, finds everybody. ``next_seq`` numbers the node's events, ``make_id`` names them.
     """
 
     def __init__(
@@ -51,6 +53,8 @@ class Pipeline:
         policy: Policy,
         interval: float,
         idle_interval: float = 0.0,
+        follower: FaceFollower | None = None,
+        refresh_interval: float = 0.0,
         next_seq: Callable[[], int],
         make_id: Callable[[datetime], str],
     ) -> None:
@@ -58,8 +62,9 @@ class Pipeline:
         self._detector, self._tracker, self._classifier = detector, tracker, classifier
         self._smoother, self._policy = smoother, policy
         self._interval, self._idle_interval = interval, idle_interval
+        self._follower, self._refresh_interval = follower, refresh_interval
         self._next_seq, self._make_id = next_seq, make_id
-        self._looked = -math.inf
+        self._looked = self._looked_everywhere = -math.inf
         self._classified: dict[str, float] = {}
         self._last: Frame | None = None
         self.times: StageTimes | None = None
@@ -77,7 +82,7 @@ class Pipeline:
             return []
         self._looked = frame.timestamp
         begin = perf_counter()
-        faces = self._detector.detect(frame.image)
+        faces = self._look(frame)
         detected = perf_counter()
         sighting = self._tracker.update(faces, frame.timestamp, frame.captured_at)
         due = [track for track in sighting.present if self._is_due(track, frame.timestamp)]
@@ -115,6 +120,16 @@ class Pipeline:
         return CameraState(
             self._last.captured_at, len(shown), now.emotion, now.confidence, now.scores.as_dict(), counts
         )
+
+    def _look(self, frame: Frame) -> Sequence[Face]:
+        """The faces of a frame: known ones where they were, as long as that is enough; else those of all of it."""
+        fresh = 0 <= frame.timestamp - self._looked_everywhere < SLACK * self._refresh_interval
+        if self._follower is not None and fresh and (known := self._tracker.steady):
+            faces = self._follower.follow(frame.image, known)
+            if faces is not None:
+                return faces
+        self._looked_everywhere = frame.timestamp
+        return self._detector.detect(frame.image)
 
     def _is_due(self, track: Track, timestamp: float) -> bool:
         last = self._classified.get(track.id)

@@ -20,7 +20,10 @@ from edge_emotion.protocols import FloatArray
 Pixels = npt.NDArray[np.uint8]
 
 MAX_OVERSAMPLING = 8
-"""A crop is sampled at most at this multiple of its detail: enough for a face of 8 x 48 = 384 px without aliasing."""
+"""Where a crop cannot be halved it is sampled at most at this multiple of its detail: enough for 8 x 48 = 384 px."""
+
+GRID = 16
+"""Pixels to whose multiples a part of a picture reaches: it can be halved four times."""
 
 
 def crop_square(face: Face, spec: CropSpec) -> tuple[float, float, float]:
@@ -38,35 +41,55 @@ def crop_square(face: Face, spec: CropSpec) -> tuple[float, float, float]:
     )
 
 
-def align(image: Image, face: Face, spec: CropSpec) -> Pixels:
-    """The upright square around a face: detail x detail x 3 uint8 BGR.
+def align(image: Image, face: Face, spec: CropSpec, *, grey: bool = False) -> Pixels:
+    """The upright square around a face: detail x detail x 3 uint8 BGR, or detail x detail if it is to be ``grey``.
 
-    Rotated so that the eyes are level; what lies outside the picture repeats its edge. Large faces are sampled at a
-    multiple of the detail and averaged down, so that they do not alias.
+    Rotated so that the eyes are level; what lies outside the picture repeats its edge. Large faces are halved, sampled
+    at a multiple of the detail and averaged down, so that they do not alias.
     """
     centre_x, centre_y, side = crop_square(face, spec)
+    left, top, right, bottom = _reach(centre_x, centre_y, side, face.roll, image)
+    part = image[top:bottom, left:right]
+    if grey:
+        part = _colour(part, "gray")
+    centre_x, centre_y = centre_x - left, centre_y - top
+    while side >= 4 * spec.detail and not (part.shape[0] | part.shape[1]) % 2:
+        part = _half(part)
+        centre_x, centre_y, side = centre_x / 2, centre_y / 2, side / 2
     factor = min(max(round(side / spec.detail), 1), MAX_OVERSAMPLING)
     size = spec.detail * factor
-    step = side / size
-    along_x, along_y = step * math.cos(face.roll), step * math.sin(face.roll)
+    along_x, along_y = side / size * math.cos(face.roll), side / size * math.sin(face.roll)
     half = (size - 1) / 2
     # Output pixel (u, v) -> picture: pixel centres, so the square's middle is at (size - 1) / 2 and at centre - 0.5.
-    to_image = np.array(
+    to_part = np.array(
         [
             [along_x, -along_y, centre_x - 0.5 - half * (along_x - along_y)],
             [along_y, along_x, centre_y - 0.5 - half * (along_y + along_x)],
         ]
     )
     square = cv2.warpAffine(
-        image,
-        to_image,
-        (size, size),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
+        part, to_part, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
     )
     if factor > 1:
         square = cv2.resize(square, (spec.detail, spec.detail), interpolation=cv2.INTER_AREA)
     return np.asarray(square, np.uint8)
+
+
+def _reach(centre_x: float, centre_y: float, side: float, roll: float, image: Image) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of the part of a picture that a turned square is sampled from; never empty.
+
+    Colours are converted for this part alone. It reaches a little further, for interpolation, and to multiples of
+    GRID where the picture does, so that it can be halved.
+    """
+    half = side / 2 * (abs(math.cos(roll)) + abs(math.sin(roll))) + GRID
+
+    def span(middle: float, whole: int) -> tuple[int, int]:
+        low = int(min(max(middle - half, 0), whole - 1)) // GRID * GRID
+        return low, max(min(-int(-(middle + half) // GRID) * GRID, whole), low + 1)
+
+    height, width = image.shape[:2]
+    (left, right), (top, bottom) = span(centre_x, width), span(centre_y, height)
+    return left, top, right, bottom
 
 
 def to_input(crop: Pixels, spec: InputSpec) -> Pixels:
@@ -82,7 +105,9 @@ def to_input(crop: Pixels, spec: InputSpec) -> Pixels:
 
 def normalise(pixels: npt.NDArray[np.uint8], spec: InputSpec) -> FloatArray:
     """``pixel * scale + offset`` as float32, any leading axes."""
-    return np.asarray(pixels.astype(np.float32) * np.float32(spec.scale) + np.float32(spec.offset), np.float32)
+    values: FloatArray = np.multiply(pixels, np.float32(spec.scale), dtype=np.float32)
+    values += np.float32(spec.offset)
+    return values
 
 
 def face_batch(image: Image, faces: Sequence[Face], spec: InputSpec) -> FloatArray:
@@ -92,7 +117,8 @@ def face_batch(image: Image, faces: Sequence[Face], spec: InputSpec) -> FloatArr
     """
     if spec.crop is None:
         raise ModelError("this model's manifest has no input.crop: it cannot be used on detected faces")
-    return normalise(np.stack([to_input(align(image, face, spec.crop), spec) for face in faces]), spec)
+    crops = (align(image, face, spec.crop, grey=spec.colour == "gray") for face in faces)
+    return normalise(np.stack([to_input(crop, spec) for crop in crops]), spec)
 
 
 def letterbox(image: Image, spec: InputSpec) -> tuple[FloatArray, float]:
@@ -103,18 +129,26 @@ def letterbox(image: Image, spec: InputSpec) -> tuple[FloatArray, float]:
     height, width = image.shape[:2]
     factor = max(height / spec.height, width / spec.width)
     inner_width, inner_height = max(round(width / factor), 1), max(round(height / factor), 1)
+    inner = _colour(_shrink(image, inner_width, inner_height), spec.colour)
+    if inner.shape == spec.shape:
+        return normalise(inner[None], spec), factor
     canvas = np.zeros(spec.shape, np.uint8)
-    canvas[:inner_height, :inner_width] = _colour(_shrink(image, inner_width, inner_height), spec.colour)
+    canvas[:inner_height, :inner_width] = inner
     return normalise(canvas[None], spec), factor
 
 
 def _shrink(image: Image, width: int, height: int) -> Pixels:
     """A whole picture in another size: halved as often as it can be, which costs a fraction of an area average."""
     while image.shape[0] >= 2 * height and image.shape[1] >= 2 * width and not (image.shape[0] | image.shape[1]) % 2:
-        image = np.asarray(cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.uint8)
-    if image.shape[0] >= 2 * height or image.shape[1] >= 2 * width:
+        image = _half(image)
+    if image.shape[0] >= 2 * height or image.shape[1] >= 2 * width or image.shape[:2] == (height, width):
         return _resize(image, width, height)
     return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR_EXACT), np.uint8)
+
+
+def _half(image: Pixels) -> Pixels:
+    """Each 2 x 2 pixels as their mean; both sides must be even."""
+    return np.asarray(cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _resize(image: Pixels, width: int, height: int) -> Pixels:

@@ -41,6 +41,7 @@ class Tracker:
         self._max_gap = max_gap
         self._make_id = make_id
         self._tracks: dict[str, Track] = {}
+        self._updated = -math.inf
 
     @property
     def confirmed(self) -> tuple[Track, ...]:
@@ -52,8 +53,16 @@ class Tracker:
         """True if there is nobody, not even somebody who is yet to be confirmed or may come back."""
         return not self._tracks
 
+    @property
+    def steady(self) -> tuple[Face, ...]:
+        """Every face, if all of them count and were seen in the last frame; none as long as anybody comes or goes."""
+        tracks = self._tracks.values()
+        calm = all(track.confirmed and track.last_seen == self._updated for track in tracks)
+        return tuple(track.face for track in tracks) if calm else ()
+
     def update(self, faces: Sequence[Face], timestamp: float, captured_at: datetime) -> Sighting:
         """Take in the faces of one frame, at monotonic seconds ``timestamp`` and UTC ``captured_at``."""
+        self._updated = timestamp
         matches = self._match([track for track in self._tracks.values() if timestamp - track.last_seen <= PAUSE], faces)
         ended = self._expire(set(matches.values()), timestamp)
         present = tuple(

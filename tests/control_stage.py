@@ -51,7 +51,7 @@ class Stage:
         """A node out of what the file and the state directory say."""
         read = load(self.file)
         self.numbers, changed = Sequence(self.state, "pi5"), threading.Condition()
-        maker = CameraMaker(*make_models(read), self.numbers, changed)
+        maker = CameraMaker(make_models(read), self.numbers, changed)
         self.features = FeatureStore(self.state / "pi5.features.json", maker.labels)
         cameras = [maker.camera(read, name, self.features[name]) for name in read.cameras]
         self.daemon = Daemon(cameras, [self.sink], changed, self.numbers)

@@ -68,6 +68,7 @@ ORDER = (
     {"datatypes", "ids"},
     {"pictures"},
     {"protocols", "manifest", "tracking", "smoothing", "policy", "payload", "quality"},
+    {"following"},
     {"preprocess"},
     {"classifier"},
     {"golden"},

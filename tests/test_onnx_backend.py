@@ -231,7 +231,7 @@ def test_the_node_tells_which_file_it_runs(both: Path) -> None:
             "classifier": {"model": str(both), "backend": "onnxruntime", "threads": 2},
         },
     )
-    detector, classifier = make_models(settings)
-    info = node_info(settings, classifier, detector)
+    models = make_models(settings)
+    info = node_info(settings, models.classifier, models.detector)
     assert info["backend"].startswith("onnxruntime")
     assert info["model"]["sha256"] == sha256(both / "tiny.onnx")

@@ -36,6 +36,23 @@ def test_a_false_alarm_that_vanishes_never_counts(tracker: Tracker) -> None:
         assert not sighting.ended
 
 
+def test_faces_are_steady_while_all_of_them_count_and_are_seen(tracker: Tracker) -> None:
+    assert tracker.steady == ()
+    left, right, later = face(x=100), face(x=300), face(x=500)
+    for n in range(3):
+        assert tracker.steady == (), "they do not count yet"
+        feed(tracker, [left, right], n / 10)
+    assert tracker.steady == (left, right)
+    feed(tracker, [left, right, later], 0.3)
+    assert tracker.steady == (), "the third may be a false alarm"
+    feed(tracker, [left, right], 0.4)
+    assert tracker.steady == (left, right)
+    feed(tracker, [left], 0.5)
+    assert tracker.steady == (), "one is missed and may come back anywhere"
+    feed(tracker, [left], 1.5)
+    assert tracker.steady == (left,)
+
+
 def test_two_faces_keep_their_ids_whatever_the_order(tracker: Tracker) -> None:
     left, right = face(x=100), face(x=300)
     first = ids(feed(tracker, [left, right], 0.0))

@@ -65,12 +65,9 @@ class TfliteBackend:
             raise ModelError(f"{delegate} takes over nothing of {path}: was the file made for it?")
         self._input = first.get_input_details()[0]
         self._outputs = first.get_output_details()
-        self._resizable = int(self._input["shape_signature"][0]) == -1
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
+        self.input_shape = tuple(map(int, self._input["shape"][1:]))
         """Height, width, channels."""
-        return tuple(map(int, self._input["shape"][1:]))
+        self._resizable = int(self._input["shape_signature"][0]) == -1
 
     @property
     def output_shapes(self) -> tuple[tuple[int, ...], ...]:
@@ -229,7 +226,7 @@ def quantise(values: FloatArray, tensor: Mapping[str, Any]) -> npt.NDArray[Any]:
     scale, zero_point = tensor["quantization"]
     limits = np.iinfo(dtype)
     steps = np.rint(values / np.float32(scale)) + zero_point
-    return np.asarray(np.clip(steps, limits.min, limits.max), dtype)
+    return np.asarray(np.minimum(np.maximum(steps, limits.min), limits.max), dtype)
 
 
 def dequantise(values: npt.NDArray[Any], tensor: Mapping[str, Any]) -> FloatArray:

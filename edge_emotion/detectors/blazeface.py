@@ -59,7 +59,7 @@ class BlazeFaceDetector:
         if not candidates.size:
             return ()
         points = decode(regressors[0, candidates], self._anchors[candidates]) * np.float32(factor)
-        scores = 1 / (1 + np.exp(-np.clip(logits[0, candidates, 0], -100, 100)))
+        scores = 1 / (1 + np.exp(-logits[0, candidates, 0]))
         faces = (_face(blended, score) for blended, score in weighted_nms(points, scores))
         large = [face for face in faces if max(face.box.width, face.box.height) >= self._min_size]
         return large[: self._max_faces]
@@ -81,11 +81,11 @@ def decode(regressors: FloatArray, anchors: FloatArray) -> FloatArray:
 
     The network gives middle, size and landmarks; all but the size are relative to the anchor.
     """
-    points: FloatArray = regressors.reshape(len(regressors), -1, 2).copy()
-    half = points[:, 1] / 2
-    points[:, 2:] += anchors[:, None]
-    middle = points[:, 0] + anchors
-    points[:, 0], points[:, 1] = middle - half, middle + half
+    raw = regressors.reshape(len(regressors), -1, 2)
+    points: FloatArray = raw + anchors[:, None]
+    half = raw[:, 1] / 2
+    points[:, 1] = points[:, 0] + half
+    points[:, 0] -= half
     return points
 
 
@@ -95,23 +95,25 @@ def weighted_nms(points: FloatArray, scores: npt.NDArray[np.float32]) -> list[tu
     Unlike plain non-maximum suppression, overlapping answers are averaged by score, which steadies boxes over time.
     """
     blended = []
-    left = np.argsort(-scores, kind="stable")
-    while left.size:
-        same = _iou(points[left[0]], points[left]) > SAME_FACE
+    best_first = np.argsort(-scores, kind="stable")
+    points, scores = points[best_first], scores[best_first]
+    while scores.size:
+        same = _iou(points[0], points) > SAME_FACE
         same[0] = True  # a box without area overlaps nothing, not even itself
-        cluster = left[same]
-        weights = scores[cluster, None, None]
-        blended.append(((points[cluster] * weights).sum(axis=0) / weights.sum(), float(scores[left[0]])))
-        left = left[~same]
+        weights = scores[same]
+        mean = weights @ points[same].reshape(len(weights), -1) / weights.sum()
+        blended.append((mean.reshape(points.shape[1:]), float(scores[0])))
+        points, scores = points[~same], scores[~same]
     return blended
 
 
 def _iou(one: FloatArray, many: FloatArray) -> npt.NDArray[np.float32]:
     """Intersection over union of one box with N boxes; the first two points of each are its corners."""
-    low, high = np.maximum(one[0], many[:, 0]), np.minimum(one[1], many[:, 1])
-    intersection = np.clip(high - low, 0, None).prod(axis=1)
-    areas = (many[:, 1] - many[:, 0]).prod(axis=1) + (one[1] - one[0]).prod()
-    return np.asarray(intersection / np.maximum(areas - intersection, 1e-9), np.float32)
+    shared = np.maximum(np.minimum(one[1], many[:, 1]) - np.maximum(one[0], many[:, 0]), 0)
+    sides, own = many[:, 1] - many[:, 0], one[1] - one[0]
+    intersection = shared[:, 0] * shared[:, 1]
+    union = sides[:, 0] * sides[:, 1] + own[0] * own[1] - intersection
+    return np.asarray(intersection / np.maximum(union, 1e-9), np.float32)
 
 
 def _face(points: FloatArray, score: float) -> Face:

@@ -1,0 +1,64 @@
+"""Looking for faces where they were: a small detector on squares around them instead of a large one on everything."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import combinations
+
+from edge_emotion.datatypes import Box, Face, Image
+from edge_emotion.protocols import FaceDetector
+
+REACH = 2.2
+"""Side of the square that is searched, in sides of the face's last box, at most by a factor of the square root of two
+more or less: a face may move by a quarter of its side, or more."""
+
+MOST = 4
+"""Faces that are followed at once; for more, a look at the whole picture by a larger detector costs hardly more."""
+
+SAME_PLACE = 0.3
+"""Two faces whose boxes overlap by more than this (intersection over union) may be one that was found twice."""
+
+
+class FaceFollower:
+    """Finds known faces again in the next picture of the same camera, with a detector of close faces.
+
+    The detector is given squares of ``size`` pixels, its own input, times a power of two, which are shrunk by halving.
+    """
+
+    def __init__(self, detector: FaceDetector, size: int) -> None:
+        self._detector, self._size = detector, size
+
+    def follow(self, image: Image, known: Sequence[Face]) -> Sequence[Face] | None:
+        """Where each of ``known`` is now in an H x W x 3 BGR picture, in their order.
+
+        None if that cannot be said for every one of them: there are too many, one is not near its last place, or two
+        may have become one. Faces that are not known are not looked for.
+        """
+        if len(known) > MOST:
+            return None
+        found = []
+        for face in known:
+            now = self._near(image, face.box)
+            if now is None:
+                return None
+            found.append(now)
+        if any(one.box.iou(other.box) > SAME_PLACE for one, other in combinations(found, 2)):
+            return None
+        return found
+
+    def _near(self, image: Image, last: Box) -> Face | None:
+        """The face in the square around a box that overlaps the box best; None if no face does."""
+        wanted = REACH * max(last.width, last.height) / self._size
+        side = int(self._size * 2 ** round(math.log2(max(wanted, 1.0))))
+        left, top = (max(min(int(middle - side / 2), whole - side), 0) for middle, whole in _axes(image, last))
+        part = image[top : top + side, left : left + side]
+        faces = (face.moved(left, top) for face in self._detector.detect(part))
+        best = max(faces, key=lambda face: face.box.iou(last), default=None)
+        return best if best is not None and best.box.iou(last) > 0 else None
+
+
+def _axes(image: Image, box: Box) -> tuple[tuple[float, int], tuple[float, int]]:
+    """Along x and along y: the middle of the box, the size of the picture."""
+    height, width = image.shape[:2]
+    return (box.centre[0], width), (box.centre[1], height)
