@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.peers.worker import to_and_fro
 from benchmarks.runs import Run, in_ms
 from benchmarks.scenes import FPS
 from benchmarks.steady import drift
@@ -118,12 +119,6 @@ class Remembering:
         return inputs
 
 
-def to_and_fro(images: SequenceOf[Image], number: int) -> Image:
-    """Frame ``number`` of a clip that is played forwards and backwards in turns: no camera gives a cut."""
-    place = number % max(2 * len(images) - 2, 1)
-    return images[min(place, 2 * len(images) - 2 - place)]
-
-
 class Feed:
     """A finite source that gives a frame when ``next`` is called: capturing then never happens beside the rest.
 
@@ -133,7 +128,7 @@ class Feed:
     live = False
 
     def __init__(self, images: SequenceOf[Image], *, seconds: float, settle: float) -> None:
-        self._images, self._seconds, self._settle = images, seconds, settle
+        self._images, self._seconds, self._settle = to_and_fro(images), seconds, settle
         self._wanted = threading.Semaphore()
         self._start, self._captured_at = time.monotonic(), datetime.now(timezone.utc)
         self._closed = False
@@ -158,7 +153,7 @@ class Feed:
         over = time.monotonic() - self._start >= self._settle + self._seconds
         if self._closed or (over and self.given >= WARM_UP + len(self._images)):
             raise SourceEnded("the time is over")
-        second, image = self.given / FPS, to_and_fro(self._images, self.given)
+        second, image = self.given / FPS, self._images[self.given % len(self._images)]
         # A decoder has just written what it gives: a picture of long ago would first have to come from memory.
         frame = Frame(image.copy(), self._start + second, self._captured_at + timedelta(seconds=second), self.given)
         self.given += 1

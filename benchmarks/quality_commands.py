@@ -229,6 +229,7 @@ def _peers(options: argparse.Namespace) -> None:
     from benchmarks.peers.measure import measure_peers, peers_measurements, peers_notes
     from benchmarks.quality import find_classifiers
     from benchmarks.results import measured, this_machine
+    from edge_emotion.factory import NEAR
     from edge_emotion.loading import make_classifier
     from edge_emotion.paths import cache_dir
 
@@ -239,9 +240,10 @@ def _peers(options: argparse.Namespace) -> None:
     names = options.model or ["mobilenet_v2", "tiny"]
     models = find_classifiers(names)
     # Ours must run: it would be a pity to learn of a slip of the pen after every peer was installed.
-    detector = shipped_detector(options.detector)
     files = {f"{name}: {entry.file}": entry.sha256 for name in names for entry in [make_classifier(name).entry]}
-    files |= {f"{options.detector}: {entry.file}": entry.sha256 for entry in [detector.manifest.file()]}
+    for name in {options.detector, NEAR}:
+        entry = shipped_detector(name).manifest.file()
+        files[f"{name}: {entry.file}"] = entry.sha256
     machine = this_machine()
     for line in machine.cautions:
         print(line, file=sys.stderr)

@@ -44,9 +44,7 @@ def make_scenes(clip: Path, counts: Iterable[int], detector: str, folder: Path, 
     exactly one face.
     """
     finder = shipped_detector(detector)
-    alone = list(_alone(clip, finder))
-    if not alone:
-        raise SourceError(f"{clip} has no frame with exactly one face")
+    alone = find_alone(clip, finder)
     scenes = []
     for faces in counts:
         path = folder / f"{faces}-faces.mp4"
@@ -103,15 +101,20 @@ def write_video(images: Iterable[Image], path: Path, fps: float) -> None:
         writer.release()
 
 
-def _alone(clip: Path, detector: FaceDetector) -> Iterator[tuple[Image, Face]]:
-    """The clip's first FRAMES frames with exactly one face, in the scene's size, and where it is."""
-    found = 0
+def find_alone(clip: Path, detector: FaceDetector, *, most: int = FRAMES) -> list[tuple[Image, Face]]:
+    """The clip's first frames with exactly one face, in the scene's size, and where it is.
+
+    Raises SourceError if there is none.
+    """
+    found: list[tuple[Image, Face]] = []
     for image in read_video(clip):
         if image.shape[:2] != (HEIGHT, WIDTH):
             image = np.asarray(cv2.resize(image, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA), np.uint8)
         faces = detector.detect(image)
         if len(faces) == 1:
-            yield image, faces[0]
-            found += 1
-        if found == FRAMES:
-            return
+            found.append((image, faces[0]))
+        if len(found) == most:
+            break
+    if not found:
+        raise SourceError(f"{clip} has no frame with exactly one face")
+    return found

@@ -61,9 +61,13 @@ class Models(NamedTuple):
 
 def make_models(settings: Settings) -> Models:
     """The models that the settings name, with all their options."""
-    options = settings.detector
-    near = None if options.model == NEAR else configured_detector(options.model_copy(update={"model": NEAR}))
-    return Models(configured_detector(options), configured_classifier(settings.classifier), near)
+    return models_of(settings.detector, settings.classifier)
+
+
+def models_of(detector: DetectorSettings, classifier: ClassifierSettings) -> Models:
+    """The models that these name, and the detector that follows faces."""
+    near = None if detector.model == NEAR else configured_detector(detector.model_copy(update={"model": NEAR}))
+    return Models(configured_detector(detector), configured_classifier(classifier), near)
 
 
 def configured_detector(options: DetectorSettings) -> BlazeFaceDetector:

@@ -48,7 +48,7 @@ def task(tmp_path: Path) -> Path:
     """Two crops of 3 x 4 and two frames of 2 x 5 with numbers of their own, the second frame above 8."""
     file = tmp_path / "task0.npz"
     crops, frames = np.arange(24, dtype=np.uint8).reshape(2, 3, 4), np.arange(20, dtype=np.uint8).reshape(2, 2, 5)
-    np.savez(file, crops=crops, frames=frames, calls=3, judge=True)
+    np.savez(file, crops=crops, frames=frames, video=np.zeros((3, 2, 5, 3), np.uint8), calls=3, judge=True)
     return file
 
 
@@ -66,7 +66,7 @@ def echo(tmp_path: Path) -> list[str]:
 def test_pictures_are_handed_over_as_bytes_with_their_shape(task: Path) -> None:
     folder = write_raw(task)
     assert json.loads((folder / "task.json").read_text()) == {
-        "calls": 3, "judge": True, "crops": [2, 3, 4], "frames": [2, 2, 5],
+        "calls": 3, "judge": True, "crops": [2, 3, 4], "frames": [2, 2, 5], "video": [3, 2, 5, 3],
     }  # fmt: skip
     assert (folder / "crops.raw").read_bytes() == bytes(range(24))
     assert (folder / "frames.raw").read_bytes() == bytes(range(20))
@@ -90,7 +90,8 @@ def test_node_sees_the_pixels_and_its_numbers_come_back(task: Path, echo: list[s
     np.testing.assert_array_equal(answer["scores"].astype(np.float32), expected)
     assert answer["boxes"].tolist() == [[0, 0, 1, 1.5, 5]]
     assert answer["box_scores"].tolist() == [[0.25, 0.75]]
-    assert answer["crop_ms"].shape == answer["frame_ms"].shape == (3,) and answer["crop_ms"].min() > 0
+    assert answer["crop_ms"].shape == answer["frame_ms"].shape == answer["video_ms"].shape == (3,)
+    assert answer["crop_ms"].min() > 0
     versions = json.loads(str(answer["versions"]))
     assert versions["@some/package"] == "1.2.3" and versions["node"][0].isdigit()
 
@@ -100,7 +101,7 @@ def test_node_sees_colours_as_red_green_blue(echo: list[str], tmp_path: Path) ->
     file = tmp_path / "task0.npz"
     crops, frames = np.arange(72, dtype=np.uint8).reshape(2, 3, 4, 3), np.zeros((1, 2, 5, 3), np.uint8)
     frames[0, 0, 0], frames[0, 0, 1, 2] = (1, 2, 3), 9
-    np.savez(file, crops=crops, frames=frames, calls=1, judge=True)
+    np.savez(file, crops=crops, frames=frames, video=frames, calls=1, judge=True)
     run_worker(Path(sys.executable), "npm_worker", file, tmp_path / "answer", echo)
     answer = read_json((tmp_path / "answer").read_text())
     red, last_blue = crops[:, 1, 2, 2], crops[:, -1, -1, 0]
@@ -150,7 +151,7 @@ def test_human_is_installed_and_measured(fer_folder: Path, tmp_path: Path) -> No
     assert human["versions"]["@vladmandic/human"] == "3.3.6" and "node" in human["versions"]
     assert human["crops"]["accuracy"] > 0.4, "it knows its classes by their names"
     assert human["frames"]["found"]["hits"] >= 2
-    assert {row["of"] for row in done["ratios"]} == {"crop_ms", "frame_ms"}
+    assert {row["of"] for row in done["ratios"]} == {"crop_ms", "frame_ms", "video_ms"}
 
 
 @needs_npm

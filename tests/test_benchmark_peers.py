@@ -14,6 +14,7 @@ from benchmarks.peers import catalogue
 from benchmarks.peers.catalogue import PEERS, Peer
 from benchmarks.peers.environments import python_of, run_worker
 from benchmarks.peers.measure import judge_frames, latency, measure_peers, ratios, restrict
+from benchmarks.peers.worker import to_and_fro
 from benchmarks.results import read_result
 from edge_emotion.datatypes import Box
 from edge_emotion.errors import BackendUnavailable
@@ -55,6 +56,15 @@ def test_latency_and_ratios_follow_from_the_rounds() -> None:
     )
     (row,) = ratios({"tiny": {"crop_ms": ours}, "peer": {"crop_ms": theirs}}, ["tiny"])
     assert (row["ratio"], row["low"], row["high"]) == (3.5, 3.0, 4.0)
+    rare = latency([np.array([1.0, 1, 7])])
+    assert (rare["medians"], rare["means"]) == ([1.0], [3.0])
+    (row,) = ratios({"tiny": {"video_ms": rare}, "peer": {"video_ms": latency([np.full(3, 6.0)])}}, ["tiny"])
+    assert row["ratio"] == 2.0, "of a video the mean counts: now and then all of it is looked at"
+
+
+def test_a_video_is_played_without_a_cut() -> None:
+    assert [int(frame) for frame in to_and_fro(np.arange(4))] == [0, 1, 2, 3, 2, 1]
+    assert [int(frame) for frame in to_and_fro(np.arange(1))] == [0]
 
 
 def test_an_environment_that_cannot_be_made_says_why_and_is_not_taken_for_one(tmp_path: Path) -> None:
@@ -72,7 +82,7 @@ def test_our_worker_takes_colour_and_looks_as_the_daemon_does(fer_folder: Path, 
     assert [len(make_detector("blazeface_back").detect(frame)) for frame in frames] == [1, 1]
     task, answers = tmp_path / "task.npz", []
     for crops in (face[None], np.repeat(face[None, ..., None], 3, axis=3)):
-        np.savez(task, crops=crops, frames=frames, calls=1, judge=True)
+        np.savez(task, crops=crops, frames=frames, video=frames, calls=1, judge=True)
         run_worker(Path(sys.executable), "own_worker", task, tmp_path / "a.npz", ["tiny", "blazeface_back"])
         answers.append(dict(np.load(tmp_path / "a.npz")))
     np.testing.assert_array_equal(answers[0]["scores"], answers[1]["scores"])
@@ -131,7 +141,11 @@ def test_peers_are_installed_and_measured_beside_our_own_models(
     took = result.find("vgg13", "crop p50")
     assert took is not None and (took.unit, took.n, list(took.runs)) == ("ms", 5, vgg13["crop_ms"]["medians"])
     compared = {(row["peer"], row["of"]) for row in done["ratios"]}
-    assert compared == {("haar", "frame_ms"), ("mtcnn", "frame_ms"), ("vgg13", "crop_ms")}
+    assert compared == {(peer, of) for peer in ("haar", "mtcnn") for of in ("frame_ms", "video_ms")} | {
+        ("vgg13", "crop_ms")
+    }
+    video = result.find("tiny", "video mean")
+    assert video is not None and list(video.runs) == tiny["video_ms"]["means"]
     ratio = result.find("haar against tiny", "frame ratio")
     assert ratio is not None and (ratio.unit, ratio.better, ratio.n) == ("x", "higher", 5)
     assert ratio.runs == pytest.approx(

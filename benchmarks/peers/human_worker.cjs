@@ -35,7 +35,7 @@ serve(async () => {
     backend: 'wasm',
     wasmPath: path.join(modules, '@tensorflow', 'tfjs-backend-wasm', 'dist', path.sep),
     modelBasePath: `file://${path.join(modules, PACKAGE, 'models', path.sep)}`,
-    cacheSensitivity: 0, // else what it said of one picture is its answer to the next ones
+    cacheSensitivity: 0, // else what it said of one picture is its answer to the next ones, as in a video it may be
     face: { mesh: OFF, iris: OFF, description: OFF },
     body: OFF,
     hand: OFF,
@@ -70,5 +70,7 @@ serve(async () => {
     if (error) throw new Error(error);
     return face.map(({ box }, index) => ({ box, scores: said[index] }));
   };
-  return { labels: LABELS, packages: [PACKAGE, '@tensorflow/tfjs-core', '@tensorflow/tfjs-backend-wasm'], crop, frame };
+  const remember = () => { human.config.cacheSensitivity = 0.7; }; // its default
+  const packages = [PACKAGE, '@tensorflow/tfjs-core', '@tensorflow/tfjs-backend-wasm'];
+  return { labels: LABELS, packages, crop, frame, remember };
 });

@@ -19,7 +19,10 @@ from benchmarks.peers.environments import Runner, run_worker, runner_of
 from benchmarks.peers.npm_worker import read_json
 from benchmarks.quality import percent, scored, share, show_progress
 from benchmarks.results import Measurement
+from benchmarks.scenes import find_alone
+from benchmarks.shipped import shipped_detector
 from edge_emotion.datatypes import Box, Face
+from edge_emotion.demo import CLIP
 from edge_emotion.errors import BackendUnavailable
 from edge_emotion.labels import canonical
 from train.crop import paste
@@ -28,6 +31,12 @@ from train.evaluate import Answer, evaluate
 from train.faces import Faces
 
 Arrays = dict[str, npt.NDArray[Any]]
+
+VIDEO = 60
+"""Frames of the demo's clip, two seconds, that follow one another and show one face."""
+
+KINDS = {"crop_ms": "medians", "frame_ms": "medians", "video_ms": "means"}
+"""What is timed -> what counts of a round: of a video, not every frame costs the same, and all are to be paid for."""
 
 
 def measure_peers(
@@ -45,15 +54,15 @@ def measure_peers(
 ) -> dict[str, Any]:
     """Every peer and model in a process of its own per round, one after the other, round by round (A B A B).
 
-    ``frames`` of the faces are pasted into 640 x 480 pictures for the whole path. Each process times ``calls`` calls on
-    one core. A peer that cannot be had or run goes to ``not_measured`` with the reason. Raises BackendUnavailable if
-    that befalls all of them.
+    ``frames`` of the faces are pasted into 640 x 480 pictures for the whole path, which is timed on a video, too. Each
+    process times ``calls`` calls on one core. A peer that cannot be had or run goes to ``not_measured`` with the
+    reason. Raises BackendUnavailable if that befalls all of them.
     """
     missing = dict(NOT_MEASURED)
     runners = _runners(peers, models, detector, cache, missing)
     answers: dict[str, list[Arrays]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        task, squares = _write_task(Path(folder), faces, frames, calls, seed)
+        task, squares = _write_task(Path(folder), faces, frames, calls, seed, detector)
         for turn in range(rounds * len(runners)):
             name = list(runners)[turn % len(runners)]
             show_progress(f"peers, {name}", turn, rounds * len(runners))
@@ -85,15 +94,18 @@ def _runners(
     return runners
 
 
-def _write_task(folder: Path, faces: Faces, frames: int, calls: int, seed: int) -> tuple[list[Path], list[Box]]:
+def _write_task(
+    folder: Path, faces: Faces, frames: int, calls: int, seed: int, detector: str
+) -> tuple[list[Path], list[Box]]:
     """The files of the first round, with scores wanted, and of later ones; and where the face is in each frame."""
     generator = np.random.default_rng(seed)
     pasted = [paste(image, generator) for image in faces.images[:frames]]
     pictures = np.stack([picture if faces.images.ndim == 4 else picture[..., 0] for picture, _ in pasted])
+    video = np.stack([image for image, _ in find_alone(CLIP, shipped_detector(detector), most=VIDEO)])
     files: list[Path] = []
     for judge in (True, False):
         files.append(folder / f"task{len(files)}.npz")
-        np.savez(files[-1], crops=faces.images, frames=pictures, calls=calls, judge=judge)
+        np.savez(files[-1], crops=faces.images, frames=pictures, video=video, calls=calls, judge=judge)
     return files, [square for _, square in pasted]
 
 
@@ -128,7 +140,7 @@ def _judge(
             right[name] = rightness(said, faces, classes)
         if "boxes" in first:
             one["frames"] = judge_frames(first, labels, shared, faces.labels, classes, squares)
-        for kind in ("crop_ms", "frame_ms"):
+        for kind in KINDS:
             if kind in first:
                 one[kind] = latency([answer[kind] for answer in rounds])
         measured[name] = one
@@ -181,7 +193,7 @@ def judge_frames(
 
 
 def latency(rounds: Sequence[npt.NDArray[Any]]) -> dict[str, Any]:
-    """Quantiles of all calls, ms; ``medians`` are of each round, ``spread`` how far these lie apart."""
+    """Quantiles of all calls, ms; ``medians`` and ``means`` are of each round, ``spread`` how far medians lie apart."""
     medians = [float(np.median(one)) for one in rounds]
     p50, p90, p99 = np.quantile(np.concatenate(rounds), (0.5, 0.9, 0.99)).round(4).tolist()
     return {
@@ -190,6 +202,7 @@ def latency(rounds: Sequence[npt.NDArray[Any]]) -> dict[str, Any]:
         "p99": p99,
         "n": int(sum(map(len, rounds))),
         "medians": [round(one, 4) for one in medians],
+        "means": [round(float(np.mean(one)), 4) for one in rounds],
         "spread": round((max(medians) - min(medians)) / median(medians), 4),
     }
 
@@ -199,9 +212,9 @@ def ratios(measured: Mapping[str, Any], models: Sequence[str]) -> list[dict[str,
     rows = []
     for model in (name for name in models if name in measured):
         for peer in (name for name in measured if name not in models):
-            for kind in ("crop_ms", "frame_ms"):
+            for kind, of in KINDS.items():
                 if kind in measured[peer]:
-                    ours, theirs = measured[model][kind]["medians"], measured[peer][kind]["medians"]
+                    ours, theirs = measured[model][kind][of], measured[peer][kind][of]
                     each = [b / a for a, b in zip(ours, theirs, strict=True)]
                     bounds = {"ratio": round(median(each), 3), "low": round(min(each), 3), "high": round(max(each), 3)}
                     calls = measured[peer][kind]["n"] // len(each)
@@ -220,11 +233,11 @@ def peers_measurements(measured: Mapping[str, Any]) -> Iterator[Measurement]:
         for key, metric in (("found", "frames found"), ("right", "found and right")):
             if key in one.get("frames", {}):
                 yield from percent(name, metric, one["frames"][key])
-        for kind in ("crop", "frame"):
-            if (took := one.get(f"{kind}_ms")) is not None:
-                runs = tuple(took["medians"])
+        for kind, of in KINDS.items():
+            if (took := one.get(kind)) is not None:
+                runs, metric = tuple(took[of]), kind.replace("_ms", " p50" if of == "medians" else " mean")
                 yield Measurement(
-                    subject=name, metric=f"{kind} p50", unit="ms", better="lower", runs=runs, n=took["n"] // len(runs)
+                    subject=name, metric=metric, unit="ms", better="lower", runs=runs, n=took["n"] // len(runs)
                 )
     for row in measured["ratios"]:
         yield Measurement(

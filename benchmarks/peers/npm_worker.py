@@ -1,8 +1,8 @@
 """A package of npm, in node: ``python -m benchmarks.peers.npm_worker TASK ANSWER MODULES SCRIPT [OPTION ...]``.
 
 JavaScript knows no .npz. What it reads is a folder beside TASK: ``task.json`` with ``calls``, ``judge`` and the shapes
-of ``crops`` and ``frames`` (see worker.py), ``crops.raw`` and ``frames.raw`` with their bytes in C order, of colours R,
-G, B. What it writes as ANSWER is JSON: the same names, arrays as lists.
+of ``crops``, ``frames`` and ``video`` (see worker.py), and ``crops.raw`` and so on with their bytes in C order, of
+colours R, G, B. What it writes as ANSWER is JSON: the same names, arrays as lists.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.peers.worker import Array, one_core
 
-PICTURES = "crops", "frames"
+PICTURES = "crops", "frames", "video"
 
 
 def write_raw(task_file: Path) -> Path:

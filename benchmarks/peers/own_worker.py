@@ -3,22 +3,41 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime, timedelta, timezone
+from itertools import count
 
 import cv2
 import numpy as np
 
 from benchmarks.peers.worker import Array, one_core, serve
-from benchmarks.shipped import shipped_detector
-from edge_emotion.loading import make_classifier
+from benchmarks.scenes import FPS
+from edge_emotion.config import ClassifierSettings, DetectorSettings, PolicySettings, TrackingSettings
+from edge_emotion.datatypes import Frame
+from edge_emotion.factory import make_pipeline, models_of
 from edge_emotion.preprocess import normalise, to_input
 
 
 def main(task: str, answer: str, model: str, detector_name: str) -> None:
-    """Serve one task."""
+    """Serve one task. A video goes through the pipeline as it ships, but every frame's face is classified."""
     one_core()
     cv2.setNumThreads(1)
-    classifier, detector = make_classifier(model), shipped_detector(detector_name)
+    options = DetectorSettings(model=detector_name)
+    detector, classifier, near = models_of(options, ClassifierSettings(model=model))
     spec = classifier.manifest.input
+    pipeline = make_pipeline(
+        "benchmark",
+        "video",
+        detector,
+        classifier,
+        near=near,
+        tracking=TrackingSettings(),
+        policy=PolicySettings(),
+        interval=0.0,
+        idle_interval=options.idle_interval,
+        refresh_interval=options.refresh_interval,
+        next_seq=count(1).__next__,
+    )
+    number, start = count(), datetime.now(timezone.utc)
 
     def crop(face: Array) -> Array:
         logits = classifier.logits(normalise(to_input(face, spec)[None], spec))
@@ -30,8 +49,12 @@ def main(task: str, answer: str, model: str, detector_name: str) -> None:
         scores = [row.probabilities for row in classifier.classify(picture, faces)]
         return np.array(boxes, float).reshape(-1, 4), np.array(scores, float).reshape(-1, len(classifier.labels))
 
+    def video(picture: Array) -> object:
+        second = next(number) / FPS
+        return pipeline.process(Frame(picture, second, start + timedelta(seconds=second)))
+
     packages = ["opencv-python-headless", "numpy", "ai-edge-litert"]
-    serve(task, answer, labels=classifier.labels, packages=packages, crop=crop, frame=frame)
+    serve(task, answer, labels=classifier.labels, packages=packages, crop=crop, frame=frame, video=video)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,8 @@ async function work(make) {
   const task = JSON.parse(fs.readFileSync(path.join(folder, 'task.json')));
   const crops = pictures(path.join(folder, 'crops.raw'), task.crops);
   const frames = pictures(path.join(folder, 'frames.raw'), task.frames);
-  const { labels, packages, crop, frame } = await make(...options);
+  const video = pictures(path.join(folder, 'video.raw'), task.video);
+  const { labels, packages, crop, frame, remember } = await make(...options);
   const said = { labels, versions: JSON.stringify(versions(packages)) };
   if (task.judge && crop) {
     said.scores = [];
@@ -63,14 +64,20 @@ async function work(make) {
     }
   }
   if (crop) said.crop_ms = await time(crop, crops, task.calls);
-  if (frame) said.frame_ms = await time(frame, frames, task.calls);
+  if (frame) {
+    said.frame_ms = await time(frame, frames, task.calls);
+    if (remember) remember();
+    said.video_ms = await time(frame, [...video, ...video.slice(1, -1).reverse()], task.calls); // without a cut
+  }
   fs.writeFileSync(answer, JSON.stringify(said));
 }
 
 /**
- * Do the task with the functions that `make(...options)` resolves to: {labels, packages, crop, frame}.
+ * Do the task with the functions that `make(...options)` resolves to: {labels, packages, crop, frame,
+ * remember}.
  *
  * crop: a picture -> C scores. frame: a picture -> faces {box: [x, y, width, height], scores: C}. Either may be missing.
+ * remember: called before frames that follow one another, for what makes use of that.
  * The last line on stderr is the reason of a failure.
  */
 exports.serve = (make) => work(make).catch((error) => {

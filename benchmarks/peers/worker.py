@@ -1,9 +1,9 @@
 """What every worker does: read the task, time its functions on one core, write the answer. numpy only.
 
-Task (.npz): ``crops`` uint8 N x S x S, ``frames`` uint8 M x H x W, both grey or with a last axis of B, G, R, ``calls``
-timed calls, ``judge`` whether the scores are wanted, too. Answer (.npz): ``labels`` C, ``versions`` JSON, ``scores``
-N x C, ``boxes`` K x 5 (frame, x, y, width, height), ``box_scores`` K x C, ``crop_ms`` and ``frame_ms``, each so many
-calls.
+Task (.npz): ``crops`` uint8 N x S x S, ``frames`` uint8 M x H x W, both grey or with a last axis of B, G, R, ``video``
+uint8 V x H x W x 3, which follow one another, ``calls`` timed calls, ``judge`` whether the scores are wanted. Answer
+(.npz): ``labels`` C, ``versions`` JSON, ``scores`` N x C, ``boxes`` K x 5 (frame, x, y, width, height), ``box_scores``
+K x C, ``crop_ms``, ``frame_ms`` and ``video_ms``, each so many calls.
 """
 
 from __future__ import annotations
@@ -43,8 +43,9 @@ def serve(
     packages: Sequence[str],
     crop: Crop | None = None,
     frame: Frame | None = None,
+    video: Callable[[Array], object] | None = None,
 ) -> None:
-    """Do the task with the functions that there are."""
+    """Do the task with the functions that there are; ``video`` is for those that remember the last frame."""
     task = np.load(task_file)
     answer: dict[str, Any] = {
         "labels": np.array(labels, str),
@@ -65,6 +66,7 @@ def serve(
         answer["crop_ms"] = _time(crop, task["crops"], int(task["calls"]))
     if frame is not None:
         answer["frame_ms"] = _time(frame, pictures, int(task["calls"]))
+        answer["video_ms"] = _time(video or frame, to_and_fro(task["video"]), int(task["calls"]))
     with Path(answer_file).open("wb") as file:
         np.savez(file, **answer)
 
@@ -72,6 +74,11 @@ def serve(
 def as_bgr(picture: Array) -> Array:
     """A picture, grey (H x W) or BGR already, as H x W x 3."""
     return picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
+
+
+def to_and_fro(video: Array | Sequence[Array]) -> list[Array]:
+    """Its frames forwards and, without the ends, backwards: over and over, a video without a cut."""
+    return [*video, *video[-2:0:-1]]
 
 
 def _time(call: Callable[[Array], Any], inputs: Sequence[Array], calls: int) -> Array:
