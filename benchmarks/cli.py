@@ -92,6 +92,7 @@ def _add_pipeline(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{name}", type=positive_seconds, default=default, help=f"{what} ({default:g})")
     parser.add_argument("--detector", default=usual.detector)
     parser.add_argument("--model", default=usual.model)
+    parser.add_argument("--everywhere", action="store_true", help="follow no face: look at all of every picture")
     add_outputs(parser)
     parser.set_defaults(command=_pipeline)
 

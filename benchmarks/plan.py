@@ -10,11 +10,13 @@ from edge_emotion.manifest import Part
 class Plan(Part):
     """What to measure: for each of ``faces`` the line on one core, for each of ``cameras`` the daemon on so many.
 
-    ``source`` is one more camera, a real one. Each of ``rounds`` runs lasts ``seconds`` after ``settle``.
+    ``source`` is one more camera, a real one. With ``everywhere`` no face is followed. Each of ``rounds`` runs lasts
+    ``seconds`` after ``settle``.
     """
 
     detector: str = "blazeface_back"
     model: str = "mobilenet_v2"
+    everywhere: bool = False
     faces: tuple[int, ...] = (1, 3, 5)
     cameras: tuple[int, ...] = (1, 2, 3, 4)
     source: str | None = None
@@ -25,7 +27,8 @@ class Plan(Part):
     @property
     def hardest(self) -> dict[str, Any]:
         """Settings of the daemon with which every frame is looked at and every face in it classified."""
+        following = {"refresh_interval": 0} if self.everywhere else {}
         return {
-            "detector": {"model": self.detector, "idle_interval": 0},
+            "detector": {"model": self.detector, "idle_interval": 0} | following,
             "classifier": {"model": self.model, "interval": 0},
         }

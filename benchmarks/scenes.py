@@ -44,7 +44,7 @@ def make_scenes(clip: Path, counts: Iterable[int], detector: str, folder: Path, 
     exactly one face.
     """
     finder = shipped_detector(detector)
-    alone = find_alone(clip, finder)
+    alone = find_alone(clip, finder, FRAMES)
     scenes = []
     for faces in counts:
         path = folder / f"{faces}-faces.mp4"
@@ -101,8 +101,8 @@ def write_video(images: Iterable[Image], path: Path, fps: float) -> None:
         writer.release()
 
 
-def find_alone(clip: Path, detector: FaceDetector, *, most: int = FRAMES) -> list[tuple[Image, Face]]:
-    """The clip's first frames with exactly one face, in the scene's size, and where it is.
+def find_alone(clip: Path, detector: FaceDetector, most: int) -> list[tuple[Image, Face]]:
+    """The clip's first ``most`` frames with exactly one face, in the scene's size, and where it is.
 
     Raises SourceError if there is none.
     """

@@ -16,6 +16,7 @@ from benchmarks.cli import main
 from benchmarks.comparison import compare
 from benchmarks.line import STAGES, Feed, Remembering
 from benchmarks.line import summarise as summarise_rows
+from benchmarks.plan import Plan
 from benchmarks.report import as_text
 from benchmarks.results import Result, read_result
 from benchmarks.runs import Run, as_measurements
@@ -127,6 +128,12 @@ def test_a_scene_shows_as_many_faces_as_it_says(tmp_path: Path) -> None:
         assert len(detector.detect(images[0])) == scene.faces
 
 
+def test_faces_are_followed_unless_everything_is_to_be_looked_at() -> None:
+    usual, everywhere = Plan().hardest, Plan(everywhere=True).hardest
+    assert "refresh_interval" not in usual["detector"]
+    assert everywhere == usual | {"detector": usual["detector"] | {"refresh_interval": 0}}
+
+
 # Arithmetic
 
 
@@ -173,7 +180,8 @@ def test_a_feed_gives_the_next_frame_only_when_the_last_one_is_done_and_ends_aft
             counted += feed.counting
             feed.next()
             times.append(feed.read().timestamp)
-    assert counted == 3 and np.diff(times) == pytest.approx(1 / scenes.FPS)
+    assert counted == 4, "forwards and backwards"
+    assert np.diff(times) == pytest.approx(1 / scenes.FPS)
 
 
 @pytest.mark.parametrize(

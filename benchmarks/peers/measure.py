@@ -101,7 +101,7 @@ def _write_task(
     generator = np.random.default_rng(seed)
     pasted = [paste(image, generator) for image in faces.images[:frames]]
     pictures = np.stack([picture if faces.images.ndim == 4 else picture[..., 0] for picture, _ in pasted])
-    video = np.stack([image for image, _ in find_alone(CLIP, shipped_detector(detector), most=VIDEO)])
+    video = np.stack([image for image, _ in find_alone(CLIP, shipped_detector(detector), VIDEO)])
     files: list[Path] = []
     for judge in (True, False):
         files.append(folder / f"task{len(files)}.npz")
