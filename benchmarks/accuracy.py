@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from itertools import combinations
@@ -71,14 +71,14 @@ def measure_accuracy(
     *,
     backend: str | None = None,
     operating_point: str | None = None,
-    detectors: Mapping[str, FaceDetector] | None = None,
+    detectors: Mapping[str, Callable[[], FaceDetector]] | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Figures of every artefact on N faces labelled with ``classes``, and a duel of every two of them.
 
-    With ``detectors``, by what their faces are called, also the whole path of each model's first artefact: pasted into
-    pictures, found, aligned, classified. Faces of a class that a model does not know do not count for it. Raises
-    ModelError if nothing runs here.
+    With ``detectors``, by what their faces are called and made anew for each model, also the whole path of each model's
+    first artefact: pasted into pictures, found, aligned, classified. Faces of a class that a model does not know do not
+    count for it. Raises ModelError if nothing runs here.
     """
     measured: dict[str, Any] = {}
     right: dict[str, npt.NDArray[np.int8]] = {}
@@ -98,9 +98,9 @@ def measure_accuracy(
             "figures": figures.model_dump(mode="json"),
         }
         right[name] = rightness(said, faces, classes)
-        for called, detector in (detectors or {}).items():
+        for called, make_detector in (detectors or {}).items():
             if (subject := f"{model}, {called}") not in paths:
-                paths[subject] = whole_path(classifier, detector, faces, classes, seed=seed, name=subject)
+                paths[subject] = whole_path(classifier, make_detector(), faces, classes, seed=seed, name=subject)
         classifier.backend.close()
     if not measured:
         raise ModelError("no artefact runs here: " + "; ".join(f"{name}: {why}" for name, why in missing.items()))

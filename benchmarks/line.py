@@ -12,11 +12,10 @@ import numpy as np
 
 from benchmarks.peers.worker import to_and_fro
 from benchmarks.runs import Run, in_ms
-from benchmarks.scenes import FPS
 from benchmarks.steady import drift
 from edge_emotion.camera import Camera
 from edge_emotion.capture import Capture
-from edge_emotion.config import Settings
+from edge_emotion.config import CameraSettings, Settings
 from edge_emotion.daemon import Daemon
 from edge_emotion.datatypes import Frame, Image
 from edge_emotion.errors import EdgeEmotionError, SourceEnded
@@ -29,6 +28,8 @@ from edge_emotion.stats import CameraMeter
 
 ALONE = "models alone"
 STAGES = ("detect", "track", "align", "classify", "decide", "publish", "total", ALONE)
+MAX_FPS = CameraSettings(source="0").max_fps
+"""Frames are as far apart as the daemon lets them be: the more often they came, the fewer would be looked at whole."""
 WARM_UP = 20
 """Frames at least that do not count."""
 
@@ -68,7 +69,7 @@ def summarise(rows: np.ndarray[Any, Any], **others: Any) -> Run:
     """A run from the seconds of each stage, N x len(STAGES), not a number for models that cannot be called alone.
 
     ``overhead`` is the median of each frame's total over its models alone, which also tell best whether the run was
-    steady: their work is always the same. ``others`` are fields of Run.
+    steady: from frame to frame their work hardly changes. ``others`` are fields of Run.
     """
     stages = {stage: column for stage, column in zip(STAGES, rows.T, strict=True) if not np.isnan(column).any()}
     total, alone = stages["total"], stages.get(ALONE)
@@ -153,7 +154,7 @@ class Feed:
         over = time.monotonic() - self._start >= self._settle + self._seconds
         if self._closed or (over and self.given >= WARM_UP + len(self._images)):
             raise SourceEnded("the time is over")
-        second, image = self.given / FPS, self._images[self.given % len(self._images)]
+        second, image = self.given / MAX_FPS, self._images[self.given % len(self._images)]
         # A decoder has just written what it gives: a picture of long ago would first have to come from memory.
         frame = Frame(image.copy(), self._start + second, self._captured_at + timedelta(seconds=second), self.given)
         self.given += 1

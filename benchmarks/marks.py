@@ -20,13 +20,12 @@ from benchmarks.scenes import read_video, write_video
 from benchmarks.shipped import shipped_detector
 from benchmarks.waiting import wait_until
 from edge_emotion.camera import Camera
-from edge_emotion.config import CameraSettings, PolicySettings, TrackingSettings
+from edge_emotion.config import CameraSettings, ClassifierSettings, DetectorSettings, PolicySettings, TrackingSettings
 from edge_emotion.daemon import Daemon
 from edge_emotion.datatypes import EmotionEvent, Image
 from edge_emotion.demo import CLIP, HOST, find_mosquitto, free_port, mosquitto
 from edge_emotion.errors import BackendUnavailable, EdgeEmotionError
-from edge_emotion.factory import make_capture, make_pipeline
-from edge_emotion.loading import make_classifier
+from edge_emotion.factory import make_capture, make_pipeline, models_of
 from edge_emotion.protocols import FloatArray, InferenceBackend
 from edge_emotion.sequence import Sequence
 from edge_emotion.sinks.memory import MemorySink
@@ -118,18 +117,22 @@ def own_work(note: Callable[[dict[str, float]], None]) -> EmotionEvent:
 
     Its own work is what the main thread does beside the models; CPU time, so that a busy machine does not count.
     """
-    detector, classifier = shipped_detector(), make_classifier("mobilenet_v2")
-    detecting, classifying = Timed(detector.backend), Timed(classifier.backend)
-    detector.backend, classifier.backend = detecting, classifying
+    models = models_of(DetectorSettings(), ClassifierSettings())
+    timed = []
+    for model in (one for one in models if one is not None):
+        model.backend = Timed(model.backend)
+        timed.append(model.backend)
     changed, sink, numbers = threading.Condition(), MemorySink(), Sequence(None)
     pipeline = make_pipeline(
         "benchmark",
         "clip",
-        detector,
-        classifier,
+        models.detector,
+        models.classifier,
+        near=models.near,
         tracking=TrackingSettings(),
         policy=PolicySettings(),
-        interval=0.1,
+        interval=ClassifierSettings().interval,
+        refresh_interval=DetectorSettings().refresh_interval,
         next_seq=numbers,
     )
     settings = CameraSettings(source=str(CLIP), realtime=False, max_fps=240)
@@ -137,14 +140,14 @@ def own_work(note: Callable[[dict[str, float]], None]) -> EmotionEvent:
     all_began, main_began = time.process_time(), time.thread_time()
     frames = daemon.run().frames
     all_threads, main = time.process_time() - all_began, time.thread_time() - main_began
-    models = detecting.seconds + classifying.seconds
+    in_models = sum(one.seconds for one in timed)
     note(
         {
             "frame_cpu_ms": 1000 * all_threads / frames,
             "decode_cpu_ms": 1000 * (all_threads - main) / frames,
-            "models_cpu_ms": 1000 * models / frames,
-            "own_work_cpu_ms": 1000 * (main - models) / frames,
-            "own_work_share": (main - models) / all_threads,
+            "models_cpu_ms": 1000 * in_models / frames,
+            "own_work_cpu_ms": 1000 * (main - in_models) / frames,
+            "own_work_share": (main - in_models) / all_threads,
         }
     )
     return sink.events[0]

@@ -26,7 +26,10 @@ class Plan(Part):
 
     @property
     def hardest(self) -> dict[str, Any]:
-        """Settings of the daemon with which every frame is looked at and every face in it classified."""
+        """Settings of the daemon with which every frame is looked at and every face in it classified.
+
+        Known faces are followed, as they are usually, unless ``everywhere`` makes that the hardest case of all.
+        """
         following = {"refresh_interval": 0} if self.everywhere else {}
         return {
             "detector": {"model": self.detector, "idle_interval": 0} | following,

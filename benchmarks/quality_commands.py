@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from benchmarks.outputs import add_outputs, check_outputs, put_out
 from benchmarks.peers.catalogue import PEERS
 from benchmarks.report import check_plotting, write_plot
 from benchmarks.shipped import shipped_detector
+from edge_emotion.config import DetectorSettings
 from edge_emotion.errors import ConfigError
 from edge_emotion.manifest import write_bytes
 from edge_emotion.protocols import FaceDetector
@@ -166,15 +168,16 @@ def _accuracy(options: argparse.Namespace) -> None:
     put_out(options, result, None if options.out is None else partial(_draw_accuracy, options.out, done))
 
 
-def _ways_to_faces(name: str, *, seed: int) -> dict[str, FaceDetector]:
+def _ways_to_faces(name: str, *, seed: int) -> dict[str, Callable[[], FaceDetector]]:
     """In the whole picture, and as they are followed from there if the daemon does that."""
     from benchmarks.followed import Followed
-    from edge_emotion.factory import NEAR, make_follower
+    from edge_emotion.factory import following_detector, make_follower
 
-    detector = shipped_detector(name)
-    ways: dict[str, FaceDetector] = {"whole path": detector}
-    if name != NEAR:
-        ways["followed"] = Followed(detector, make_follower(shipped_detector(NEAR)), seed=seed)
+    detector, near = shipped_detector(name), following_detector(DetectorSettings(model=name))
+    ways: dict[str, Callable[[], FaceDetector]] = {"whole path": lambda: detector}
+    if near is not None:
+        follower = make_follower(near)
+        ways["followed"] = lambda: Followed(detector, follower, seed=seed)
     return ways
 
 
@@ -193,6 +196,7 @@ def _robustness(options: argparse.Namespace) -> None:
     from benchmarks.results import measured, this_machine
     from benchmarks.robustness import check_corruptions, measure_robustness, robustness_measurements
     from benchmarks.temporal import measure_temporal, temporal_measurements, usable
+    from edge_emotion.factory import following_detector
     from edge_emotion.loading import make_classifier
 
     options.corruption = list(check_corruptions(options.corruption))
@@ -212,7 +216,13 @@ def _robustness(options: argparse.Namespace) -> None:
     temporal = {}
     if options.sequences:
         temporal = measure_temporal(
-            classifiers, detector, faces, data.classes, sequences=options.sequences, seed=options.seed
+            classifiers,
+            detector,
+            following_detector(DetectorSettings(model=options.detector)),
+            faces,
+            data.classes,
+            sequences=options.sequences,
+            seed=options.seed,
         )
     result = measured(
         "robustness",
@@ -241,7 +251,7 @@ def _peers(options: argparse.Namespace) -> None:
     models = find_classifiers(names)
     # Ours must run: it would be a pity to learn of a slip of the pen after every peer was installed.
     files = {f"{name}: {entry.file}": entry.sha256 for name in names for entry in [make_classifier(name).entry]}
-    for name in {options.detector, NEAR}:
+    for name in dict.fromkeys((options.detector, NEAR)):
         entry = shipped_detector(name).manifest.file()
         files[f"{name}: {entry.file}"] = entry.sha256
     machine = this_machine()

@@ -5,23 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from itertools import count, pairwise
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from benchmarks.quality import percent, scored, share, show_progress
 from benchmarks.results import Measurement
-from benchmarks.shipped import shipped_detector
 from edge_emotion.classifier import EmotionClassifier
 from edge_emotion.config import ClassifierSettings, DetectorSettings, PolicySettings, TrackingSettings
 from edge_emotion.datatypes import Frame
 from edge_emotion.errors import ConfigError
-from edge_emotion.factory import NEAR, make_pipeline
+from edge_emotion.factory import make_pipeline
 from edge_emotion.labels import UNKNOWN
 from edge_emotion.pipeline import Pipeline
 from edge_emotion.protocols import FaceDetector
 from train.crop import FRAME, place
 from train.faces import Faces
+
+if TYPE_CHECKING:
+    from edge_emotion.detectors.blazeface import BlazeFaceDetector
 
 FPS = 15
 SEGMENTS, SEGMENT_SECONDS, PEOPLE = 4, 6.0, 3
@@ -60,6 +62,7 @@ class Course(NamedTuple):
 def measure_temporal(
     classifiers: Mapping[str, EmotionClassifier],
     detector: FaceDetector,
+    near: BlazeFaceDetector | None,
     faces: Faces,
     classes: Sequence[str],
     *,
@@ -83,26 +86,31 @@ def measure_temporal(
             for number in range(sequences):
                 generator = np.random.default_rng((seed, number))
                 frames = sequence(faces, rows, generator)
-                courses.append(follow(watch(make(classifier, detector, way=way), frames)))
+                courses.append(follow(watch(make(classifier, detector, near, way=way), frames)))
                 show_progress("sequences", next(progress), total)
             figures[model][way] = summarise(courses)
     return figures
 
 
-def make(classifier: EmotionClassifier, detector: FaceDetector, *, way: str) -> Pipeline:
-    """The pipeline with the settings that ship, or with no smoothing, no threshold and no patience."""
+def make(
+    classifier: EmotionClassifier, detector: FaceDetector, near: BlazeFaceDetector | None, *, way: str
+) -> Pipeline:
+    """The pipeline with the settings that ship, or with no smoothing, no threshold and no patience.
+
+    Both find faces alike: everywhere, and then near their last place.
+    """
     shipped = way == "shipped"
     return make_pipeline(
         "benchmark",
         "sequence",
         detector,
         classifier,
-        near=shipped_detector(NEAR) if shipped else None,
+        near=near,
         tracking=TrackingSettings(),
         policy=PolicySettings() if shipped else PolicySettings(threshold=0, hysteresis=0, min_dwell=0, time_constant=0),
         interval=ClassifierSettings().interval if shipped else 0.0,
         idle_interval=DetectorSettings().idle_interval if shipped else 0.0,
-        refresh_interval=DetectorSettings().refresh_interval if shipped else 0.0,
+        refresh_interval=DetectorSettings().refresh_interval,
         next_seq=count(1).__next__,
     )
 

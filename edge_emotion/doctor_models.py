@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from edge_emotion.config import ClassifierSettings, DetectorSettings
 from edge_emotion.doctor_report import Finding
-from edge_emotion.factory import configured_classifier, configured_detector
+from edge_emotion.factory import configured_classifier, configured_detector, following_detector
 from edge_emotion.manifest import BaseManifest
 from edge_emotion.protocols import InferenceBackend
 
 
 def detector(settings: DetectorSettings) -> Finding:
-    """Hash and tensors of the face detector. Raises ModelError or BackendUnavailable."""
+    """Hash and tensors of the face detector and of the one that follows. Raises ModelError or BackendUnavailable."""
     made = configured_detector(settings)
+    following_detector(settings)
     return _finding(made.manifest, "hash and tensors", made.backend)
 
 

@@ -66,8 +66,7 @@ def make_models(settings: Settings) -> Models:
 
 def models_of(detector: DetectorSettings, classifier: ClassifierSettings) -> Models:
     """The models that these name, and the detector that follows faces."""
-    near = None if detector.model == NEAR else configured_detector(detector.model_copy(update={"model": NEAR}))
-    return Models(configured_detector(detector), configured_classifier(classifier), near)
+    return Models(configured_detector(detector), configured_classifier(classifier), following_detector(detector))
 
 
 def configured_detector(options: DetectorSettings) -> BlazeFaceDetector:
@@ -79,6 +78,17 @@ def configured_detector(options: DetectorSettings) -> BlazeFaceDetector:
         max_faces=options.max_faces,
         threads=options.threads,
     )
+
+
+def following_detector(options: DetectorSettings) -> BlazeFaceDetector | None:
+    """The detector that follows what another one finds, a little smaller perhaps, beside any number of others.
+
+    None where the other one is that itself. Raises ModelError or BackendUnavailable.
+    """
+    if options.model == NEAR:
+        return None
+    smaller = math.floor(0.9 * options.min_size)
+    return make_detector(NEAR, threshold=options.threshold, min_size=smaller, threads=options.threads)
 
 
 def configured_classifier(options: ClassifierSettings) -> EmotionClassifier:

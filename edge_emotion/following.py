@@ -16,8 +16,11 @@ more or less: a face may move by a quarter of its side, or more."""
 MOST = 4
 """Faces that are followed at once; for more, a look at the whole picture by a larger detector costs hardly more."""
 
+SAME_FACE = 0.2
+"""Least overlap (intersection over union) of a face's boxes then and now; less may be a neighbour."""
+
 SAME_PLACE = 0.3
-"""Two faces whose boxes overlap by more than this (intersection over union) may be one that was found twice."""
+"""Two faces whose boxes overlap by more than this may be one that was found twice."""
 
 
 class FaceFollower:
@@ -48,14 +51,14 @@ class FaceFollower:
         return found
 
     def _near(self, image: Image, last: Box) -> Face | None:
-        """The face in the square around a box that overlaps the box best; None if no face does."""
+        """The face in the square around a box that overlaps the box best; None if none does by SAME_FACE."""
         wanted = REACH * max(last.width, last.height) / self._size
         side = int(self._size * 2 ** round(math.log2(max(wanted, 1.0))))
         left, top = (max(min(int(middle - side / 2), whole - side), 0) for middle, whole in _axes(image, last))
         part = image[top : top + side, left : left + side]
         faces = (face.moved(left, top) for face in self._detector.detect(part))
         best = max(faces, key=lambda face: face.box.iou(last), default=None)
-        return best if best is not None and best.box.iou(last) > 0 else None
+        return best if best is not None and best.box.iou(last) >= SAME_FACE else None
 
 
 def _axes(image: Image, box: Box) -> tuple[tuple[float, int], tuple[float, int]]:

@@ -64,7 +64,7 @@ class Pipeline:
         self._interval, self._idle_interval = interval, idle_interval
         self._follower, self._refresh_interval = follower, refresh_interval
         self._next_seq, self._make_id = next_seq, make_id
-        self._looked = self._looked_everywhere = -math.inf
+        self._looked = self._looked_everywhere = self._lost = -math.inf
         self._classified: dict[str, float] = {}
         self._last: Frame | None = None
         self.times: StageTimes | None = None
@@ -122,12 +122,20 @@ class Pipeline:
         )
 
     def _look(self, frame: Frame) -> Sequence[Face]:
-        """The faces of a frame: known ones where they were, as long as that is enough; else those of all of it."""
-        fresh = 0 <= frame.timestamp - self._looked_everywhere < SLACK * self._refresh_interval
-        if self._follower is not None and fresh and (known := self._tracker.steady):
+        """The faces of a frame: known ones where they were, as long as that is enough; else those of all of it.
+
+        After a face could not be followed none is for a while: looking twice in every frame would cost most.
+        """
+
+        def recent(moment: float) -> bool:
+            return 0 <= frame.timestamp - moment < self._refresh_interval
+
+        may_follow = recent(self._looked_everywhere) and not recent(self._lost)
+        if self._follower is not None and may_follow and (known := self._tracker.steady):
             faces = self._follower.follow(frame.image, known)
             if faces is not None:
                 return faces
+            self._lost = frame.timestamp
         self._looked_everywhere = frame.timestamp
         return self._detector.detect(frame.image)
 

@@ -83,8 +83,8 @@ PEERS = {
     "human": Peer(
         NPM_WORKER,
         HUMAN,
-        "npm's human: BlazeFace and emotion by its settings, all else off (mesh, iris, description, body, hands, "
-        "cache); crops: its network, a face prepared as it does; tfjs on WebAssembly in node, one thread",
+        "npm's human: BlazeFace and emotion by its settings, all else off (mesh, iris, description, body, hands; its "
+        "cache but for the video); crops: its network, a face prepared as it does; tfjs on WebAssembly, one thread",
         ("human_worker.cjs",),
     ),
     "vgg13": Peer(

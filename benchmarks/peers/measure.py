@@ -33,7 +33,7 @@ from train.faces import Faces
 Arrays = dict[str, npt.NDArray[Any]]
 
 VIDEO = 60
-"""Frames of the demo's clip, two seconds, that follow one another and show one face."""
+"""Frames of the demo's clip: the first that show one face, two seconds."""
 
 KINDS = {"crop_ms": "medians", "frame_ms": "medians", "video_ms": "means"}
 """What is timed -> what counts of a round: of a video, not every frame costs the same, and all are to be paid for."""
@@ -260,6 +260,6 @@ def peers_notes(measured: Mapping[str, Any]) -> Iterator[str]:
     for row in measured["ratios"]:
         yield (
             f"{row['peer']} takes {row['ratio']:.1f} times as long as {row['model']} ({row['low']:.1f} to "
-            f"{row['high']:.1f}) for a {row['of'].removesuffix('_ms')}"
+            f"{row['high']:.1f}) for a {row['of'].removesuffix('_ms').replace('video', 'frame of a video')}"
         )
     yield from duel_notes(measured["duels"])

@@ -9,8 +9,8 @@ from itertools import count
 import cv2
 import numpy as np
 
+from benchmarks.line import MAX_FPS
 from benchmarks.peers.worker import Array, one_core, serve
-from benchmarks.scenes import FPS
 from edge_emotion.config import ClassifierSettings, DetectorSettings, PolicySettings, TrackingSettings
 from edge_emotion.datatypes import Frame
 from edge_emotion.factory import make_pipeline, models_of
@@ -50,7 +50,7 @@ def main(task: str, answer: str, model: str, detector_name: str) -> None:
         return np.array(boxes, float).reshape(-1, 4), np.array(scores, float).reshape(-1, len(classifier.labels))
 
     def video(picture: Array) -> object:
-        second = next(number) / FPS
+        second = next(number) / MAX_FPS
         return pipeline.process(Frame(picture, second, start + timedelta(seconds=second)))
 
     packages = ["opencv-python-headless", "numpy", "ai-edge-litert"]
