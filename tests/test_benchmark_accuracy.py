@@ -98,7 +98,8 @@ def measure(fer_folder: Path, tmp_path: Path, *options: str) -> Result:
 def test_files_may_go_into_the_folder_that_is_made(fer_folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     out = tmp_path / "new" / "plots"
-    options = ["--data", str(fer_folder), "--model", "tiny", "--backend", "tflite", "--faces", "20"]
+    model = copy_with_first_file("tiny", tmp_path / "tiny")
+    options = ["--data", str(fer_folder), "--model", str(model), "--backend", "tflite", "--faces", "20"]
     assert main(["accuracy", *options, "--out", str(out), "--json", str(out / "a.json")]) == 0
     assert read_result(out / "a.json").benchmark == "accuracy" and len(list(out.glob("*.png"))) == 4
 
@@ -148,7 +149,8 @@ def test_accuracy_measures_every_file_by_every_backend(
 def test_results_of_accuracy_on_the_same_faces_are_paired(
     fer_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = ["--faces", "40", "--model", "tiny", "--split", "validation"]
+    model = copy_with_first_file("tiny", tmp_path / "tiny")
+    options = ["--faces", "40", "--model", str(model), "--split", "validation"]
     (tmp_path / "first").mkdir()
     for folder in (tmp_path / "first", tmp_path):
         measure(fer_folder, folder, *options)

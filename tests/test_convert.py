@@ -223,7 +223,7 @@ def test_the_shipped_models_are_as_good_as_their_manifests_say(name: str, data: 
     now, then = measure_classifier(classifier, faces), classifier.manifest.metrics["test/int8"]
     print(f"FER+ majority, test split: {now.accuracy:.4f} now, {then.accuracy:.4f} in the manifest, n = {now.n}")
     assert now.n == then.n == 3153
-    assert now.accuracy >= 0.84
+    assert now.accuracy >= 0.83
     assert now.accuracy == pytest.approx(then.accuracy, abs=0.005)
     assert now.ece == pytest.approx(then.ece, abs=0.01)
     assert then.accuracy == pytest.approx(classifier.manifest.metrics["test/float32"].accuracy, abs=0.01)

@@ -209,9 +209,10 @@ def test_other_types_than_those_of_an_onnx_file_are_refused(both: Path) -> None:
         make_classifier(str(both), backend="onnxruntime")
 
 
-def test_a_model_without_such_a_file_is_refused(both: Path) -> None:
+def test_a_model_without_such_a_file_is_refused(both: Path, tmp_path: Path) -> None:
+    alone = copy_with_first_file("tiny", tmp_path / "alone")
     with pytest.raises(ModelError, match="model tiny has no onnx file; it has int8 tflite"):
-        make_classifier("tiny", backend="onnxruntime")
+        make_classifier(str(alone), backend="onnxruntime")
     with pytest.raises(ModelError, match="no int8 onnx file; it has float32 onnx, int8 tflite"):
         choose_files(manifest_of(both), "int8", "onnxruntime")
 
