@@ -54,14 +54,10 @@ class FaceFollower:
         """The face in the square around a box that overlaps the box best; None if none does by SAME_FACE."""
         wanted = REACH * max(last.width, last.height) / self._size
         side = int(self._size * 2 ** round(math.log2(max(wanted, 1.0))))
-        left, top = (max(min(int(middle - side / 2), whole - side), 0) for middle, whole in _axes(image, last))
+        height, width = image.shape[:2]
+        axes = zip(last.centre, (width, height), strict=True)
+        left, top = (max(min(int(middle - side / 2), whole - side), 0) for middle, whole in axes)
         part = image[top : top + side, left : left + side]
         faces = (face.moved(left, top) for face in self._detector.detect(part))
         best = max(faces, key=lambda face: face.box.iou(last), default=None)
         return best if best is not None and best.box.iou(last) >= SAME_FACE else None
-
-
-def _axes(image: Image, box: Box) -> tuple[tuple[float, int], tuple[float, int]]:
-    """Along x and along y: the middle of the box, the size of the picture."""
-    height, width = image.shape[:2]
-    return (box.centre[0], width), (box.centre[1], height)

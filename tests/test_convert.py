@@ -214,8 +214,8 @@ def test_the_shipped_int8_models_are_fully_integer(name: str) -> None:
     tflite.check_integer_only(folder / load_manifest(folder).file("int8").file)
 
 
-@pytest.mark.parametrize("name", SHIPPED)
-def test_the_shipped_models_are_as_good_as_their_manifests_say(name: str, data: DataSet) -> None:
+@pytest.mark.parametrize(("name", "least"), [*zip(SHIPPED, (0.855, 0.855, 0.83), strict=True)])
+def test_the_shipped_models_are_as_good_as_their_manifests_say(name: str, least: float, data: DataSet) -> None:
     """The whole test split, through the runtime's own classifier, on this machine."""
     classifier = make_classifier(name, precision="int8")
     assert isinstance(classifier.manifest, ModelManifest)
@@ -223,7 +223,7 @@ def test_the_shipped_models_are_as_good_as_their_manifests_say(name: str, data: 
     now, then = measure_classifier(classifier, faces), classifier.manifest.metrics["test/int8"]
     print(f"FER+ majority, test split: {now.accuracy:.4f} now, {then.accuracy:.4f} in the manifest, n = {now.n}")
     assert now.n == then.n == 3153
-    assert now.accuracy >= 0.83
+    assert now.accuracy >= least
     assert now.accuracy == pytest.approx(then.accuracy, abs=0.005)
     assert now.ece == pytest.approx(then.ece, abs=0.01)
     assert then.accuracy == pytest.approx(classifier.manifest.metrics["test/float32"].accuracy, abs=0.01)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def test_classifier_settings_are_obeyed(tmp_path: Path) -> None:
     )
     make_daemon(settings).run()
     lines = (tmp_path / "events.jsonl").read_text().splitlines()
-    assert '"type":"start"' in lines[0] and '"type":"end"' in lines[-1]
+    assert [json.loads(line)["type"] for line in lines] == ["start", "change", "end"]
     assert all('"name":"tiny"' in line for line in lines)
     assert all('"probabilities":{"sadness":' in line and "happiness" not in line for line in lines)
 
