@@ -46,7 +46,7 @@ class EmotionClassifier:
         self.entry = manifest.file() if entry is None else entry
         self.refused = tuple(refused)
         columns = range(len(manifest.labels)) if classes is None else subset(manifest.labels, classes)
-        self._columns = list(columns)
+        self._columns = np.array(columns)
         self._shift = point.prior_strength * np.log(np.array(calibration.class_prior))[self._columns]
         self._temperature = point.temperature
         self.labels = tuple(manifest.labels[column] for column in self._columns)
@@ -71,14 +71,15 @@ class EmotionClassifier:
 
     def scores(self, logits: FloatArray) -> list[EmotionScores]:
         """Prior adjustment, temperature, class subset, softmax: N x L logits -> N distributions."""
-        adjusted = (logits[:, self._columns].astype(np.float64) - self._shift) / self._temperature
+        adjusted = (logits.take(self._columns, axis=1) - self._shift) / self._temperature  # the shift has 64 bits
         return [EmotionScores(self.labels, tuple(row)) for row in softmax(adjusted).tolist()]
 
 
 def softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """N x L values -> N distributions; large values do not overflow."""
-    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(exponents / exponents.sum(axis=1, keepdims=True), np.float64)
+    exponents: npt.NDArray[np.float64] = np.exp(logits - np.maximum.reduce(logits, axis=1, keepdims=True))
+    exponents /= np.add.reduce(exponents, axis=1, keepdims=True)
+    return exponents
 
 
 def check_shapes(manifest: ModelManifest, backend: InferenceBackend) -> None:

@@ -60,7 +60,7 @@ class Policy:
             return self._keep(track_id, Decision("start", Settled(emotion, scores, emotion, timestamp)))
         wanted = self._wanted(before.emotion, scores)
         since = before.since if wanted == before.candidate else timestamp
-        now = replace(before, scores=scores, candidate=wanted, since=since)
+        now = Settled(before.emotion, scores, wanted, since)
         if wanted != before.emotion and timestamp - since >= self._min_dwell:
             return self._keep(track_id, Decision("change", replace(now, emotion=wanted), before.emotion))
         self._settled[track_id] = now

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from edge_emotion.datatypes import Box, Face, Track
@@ -122,4 +122,4 @@ class Tracker:
     def _seen(self, track: Track, face: Face, timestamp: float) -> Track:
         hits = track.hits + 1
         confirmed = track.confirmed or hits >= self._confirm_hits
-        return replace(track, face=face, last_seen=timestamp, hits=hits, confirmed=confirmed)
+        return Track(track.id, face, track.first_seen, timestamp, track.started_at, hits, confirmed)

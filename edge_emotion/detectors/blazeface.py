@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -55,12 +56,13 @@ class BlazeFaceDetector:
         """Faces in an H x W x 3 BGR picture, best score first, in its pixels."""
         batch, factor = letterbox(image, self.manifest.input)
         regressors, logits = self.backend.run(batch)
-        candidates = np.flatnonzero(logits[0, :, 0] >= self._least_logit)
+        logits = logits.ravel()
+        (candidates,) = (logits >= self._least_logit).nonzero()
         if not candidates.size:
             return ()
-        points = decode(regressors[0, candidates], self._anchors[candidates]) * np.float32(factor)
-        scores = 1 / (1 + np.exp(-logits[0, candidates, 0]))
-        faces = (_face(blended, score) for blended, score in weighted_nms(points, scores))
+        points = decode(regressors[0].take(candidates, axis=0), self._anchors.take(candidates, axis=0))
+        scores = 1 / (1 + np.exp(-logits[candidates]))
+        faces = (_face(blended * np.float32(factor), score) for blended, score in weighted_nms(points, scores))
         large = [face for face in faces if max(face.box.width, face.box.height) >= self._min_size]
         return large[: self._max_faces]
 
@@ -89,33 +91,33 @@ def decode(regressors: FloatArray, anchors: FloatArray) -> FloatArray:
     return points
 
 
-def weighted_nms(points: FloatArray, scores: npt.NDArray[np.float32]) -> list[tuple[FloatArray, float]]:
+def weighted_nms(points: FloatArray, scores: npt.NDArray[np.floating[Any]]) -> list[tuple[FloatArray, float]]:
     """Blend answers for the same face: N x P x 2 points, N scores -> (P x 2, score) per face, best first.
 
     Unlike plain non-maximum suppression, overlapping answers are averaged by score, which steadies boxes over time.
     """
     blended = []
-    best_first = np.argsort(-scores, kind="stable")
-    points, scores = points[best_first], scores[best_first]
     while scores.size:
-        same = _iou(points[0], points) > SAME_FACE
-        same[0] = True  # a box without area overlaps nothing, not even itself
+        best = scores.argmax()
+        same = _overlapping(points, best)
         weights = scores[same]
         mean = weights @ points[same].reshape(len(weights), -1) / weights.sum()
-        blended.append((mean.reshape(points.shape[1:]), float(scores[0])))
+        blended.append((mean.reshape(points.shape[1:]), float(scores[best])))
         points, scores = points[~same], scores[~same]
     return blended
 
 
-def _iou(one: FloatArray, many: FloatArray) -> npt.NDArray[np.float32]:
-    """Intersection over union of one box with N boxes; the first two points of each are its corners."""
-    shared = np.maximum(np.minimum(one[1], many[:, 1]) - np.maximum(one[0], many[:, 0]), 0)
-    sides, own = many[:, 1] - many[:, 0], one[1] - one[0]
-    intersection = shared[:, 0] * shared[:, 1]
-    union = sides[:, 0] * sides[:, 1] + own[0] * own[1] - intersection
-    return np.asarray(intersection / np.maximum(union, 1e-9), np.float32)
+def _overlapping(points: FloatArray, best: np.intp) -> npt.NDArray[np.bool_]:
+    """Which of N boxes mean the same face as number ``best``; the first two points of each are its corners."""
+    corners, opposite = points[:, 0], points[:, 1]
+    shared = np.maximum(np.minimum(opposite, opposite[best]) - np.maximum(corners, corners[best]), 0)
+    sides = opposite - corners
+    intersection, areas = shared[:, 0] * shared[:, 1], sides[:, 0] * sides[:, 1]
+    same: npt.NDArray[np.bool_] = intersection > SAME_FACE * (areas + areas[best] - intersection)
+    same[best] = True  # a box without area overlaps nothing, not even itself
+    return same
 
 
 def _face(points: FloatArray, score: float) -> Face:
     (left, top), (right, bottom), *landmarks = points.tolist()
-    return Face(Box(left, top, right - left, bottom - top), score, tuple((x, y) for x, y in landmarks))
+    return Face(Box(left, top, right - left, bottom - top), score, tuple(map(tuple, landmarks)))
