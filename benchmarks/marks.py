@@ -17,15 +17,15 @@ from benchmarks.process import usage
 from benchmarks.publisher import Publisher
 from benchmarks.results import Measurement, Result, measured, this_machine
 from benchmarks.scenes import read_video, write_video
-from benchmarks.shipped import shipped_detector
+from benchmarks.shipped import shipped_detector, shipped_pipeline
 from benchmarks.waiting import wait_until
 from edge_emotion.camera import Camera
-from edge_emotion.config import CameraSettings, ClassifierSettings, DetectorSettings, PolicySettings, TrackingSettings
+from edge_emotion.config import CameraSettings, ClassifierSettings, DetectorSettings
 from edge_emotion.daemon import Daemon
 from edge_emotion.datatypes import EmotionEvent, Image
 from edge_emotion.demo import CLIP, HOST, find_mosquitto, free_port, mosquitto
 from edge_emotion.errors import BackendUnavailable, EdgeEmotionError
-from edge_emotion.factory import make_capture, make_pipeline, models_of
+from edge_emotion.factory import make_capture, models_of
 from edge_emotion.protocols import FloatArray, InferenceBackend
 from edge_emotion.sequence import Sequence
 from edge_emotion.sinks.memory import MemorySink
@@ -123,18 +123,7 @@ def own_work(note: Callable[[dict[str, float]], None]) -> EmotionEvent:
         model.backend = Timed(model.backend)
         timed.append(model.backend)
     changed, sink, numbers = threading.Condition(), MemorySink(), Sequence(None)
-    pipeline = make_pipeline(
-        "benchmark",
-        "clip",
-        models.detector,
-        models.classifier,
-        near=models.near,
-        tracking=TrackingSettings(),
-        policy=PolicySettings(),
-        interval=ClassifierSettings().interval,
-        refresh_interval=DetectorSettings().refresh_interval,
-        next_seq=numbers,
-    )
+    pipeline = shipped_pipeline(models, idle_interval=0, next_seq=numbers)
     settings = CameraSettings(source=str(CLIP), realtime=False, max_fps=240)
     daemon = Daemon([Camera(make_capture("clip", settings, changed), pipeline)], [sink], changed, numbers)
     all_began, main_began = time.process_time(), time.thread_time()

@@ -196,7 +196,7 @@ def _robustness(options: argparse.Namespace) -> None:
     from benchmarks.results import measured, this_machine
     from benchmarks.robustness import check_corruptions, measure_robustness, robustness_measurements
     from benchmarks.temporal import measure_temporal, temporal_measurements, usable
-    from edge_emotion.factory import following_detector
+    from edge_emotion.factory import Models, following_detector
     from edge_emotion.loading import make_classifier
 
     options.corruption = list(check_corruptions(options.corruption))
@@ -215,15 +215,9 @@ def _robustness(options: argparse.Namespace) -> None:
     )
     temporal = {}
     if options.sequences:
-        temporal = measure_temporal(
-            classifiers,
-            detector,
-            following_detector(DetectorSettings(model=options.detector)),
-            faces,
-            data.classes,
-            sequences=options.sequences,
-            seed=options.seed,
-        )
+        near = following_detector(DetectorSettings(model=options.detector))
+        whole = {name: Models(detector, classifier, near) for name, classifier in classifiers.items()}
+        temporal = measure_temporal(whole, faces, data.classes, sequences=options.sequences, seed=options.seed)
     result = measured(
         "robustness",
         (*robustness_measurements(done), *temporal_measurements(temporal)),

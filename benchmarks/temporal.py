@@ -5,25 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from itertools import count, pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from benchmarks.quality import percent, scored, share, show_progress
 from benchmarks.results import Measurement
-from edge_emotion.classifier import EmotionClassifier
-from edge_emotion.config import ClassifierSettings, DetectorSettings, PolicySettings, TrackingSettings
+from benchmarks.shipped import shipped_pipeline
+from edge_emotion.config import PolicySettings
 from edge_emotion.datatypes import Frame
 from edge_emotion.errors import ConfigError
-from edge_emotion.factory import make_pipeline
+from edge_emotion.factory import Models
 from edge_emotion.labels import UNKNOWN
 from edge_emotion.pipeline import Pipeline
-from edge_emotion.protocols import FaceDetector
 from train.crop import FRAME, place
 from train.faces import Faces
-
-if TYPE_CHECKING:
-    from edge_emotion.detectors.blazeface import BlazeFaceDetector
 
 FPS = 15
 SEGMENTS, SEGMENT_SECONDS, PEOPLE = 4, 6.0, 3
@@ -60,9 +56,7 @@ class Course(NamedTuple):
 
 
 def measure_temporal(
-    classifiers: Mapping[str, EmotionClassifier],
-    detector: FaceDetector,
-    near: BlazeFaceDetector | None,
+    models: Mapping[str, Models],
     faces: Faces,
     classes: Sequence[str],
     *,
@@ -76,43 +70,31 @@ def measure_temporal(
     little, then of another emotion. Raises ConfigError if fewer than two emotions have enough faces.
     """
     figures: dict[str, Any] = {}
-    total = len(classifiers) * len(WAYS) * sequences
+    total = len(models) * len(WAYS) * sequences
     progress = count(1)
-    for model, classifier in classifiers.items():
-        rows = usable(faces, classes, classifier.labels)
-        figures[model] = {}
+    for name, used in models.items():
+        rows = usable(faces, classes, used.classifier.labels)
+        figures[name] = {}
         for way in WAYS:
             courses = []
             for number in range(sequences):
                 generator = np.random.default_rng((seed, number))
                 frames = sequence(faces, rows, generator)
-                courses.append(follow(watch(make(classifier, detector, near, way=way), frames)))
+                courses.append(follow(watch(make(used, way=way), frames)))
                 show_progress("sequences", next(progress), total)
-            figures[model][way] = summarise(courses)
+            figures[name][way] = summarise(courses)
     return figures
 
 
-def make(
-    classifier: EmotionClassifier, detector: FaceDetector, near: BlazeFaceDetector | None, *, way: str
-) -> Pipeline:
+def make(models: Models, *, way: str) -> Pipeline:
     """The pipeline with the settings that ship, or with no smoothing, no threshold and no patience.
 
     Both find faces alike: everywhere, and then near their last place.
     """
-    shipped = way == "shipped"
-    return make_pipeline(
-        "benchmark",
-        "sequence",
-        detector,
-        classifier,
-        near=near,
-        tracking=TrackingSettings(),
-        policy=PolicySettings() if shipped else PolicySettings(threshold=0, hysteresis=0, min_dwell=0, time_constant=0),
-        interval=ClassifierSettings().interval if shipped else 0.0,
-        idle_interval=DetectorSettings().idle_interval if shipped else 0.0,
-        refresh_interval=DetectorSettings().refresh_interval,
-        next_seq=count(1).__next__,
-    )
+    if way == "shipped":
+        return shipped_pipeline(models)
+    policy = PolicySettings(threshold=0, hysteresis=0, min_dwell=0, time_constant=0)
+    return shipped_pipeline(models, policy=policy, interval=0, idle_interval=0)
 
 
 def usable(faces: Faces, classes: Sequence[str], known: Sequence[str]) -> dict[str, np.ndarray[Any, Any]]:

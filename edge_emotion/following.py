@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import combinations
+from operator import itemgetter
 
 from edge_emotion.datatypes import Box, Face, Image
 from edge_emotion.protocols import FaceDetector
@@ -59,5 +60,5 @@ class FaceFollower:
         left, top = (max(min(int(middle - side / 2), whole - side), 0) for middle, whole in axes)
         part = image[top : top + side, left : left + side]
         faces = (face.moved(left, top) for face in self._detector.detect(part))
-        best = max(faces, key=lambda face: face.box.iou(last), default=None)
-        return best if best is not None and best.box.iou(last) >= SAME_FACE else None
+        overlap, best = max(((face.box.iou(last), face) for face in faces), key=itemgetter(0), default=(0.0, None))
+        return best if overlap >= SAME_FACE else None

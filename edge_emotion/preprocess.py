@@ -31,14 +31,10 @@ def crop_square(face: Face, spec: CropSpec) -> tuple[float, float, float]:
 
     The shift follows the face's own axis: a tilted face is framed like an upright one.
     """
-    size = max(face.box.width, face.box.height)
+    size, roll = max(face.box.width, face.box.height), face.roll
     centre_x, centre_y = face.box.centre
     down = spec.shift * size
-    return (
-        centre_x - down * math.sin(face.roll),
-        centre_y + down * math.cos(face.roll),
-        size * (1 + 2 * spec.margin),
-    )
+    return centre_x - down * math.sin(roll), centre_y + down * math.cos(roll), size * (1 + 2 * spec.margin)
 
 
 def align(image: Image, face: Face, spec: CropSpec, *, grey: bool = False) -> Pixels:
@@ -48,8 +44,9 @@ def align(image: Image, face: Face, spec: CropSpec, *, grey: bool = False) -> Pi
     at a multiple of the detail and averaged down, so that they do not alias.
     """
     centre_x, centre_y, side = crop_square(face, spec)
+    cos, sin = math.cos(face.roll), math.sin(face.roll)
     halvings = max(math.frexp(side / (LEAST_HALVED * spec.detail))[1], 0)
-    left, top, right, bottom = _reach(centre_x, centre_y, side, face.roll, image, 2**halvings)
+    left, top, right, bottom = _reach(centre_x, centre_y, side * (abs(cos) + abs(sin)), image, 2**halvings)
     part = image[top:bottom, left:right]
     if grey:
         part = _colour(part, "gray")
@@ -61,7 +58,7 @@ def align(image: Image, face: Face, spec: CropSpec, *, grey: bool = False) -> Pi
         centre_x, centre_y, side = centre_x / 2, centre_y / 2, side / 2
     factor = min(max(round(side / spec.detail), 1), MAX_OVERSAMPLING)
     size = spec.detail * factor
-    along_x, along_y = side / size * math.cos(face.roll), side / size * math.sin(face.roll)
+    along_x, along_y = side / size * cos, side / size * sin
     half = (size - 1) / 2
     # Output pixel (u, v) -> picture: pixel centres, so the square's middle is at (size - 1) / 2 and at centre - 0.5.
     to_part = np.array(
@@ -78,15 +75,13 @@ def align(image: Image, face: Face, spec: CropSpec, *, grey: bool = False) -> Pi
     return np.asarray(square, np.uint8)
 
 
-def _reach(
-    centre_x: float, centre_y: float, side: float, roll: float, image: Image, step: int
-) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom of the part of a picture that a turned square is sampled from; never empty.
+def _reach(centre_x: float, centre_y: float, extent: float, image: Image, step: int) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of the part of a picture that a turned square, ``extent`` wide, is sampled from.
 
-    Colours are converted for this part alone. It reaches two ``step`` further, for interpolation, and to multiples of
-    ``step``, a power of two, where the picture does, so that it can be halved until a step is a pixel.
+    Never empty. Colours are converted for this part alone. It reaches two ``step`` further, for interpolation, and to
+    multiples of ``step``, a power of two, where the picture does, so that it can be halved until a step is a pixel.
     """
-    half = side / 2 * (abs(math.cos(roll)) + abs(math.sin(roll))) + 2 * step
+    half = extent / 2 + 2 * step
 
     def span(middle: float, whole: int) -> tuple[int, int]:
         low = int(min(max(middle - half, 0), whole - 1)) // step * step

@@ -11,9 +11,10 @@ import numpy as np
 
 from benchmarks.line import MAX_FPS
 from benchmarks.peers.worker import Array, one_core, serve
-from edge_emotion.config import ClassifierSettings, DetectorSettings, PolicySettings, TrackingSettings
+from benchmarks.shipped import shipped_pipeline
+from edge_emotion.config import ClassifierSettings, DetectorSettings
 from edge_emotion.datatypes import Frame
-from edge_emotion.factory import make_pipeline, models_of
+from edge_emotion.factory import models_of
 from edge_emotion.preprocess import normalise, to_input
 
 
@@ -21,22 +22,9 @@ def main(task: str, answer: str, model: str, detector_name: str) -> None:
     """Serve one task. A video goes through the pipeline as it ships, but every frame's face is classified."""
     one_core()
     cv2.setNumThreads(1)
-    options = DetectorSettings(model=detector_name)
-    detector, classifier, near = models_of(options, ClassifierSettings(model=model))
-    spec = classifier.manifest.input
-    pipeline = make_pipeline(
-        "benchmark",
-        "video",
-        detector,
-        classifier,
-        near=near,
-        tracking=TrackingSettings(),
-        policy=PolicySettings(),
-        interval=0.0,
-        idle_interval=options.idle_interval,
-        refresh_interval=options.refresh_interval,
-        next_seq=count(1).__next__,
-    )
+    models = models_of(DetectorSettings(model=detector_name), ClassifierSettings(model=model))
+    detector, classifier = models.detector, models.classifier
+    spec, pipeline = classifier.manifest.input, shipped_pipeline(models, interval=0)
     number, start = count(), datetime.now(timezone.utc)
 
     def crop(face: Array) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -13,10 +14,10 @@ MAX_BATCH = 8
 """Inputs at once: interpreters get ready for each batch size that they see, and keep it."""
 
 
-def check_batch(name: str, batch: FloatArray, input_shape: tuple[int, ...]) -> None:
+def check_batch(path: Path, batch: FloatArray, input_shape: tuple[int, ...]) -> None:
     """Raises ModelError unless ``batch`` is N x ``input_shape`` with N >= 1."""
     if batch.shape[1:] != input_shape or not len(batch):
-        raise ModelError(f"{name}: input is {batch.shape}, expected N x {input_shape}, N >= 1")
+        raise ModelError(f"{path.name}: input is {batch.shape}, expected N x {input_shape}, N >= 1")
 
 
 def run_in_pieces(

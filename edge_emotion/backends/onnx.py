@@ -70,13 +70,13 @@ class OnnxBackend:
 
     def run(self, batch: FloatArray) -> tuple[FloatArray, ...]:
         """Float in, float out. Raises ModelError for another input shape."""
-        check_batch(self._path.name, batch, self.input_shape)
+        check_batch(self._path, batch, self.input_shape)
         with self._refusing("run"):
             return run_in_pieces(self._run_piece, batch, self._limit)
 
     def bare_call(self, batch: FloatArray) -> Callable[[], object]:
         """Onnxruntime's own call on ``batch`` and nothing around it: what the model alone costs."""
-        check_batch(self._path.name, batch, self.input_shape)
+        check_batch(self._path, batch, self.input_shape)
         return partial(self._session.run, None, {self._input[0]: batch.astype(self._type, copy=False)})
 
     def close(self) -> None:

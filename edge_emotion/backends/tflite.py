@@ -150,12 +150,12 @@ class TfliteBackend:
 
     def run(self, batch: FloatArray) -> tuple[FloatArray, ...]:
         """Float in, float out, whatever the tensors' types. Raises ModelError for another input shape."""
-        check_batch(self._path.name, batch, self.input_shape)
+        check_batch(self._path, batch, self.input_shape)
         return run_in_pieces(self._run_piece, batch, MAX_BATCH if self._resizable else 1)
 
     def bare_call(self, batch: FloatArray) -> Callable[[], object]:
         """The interpreter's own call with ``batch`` in place and nothing around it: what the model alone costs."""
-        check_batch(self._path.name, batch, self.input_shape)
+        check_batch(self._path, batch, self.input_shape)
         bare: Callable[[], object] = self._fill(batch).invoke
         return bare
 

@@ -80,7 +80,7 @@ class TensorRtBackend:
 
     def run(self, batch: FloatArray) -> tuple[FloatArray, ...]:
         """Float in, float out. Raises ModelError for another input shape, and for what fails on the device."""
-        check_batch(self._path.name, batch, self.input_shape)
+        check_batch(self._path, batch, self.input_shape)
         if not self._open:
             raise ModelError(f"{self._path}: it was closed; make the backend anew")
         with _naming(self._path):
