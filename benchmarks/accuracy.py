@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.quality import Model, percent, scored, share, show_progress
+from benchmarks.progress import show_progress
+from benchmarks.quality import Model, percent, scored, share
 from benchmarks.results import Measurement
 from benchmarks.rightness import keep_rightness
 from edge_emotion.classifier import EmotionClassifier

@@ -20,9 +20,12 @@ from edge_emotion.config import MqttSettings
 from edge_emotion.demo import HOST
 from edge_emotion.errors import EdgeEmotionError
 from edge_emotion.payload import Topics, read_object
+from edge_emotion.stats import STAGES
 
 PATIENCE = 60.0
 """Seconds for all cameras to be read, and at most without stats."""
+AGE = "age"
+"""Of a frame; the daemon's stats call it latency."""
 
 Stats = Mapping[str, Any]
 
@@ -58,8 +61,9 @@ def measure_cameras(
 def summarise(reports: Sequence[Stats], *, ended: float, rss: float, waiting: bool) -> Run:
     """A run from the stats of its seconds; ``rss`` is the peak in MiB, ``fps`` that of one camera.
 
-    The age of a frame is that at the hand-over of its events: medians over the seconds of each second's quantiles.
-    Recordings that are ``waiting`` for the daemon have no age, and lose nothing.
+    The age of a frame is that at the hand-over of its events. It and the stages are medians over the seconds of each
+    second's quantiles. Recordings that are ``waiting`` for the daemon have none of these, and lose nothing: how long
+    their stages take is measured on one core.
     Raises EdgeEmotionError if no frame was processed.
     """
     rows = [(report["interval"], camera) for report in reports for camera in report["cameras"].values()]
@@ -79,8 +83,10 @@ def summarise(reports: Sequence[Stats], *, ended: float, rss: float, waiting: bo
     }
     stages = {}
     if not waiting:
-        ages = [camera["stages_ms"]["latency"] for _, camera in rows if camera["stages_ms"]]
-        stages["age"] = {name: median(age[name] for age in ages) for name in ("p50", "p90")}
+        said = [camera["stages_ms"] for _, camera in rows if camera["stages_ms"]]
+        for stage in STAGES:
+            name = AGE if stage == "latency" else stage
+            stages[name] = {quantile: median(one[stage][quantile] for one in said) for quantile in ("p50", "p90")}
         figures["dropped"] = 100 * dropped / captured
     return Run(
         stages=stages,

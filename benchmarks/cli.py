@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.outputs import add_outputs, check_outputs, put_out
+from benchmarks.progress import show_line
 from benchmarks.quality_commands import add_accuracy, add_peers, add_robustness
 from edge_emotion.demo import CLIP
 from edge_emotion.errors import ConfigError
@@ -67,7 +68,9 @@ def _add_latency(parser: argparse.ArgumentParser) -> None:
         help=f"of each scenario, at least ({usual.seconds:g})",
     )
     parser.add_argument(
-        "--limit", type=positive_seconds, default=usual.limit, help=f"seconds, at most, else INVALID ({usual.limit:g})"
+        "--limit",
+        type=positive_seconds,
+        help=f"seconds, at most, else INVALID ({usual.limit:g}, or twice --seconds if that is more)",
     )
     parser.add_argument("--batch", type=positive_count, default=usual.batch, help=f"when offline ({usual.batch})")
     add_outputs(parser)
@@ -123,6 +126,8 @@ def _latency(options: argparse.Namespace) -> None:
     from benchmarks.latency import check_threads, measure_latency
     from benchmarks.worker import Scenario
 
+    if options.limit is None:
+        options.limit = max(Scenario().limit, 2 * options.seconds)
     if options.limit < options.seconds:
         raise ConfigError(f"--limit {options.limit:g} is less than --seconds {options.seconds:g}")
     check_outputs(options)
@@ -136,7 +141,7 @@ def _latency(options: argparse.Namespace) -> None:
             scenario=Scenario(
                 queries=options.queries, seconds=options.seconds, limit=options.limit, batch=options.batch
             ),
-            show=_progress,
+            show=show_line,
         ),
     )
 
@@ -147,7 +152,7 @@ def _pipeline(options: argparse.Namespace) -> None:
 
     check_outputs(options)
     plan = Plan.model_validate({name: getattr(options, name) for name in Plan.model_fields})
-    put_out(options, measure_pipeline(options.clip, plan, show=_progress))
+    put_out(options, measure_pipeline(options.clip, plan, show=show_line))
 
 
 def _soak(options: argparse.Namespace) -> None:
@@ -161,7 +166,7 @@ def _soak(options: argparse.Namespace) -> None:
         minutes=options.minutes,
         settle=options.settle,
         every=options.every,
-        show=_progress,
+        show=show_line,
     )
     put_out(options, result)
     print(result.details["summary"])
@@ -171,7 +176,7 @@ def _marks(options: argparse.Namespace) -> None:
     from benchmarks.marks import measure_marks
 
     check_outputs(options)
-    put_out(options, measure_marks(seconds=options.seconds, show=_progress))
+    put_out(options, measure_marks(seconds=options.seconds, show=show_line))
 
 
 def _show(options: argparse.Namespace) -> None:
@@ -197,7 +202,3 @@ def _compare(options: argparse.Namespace) -> int:
     for failure in failures:
         print(f"worse: {failure}", file=sys.stderr)
     return WORSE if failures else 0
-
-
-def _progress(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

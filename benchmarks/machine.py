@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+CHECKOUT = Path(__file__).parent.parent
+OURS = "edge-emotion"
 PACKAGES = (
-    "edge-emotion",
+    OURS,
     "ai-edge-litert",
     "tflite-runtime",
     "onnxruntime",
@@ -43,11 +46,16 @@ def machine_line(machine: dict[str, Any]) -> str:
     )
 
 
-def _processor() -> str:
-    for line in _read("/proc/cpuinfo").splitlines():
-        if line.startswith(("model name", "Model")):
-            return line.partition(":")[2].strip()
-    return platform.processor() or "unknown"
+def _processor(cpuinfo: str = "/proc/cpuinfo") -> str:
+    """Its name and, on x86, its numbers: virtual machines of many generations go by one name."""
+    said: dict[str, str] = {}
+    for line in _read(cpuinfo).splitlines():
+        key, _, value = line.partition(":")
+        said.setdefault(key.strip(), value.strip())
+    name = said.get("model name") or said.get("Model") or platform.processor() or "unknown"
+    keys = {"cpu family": "family", "model": "model", "stepping": "stepping"}
+    numbers = [f"{word} {said[key]}" for key, word in keys.items() if key in said]
+    return f"{name} ({', '.join(numbers)})" if numbers else name
 
 
 def _read(path: str) -> str:
@@ -59,6 +67,18 @@ def _read(path: str) -> str:
 
 def _version(package: str) -> str:
     try:
-        return version(package)
+        found = version(package)
     except PackageNotFoundError:
         return ""
+    return f"{found} {commit}" if package == OURS and (commit := _commit()) else found
+
+
+def _commit() -> str:
+    """Of this clone, ``-dirty`` if anything was changed since; empty where git does not tell."""
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--exclude", "*"], cwd=CHECKOUT, capture_output=True, text=True
+        )
+    except OSError:
+        return ""
+    return done.stdout.strip()

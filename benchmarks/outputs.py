@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,12 +24,17 @@ def add_outputs(parser: argparse.ArgumentParser) -> None:
 def check_outputs(options: argparse.Namespace) -> None:
     """Before anything is measured.
 
-    Raises ConfigError for a folder that is not there, BackendUnavailable for a plot without matplotlib.
+    Raises ConfigError for a folder that is not there or a file that may not be written, BackendUnavailable for a plot
+    without matplotlib.
     """
     for name in WRITERS:
         path: Path | None = getattr(options, name)
-        if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        if path is None:
+            continue
+        if path.is_dir() or not path.parent.is_dir():
             raise ConfigError(f"--{name} {path}: " + ("is a folder" if path.is_dir() else "there is no such folder"))
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise ConfigError(f"--{name} {path}: may not be written")
     if options.plot is not None:
         check_plotting()
 
@@ -36,12 +42,15 @@ def check_outputs(options: argparse.Namespace) -> None:
 def put_out(options: argparse.Namespace, result: Result, draw: Callable[[], None] | None = None) -> None:
     """Write the result's files, ``draw`` what else was asked for, and print it. Raises OSError.
 
-    In this order: neither a picture that cannot be drawn nor a reader that has gone takes the figures with it.
+    In this order, and in any case: neither a full disk nor a picture that cannot be drawn nor a reader that has gone
+    takes the figures with it.
     """
-    for name, write in WRITERS.items():
-        path: Path | None = getattr(options, name)
-        if path is not None:
-            write(path, result)
-    if draw is not None:
-        draw()
-    print(as_text(result))
+    try:
+        for name, write in WRITERS.items():
+            path: Path | None = getattr(options, name)
+            if path is not None:
+                write(path, result)
+        if draw is not None:
+            draw()
+    finally:
+        print(as_text(result))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -76,11 +75,3 @@ def drawn_faces(data: DataSet, split: Split, *, protocol: str, count: int | None
         return faces
     rows = np.random.default_rng(seed).choice(len(faces), count, replace=False)
     return faces.take(np.sort(rows))
-
-
-def show_progress(what: str, done: int, total: int, *, step: int = 1) -> None:
-    """How far it is, after every ``step``: on a terminal one line that is written over, elsewhere one each tenth."""
-    if sys.stderr.isatty():
-        print(f"\r\033[K{what}: {done} of {total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
-    elif 10 * done // total > 10 * (done - step) // total:
-        print(f"{what}: {done} of {total}", file=sys.stderr, flush=True)

@@ -85,7 +85,7 @@ def _add_faces(parser: argparse.ArgumentParser, *, count: int | None) -> None:
     )  # fmt: skip
     every = "all" if count is None else str(count)
     parser.add_argument("--faces", type=positive_count, default=count, help=f"so many, drawn by --seed ({every})")
-    parser.add_argument("--seed", type=int, default=0, help="of every draw (0)")
+    parser.add_argument("--seed", type=whole_number, default=0, help="of every draw (0)")
 
 
 def _add_models(parser: argparse.ArgumentParser) -> None:
@@ -241,7 +241,7 @@ def _peers(options: argparse.Namespace) -> None:
         if name not in PEERS:
             raise ConfigError(f"unknown peer {name!r}: use {', '.join(PEERS)}")
     check_outputs(options)
-    names = options.model or ["mobilenet_v2", "tiny"]
+    names = list(dict.fromkeys(options.model)) or ["mobilenet_v2", "tiny"]
     models = find_classifiers(names)
     # Ours must run: it would be a pity to learn of a slip of the pen after every peer was installed.
     files = {f"{name}: {entry.file}": entry.sha256 for name in names for entry in [make_classifier(name).entry]}
@@ -252,8 +252,9 @@ def _peers(options: argparse.Namespace) -> None:
     for line in machine.cautions:
         print(line, file=sys.stderr)
     data, faces = _read(options, models)
+    options.frames = min(options.frames, len(faces))
     done = measure_peers(
-        options.peer or list(PEERS),
+        list(dict.fromkeys(options.peer)) or list(PEERS),
         names,
         options.detector,
         faces,

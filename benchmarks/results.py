@@ -18,7 +18,7 @@ from edge_emotion.errors import ConfigError
 from edge_emotion.manifest import Part, write_text
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
-BUSY = 0.5
+BUSY = 0.25
 """Load for each core from which on the figures of a machine are doubted."""
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.corruptions import CORRUPTIONS, SEVERITIES, corrupt
-from benchmarks.quality import percent, share, show_progress
+from benchmarks.progress import show_progress
+from benchmarks.quality import percent, share
 from benchmarks.results import Measurement
 from edge_emotion.classifier import EmotionClassifier
 from edge_emotion.errors import ConfigError

@@ -9,6 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import TypeVar
 
+from benchmarks.progress import draw_bar
 from edge_emotion.errors import EdgeEmotionError
 
 CHECKOUT = Path(__file__).parent.parent
@@ -29,7 +30,8 @@ def in_turns(
     run, with its ``gist``.
     """
     outcomes: dict[str, list[Outcome]] = {name: [] for name in things}
-    for turn, (name, run) in product(range(rounds), things.items()):
+    for number, (turn, (name, run)) in enumerate(product(range(rounds), things.items())):
+        draw_bar(name, number, rounds * len(things))
         if name in absent:
             continue
         try:
@@ -41,6 +43,7 @@ def in_turns(
             continue
         outcomes[name].append(outcome)
         show(f"round {turn + 1} of {rounds}: {name}: {gist(outcome)}")
+    draw_bar("runs", rounds * len(things), rounds * len(things))
     return outcomes
 
 

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.quality import percent, scored, share, show_progress
+from benchmarks.progress import show_progress
+from benchmarks.quality import percent, scored, share
 from benchmarks.results import Measurement
 from benchmarks.shipped import shipped_pipeline
 from edge_emotion.config import PolicySettings

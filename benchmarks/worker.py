@@ -109,6 +109,7 @@ def measure(job: Job) -> Report:
     backend.run(samples[:1])
     load = perf_counter() - begin
     times, took = single_stream(backend.run, samples, scenario)
+    peak = peak_rss()  # before there are batches, which need more
     batches, offline_took = offline(backend.run, samples, scenario)
     return Report(
         backend=backend.name,
@@ -120,7 +121,7 @@ def measure(job: Job) -> Report:
         offline=batches * scenario.batch / offline_took,
         offline_n=batches * scenario.batch,
         base_rss=base_rss,
-        peak_rss=peak_rss(),
+        peak_rss=peak,
         file_size=path.stat().st_size,
     )
 

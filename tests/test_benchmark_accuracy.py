@@ -16,7 +16,8 @@ from model_folders import copy_with_first_file
 
 from benchmarks.accuracy import duels, rightness
 from benchmarks.cli import main
-from benchmarks.quality import drawn_faces, find_classifiers, percent, share, show_progress
+from benchmarks.progress import show_line, show_progress
+from benchmarks.quality import drawn_faces, find_classifiers, percent, share
 from benchmarks.results import Result, read_result
 from benchmarks.rightness import fingerprint, keep_rightness
 from edge_emotion.errors import ConfigError
@@ -192,6 +193,16 @@ def test_progress_is_said_by_tenths_where_there_is_no_terminal(capsys: pytest.Ca
     for done, step in ((64, 64), (128, 64), (130, 2)):
         show_progress("faces", done, 130, step=step)
     assert capsys.readouterr().err.splitlines() == ["faces: 64 of 130", "faces: 128 of 130", "faces: 130 of 130"]
+
+
+def test_on_a_terminal_a_bar_is_drawn_over(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    show_progress("faces", 1, 2)
+    show_line("round 1")
+    show_progress("faces", 2, 2)
+    half, line, whole = capsys.readouterr().err.split("\r\033[K")[1:]
+    assert half == "[" + "#" * 15 + "." * 15 + "] 1 of 2 faces"
+    assert (line, whole) == ("round 1\n", "[" + "#" * 30 + "] 2 of 2 faces\n")
 
 
 def test_nothing_that_runs_is_an_error(fer_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

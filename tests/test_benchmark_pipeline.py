@@ -26,6 +26,7 @@ from edge_emotion.backends.constant import ConstantBackend
 from edge_emotion.demo import CLIP
 from edge_emotion.errors import EdgeEmotionError, SourceEnded
 from edge_emotion.loading import make_detector
+from edge_emotion.stats import STAGES as STATS_STAGES
 
 TINY = ["--rounds", "1", "--seconds", "0.2", "--settle", "0.05", "--detector", "blazeface_short", "--model", "tiny"]
 NOTHING_SEEN = Conditions(None, None, {})
@@ -53,7 +54,7 @@ def test_every_part_of_the_path_is_measured(tmp_path: Path, capsys: pytest.Captu
     result = read_result(tmp_path / "r.json")
     stages = {f"{faces}: {stage}" for faces in ("1 face", "3 faces") for stage in STAGES}
     stages |= {"reading: capture", "reading: decode", "publishing: hand-over", "publishing: PUBACK"}
-    stages |= {"2 cameras, 30 fps: age", "own camera: age"}
+    stages |= {"2 cameras, 30 fps: age", "own camera: age", "own camera: detect", "own camera: classify"}
     assert stages <= set(result.subjects)
     for stage in stages:
         values = quantiles(result, stage)
@@ -243,7 +244,7 @@ def stats(fps: float, dropped: float, age: float, cpu: float = 50.0, interval: f
         "processed_fps": fps,
         "capture_fps": fps + dropped,
         "dropped_fps": dropped,
-        "stages_ms": {"latency": quantiles} if fps else {},
+        "stages_ms": dict.fromkeys(STATS_STAGES, quantiles) if fps else {},
     }
     return {"interval": interval, "machine": {"cpu_percent": cpu}, "cameras": {"a": camera, "b": camera}}
 
@@ -255,7 +256,7 @@ def test_what_the_daemon_says_of_itself_becomes_figures() -> None:
     assert found.figures == pytest.approx(
         {"fps": 16.0, "dropped": 60.0, "CPU": 60.0, "CPU/frame": 18.75, "peak RSS": 123.0}
     )
-    assert found.stages == {"age": {"p50": 7.0, "p90": 14.0}}
+    assert found.stages == dict.fromkeys(("detect", "track", "classify", "decide", "age"), {"p50": 7.0, "p90": 14.0})
     assert (found.began, found.ended, found.drift) == (45.0, 50.0, None)
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,9 @@ import pytest
 from conftest import ROOT
 from measurements import HERE, one, result, saved, scored
 
+from benchmarks import machine
 from benchmarks.cli import main
+from benchmarks.machine import _processor
 from benchmarks.outputs import put_out
 from benchmarks.report import as_markdown, as_text, whiskers, write_plot
 from benchmarks.results import Measurement, Result, quantiles, read_result, significant
@@ -216,3 +221,43 @@ def test_a_plot_without_matplotlib_says_what_to_install(
     path = saved(tmp_path, "a.json", result(one(1.0)))
     assert main(["show", path, "--plot", str(tmp_path / "p.png")]) == 5
     assert capsys.readouterr().err == "error: to draw plots: pip install matplotlib\n"
+
+
+def test_processors_of_one_name_are_told_apart_by_their_numbers(tmp_path: Path) -> None:
+    pc = "processor\t: {n}\ncpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\nstepping\t: 1\n\n"
+    pi = "processor\t: 0\nCPU part\t: 0xd0b\n\nModel\t\t: Raspberry Pi 5 Model B Rev 1.0\n"
+    (tmp_path / "pc").write_text(pc.format(n=0) + pc.format(n=1).replace("17", "18"))
+    (tmp_path / "pi").write_text(pi)
+    assert _processor(str(tmp_path / "pc")) == "AMD EPYC (family 25, model 17, stepping 1)"
+    assert _processor(str(tmp_path / "pi")) == "Raspberry Pi 5 Model B Rev 1.0"
+    assert _processor(str(tmp_path / "none"))
+
+
+def test_the_commit_of_the_clone_is_told_where_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=n", "-c", "user.email=e@example.org"]
+    monkeypatch.setattr(machine, "CHECKOUT", tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert machine._commit() == "", "an archive that was unpacked"
+    (tmp_path / "file").write_text("1")
+    for arguments in (["init", "-q"], ["add", "file"], ["commit", "-qm", "first"]):
+        subprocess.run([*git, *arguments], check=True)
+    assert re.fullmatch(r"[0-9a-f]{7,}", commit := machine._commit())
+    (tmp_path / "file").write_text("2")
+    assert machine._commit() == f"{commit}-dirty"
+    monkeypatch.setenv("PATH", "")
+    assert machine._commit() == ""
+
+
+def test_a_file_that_may_not_be_written_is_told_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
+    assert main(["marks", "--json", str(tmp_path / "r.json")]) == 2
+    assert capsys.readouterr().err == f"error: --json {tmp_path / 'r.json'}: may not be written\n"
+
+
+def test_figures_are_said_even_if_they_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = argparse.Namespace(json=tmp_path, markdown=None, plot=None)  # a folder
+    with pytest.raises(OSError):
+        put_out(options, result(one(1.0)))
+    assert "p90 ms" in capsys.readouterr().out

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.peers.worker import Array, as_bgr, one_core, serve
+from benchmarks.peers.worker import Array, one_core, serve
 
 
 def main(task: str, answer: str, variant: str) -> None:
@@ -34,7 +34,7 @@ def main(task: str, answer: str, variant: str) -> None:
 
     def crop(face: Array) -> Array:
         height, width = face.shape[:2]
-        tight.detect_emotions(as_bgr(face), [(0, 0, width, height)])
+        tight.detect_emotions(face, [(0, 0, width, height)])
         return np.asarray(tight.scores[0])
 
     def frame(picture: Array) -> tuple[Array, Array]:
@@ -45,7 +45,7 @@ def main(task: str, answer: str, variant: str) -> None:
     labels = list(FER._get_labels().values())
     tensorflow = packages_distributions()["tensorflow"][0]  # its name depends on the processor
     packages = ["fer", tensorflow, "opencv-contrib-python-headless", "numpy"]
-    serve(task, answer, labels=labels, packages=packages, crop=crop, frame=frame)
+    serve(task, answer, labels=labels, packages=packages, crop=crop, frame=frame, colour=True)
 
 
 if __name__ == "__main__":

@@ -44,17 +44,22 @@ def serve(
     crop: Crop | None = None,
     frame: Frame | None = None,
     video: Callable[[Array], object] | None = None,
+    colour: bool = False,
 ) -> None:
-    """Do the task with the functions that there are; ``video`` is for those that remember the last frame."""
+    """Do the task with the functions that there are; ``video`` is for those that remember the last frame.
+
+    ``crop`` is given what the data set holds, or BGR if it wants ``colour``: making that is none of its work.
+    """
     task = np.load(task_file)
     answer: dict[str, Any] = {
         "labels": np.array(labels, str),
         "versions": json.dumps({name: version(name) for name in packages}),
     }
     pictures = [as_bgr(picture) for picture in task["frames"]]
+    crops = [as_bgr(one) for one in task["crops"]] if colour else task["crops"]
     if task["judge"]:
         if crop is not None:
-            answer["scores"] = np.stack([crop(one) for one in task["crops"]])
+            answer["scores"] = np.stack([crop(one) for one in crops])
         if frame is not None:
             found = [frame(picture) for picture in pictures]
             index = [np.full((len(boxes), 1), i, float) for i, (boxes, _) in enumerate(found)]
@@ -63,7 +68,7 @@ def serve(
             )
             answer["box_scores"] = np.concatenate([scores for _, scores in found])
     if crop is not None:
-        answer["crop_ms"] = _time(crop, task["crops"], int(task["calls"]))
+        answer["crop_ms"] = _time(crop, crops, int(task["calls"]))
     if frame is not None:
         answer["frame_ms"] = _time(frame, pictures, int(task["calls"]))
         answer["video_ms"] = _time(video or frame, to_and_fro(task["video"]), int(task["calls"]))

@@ -1,0 +1,29 @@
+"""How far a measurement is, on the error stream."""
+
+from __future__ import annotations
+
+import sys
+
+WIDTH = 30
+"""Characters of a bar."""
+
+
+def show_line(line: str) -> None:
+    """A line of text, instead of a bar that may stand there."""
+    print(f"\r\033[K{line}" if sys.stderr.isatty() else line, file=sys.stderr, flush=True)
+
+
+def show_progress(what: str, done: int, total: int, *, step: int = 1) -> None:
+    """After every ``step``: a bar on a terminal, elsewhere a line for each tenth."""
+    if sys.stderr.isatty():
+        draw_bar(what, done, total)
+    elif 10 * done // total > 10 * (done - step) // total:
+        show_line(f"{what}: {done} of {total}")
+
+
+def draw_bar(what: str, done: int, total: int) -> None:
+    """A bar that is drawn over by the next one; nothing where there is no terminal."""
+    if sys.stderr.isatty():
+        full = WIDTH * done // total
+        bar = f"\r\033[K[{'#' * full}{'.' * (WIDTH - full)}] {done} of {total} {what}"
+        print(bar, end="\n" if done == total else "", file=sys.stderr, flush=True)
