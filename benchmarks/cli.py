@@ -44,6 +44,8 @@ def _parser() -> argparse.ArgumentParser:
         add(commands)
     show = commands.add_parser("show", help="an earlier result, as a table, Markdown or a picture")
     show.add_argument("result", type=Path)
+    for name, what in (("subject", "only figures of subjects that contain this"), ("metric", "only this one")):
+        show.add_argument(f"--{name}", action="append", default=[], metavar="TEXT", help=f"{what}; may be repeated")
     add_outputs(show)
     show.set_defaults(command=_show)
     _add_compare(commands.add_parser("compare", help="two results of one machine: ratios and what is only noise"))
@@ -183,7 +185,7 @@ def _show(options: argparse.Namespace) -> None:
     from benchmarks.results import read_result
 
     check_outputs(options)
-    put_out(options, read_result(options.result))
+    put_out(options, read_result(options.result).only(options.subject, options.metric))
 
 
 def _compare(options: argparse.Namespace) -> int:

@@ -130,6 +130,23 @@ class Result(Part):
         """The one measurement of it, if there is one."""
         return next((one for one in self.measurements if (one.subject, one.metric) == (subject, metric)), None)
 
+    def only(self, subjects: Sequence[str], metrics: Sequence[str]) -> Result:
+        """With no figures but those of ``metrics``, of subjects that contain one of ``subjects``; of none given: all.
+
+        Raises ConfigError if nothing is left.
+        """
+        kept = tuple(
+            one
+            for one in self.measurements
+            if (not metrics or one.metric in metrics)
+            and (not subjects or any(part in one.subject for part in subjects))
+        )
+        if self.measurements and not kept:
+            raise ConfigError(
+                f"no such figure; metrics: {', '.join(self.metrics)}; subjects: {'; '.join(self.subjects)}"
+            )
+        return self.model_copy(update={"measurements": kept})
+
 
 def this_machine() -> Machine:
     """``describe_machine``, as part of a result."""

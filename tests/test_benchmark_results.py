@@ -261,3 +261,19 @@ def test_figures_are_said_even_if_they_cannot_be_written(tmp_path: Path, capsys:
     with pytest.raises(OSError):
         put_out(options, result(one(1.0)))
     assert "p90 ms" in capsys.readouterr().out
+
+
+def test_show_takes_only_what_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    figures = [
+        one(1.0, subject=subject, metric=metric) for subject in ("a, tflite", "b, onnx") for metric in ("p50", "p9")
+    ]
+    path = str(saved(tmp_path, "a.json", result(*figures)))
+    for options, kept in (
+        (["--subject", "tflite"], [("a, tflite", "p50"), ("a, tflite", "p9")]),
+        (["--metric", "p9", "--subject", "a", "--subject", "b"], [("a, tflite", "p9"), ("b, onnx", "p9")]),
+    ):
+        assert main(["show", path, *options, "--json", str(tmp_path / "b.json")]) == 0
+        assert [(one.subject, one.metric) for one in read_result(tmp_path / "b.json").measurements] == kept
+    capsys.readouterr()
+    assert main(["show", path, "--metric", "p99"]) == 2
+    assert capsys.readouterr().err == "error: no such figure; metrics: p50, p9; subjects: a, tflite; b, onnx\n"

@@ -6,6 +6,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -17,9 +18,10 @@ from benchmarks.accuracy import duel_notes, duels, rightness
 from benchmarks.peers.catalogue import NOT_MEASURED, NPM_WORKER, PEERS
 from benchmarks.peers.environments import Runner, run_worker, runner_of
 from benchmarks.peers.npm_worker import read_json
-from benchmarks.progress import show_progress
+from benchmarks.progress import show_line
 from benchmarks.quality import percent, scored, share
 from benchmarks.results import Measurement
+from benchmarks.rounds import in_turns
 from benchmarks.scenes import find_alone
 from benchmarks.shipped import shipped_detector
 from edge_emotion.datatypes import Box, Face
@@ -61,23 +63,17 @@ def measure_peers(
     """
     missing = dict(NOT_MEASURED)
     runners = _runners(peers, models, detector, cache, missing)
-    answers: dict[str, list[Arrays]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        generator = np.random.default_rng(seed)
+    with tempfile.TemporaryDirectory() as name:
+        folder, generator = Path(name), np.random.default_rng(seed)
         pasted = faces.take(np.sort(generator.choice(len(faces), frames, replace=False)))
-        task, squares = _write_task(Path(folder), faces, pasted, calls, detector, generator)
-        for turn in range(rounds * len(runners)):
-            name = list(runners)[turn % len(runners)]
-            show_progress(f"peers, {name}", turn, rounds * len(runners))
-            if name in missing:
-                continue
-            try:
-                first = turn < len(runners)
-                answers.setdefault(name, []).append(_ask(runners[name], task[not first], Path(folder) / "answer"))
-            except (BackendUnavailable, OSError, ValueError) as error:  # it ended badly, or its answer is none
-                missing[name] = str(error)
-                answers.pop(name, None)
-    show_progress("peers", rounds * len(runners), rounds * len(runners))
+        (judging, timing), squares = _write_task(folder, faces, pasted, calls, detector, generator)
+        first = dict.fromkeys(runners, judging)
+
+        def ask(name: str) -> Arrays:
+            return _ask(runners[name], first.pop(name, timing), folder / "answer")
+
+        things = {name: partial(ask, name) for name in runners}
+        answers = {name: some for name, some in in_turns(things, rounds, missing, show_line, _gist).items() if some}
     if not answers:
         reasons = (f"{name}: {missing[name]}" for name in (*models, *peers) if name in missing)
         raise BackendUnavailable("nobody has answered: " + "; ".join(reasons))
@@ -89,7 +85,7 @@ def _runners(
 ) -> dict[str, Runner]:
     runners = {model: Runner(Path(sys.executable), "own_worker", (model, detector)) for model in models}
     for name in peers:
-        print(f"environment of {name} ...", file=sys.stderr)
+        show_line(f"environment of {name} ...")
         try:
             runners[name] = runner_of(PEERS[name], cache)
         except BackendUnavailable as error:
@@ -117,6 +113,10 @@ def _ask(runner: Runner, task: Path, answer: Path) -> Arrays:
         return read_json(answer.read_text(encoding="utf-8"))
     with np.load(answer) as content:
         return dict(content)
+
+
+def _gist(answer: Arrays) -> str:
+    return ", ".join(f"{kind[:-3]} {np.median(answer[kind]):.3g} ms" for kind in KINDS if kind in answer)
 
 
 def _judge(
