@@ -74,7 +74,9 @@ def add_peers(commands: Any) -> None:
 
 def whole_number(text: str) -> int:
     """0 or more, for argparse."""
-    return int(text) and positive_count(text)
+    if int(text) < 0:
+        raise argparse.ArgumentTypeError(f"{text} is below 0")
+    return int(text)
 
 
 def _add_faces(parser: argparse.ArgumentParser, *, count: int | None) -> None:
