@@ -77,9 +77,8 @@ class EmotionClassifier:
 
 def softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """N x L values -> N distributions; large values do not overflow."""
-    exponents: npt.NDArray[np.float64] = np.exp(logits - np.maximum.reduce(logits, axis=1, keepdims=True))
-    exponents /= np.add.reduce(exponents, axis=1, keepdims=True)
-    return exponents
+    exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(exponents / exponents.sum(axis=1, keepdims=True), np.float64)
 
 
 def check_shapes(manifest: ModelManifest, backend: InferenceBackend) -> None:
