@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.outputs import add_outputs, check_outputs, put_out
-from benchmarks.progress import show_line
+from benchmarks.progress import erased_at_error, show_line
 from benchmarks.quality_commands import add_accuracy, add_peers, add_robustness
 from edge_emotion.demo import CLIP
 from edge_emotion.errors import ConfigError
@@ -20,7 +20,9 @@ WORSE = 10
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 if it went well, else the exit code of the error."""
-    return run_command(_parser().parse_args(argv))
+    options = _parser().parse_args(argv)
+    options.command = erased_at_error()(options.command)
+    return run_command(options)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 WIDTH = 30
 """Characters of a bar."""
+
+
+@contextmanager
+def erased_at_error() -> Iterator[None]:
+    """What is said of an error, or of Ctrl-C, does not come behind a bar that is not full yet."""
+    try:
+        yield
+    except BaseException:
+        if sys.stderr.isatty():
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+        raise
 
 
 def show_line(line: str) -> None:

@@ -205,6 +205,12 @@ def test_on_a_terminal_a_bar_is_drawn_over(monkeypatch: pytest.MonkeyPatch, caps
     assert (line, whole) == ("round 1\n", "[" + "#" * 30 + "] 2 of 2 faces\n")
 
 
+def test_an_error_takes_the_place_of_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert main(["show", "nowhere.json"]) == 2
+    assert capsys.readouterr().err == "\r\033[Kerror: cannot read nowhere.json: No such file or directory\n"
+
+
 def test_nothing_that_runs_is_an_error(fer_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     only_tflite = ["--model", "tiny", "--backend", "tensorrt", "--faces", "5"]
     assert main(["accuracy", "--data", str(fer_folder), *only_tflite]) == 4
