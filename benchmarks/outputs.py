@@ -24,7 +24,7 @@ def add_outputs(parser: argparse.ArgumentParser) -> None:
 def check_outputs(options: argparse.Namespace) -> None:
     """Before anything is measured.
 
-    Raises ConfigError for a folder that is not there or a file that may not be written, BackendUnavailable for a plot
+    Raises ConfigError for a folder that is not there or may not be written, BackendUnavailable for a plot
     without matplotlib.
     """
     for name in WRITERS:
@@ -33,8 +33,8 @@ def check_outputs(options: argparse.Namespace) -> None:
             continue
         if path.is_dir() or not path.parent.is_dir():
             raise ConfigError(f"--{name} {path}: " + ("is a folder" if path.is_dir() else "there is no such folder"))
-        if not os.access(path if path.exists() else path.parent, os.W_OK):
-            raise ConfigError(f"--{name} {path}: may not be written")
+        if not os.access(path.parent, os.W_OK | os.X_OK):  # it is written beside, then renamed
+            raise ConfigError(f"--{name} {path}: its folder may not be written")
     if options.plot is not None:
         check_plotting()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from shutil import get_terminal_size
 
 WIDTH = 30
 """Characters of a bar."""
@@ -36,7 +37,8 @@ def show_progress(what: str, done: int, total: int, *, step: int = 1) -> None:
 
 def draw_bar(what: str, done: int, total: int) -> None:
     """A bar that is drawn over by the next one; nothing where there is no terminal."""
-    if sys.stderr.isatty():
+    if total and sys.stderr.isatty():
         full = WIDTH * done // total
-        bar = f"\r\033[K[{'#' * full}{'.' * (WIDTH - full)}] {done} of {total} {what}"
-        print(bar, end="\n" if done == total else "", file=sys.stderr, flush=True)
+        bar = f"[{'#' * full}{'.' * (WIDTH - full)}] {done} of {total} {what}"
+        shown = bar[: get_terminal_size().columns - 1]  # one that is wrapped cannot be drawn over
+        print(f"\r\033[K{shown}", end="\n" if done == total else "", file=sys.stderr, flush=True)

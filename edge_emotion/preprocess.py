@@ -44,7 +44,8 @@ def align(image: Image, face: Face, spec: CropSpec, *, grey: bool = False) -> Pi
     at a multiple of the detail and averaged down, so that they do not alias.
     """
     centre_x, centre_y, side = crop_square(face, spec)
-    cos, sin = math.cos(face.roll), math.sin(face.roll)
+    roll = face.roll
+    cos, sin = math.cos(roll), math.sin(roll)
     halvings = max(math.frexp(side / (LEAST_HALVED * spec.detail))[1], 0)
     left, top, right, bottom = _reach(centre_x, centre_y, side * (abs(cos) + abs(sin)), image, 2**halvings)
     part = image[top:bottom, left:right]

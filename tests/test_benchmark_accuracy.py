@@ -16,7 +16,7 @@ from model_folders import copy_with_first_file
 
 from benchmarks.accuracy import duels, rightness
 from benchmarks.cli import main
-from benchmarks.progress import show_line, show_progress
+from benchmarks.progress import draw_bar, show_line, show_progress
 from benchmarks.quality import drawn_faces, find_classifiers, percent, share
 from benchmarks.results import Result, read_result
 from benchmarks.rightness import fingerprint, keep_rightness
@@ -200,9 +200,17 @@ def test_on_a_terminal_a_bar_is_drawn_over(monkeypatch: pytest.MonkeyPatch, caps
     show_progress("faces", 1, 2)
     show_line("round 1")
     show_progress("faces", 2, 2)
+    draw_bar("runs", 0, 0)  # there is nothing to do: no bar
     half, line, whole = capsys.readouterr().err.split("\r\033[K")[1:]
     assert half == "[" + "#" * 15 + "." * 15 + "] 1 of 2 faces"
     assert (line, whole) == ("round 1\n", "[" + "#" * 30 + "] 2 of 2 faces\n")
+
+
+def test_a_bar_is_no_longer_than_a_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "50")
+    draw_bar("a subject of many words" * 3, 1, 3)
+    assert len(capsys.readouterr().err.removeprefix("\r\033[K")) == 49
 
 
 def test_an_error_takes_the_place_of_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -253,7 +253,7 @@ def test_a_file_that_may_not_be_written_is_told_before_anything_is_measured(
 ) -> None:
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write everywhere
     assert main(["marks", "--json", str(tmp_path / "r.json")]) == 2
-    assert capsys.readouterr().err == f"error: --json {tmp_path / 'r.json'}: may not be written\n"
+    assert capsys.readouterr().err == f"error: --json {tmp_path / 'r.json'}: its folder may not be written\n"
 
 
 def test_figures_are_said_even_if_they_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

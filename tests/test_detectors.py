@@ -122,6 +122,12 @@ def test_boxes_without_area_do_no_harm() -> None:
     assert len(weighted_nms(points, np.array([0.9, 0.8, 0.7], np.float32))) == 3
 
 
+def test_a_box_of_negative_size_is_not_blended_into_another() -> None:
+    points = np.array([[[0, 0], [10, 10]], [[100, 100], [150, 95]]], np.float32)
+    blended = weighted_nms(points, np.array([0.9, 0.8], np.float32))
+    assert len(blended) == 2 and blended[0][0].tolist() == points[0].tolist()
+
+
 def test_a_model_that_does_not_fit_its_manifest_is_refused() -> None:
     manifest = load_manifest(find_model("blazeface_short"))
     assert isinstance(manifest, DetectorManifest)

@@ -61,6 +61,8 @@ def test_a_large_box_is_averaged_down_and_not_sampled() -> None:
     expected = cv2.resize(image[50:242, 100:292], (48, 48), interpolation=cv2.INTER_AREA)
     halved = align(image, upright(100, 50, 192), EXACT).astype(int)
     assert np.abs(halved - expected).max() <= 1, "halving rounds once more"
+    half = cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    assert np.array_equal(align(image, upright(100, 50, 144), EXACT), align(half, upright(50, 25, 72), EXACT))
     assert np.array_equal(
         align(image, upright(101, 50, 96), EXACT),
         cv2.resize(image[50:146, 101:197], (48, 48), interpolation=cv2.INTER_AREA),

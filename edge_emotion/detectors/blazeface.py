@@ -113,7 +113,8 @@ def _overlapping(points: FloatArray, best: np.intp) -> npt.NDArray[np.bool_]:
     shared = np.maximum(np.minimum(opposite, opposite[best]) - np.maximum(corners, corners[best]), 0)
     sides = opposite - corners
     intersection, areas = shared[:, 0] * shared[:, 1], sides[:, 0] * sides[:, 1]
-    same: npt.NDArray[np.bool_] = intersection > SAME_FACE * (areas + areas[best] - intersection)
+    union = np.maximum(areas + areas[best] - intersection, 0)  # a size may come out negative
+    same: npt.NDArray[np.bool_] = intersection > SAME_FACE * union
     same[best] = True  # a box without area overlaps nothing, not even itself
     return same
 
