@@ -6,13 +6,11 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from itertools import product
-from pathlib import Path
 from typing import TypeVar
 
+from benchmarks.machine import CHECKOUT
 from benchmarks.progress import draw_bar
 from edge_emotion.errors import EdgeEmotionError
-
-CHECKOUT = Path(__file__).parent.parent
 
 Outcome = TypeVar("Outcome")
 

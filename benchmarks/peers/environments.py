@@ -13,11 +13,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import benchmarks
+from benchmarks.machine import CHECKOUT
 from benchmarks.peers.catalogue import NPM_WORKER, Peer
 from edge_emotion.errors import BackendUnavailable
 
-CHECKOUT = Path(benchmarks.__file__).parent.parent
 MADE = ".made"
 INSTALL_TIMEOUT, WORK_TIMEOUT = 1800, 3600
 
