@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 import yaml
-from broker import wait_until
-from conftest import ROOT
 from paho.mqtt.client import topic_matches_sub
-from samples import EVENT
+from support.broker import wait_until
+from support.paths import ROOT
+from support.samples import EVENT
 
 from edge_emotion.config.loader import load
 from edge_emotion.wire.payloads import event_to_json
