@@ -15,11 +15,11 @@ from edge_emotion.config.settings import Settings
 from edge_emotion.daemon.camera import Camera
 from edge_emotion.daemon.control import Control
 from edge_emotion.daemon.daemon import Daemon
-from edge_emotion.daemon.overrides import FeatureStore
+from edge_emotion.daemon.overrides import OverrideStore
 from edge_emotion.doctor.examination import examine
 from edge_emotion.factory.cameras import CameraMaker
 from edge_emotion.factory.models import make_models
-from edge_emotion.outbox.event_counter import Sequence
+from edge_emotion.outbox.event_counter import EventCounter
 from edge_emotion.sinks.memory import MemoryChannel, MemorySink
 from support.broker import wait_until
 
@@ -54,9 +54,9 @@ class Stage:
     def build(self) -> None:
         """A node out of what the file and the state directory say."""
         read = load(self.file)
-        self.numbers, changed = Sequence(self.state, "pi5"), threading.Condition()
+        self.numbers, changed = EventCounter(self.state, "pi5"), threading.Condition()
         maker = CameraMaker(make_models(read), self.numbers, changed)
-        self.features = FeatureStore(self.state / "pi5.features.json", maker.labels)
+        self.features = OverrideStore(self.state / "pi5.features.json", maker.labels)
         cameras = [maker.camera(read, name, self.features[name]) for name in read.cameras]
         self.daemon = Daemon(cameras, [self.sink], changed, self.numbers)
         self.control = Control(

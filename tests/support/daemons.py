@@ -12,7 +12,7 @@ from edge_emotion.daemon.capture import Capture
 from edge_emotion.daemon.daemon import Daemon
 from edge_emotion.datatypes import Frame
 from edge_emotion.errors import SourceEnded
-from edge_emotion.outbox.event_counter import Sequence as Numbers
+from edge_emotion.outbox.event_counter import EventCounter
 from edge_emotion.sinks.memory import MemorySink
 from support.pipelines import Moods, make
 from support.values import face, frame
@@ -56,7 +56,7 @@ def make_daemon(sources: dict[str, Script], sinks: list[MemorySink], *, fail_fas
         )
         for name, source in sources.items()
     ]
-    return Daemon(cameras, sinks, changed, Numbers(None))
+    return Daemon(cameras, sinks, changed, EventCounter(None))
 
 
 def types(sink: MemorySink) -> list[str]:

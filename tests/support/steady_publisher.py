@@ -17,7 +17,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from edge_emotion.config.settings import MqttSettings
-from edge_emotion.outbox.event_counter import Sequence
+from edge_emotion.outbox.event_counter import EventCounter
 from edge_emotion.sinks.mqtt.sink import MqttSink, Timing
 from edge_emotion.wire.ulid import ulid
 from support.samples import event
@@ -28,7 +28,7 @@ CAMERAS = ("desk", "hall", "door")
 def main(port: int, state: Path, rate: float, log: Path) -> None:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    numbers = Sequence(state, "pi5")
+    numbers = EventCounter(state, "pi5")
     settings = MqttSettings(host="127.0.0.1", port=port, drain_timeout=30.0).model_copy(update={"keepalive": 1})
     timing = Timing(connect=1.0, answer=1.0, first_retry=0.05, longest_retry=0.5)
     sink = MqttSink(settings, "pi5", {}, CAMERAS, timing, state_dir=numbers.folder, numbers=numbers)

@@ -19,7 +19,7 @@ from edge_emotion.daemon.daemon import Daemon
 from edge_emotion.daemon.latest_frame import LatestFrame
 from edge_emotion.datatypes import EmotionEvent
 from edge_emotion.errors import ConfigError, SinkError, SourceError
-from edge_emotion.outbox.event_counter import Sequence as Numbers
+from edge_emotion.outbox.event_counter import EventCounter
 from edge_emotion.sinks.memory import MemorySink
 
 
@@ -98,7 +98,7 @@ def test_a_camera_that_is_not_there_is_tried_again_and_does_not_stop_the_others(
 def test_a_loss_that_mends_at_once_is_noticed_all_the_same() -> None:
     sink, changed = MemorySink(), threading.Condition()
     camera = Camera(Capture("desk", Script([], live=True), changed, max_fps=100), make([[face()]], Moods("fear")))
-    daemon = Daemon([camera], [sink], changed, Numbers(None))
+    daemon = Daemon([camera], [sink], changed, EventCounter(None))
     for n in range(10):
         if n == 5:
             camera.capture.losses += 1
@@ -207,7 +207,7 @@ def test_more_frames_than_max_fps_are_not_processed(max_fps: float, expected: in
         Capture("desk", Script(frames(0, 30)), changed, max_fps=max_fps, lossless=True),
         make([[]], Moods("neutral")),
     )
-    assert Daemon([camera], [MemorySink()], changed, Numbers(None)).run().frames == expected
+    assert Daemon([camera], [MemorySink()], changed, EventCounter(None)).run().frames == expected
 
 
 def test_an_unchanged_state_is_published_once_and_again_after_the_heartbeat() -> None:
@@ -216,7 +216,7 @@ def test_an_unchanged_state_is_published_once_and_again_after_the_heartbeat() ->
         camera = Camera(
             Capture("c", Script(frames(0, 30)), changed, max_fps=99, lossless=True), make([[]], Moods("fear"))
         )
-        Daemon([camera], [sink], changed, Numbers(None), heartbeat=heartbeat).run()
+        Daemon([camera], [sink], changed, EventCounter(None), heartbeat=heartbeat).run()
         return len(sink.states)
 
     assert published(60) == 1
@@ -224,21 +224,21 @@ def test_an_unchanged_state_is_published_once_and_again_after_the_heartbeat() ->
 
 
 def test_event_numbers_go_on_after_a_restart(tmp_path: Path) -> None:
-    first = Numbers(tmp_path / "state", "pi5")
+    first = EventCounter(tmp_path / "state", "pi5")
     assert [first(), first()] == [1, 2]
     first.save()
     first.close()
-    assert Numbers(tmp_path / "state", "pi5")() == 3
-    assert Numbers(tmp_path / "state", "pi4")() == 1
+    assert EventCounter(tmp_path / "state", "pi5")() == 3
+    assert EventCounter(tmp_path / "state", "pi4")() == 1
     assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
 
 
 def test_two_daemons_of_one_node_cannot_count_at_once(tmp_path: Path) -> None:
-    first = Numbers(tmp_path, "pi5")
+    first = EventCounter(tmp_path, "pi5")
     with pytest.raises(ConfigError, match="another daemon runs as node 'pi5'"):
-        Numbers(tmp_path, "pi5")
+        EventCounter(tmp_path, "pi5")
     first.close()
-    Numbers(tmp_path, "pi5")
+    EventCounter(tmp_path, "pi5")
 
 
 @pytest.mark.parametrize("text", [b"", b"-5", b"1.5", b"many", b"\xff"])
@@ -246,11 +246,11 @@ def test_a_damaged_counter_starts_again_and_says_so(
     text: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "pi5.seq").write_bytes(text)
-    assert Numbers(tmp_path, "pi5")() == 1
+    assert EventCounter(tmp_path, "pi5")() == 1
     assert "damaged" in caplog.text
 
 
 def test_an_unusable_state_directory_is_a_configuration_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="state_dir"):
-        Numbers(tmp_path / "file" / "state")
+        EventCounter(tmp_path / "file" / "state")

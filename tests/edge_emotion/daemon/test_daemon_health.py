@@ -30,7 +30,7 @@ from edge_emotion.daemon.capture import Capture
 from edge_emotion.daemon.daemon import Daemon
 from edge_emotion.datatypes import Frame, Image
 from edge_emotion.errors import MemoryLimitReached, SourceError
-from edge_emotion.outbox.event_counter import Sequence as Numbers
+from edge_emotion.outbox.event_counter import EventCounter
 from edge_emotion.sinks.memory import MemorySink
 from edge_emotion.system import sd_notify as systemd
 from edge_emotion.system.telemetry import MIB, resident_bytes
@@ -176,7 +176,7 @@ def test_a_driver_that_never_answers_is_offline_at_once_and_starves_the_watchdog
     good = Capture("hall", Endless(), changed, max_fps=1000)
     cameras = [Camera(one, make([[face()]], Moods("happiness"))) for one in (lost, good)]
 
-    with running(Daemon(cameras, [sink], changed, Numbers(None))):
+    with running(Daemon(cameras, [sink], changed, EventCounter(None))):
         wait_until(lambda: ("desk", True) in sink.availability and ear.is_fed())
         source.answers.clear()
         wait_until(lambda: sink.availability[-1] == ("desk", False))
@@ -193,7 +193,7 @@ def test_a_driver_that_never_answers_is_offline_at_once_and_starves_the_watchdog
 def test_a_recording_may_be_as_slow_as_it_likes(ear: Ear) -> None:
     slow, changed = Hanging(), threading.Condition()
     daemon = Daemon(
-        [Camera(Capture("desk", slow, changed, max_fps=10), make([[]], Moods("fear")))], [], changed, Numbers(None)
+        [Camera(Capture("desk", slow, changed, max_fps=10), make([[]], Moods("fear")))], [], changed, EventCounter(None)
     )
     slow.answers.clear()
     with running(daemon):
@@ -220,7 +220,7 @@ class Leaking(Endless):
 def test_more_memory_than_allowed_ends_the_run_in_order() -> None:
     sink, source, changed = MemorySink(), Leaking(), threading.Condition()
     camera = Camera(Capture("desk", source, changed, max_fps=1000), make([[face()]], Moods("happiness")))
-    daemon = Daemon([camera], [sink], changed, Numbers(None), max_rss=resident_bytes() + 60 * MIB)
+    daemon = Daemon([camera], [sink], changed, EventCounter(None), max_rss=resident_bytes() + 60 * MIB)
     with pytest.raises(MemoryLimitReached, match=r"[0-9]+ MiB of memory are in use, max_rss is [0-9]+") as caught:
         daemon.run()
     assert len(source.leaked) > 20, "it was let run until then"
@@ -281,7 +281,7 @@ def test_a_slow_model_never_lags_behind_a_camera() -> None:
 
     pipeline.process = slow  # type: ignore[method-assign, assignment]
     camera = Camera(desk, pipeline)
-    with running(Daemon([camera], [MemorySink()], changed, Numbers(None))):
+    with running(Daemon([camera], [MemorySink()], changed, EventCounter(None))):
         wait_until(lambda: len(processed) >= 8)
     assert processed == list(range(0, 10 * len(processed), 10)), "what was looked at was the newest frame, each time"
 
@@ -291,7 +291,7 @@ def test_the_age_of_a_frame_when_its_events_go_out_is_known(lossless: bool, leas
     sink, changed, now = MemorySink(), threading.Condition(), time.monotonic()
     desk = Capture("desk", Script([]), changed, max_fps=10_000, lossless=lossless)
     camera = Camera(desk, make([[face()]], Moods("happiness")))
-    daemon = Daemon([camera], [sink], changed, Numbers(None))
+    daemon = Daemon([camera], [sink], changed, EventCounter(None))
     for n in range(10):
         desk.slot.put(replace(frame(0), timestamp=now - 5 + n / 1000))
         daemon._serve(camera)
@@ -328,7 +328,7 @@ def test_a_wall_clock_that_jumps_changes_no_duration_and_ends_no_track() -> None
     seen: list[Image] = []
     pipeline._detector.detect = sadder_in_time  # type: ignore[method-assign, assignment]
     camera = Camera(Capture("desk", Script(shown), changed, max_fps=100, lossless=True), pipeline)
-    Daemon([camera], [sink], changed, Numbers(None)).run()
+    Daemon([camera], [sink], changed, EventCounter(None)).run()
     assert types(sink) == ["start", "change", "end"]
     assert {event.track_started for event in sink.events} == {EPOCH}
     assert [event.track_duration for event in sink.events] == pytest.approx([0.2, 2.2, 3.0], abs=0.2)

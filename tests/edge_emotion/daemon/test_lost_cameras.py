@@ -24,7 +24,7 @@ from edge_emotion.daemon.daemon import Daemon
 from edge_emotion.datatypes import CameraState, EmotionEvent, Face, Image
 from edge_emotion.factory.cameras import make_capture, make_pipeline
 from edge_emotion.factory.models import make_classifier, make_detector
-from edge_emotion.outbox.event_counter import Sequence
+from edge_emotion.outbox.event_counter import EventCounter
 from edge_emotion.protocols import FaceDetector
 from edge_emotion.sinks.memory import MemorySink
 from edge_emotion.sources.opencv import OpenCvSource
@@ -90,7 +90,7 @@ class Scene:
         clip = CameraSettings(source=str(CLIP), loop=True)
         self.hall = self._camera("hall", clip, make_detector("blazeface_short"))
         self.desk = desk
-        self._daemon = Daemon([desk, self.hall], [self.diary], self._changed, Sequence(None))
+        self._daemon = Daemon([desk, self.hall], [self.diary], self._changed, EventCounter(None))
         self._thread = threading.Thread(target=self._daemon.run)
 
     def __enter__(self) -> Scene:

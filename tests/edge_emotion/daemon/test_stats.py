@@ -24,7 +24,7 @@ from edge_emotion.daemon.camera_stats import CameraMeter
 from edge_emotion.daemon.capture import Capture
 from edge_emotion.daemon.daemon import Daemon
 from edge_emotion.errors import SourceError, SourceStalled
-from edge_emotion.outbox.event_counter import Sequence
+from edge_emotion.outbox.event_counter import EventCounter
 from edge_emotion.pipeline.pipeline import StageTimes
 from edge_emotion.sinks.memory import MemorySink
 from edge_emotion.system.telemetry import Machine, temperature, throttling
@@ -36,7 +36,7 @@ def test_losses_and_stalls_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> No
     changed = threading.Condition()
     reader = Capture("desk", Script(steps, live=True), changed, max_fps=100, lossless=True)
     camera = Camera(reader, make([[face()]], Moods("happiness")))
-    Daemon([camera], [MemorySink()], changed, Sequence(None)).run()
+    Daemon([camera], [MemorySink()], changed, EventCounter(None)).run()
     report = camera.meter.report(reader, 2.0)
     assert (report["reconnects"], report["stalls"]) == (2, 1)
     assert report["capture_fps"] == 7.5 and report["dropped_fps"] == 0
@@ -122,10 +122,10 @@ def test_a_daemon_whose_terminal_is_gone_stops_and_another_sighup_does_not(tmp_p
     program = (
         "import fcntl, sys, termios, threading, time\n"
         "from edge_emotion.daemon.daemon import Daemon\n"
-        "from edge_emotion.outbox.event_counter import Sequence\n"
+        "from edge_emotion.outbox.event_counter import EventCounter\n"
         "fcntl.ioctl(2, termios.TIOCSCTTY, 0)\n"
         "said = open(sys.argv[1], 'a', buffering=1)\n"
-        "daemon = Daemon([], [], threading.Condition(), Sequence(None))\n"
+        "daemon = Daemon([], [], threading.Condition(), EventCounter(None))\n"
         "daemon.on_hangup = lambda: print('reload', file=said)\n"
         "daemon.handle_signals()\n"
         "print('ready', file=said)\n"

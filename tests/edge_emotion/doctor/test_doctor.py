@@ -23,7 +23,7 @@ from edge_emotion.doctor.examination import examine
 from edge_emotion.doctor.report import Check, Finding, Report, run_checks
 from edge_emotion.doctor.state_dir import daemon_runs, state
 from edge_emotion.errors import BackendUnavailable
-from edge_emotion.outbox.event_counter import Sequence
+from edge_emotion.outbox.event_counter import EventCounter
 
 SECRETS = ("hunter2", "s3cret", "t0ken")
 
@@ -249,7 +249,7 @@ def test_a_disk_that_is_nearly_full_is_told(
 
 def test_a_running_daemon_is_seen_by_its_lock(tmp_path: Path) -> None:
     assert not daemon_runs(settings(tmp_path))
-    counter = Sequence(tmp_path / "state", "pi5")
+    counter = EventCounter(tmp_path / "state", "pi5")
     assert daemon_runs(settings(tmp_path))
     assert not daemon_runs(settings(tmp_path, node="pi4"))
     counter.close()

@@ -16,11 +16,11 @@ from support.samples import event
 
 from edge_emotion.config.settings import MqttSettings
 from edge_emotion.errors import SinkError
-from edge_emotion.outbox.event_counter import Sequence
+from edge_emotion.outbox.event_counter import EventCounter
 from edge_emotion.outbox.outbox import Outbox
 from edge_emotion.outbox.store import OutboxFile
 from edge_emotion.sinks.mqtt.outbox_writer import OutboxWriter
-from edge_emotion.sinks.mqtt.send_queue import Mailbox
+from edge_emotion.sinks.mqtt.send_queue import SendQueue
 from edge_emotion.sinks.mqtt.sink import MqttSink
 from edge_emotion.wire.payloads import event_from_json, event_to_json
 from edge_emotion.wire.topics import Topics
@@ -32,7 +32,7 @@ MakeDurable = Callable[..., MqttSink]
 def make_durable(tmp_path: Path) -> Iterator[MakeDurable]:
     sinks: list[MqttSink] = []
 
-    def make(port: int, numbers: Sequence | None = None, **settings: Any) -> MqttSink:
+    def make(port: int, numbers: EventCounter | None = None, **settings: Any) -> MqttSink:
         settings = {"host": "127.0.0.1", "port": port, "drain_timeout": 0.1, **settings}
         sink = MqttSink(MqttSettings(**settings), "pi5", INFO, ["desk"], TIMING, state_dir=tmp_path, numbers=numbers)
         sinks.append(sink)
@@ -71,24 +71,24 @@ class WatchedFile(OutboxFile):
 
 
 class Desk:
-    """A mailbox with a writer and no network."""
+    """A send_queue with a writer and no network."""
 
     def __init__(self, path: Path, interval: float, retry: float = 0.05) -> None:
         self.file = WatchedFile(path / "pi5.outbox.db")
-        self.mailbox = Mailbox(Topics("edge-emotion", "pi5"), Outbox(100), b"{}")
-        self.mailbox.load(self.file.open())
-        self.writer = OutboxWriter(self.file, self.mailbox, interval, None, retry)
+        self.send_queue = SendQueue(Topics("edge-emotion", "pi5"), Outbox(100), b"{}")
+        self.send_queue.load(self.file.open())
+        self.writer = OutboxWriter(self.file, self.send_queue, interval, None, retry)
         self.writer.start()
 
     def post(self, seq: int) -> None:
-        self.mailbox.post(seq, "desk", event_to_json(event(seq)))
+        self.send_queue.post(seq, "desk", event_to_json(event(seq)))
 
     def deliver(self) -> list[int]:
         """Take and acknowledge all that may be sent; their numbers."""
         told = []
-        while (message := self.mailbox.take((), True)) is not None:
+        while (message := self.send_queue.take((), True)) is not None:
             assert message.number is not None
-            self.mailbox.acknowledge(message.number)
+            self.send_queue.acknowledge(message.number)
             told.append(event_from_json(message.payload).seq)
         return told
 
@@ -176,7 +176,7 @@ def test_events_older_than_allowed_are_dropped_at_the_next_start_and_counted(
 
 
 def test_the_counter_goes_on_after_what_the_outbox_holds(make_durable: MakeDurable, tmp_path: Path) -> None:
-    numbers = Sequence(tmp_path, "pi5")
+    numbers = EventCounter(tmp_path, "pi5")
     sink = make_durable(free_port(), numbers=numbers)
     sink.open()
     for _ in range(5):
@@ -198,7 +198,7 @@ def test_the_counter_goes_on_after_what_the_outbox_holds(make_durable: MakeDurab
     assert (tmp_path / "pi5.seq").read_text().split()[2] == "outbox"
     sink.close()
     numbers.close()
-    assert Sequence(tmp_path, "pi5")() == 6
+    assert EventCounter(tmp_path, "pi5")() == 6
 
 
 @needs_mosquitto
@@ -244,9 +244,9 @@ def test_when_the_disk_works_again_all_that_waits_is_written(
     desk.post(2)
     desk.post(3)
     wait_until(lambda: desk.writer.failing)
-    message = desk.mailbox.take((), True)
+    message = desk.send_queue.take((), True)
     assert message is not None and message.number is not None
-    desk.mailbox.acknowledge(message.number)
+    desk.send_queue.acknowledge(message.number)
     time.sleep(0.2)  # several attempts
     desk.file.broken = False
     wait_until(lambda: not desk.writer.failing)
@@ -301,10 +301,10 @@ def test_a_stored_event_that_this_version_cannot_read_is_refused_and_the_next_on
     make_desk: Callable[..., Desk], log: pytest.LogCaptureFixture
 ) -> None:
     desk = make_desk(0.0)
-    desk.mailbox.post(1, "desk", b'{"schema":99}')
+    desk.send_queue.post(1, "desk", b'{"schema":99}')
     desk.post(2)
-    desk.mailbox.come_online()
-    while desk.mailbox.take((), False) is not None:
+    desk.send_queue.come_online()
+    while desk.send_queue.take((), False) is not None:
         pass
     wait_until(lambda: desk.deliver() == [2])
-    assert desk.mailbox.refused == 1 and said(log, "cannot be read any more") == 1
+    assert desk.send_queue.refused == 1 and said(log, "cannot be read any more") == 1
