@@ -1,4 +1,4 @@
-"""Models and pipelines with the settings that ship: what a user has who sets nothing."""
+"""Detectors and pipelines with the daemon's default settings."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ if TYPE_CHECKING:
     from edge_emotion.pipeline.pipeline import Pipeline
 
 
-def shipped_detector(name: str = DETECTOR) -> BlazeFaceDetector:
-    """A detector with the daemon's threshold, least size and number of faces. Raises ModelError, BackendUnavailable."""
+def default_detector(name: str = DETECTOR) -> BlazeFaceDetector:
+    """A detector with the daemon's default threshold, smallest face and number of faces.
+
+    Raises ModelError, BackendUnavailable.
+    """
     from edge_emotion.factory.models import configured_detector
 
     return configured_detector(DetectorSettings(model=name))
 
 
-def shipped_pipeline(
+def default_pipeline(
     models: Models,
     *,
     policy: PolicySettings | None = None,
@@ -30,7 +33,7 @@ def shipped_pipeline(
     idle_interval: float = DetectorSettings().idle_interval,
     next_seq: Callable[[], int] | None = None,
 ) -> Pipeline:
-    """The daemon's pipeline; its arguments are what a benchmark may have otherwise."""
+    """A pipeline with the daemon's default settings, except for those given as arguments."""
     from edge_emotion.factory.cameras import make_pipeline
 
     return make_pipeline(

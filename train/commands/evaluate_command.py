@@ -79,7 +79,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         if options.out is not None:
             _draw(options.out, one.name, figures)
         if options.whole_path and number < len(predictions):
-            result["whole_path"] = _whole_path(options, predictions[number], classes, faces, data.classes)
+            result["whole_path"] = _end_to_end(options, predictions[number], classes, faces, data.classes)
         results.append(result)
     if options.json:
         print(json.dumps(results, indent=2))
@@ -95,7 +95,7 @@ def _draw(out: Path, model: str, figures: Figures) -> None:
     write_bytes(out / f"{name}-reliability.png", reliability_png(figures.reliability, model))
 
 
-def _whole_path(
+def _end_to_end(
     options: argparse.Namespace,
     prediction: Prediction,
     classes: Sequence[str] | None,
@@ -106,7 +106,7 @@ def _whole_path(
 
     from edge_emotion.factory.models import make_detector
     from edge_emotion.models.classifier import EmotionClassifier
-    from train.evaluation.end_to_end import measure_whole_path
+    from train.evaluation.end_to_end import measure_end_to_end
     from train.evaluation.evaluate import translate
 
     shipped = prediction.classifier
@@ -116,7 +116,7 @@ def _whole_path(
     )
     rows, truth = translate(faces.labels, data_classes, classifier.labels)
     detector = options.detector or DETECTOR
-    path = measure_whole_path(classifier, make_detector(detector), faces.take(rows), truth)
+    path = measure_end_to_end(classifier, make_detector(detector), faces.take(rows), truth)
     if not options.json:
         print(
             f"whole path with {detector}: found {path.found} of {path.n} ({path.found / path.n:.1%}); of these "

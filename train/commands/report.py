@@ -102,7 +102,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
             }
             for result in comparison.results
         },
-        "duels": [duel._asdict() for duel in comparison.duels],
+        "duels": [test._asdict() for test in comparison.mcnemar_tests],
     }
 
 

@@ -48,7 +48,7 @@ def sections(comparison: Comparison, *, faces: bool = True) -> list[Section]:
         _recall(comparison),
         _precision(comparison),
         _subsets(comparison),
-        _duels(comparison),
+        _mcnemar_tests(comparison),
         _settings(comparison),
         _learning(comparison),
         _confusion(comparison),
@@ -155,10 +155,10 @@ def _subset_cell(figures: Figures | None) -> str:
     return NOTHING if figures is None else f"{_share(figures.accuracy, figures.accuracy_interval)}, n {figures.n}"
 
 
-def _duels(comparison: Comparison) -> Section:
+def _mcnemar_tests(comparison: Comparison) -> Section:
     rows = [
-        [duel.first, duel.second, str(duel.n), str(duel.only_first), str(duel.only_second), f"{duel.p:.2g}"]
-        for duel in comparison.duels
+        [test.first, test.second, str(test.n), str(test.only_first), str(test.only_second), f"{test.p:.2g}"]
+        for test in comparison.mcnemar_tests
     ]
     text = "p: how likely so unequal a share is if both are equally good (McNemar's exact test, two-sided)."
     header = ["first", "second", "faces", "only the first right", "only the second right", "p"]

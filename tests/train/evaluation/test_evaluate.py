@@ -19,7 +19,7 @@ pytest.importorskip("tf_keras")
 
 from train.commands.cli import main
 from train.data.faces import DataSet
-from train.evaluation.end_to_end import measure_whole_path
+from train.evaluation.end_to_end import measure_end_to_end
 from train.evaluation.evaluate import Answer, answer, ensemble, evaluate, measured_faces, translate
 from train.evaluation.predict import Prediction, logits_of_target
 
@@ -99,7 +99,7 @@ def test_the_whole_path_costs_little(some: DataSet) -> None:
     """Pasted at 100 to 220 pixels: most are found, and what is found is classified about as well as the crop."""
     faces = some["validation"].majority()
     faces = faces.take(np.arange(150))
-    path = measure_whole_path(make_classifier("mobilenet_v2"), make_detector("blazeface_back"), faces, faces.labels)
+    path = measure_end_to_end(make_classifier("mobilenet_v2"), make_detector("blazeface_back"), faces, faces.labels)
     assert path.n == 150
     assert path.found >= 140
     assert path.accuracy > 0.8

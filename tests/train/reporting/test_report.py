@@ -92,8 +92,8 @@ def test_models_are_measured_on_the_same_faces(comparison: Comparison) -> None:
     assert second.figures.accuracy == pytest.approx(17 / 20)
     assert second.figures.per_class["happiness"].recall == pytest.approx(2 / 4)
     assert second.figures.per_class["contempt"].recall == pytest.approx(1 / 2)
-    (duel,) = comparison.duels
-    assert duel == ("first", NASTY, 20, 3, 0, 0.25)
+    (test,) = comparison.mcnemar_tests
+    assert test == ("first", NASTY, 20, 3, 0, 0.25)
 
 
 def test_mistakes_are_the_most_confident_first(comparison: Comparison) -> None:
