@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from edge_emotion.terminal import add_debug, run_command
+from edge_emotion.cli.terminal import add_debug, run_command
 from train.evaluate_command import add_crop, add_evaluate
 from train.explain import add_explain
 from train.fit_command import add_fit, add_recipes
