@@ -21,12 +21,12 @@ ALLOWED = {
 HEAVY = {"tensorflow", "keras", "tf_keras", "torch", "pandas", "skimage"}
 CONFINED = {
     "paho": {"edge_emotion/sinks", "edge_emotion/client/connection.py"},
-    "ai_edge_litert": {"edge_emotion/backends", "benchmarks/peak.py", "convert/from_tflite.py"},
+    "ai_edge_litert": {"edge_emotion/backends", "benchmarks/model_speed/machine_peak.py", "convert/tflite/read.py"},
     "tflite_runtime": {"edge_emotion/backends"},
     "onnxruntime": {"edge_emotion/backends", "benchmarks/peers/vgg13_worker.py"},
     "onnx": {
         "convert",
-        "benchmarks/macs.py",
+        "benchmarks/model_speed/macs.py",
         "benchmarks/peers/vgg13_worker.py",
     },  # a peer, on its own
     "fer": {"benchmarks/peers/fer_worker.py"},

@@ -13,10 +13,10 @@ pytest.importorskip("tensorflow_model_optimization")
 
 import flatbuffers
 
-from convert import detector_int8
 from convert.cli import main
-from convert.from_tflite import from_tflite
-from convert.tflite import operators
+from convert.detectors import detector_int8
+from convert.tflite.read import from_tflite
+from convert.tflite.write import operators
 from edge_emotion.backends.tflite import TfliteBackend
 from edge_emotion.datatypes import Image
 from edge_emotion.errors import ModelError

@@ -168,7 +168,7 @@ def paste(faces: list[tuple[np.ndarray, int, int]], size: int = 160) -> Image:
 def clear_faces(fer_folder: Path) -> dict[str, list[np.ndarray]]:
     """Faces of the FER+ test split on which at least nine in ten voters agree, by emotion."""
     pytest.importorskip("pandas")
-    datasets = pytest.importorskip("train.datasets")
+    datasets = pytest.importorskip("train.data.layouts")
     test = datasets.load_fer_plus(fer_folder)["test"]
     sure = test.votes.max(axis=1) >= 0.9
     return {name: [*test.images[sure & (test.labels == i)]] for i, name in enumerate(EMOTIONS)}

@@ -17,11 +17,11 @@ from edge_emotion.labels import EMOTIONS
 
 pytest.importorskip("tf_keras")
 
-from train.cli import main
-from train.evaluate import Answer, answer, ensemble, evaluate, measured_faces, translate
-from train.faces import DataSet
-from train.predict import Prediction, logits_of_target
-from train.whole_path import measure_whole_path
+from train.commands.cli import main
+from train.data.faces import DataSet
+from train.evaluation.end_to_end import measure_whole_path
+from train.evaluation.evaluate import Answer, answer, ensemble, evaluate, measured_faces, translate
+from train.evaluation.predict import Prediction, logits_of_target
 
 
 def said(name: str, classes: tuple[str, ...], *logits: tuple[float, ...]) -> Prediction:

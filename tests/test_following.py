@@ -38,7 +38,7 @@ class Looking(ScriptedDetector):
 
 
 def read_clip() -> list[Image]:
-    from benchmarks.scenes import read_video
+    from benchmarks.pipeline_speed.scenes import read_video
 
     return list(read_video(CLIP))
 

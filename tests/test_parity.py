@@ -17,12 +17,12 @@ from edge_emotion.models.manifest import ModelManifest
 
 pytest.importorskip("tf_keras")
 
+from convert.artefacts.folder import recalibrate
+from convert.artefacts.parity import compare, require_parity, shortfalls
+from convert.artefacts.verify import verify
 from convert.cli import main
-from convert.folder import recalibrate
-from convert.parity import compare, require_parity, shortfalls
-from convert.verify import verify
-from train.faces import DataSet
-from train.logits import logits_of
+from train.data.faces import DataSet
+from train.evaluation.logits import logits_of
 
 
 def logits(winners: list[int], margin: float = 4.0) -> Any:
