@@ -98,6 +98,19 @@ def test_every_file_of_the_repository_that_a_document_names_is_there(document: P
     assert [name for name in sorted(named) if not any(ROOT.glob(name))] == []
 
 
+def test_every_document_that_a_source_file_names_is_there() -> None:
+    folders = ("edge_emotion", "train", "convert", "benchmarks", "deploy", "examples", "scripts", "tests")
+    kinds = {".py", ".sh", ".yaml", ".conf", ".service", ".sql", ".toml"}
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in kinds]
+    named = {
+        (place(path), name)
+        for path in [*files, ROOT / "pyproject.toml", ROOT / "Makefile"]
+        for name in re.findall(r"docs/[\w./-]*\.(?:md|svg|png)", path.read_text(encoding="utf-8"))
+    }
+    assert len(named) >= 10
+    assert [(path, name) for path, name in sorted(named) if not (ROOT / name).is_file()] == []
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=place)
 def test_every_command_that_a_document_shows_exists_and_has_the_options_that_are_shown(document: Path) -> None:
     text = document.read_text(encoding="utf-8").replace("\\\n", " ")
