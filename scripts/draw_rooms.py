@@ -1,7 +1,7 @@
-"""Draws the folders of a package and the imports between them as SVG, from the imports themselves.
+"""Draws the folders of each package and the imports between them as SVG, from the imports themselves.
 
-    python scripts/draw_rooms.py            # write docs/explanation/rooms.svg
-    python scripts/draw_rooms.py --check    # exit code 1 if the file is not what the imports give
+    python scripts/draw_rooms.py            # write docs/explanation/rooms/*.svg
+    python scripts/draw_rooms.py --check    # exit code 1 if a file is not what the imports give
 
 A room is a folder directly in the package, or a module directly in it. An arrow goes from a room to a room that it
 imports. Each room stands above everything that it imports. Only arrows that do not follow from others are drawn; the
@@ -20,13 +20,13 @@ from pathlib import Path
 from statistics import mean
 
 ROOT = Path(__file__).parent.parent
-PACKAGE = "edge_emotion"
-PICTURE = ROOT / "docs" / "explanation" / "rooms.svg"
+PACKAGES = "edge_emotion", "train", "convert", "benchmarks"
+PICTURES = ROOT / "docs" / "explanation" / "rooms"
 
 Graph = Mapping[str, frozenset[str]]
 """Room -> the rooms that it imports."""
 
-BOX, WIDTH, ROW, MARGIN, SWEEPS = 30, 120, 78, 20, 24
+BOX, WIDTH, ROW, MARGIN, SWEEPS = 30, 136, 78, 20, 24
 """Height and width of a box, distance of rows and border, pixels; passes that reduce crossings of arrows."""
 
 STYLE = (
@@ -36,17 +36,20 @@ STYLE = (
 
 
 def main(arguments: list[str]) -> int:
-    """Write the picture, or compare it with the one that is there."""
+    """Write the pictures, or compare them with those that are there."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if the picture is out of date")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if one is out of date")
     options = parser.parse_args(arguments)
-    picture = draw(read_imports(ROOT / PACKAGE))
+    pictures = {PICTURES / f"{name}.svg": draw(name, read_imports(ROOT / name)) for name in PACKAGES}
     if not options.check:
-        PICTURE.write_text(picture, encoding="utf-8")
-    elif not PICTURE.is_file() or PICTURE.read_text(encoding="utf-8") != picture:
-        print(f"{PICTURE.relative_to(ROOT)} does not show today's imports: run scripts/draw_rooms.py", file=sys.stderr)
-        return 1
-    return 0
+        PICTURES.mkdir(exist_ok=True)
+        for path, text in pictures.items():
+            path.write_text(text, encoding="utf-8")
+        return 0
+    old = [path for path, text in pictures.items() if not path.is_file() or path.read_text(encoding="utf-8") != text]
+    for path in old:
+        print(f"{path.relative_to(ROOT)} does not show today's imports: run scripts/draw_rooms.py", file=sys.stderr)
+    return 1 if old else 0
 
 
 def read_imports(package: Path) -> dict[str, frozenset[str]]:
@@ -101,7 +104,7 @@ def essential(graph: Graph) -> dict[str, frozenset[str]]:
     return {room: names - frozenset().union(*(below[name] for name in names)) for room, names in graph.items()}
 
 
-def draw(graph: Graph) -> str:
+def draw(package: str, graph: Graph) -> str:
     """The picture as SVG text. The same graph gives the same text on every machine."""
     chains = _chains(graph)
     rows = _sorted_rows(graph, chains)
@@ -116,8 +119,9 @@ def draw(graph: Graph) -> str:
     boxes = [_box(room, *place[room], sorted(graph[room])) for room in sorted(graph)]
     return "\n".join(
         [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size[0]} {size[1]}" role="img">',
-            f"<title>Folders of {PACKAGE}: each imports only what is below it</title>",
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size[0]} {size[1]}" width="{size[0]}" '
+            f'height="{size[1]}" role="img">',
+            f"<title>Folders of {package}: each imports only what is below it</title>",
             f"<style>{STYLE}</style>",
             '<defs><marker id="tip" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
             '<path d="M0 0L8 4L0 8z" style="fill:#7d93a8;stroke:none"/></marker></defs>',
@@ -171,7 +175,7 @@ def _arrow(points: list[tuple[int, int]]) -> str:
 
 
 def _box(room: str, x: int, y: int, imports: list[str]) -> str:
-    title = f"{room} imports {', '.join(imports)}" if imports else f"{room} imports nothing of {PACKAGE}"
+    title = f"{room} imports {', '.join(imports)}" if imports else f"{room} imports none of the others"
     return (
         f'<g><title>{title}</title><rect x="{x - WIDTH // 2}" y="{y}" width="{WIDTH}" height="{BOX}" rx="5"/>'
         f'<text x="{x}" y="{y + 20}">{room}</text></g>'
