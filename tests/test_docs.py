@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command_help import commands_of, options_of
-from conftest import ROOT
+from support.command_help import commands_of, options_of
+from support.paths import ROOT
 
 from edge_emotion import __version__
 from edge_emotion.cli.main import main

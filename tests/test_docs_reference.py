@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from types import UnionType
 
 import pytest
-from command_help import MODULES, commands_of, options_of
-from conftest import ROOT
 from pydantic import BaseModel
+from support.command_help import MODULES, commands_of, options_of
+from support.paths import ROOT
 
 from edge_emotion import client, errors
 from edge_emotion.config.settings import RESERVED, Settings
@@ -92,7 +92,7 @@ def test_the_page_of_exit_codes_has_the_code_of_every_error() -> None:
 
 
 def _epilog() -> str:
-    from command_help import help_text
+    from support.command_help import help_text
 
     return help_text("edge-emotion").split("exit codes:")[1]
 
