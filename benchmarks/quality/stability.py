@@ -13,7 +13,6 @@ from benchmarks.harness.defaults import default_pipeline
 from benchmarks.harness.progress import show_progress
 from benchmarks.quality.faces import percent, scored, share
 from benchmarks.results.results import Measurement
-from edge_emotion.config.settings import PolicySettings
 from edge_emotion.datatypes import Frame
 from edge_emotion.errors import ConfigError
 from edge_emotion.factory.models import Models
@@ -90,12 +89,13 @@ def measure_temporal(
 def pipeline_variant(models: Models, *, variant: str) -> Pipeline:
     """The default pipeline, or one without smoothing, threshold and dwell time.
 
-    Both detect faces in the same variant: in the whole frame first, then near their last position.
+    Both detect faces in the same way: in the whole frame first, then near their last position.
     """
     if variant == "shipped":
         return default_pipeline(models)
-    policy = PolicySettings(threshold=0, hysteresis=0, min_dwell=0, time_constant=0)
-    return default_pipeline(models, policy=policy, interval=0, idle_interval=0)
+    return default_pipeline(
+        models, threshold=0, hysteresis=0, min_dwell=0, time_constant=0, interval=0, idle_interval=0
+    )
 
 
 def usable_rows(faces: Faces, classes: Sequence[str], known: Sequence[str]) -> dict[str, np.ndarray[Any, Any]]:

@@ -119,7 +119,9 @@ def _judge(settings: MqttSettings, topic: str) -> Finding:
     if settings.tls is not None and settings.tls.insecure:
         return Finding("warn", f"{detail}; its certificate was not checked", "set mqtt.tls.ca, not mqtt.tls.insecure")
     if settings.tls is None and settings.username is not None and settings.host not in _LOCAL:
-        return Finding("warn", f"{detail}; the password crosses the network in plain text", "mqtt.tls, docs/deploy.md")
+        return Finding(
+            "warn", f"{detail}; the password crosses the network in plain text", "mqtt.tls, docs/how-to/broker.md"
+        )
     return Finding("ok", f"{detail}{'' if settings.tls is None else ', over TLS'}")
 
 

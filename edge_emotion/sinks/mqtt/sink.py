@@ -1,4 +1,4 @@
-"""Events, states and availability over MQTT. The contract is docs/mqtt.md."""
+"""Events, states and availability over MQTT. The contract is docs/reference/mqtt.md."""
 
 from __future__ import annotations
 
