@@ -119,7 +119,7 @@ def test_a_meter_that_stops_telling_is_left_out(tmp_path: Path) -> None:
     monitor.sample(1.0)
     assert list(monitor.between(0.0, 1.0).joules) == ["VDD_IN"]
     assert monitor.absent == {
-        "energy VDD_CPU_GPU_CV": "its meter has stopped telling",
+        "energy VDD_CPU_GPU_CV": "its meter can no longer be read",
         "temperature": "no thermal zone in /sys/class/thermal",
-        "throttling": "neither firmware nor kernel tells whether the processor is slowed down",
+        "throttling": "neither firmware nor kernel reports whether the processor is slowed down",
     }
