@@ -1,7 +1,7 @@
 """Symmetric int8 scales of an export graph.
 
 A real value is ``scale * q``, q in -128..127: Jacob et al. 2018 (arXiv:1712.05877) with zero point 0, the only scheme
-that TensorRT knows. Weights use -127..127 and a scale for each output channel.
+that TensorRT supports. Weights use -127..127 and one scale per output channel.
 """
 
 from __future__ import annotations
