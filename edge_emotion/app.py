@@ -31,10 +31,9 @@ def make_daemon(settings: Settings, *, fail_fast: bool = False, load: Callable[[
     features = OverrideStore(kept, models.classifier.manifest.labels)
     maker = CameraMaker(models, sequence, changed, fail_fast=fail_fast)
     cameras = [maker.camera(settings, name, features[name]) for name in settings.cameras]
-    heartbeat = settings.mqtt.heartbeat if settings.mqtt else 60.0
     sinks = make_sinks(settings, models.classifier, models.detector, sequence)
     max_rss = None if settings.max_rss is None else settings.max_rss * MIB
-    daemon = Daemon(cameras, sinks, changed, sequence, heartbeat=heartbeat, max_rss=max_rss)
+    daemon = Daemon(cameras, sinks, changed, sequence, heartbeat=settings.heartbeat, max_rss=max_rss)
     channels = [sink for sink in sinks if isinstance(sink, ControlChannel)]
     Control(daemon, maker, settings, features, channels, load or (lambda: settings), _examination).begin()
     return daemon

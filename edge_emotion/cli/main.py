@@ -196,25 +196,18 @@ def _models(options: argparse.Namespace) -> None:
 def _overrides(options: argparse.Namespace) -> dict[str, Any]:
     """The command line as a nested mapping; --set wins over the short forms."""
     from edge_emotion.config.loader import parse_override
+    from edge_emotion.config.merge import merged
 
-    merged: dict[str, Any] = {}
+    layer: dict[str, Any] = {}
     if options.source is not None:
-        merged["cameras"] = {"camera": {"source": options.source}}
+        layer["cameras"] = {"camera": {"source": options.source}}
     if options.mqtt is not None:
-        merged["mqtt"] = _broker(options.mqtt)
+        layer["mqtt"] = _broker(options.mqtt)
     if options.jsonl is not None:
-        merged["jsonl"] = {"path": options.jsonl}
+        layer["jsonl"] = {"path": options.jsonl}
     for text in options.set:
-        _merge(merged, parse_override(text))
-    return merged
-
-
-def _merge(into: dict[str, Any], other: dict[str, Any]) -> None:
-    for key, value in other.items():
-        if isinstance(value, dict) and isinstance(into.get(key), dict):
-            _merge(into[key], value)
-        else:
-            into[key] = value
+        layer = merged(layer, parse_override(text))
+    return layer
 
 
 def _broker(text: str) -> dict[str, Any]:

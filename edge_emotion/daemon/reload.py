@@ -56,6 +56,5 @@ def take_over(changes: Changes, old: Settings, daemon: Daemon, maker: Maker, fea
         camera.pipeline.set_threshold(features[camera.name].threshold_in(new))
     for camera in made:
         daemon.add(camera)
-    if new.mqtt is not None:
-        daemon.heartbeat = new.mqtt.heartbeat
+    daemon.heartbeat = new.heartbeat
     logging.getLogger().setLevel(new.log_level.upper())

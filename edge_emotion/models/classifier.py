@@ -47,7 +47,7 @@ class EmotionClassifier:
         self.refused = tuple(refused)
         columns = range(len(manifest.labels)) if classes is None else subset(manifest.labels, classes)
         self._columns = np.array(columns)
-        self._shift = point.prior_strength * np.log(np.array(calibration.class_prior))[self._columns]
+        self._shift = prior_shift(calibration.class_prior, point.prior_strength)[self._columns]
         self._temperature = point.temperature
         self.labels = tuple(manifest.labels[column] for column in self._columns)
 
@@ -73,6 +73,14 @@ class EmotionClassifier:
         """Prior adjustment, temperature, class subset, softmax: N x L logits -> N distributions."""
         adjusted = (logits.take(self._columns, axis=1) - self._shift) / self._temperature  # the shift has 64 bits
         return [EmotionScores(self.labels, tuple(row)) for row in softmax(adjusted).tolist()]
+
+
+def prior_shift(class_prior: npt.ArrayLike, strength: float) -> npt.NDArray[np.float64]:
+    """Logit adjustment (Menon et al. 2021): ``strength * log(prior)``, to be subtracted from logits; L shares above 0.
+
+    0 leaves the logits as they are; 1 removes the prior of the training data.
+    """
+    return np.asarray(strength * np.log(np.asarray(class_prior, np.float64)))
 
 
 def softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
