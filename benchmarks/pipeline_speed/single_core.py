@@ -178,7 +178,7 @@ class Recorder(CameraMeter):
         """As in STAGES."""
         self.began = self.ended = time.monotonic()
 
-    def took(self, times: StageTimes | None, latency: float) -> None:
+    def add_frame(self, times: StageTimes | None, latency: float) -> None:
         """As in CameraMeter."""
         alone = sum(one.alone() for one in (*self._looked, self._judged))
         for one in self._looked:

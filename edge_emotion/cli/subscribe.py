@@ -1,4 +1,4 @@
-"""``edge-emotion subscribe``: events as they arrive, for people or programs, with what is missing and what is odd."""
+"""``edge-emotion subscribe``: events as they arrive, for people or programs, with gaps and repeats marked."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edge_emotion.client import Client, EventReceived
 from edge_emotion.system.append_file import AppendedFile
 
 PATIENCE = 1.0
-"""Seconds at most between two looks at whether somebody still reads."""
+"""Seconds at most between two checks that the output still has a reader."""
 
 
 def subscribe(
@@ -26,7 +26,7 @@ def subscribe(
 
     ``form`` is one of ``FORMATS``; ``output`` is a file to append to, else standard output. The last line, on
     standard error, sums up. Raises SinkError if the broker cannot be reached or the file not be written, and
-    BrokenPipeError if nobody reads standard output any more.
+    BrokenPipeError if the reader of standard output has gone.
     """
     header = CSV_HEADER if form == "csv" else None
     until = None if duration is None else time.monotonic() + duration
@@ -74,7 +74,7 @@ class LineOutput(Protocol):
         """Write the whole line and let others see it. Raises OSError if that fails."""
 
     def check(self) -> None:
-        """Raises BrokenPipeError if nobody reads any more."""
+        """Raises BrokenPipeError if the reader has gone."""
 
     def close(self) -> None:
         """Write no more."""
@@ -88,11 +88,11 @@ class StandardOutput:
             self.write(header)
 
     def write(self, line: str) -> None:
-        """Raises BrokenPipeError if nobody reads any more."""
+        """Raises BrokenPipeError if the reader has gone."""
         print(line, flush=True)
 
     def check(self) -> None:
-        """Raises BrokenPipeError if nobody reads any more."""
+        """Raises BrokenPipeError if the reader has gone."""
         try:
             number = sys.stdout.fileno()
         except (OSError, ValueError):  # in memory, or closed
@@ -100,7 +100,7 @@ class StandardOutput:
         poll = select.poll()
         poll.register(number, 0)
         if any(what & (select.POLLERR | select.POLLHUP) for _, what in poll.poll(0)):
-            raise BrokenPipeError("nobody reads standard output")
+            raise BrokenPipeError("the reader of standard output has gone")
 
     def close(self) -> None:
         """It stays open."""

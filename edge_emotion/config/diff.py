@@ -1,4 +1,4 @@
-"""What differs between two settings, and what of that a running daemon can take over."""
+"""The differences between two settings, and those that a running daemon can apply."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ LIVE_WHOLE = ("cameras", "tracking", "policy", "log_level")
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Keys with dots. ``settings`` are the old ones with all that was ``applied``."""
+    """Keys with dots, ``applied`` or in need of a ``restart``. ``settings``: the old ones with the applied changes."""
 
     applied: tuple[str, ...]
     restart: tuple[str, ...]
     settings: Settings
 
     def as_dict(self) -> dict[str, list[str]]:
-        """Plain JSON values: names of keys, never what they hold."""
+        """Plain JSON values: names of keys, never their values."""
         return {"applied": list(self.applied), "restart": list(self.restart)}
 
 
-def compare(old: Settings, new: Settings) -> Changes:
-    """What ``new`` brings."""
+def compare_settings(old: Settings, new: Settings) -> Changes:
+    """The changes from ``old`` to ``new``."""
     keys = sorted(_differing(old, new))
     live = {key: getattr(new, key) for key in LIVE_WHOLE}
     live |= {key: _with_live_keys(getattr(old, key), getattr(new, key), LIVE[key]) for key in LIVE}

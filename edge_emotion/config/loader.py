@@ -1,4 +1,4 @@
-"""How the settings come together: a YAML file < the environment < the command line; and what is said of faults."""
+"""Reading the settings: a YAML file < the environment < the command line; faults as one line each."""
 
 from __future__ import annotations
 

@@ -20,8 +20,8 @@ class EmotionClassifier:
 
     ``operating_point`` names one of the manifest's (default: its default); ``classes`` restricts the emotions, whose
     probabilities then sum to 1 among themselves. ``entry`` is the file that the backend runs (default: the manifest's
-    first), ``refused`` says why earlier ones were not taken.
-    Raises ModelError if the model's tensors are not what the manifest says, ConfigError for an unknown operating
+    first), ``refused`` has the reasons why earlier ones were not taken.
+    Raises ModelError if the model's tensors do not fit the manifest, ConfigError for an unknown operating
     point or class.
     """
 
@@ -56,7 +56,7 @@ class EmotionClassifier:
         return self.judge(self.crops(image, faces))
 
     def crops(self, image: Image, faces: Sequence[Face]) -> FloatArray:
-        """What the model sees of each face: float32 N x H x W x C, N = len(faces)."""
+        """The model's input for each face: float32 N x H x W x C, N = len(faces)."""
         if not faces:
             return np.empty((0, *self.manifest.input.shape), np.float32)
         return face_batch(image, faces, self.manifest.input)

@@ -22,7 +22,7 @@ Pixels = npt.NDArray[np.uint8]
 Values = TypeVar("Values", bound=Any)
 
 MAX_OVERSAMPLING = 8
-"""Where a crop cannot be halved it is sampled at most at this multiple of its detail: enough for 8 x 48 = 384 px."""
+"""Most samples per pixel of detail of a crop that cannot be halved further: enough for 8 x 48 = 384 px."""
 
 MIN_DOWNSAMPLE_RATIO = 3
 """Crops are halved from this multiple of their detail on: what is left is still sampled more finely than the detail."""
@@ -129,7 +129,7 @@ def to_pixel_range(values: Values, spec: InputSpec) -> Values:
 def face_batch(image: Image, faces: Sequence[Face], spec: InputSpec) -> FloatArray:
     """Model input for faces in one picture: float32 N x H x W x C, N = len(faces) >= 1.
 
-    Raises ModelError for a model whose manifest says nothing about cropping.
+    Raises ModelError for a model whose manifest has no ``input.crop``.
     """
     if spec.crop is None:
         raise ModelError("this model's manifest has no input.crop: it cannot be used on detected faces")
