@@ -21,7 +21,6 @@ import pytest
 from edge_emotion.datatypes import Image
 from support.broker import free_port
 from support.frame_numbers import STRIP, strip
-from support.paths import ROOT
 from support.source_fakes import DEVICE, MjpegServer, fake_video_capture
 
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -64,7 +63,7 @@ def rtsp_is_missing() -> str:
 
 
 class RtspCamera:
-    """tests/support/rtsp_server.py in a process of its own."""
+    """A real RTSP server, rtsp_server.py beside this file, in a process of its own."""
 
     def __init__(self, folder: Path, picture: Image) -> None:
         if reason := rtsp_is_missing():

@@ -64,7 +64,7 @@ def test_a_message_that_cannot_be_is_refused_with_a_reason(feature: str, payload
 
 
 def test_a_class_that_the_model_does_not_know_is_refused() -> None:
-    with pytest.raises(ValueError, match="not known to this model"):
+    with pytest.raises(ValueError, match="not emotions of this model"):
         CameraOverrides().with_payload("classes", b'["fear", "contempt"]', EMOTIONS[:7])
 
 
