@@ -17,7 +17,7 @@ from benchmarks.results.paired import keep_correctness
 from benchmarks.results.results import Measurement
 from edge_emotion.errors import BackendUnavailable, ModelError
 from edge_emotion.models.classifier import EmotionClassifier
-from edge_emotion.models.self_test import replay_golden
+from edge_emotion.models.self_test import run_self_test
 from edge_emotion.protocols import FaceDetector
 from train.data.faces import Faces
 from train.evaluation.artefacts import artefacts
@@ -58,7 +58,7 @@ def load_artefacts(
             try:
                 runner = make()
                 classifier = EmotionClassifier(manifest, runner, entry=entry, operating_point=operating_point)
-                replay_golden(classifier, entry)
+                run_self_test(classifier, entry)
             except (BackendUnavailable, ModelError) as error:
                 missing[name] = str(error)
                 continue

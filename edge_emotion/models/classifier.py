@@ -20,8 +20,8 @@ class EmotionClassifier:
 
     ``operating_point`` names one of the manifest's (default: its default); ``classes`` restricts the emotions, whose
     probabilities then sum to 1 among themselves. ``entry`` is the file that the backend runs (default: the manifest's
-    first), ``refused`` says why earlier ones were not taken.
-    Raises ModelError if the model's tensors are not what the manifest says, ConfigError for an unknown operating
+    first), ``refused`` has the reasons why earlier ones were not taken.
+    Raises ModelError if the model's tensors do not fit the manifest, ConfigError for an unknown operating
     point or class.
     """
 
@@ -47,7 +47,7 @@ class EmotionClassifier:
         self.refused = tuple(refused)
         columns = range(len(manifest.labels)) if classes is None else subset(manifest.labels, classes)
         self._columns = np.array(columns)
-        self._shift = point.prior_strength * np.log(np.array(calibration.class_prior))[self._columns]
+        self._shift = prior_shift(calibration.class_prior, point.prior_strength)[self._columns]
         self._temperature = point.temperature
         self.labels = tuple(manifest.labels[column] for column in self._columns)
 
@@ -56,7 +56,7 @@ class EmotionClassifier:
         return self.judge(self.crops(image, faces))
 
     def crops(self, image: Image, faces: Sequence[Face]) -> FloatArray:
-        """What the model sees of each face: float32 N x H x W x C, N = len(faces)."""
+        """The model's input for each face: float32 N x H x W x C, N = len(faces)."""
         if not faces:
             return np.empty((0, *self.manifest.input.shape), np.float32)
         return face_batch(image, faces, self.manifest.input)
@@ -73,6 +73,14 @@ class EmotionClassifier:
         """Prior adjustment, temperature, class subset, softmax: N x L logits -> N distributions."""
         adjusted = (logits.take(self._columns, axis=1) - self._shift) / self._temperature  # the shift has 64 bits
         return [EmotionScores(self.labels, tuple(row)) for row in softmax(adjusted).tolist()]
+
+
+def prior_shift(class_prior: npt.ArrayLike, strength: float) -> npt.NDArray[np.float64]:
+    """Logit adjustment (Menon et al. 2021): ``strength * log(prior)``, to be subtracted from logits; L shares above 0.
+
+    0 leaves the logits as they are; 1 removes the prior of the training data.
+    """
+    return np.asarray(strength * np.log(np.asarray(class_prior, np.float64)))
 
 
 def softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

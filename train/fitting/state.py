@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 import tempfile
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from edge_emotion.system.atomic_file import write_text
 from train.fitting.schedule import PLATEAU_FACTOR, PLATEAU_PATIENCE, LearningRate
 from train.keras import tf
 from train.recipes.recipe import Recipe
@@ -121,7 +123,6 @@ def _cut(history: Path, epochs: int) -> None:
         rows = list(csv.reader(file))
     kept = [row for number, row in enumerate(rows) if number == 0 or (row and int(row[0]) < epochs)]
     if len(kept) < len(rows):
-        beside = history.with_name(history.name + ".part")
-        with beside.open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows(kept)
-        beside.replace(history)
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(kept)
+        write_text(history, text.getvalue())
