@@ -294,7 +294,7 @@ def test_a_delegate_whose_library_is_missing_is_absent_once(
 ) -> None:
     monkeypatch.setitem(DELEGATES, "tflite-coral", "libno-such.so.1")
     absent: dict[str, str] = {}
-    assert list(latency._present(["tflite-coral", "tflite", "tflite", "tflite-coral"], absent)) == ["tflite"]
+    assert list(latency.available_backends(["tflite-coral", "tflite", "tflite", "tflite-coral"], absent)) == ["tflite"]
     assert list(absent) == ["tflite-coral"] and absent["tflite-coral"].startswith("libno-such.so.1 cannot be loaded")
     assert main(["latency", "tiny", "--backend", "tflite-coral"]) == 2
     assert "read by tflite-coral; tflite-coral: libno-such.so.1 cannot be loaded" in capsys.readouterr().err
@@ -302,8 +302,8 @@ def test_a_delegate_whose_library_is_missing_is_absent_once(
 
 def test_what_a_delegate_computes_is_not_held_against_the_processor() -> None:
     thing = MeasuredFile("net", job("tflite-coral"), macs=1000)
-    assert not latency._on_processor(thing, report(1.0))
-    assert latency._on_processor(MeasuredFile("net", job("tflite"), macs=1000), report(1.0))
+    assert not latency.ran_on_processor(thing, report(1.0))
+    assert latency.ran_on_processor(MeasuredFile("net", job("tflite"), macs=1000), report(1.0))
 
 
 def test_a_worker_that_fails_says_why() -> None:

@@ -172,7 +172,7 @@ def test_a_feed_gives_the_next_frame_only_when_the_last_one_is_done_and_ends_aft
     source = SteppedSource([np.zeros((2, 2, 3), np.uint8)] * 3, seconds=1e-6, settle=1e-6)
     source.open()
     times = [source.read().timestamp]
-    assert not source._wanted.acquire(blocking=False), "the last one is not done"
+    assert not source.permits.acquire(blocking=False), "the last one is not done"
     counted = 0
     with pytest.raises(SourceEnded):
         while True:

@@ -17,8 +17,7 @@ from support.model_folders import copy_with_first_file
 from support.paths import ROOT
 
 from benchmarks.cli import main
-from benchmarks.harness import progress
-from benchmarks.harness.progress import draw_bar, show_line, show_progress
+from benchmarks.harness.progress import ProgressBar, draw_bar, show_line, show_progress
 from benchmarks.quality.accuracy import correctness, mcnemar_tests
 from benchmarks.quality.faces import drawn_faces, find_classifiers, percent, share
 from benchmarks.results import results
@@ -258,10 +257,9 @@ def test_an_error_takes_the_place_of_a_bar(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_without_tqdm_a_terminal_gets_lines_and_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tqdm", None)
-    monkeypatch.setattr(progress, "_BAR", progress._Bar())
-    terminal = Terminal(monkeypatch)
+    terminal, bar = Terminal(monkeypatch), ProgressBar()
     for done in (1, 2):
-        show_progress("faces", done, 2)
+        bar.show("faces", done, 2)
     assert terminal.rows() == ["no progress bars: pip install tqdm", "faces: 1 of 2", "faces: 2 of 2", ""]
 
 

@@ -22,15 +22,10 @@ from train.commands.inspect_data import add_inspect, compare_labels, draw, inspe
 from train.data.duplicates import drop_copies, find_copies, take_prints
 from train.data.faces import DataError, DataSet, Faces
 from train.data.inspection import CopyReport, Inspection, inspection_text
-from train.data.layouts import load, load_fer_plus
+from train.data.layouts import load
 
 Pixels = npt.NDArray[np.uint8]
 CLASSES = "neutral", "happiness", "surprise"
-
-
-@pytest.fixture(scope="module")
-def fer_plus(fer_folder: Path) -> DataSet:
-    return load_fer_plus(fer_folder)
 
 
 @pytest.fixture(scope="module")
