@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from edge_emotion.config.settings import Settings
+from edge_emotion.config.settings import HEARTBEAT, Settings
 from edge_emotion.daemon.control import Control
 from edge_emotion.daemon.daemon import Daemon
 from edge_emotion.daemon.overrides import OverrideStore
@@ -31,7 +31,7 @@ def make_daemon(settings: Settings, *, fail_fast: bool = False, load: Callable[[
     features = OverrideStore(kept, models.classifier.manifest.labels)
     maker = CameraMaker(models, sequence, changed, fail_fast=fail_fast)
     cameras = [maker.camera(settings, name, features[name]) for name in settings.cameras]
-    heartbeat = settings.mqtt.heartbeat if settings.mqtt else 60.0
+    heartbeat = settings.mqtt.heartbeat if settings.mqtt else HEARTBEAT
     sinks = make_sinks(settings, models.classifier, models.detector, sequence)
     max_rss = None if settings.max_rss is None else settings.max_rss * MIB
     daemon = Daemon(cameras, sinks, changed, sequence, heartbeat=heartbeat, max_rss=max_rss)

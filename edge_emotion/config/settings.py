@@ -31,6 +31,9 @@ from edge_emotion.wire.topics import NAME_PATTERN, RESERVED
 
 ENV_PREFIX = "EDGE_EMOTION_"
 
+HEARTBEAT = 60.0
+"""Default of mqtt.heartbeat: seconds between unchanged states."""
+
 
 def _text(value: object) -> object:
     """A number that YAML made of a text."""
@@ -176,7 +179,7 @@ class MqttSettings(Section):
         default=0.5, ge=0, le=60, description="seconds of waiting events that a power cut may cost; 0: none"
     )
     drain_timeout: float = Field(default=3.0, ge=0, le=60, description="seconds to deliver the rest at a stop")
-    heartbeat: float = Field(default=60.0, gt=0, le=3600, description="seconds between unchanged states")
+    heartbeat: float = Field(default=HEARTBEAT, gt=0, le=3600, description="seconds between unchanged states")
     stats_interval: float = Field(default=60.0, ge=1, le=86_400, description="seconds between two reports in stats")
     discovery: Annotated[DiscoverySettings, BeforeValidator(_switched)] = DiscoverySettings()
 

@@ -15,6 +15,7 @@ from types import FrameType
 
 import cv2
 
+from edge_emotion.config.settings import HEARTBEAT
 from edge_emotion.daemon.camera import Camera, Summary
 from edge_emotion.daemon.capture import Capture, Status
 from edge_emotion.datatypes import CameraState, EmotionEvent, Frame
@@ -48,7 +49,7 @@ class Daemon:
         changed: threading.Condition,
         sequence: EventCounter,
         *,
-        heartbeat: float = 60.0,
+        heartbeat: float = HEARTBEAT,
         max_rss: int | None = None,
     ) -> None:
         self.cameras, self._sinks, self._max_rss = list(cameras), list(sinks), max_rss

@@ -10,6 +10,7 @@ from edge_emotion.config.settings import Settings
 from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.system.telemetry import Machine
 from edge_emotion.wire.home_assistant import device_config
+from edge_emotion.wire.payloads import SCHEMA
 from edge_emotion.wire.topics import Topics
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def node_info(settings: Settings, classifier: EmotionClassifier, detector: Blaze
     """What the node says about itself, plain JSON values. Sources are not in it: their URLs may hold passwords."""
     manifest, entry = classifier.manifest, classifier.entry
     return {
-        "schema": 1,
+        "schema": SCHEMA,
         "node": settings.node,
         "version": __version__,
         "model": {
