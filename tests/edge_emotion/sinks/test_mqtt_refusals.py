@@ -10,9 +10,9 @@ from support.mqtt_stage import (
     PROTOCOLS,
     MakeSink,
     MakeSubscriber,
+    count_logged,
     network_threads,
     publish,
-    said,
 )
 from support.samples import event
 
@@ -38,7 +38,7 @@ def test_refused_credentials_end_the_attempts_and_say_what_to_do(
         publish(sink, range(3))
         assert (sink.waiting, sink.dropped) == (2, 1)
         sink.close()
-        assert said(log, "refused user 'edge'") == 1 and said(log, "2 events were not delivered") == 1
+        assert count_logged(log, "refuses user 'edge'") == 1 and count_logged(log, "2 events were not delivered") == 1
         assert "wrong-secret" not in log.text + repr(sink) + repr(vars(sink))
     finally:
         broker.stop()
@@ -71,7 +71,7 @@ def test_an_event_that_the_broker_refuses_is_counted_said_once_and_not_sent_for_
         sink.publish(event(30, camera="hall"))
         wait_until(lambda: sink.waiting == 0)
         assert (sink.refused, sink.connected, sink.failure) == (30, True, None)
-        assert said(log, "Not authorized") == 1
+        assert count_logged(log, "Not authorized") == 1
     finally:
         broker.stop()
 
@@ -118,5 +118,5 @@ def test_an_unreadable_password_file_is_refused_at_open(tmp_path: Path, make_sin
 def test_a_host_name_that_cannot_be_one_is_said_not_raised(make_sink: MakeSink, log: pytest.LogCaptureFixture) -> None:
     sink = make_sink(1883, host="broker..home")
     sink.open()
-    wait_until(lambda: said(log, "broker..home:1883 is not reachable"))
+    wait_until(lambda: count_logged(log, "broker..home:1883 is not reachable"))
     assert sink.failure is None
