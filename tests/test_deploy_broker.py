@@ -16,7 +16,7 @@ import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from support.broker import MOSQUITTO, Received, free_port, needs_mosquitto, wait_until
-from support.mqtt_stage import INFO, MakeSink, count_logged, network_threads, sequence
+from support.mqtt_stage import INFO, MakeSink, count_logged, sequence
 from support.paths import ROOT
 from support.samples import event
 
@@ -300,8 +300,7 @@ def test_a_certificate_without_the_password_is_refused(
     sink = make_sink(deployed.port, **login)
     sink.open()
     wait_until(lambda: count_logged(log, "Not authorized") == 1)
-    assert sink.failure is not None
-    wait_until(lambda: not network_threads())
+    assert sink.failure is not None and not sink.connected
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")

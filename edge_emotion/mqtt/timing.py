@@ -15,6 +15,9 @@ class Timing:
     """For the broker's CONNACK and SUBACK."""
     first_retry: float = 1.0
     longest_retry: float = 60.0
+    first_login_retry: float = 60.0
+    """After refused credentials: more attempts would not help, and may be taken for an attack."""
+    longest_login_retry: float = 300.0
     steady: float = 30.0
     """A connection that lasted this long resets the retry delay to ``first_retry``."""
     disconnect: float = 0.5

@@ -59,12 +59,14 @@ class Sender:
         """``will`` is the topic of the node's availability."""
         self.connected = False
         self.failure: str | None = None
+        """Why the broker refused the credentials at the last attempt, or why the thread has ended; None otherwise."""
         self._settings, self._client_id, self._will = settings, client_id, will
         self._send_queue, self._outbox = send_queue, send_queue.outbox
         self._timing, self._handlers = timing, handlers
         self._broker = f"broker {settings.host}:{settings.effective_port}"
         self._wakeup = Wakeup()
         self._stop = threading.Event()
+        self._end_delay = threading.Event()
         self._deadline = math.inf
         self._finished = False
         self._republish_at = math.inf
@@ -74,44 +76,55 @@ class Sender:
         self._logged_expired = 0
 
     def run(self) -> None:
-        """Until ``stop``, or until the broker refuses the credentials."""
+        """Until ``stop``."""
         self._send_queue.attach(self._wakeup)
         ended = "the network thread has failed"
         try:
             self._keep_connected()
             ended = ""
         finally:
-            self.failure = self.failure or ended or None
+            self.failure = ended or self.failure
             self._wakeup.close()
 
     def stop(self, deadline: float) -> None:
         """Deliver events until ``deadline`` (monotonic), publish offline, end. From any thread; returns at once."""
         self._deadline = deadline
         self._stop.set()
+        self._end_delay.set()
         self._wakeup.set()
+
+    def retry_now(self) -> None:
+        """End the delay before the next attempt to connect. From any thread."""
+        self._end_delay.set()
 
     def republish_soon(self) -> None:
         """Publish everything retained again after a random delay. Only from ``IncomingHandlers.on_message``."""
         self._republish_at = min(self._republish_at, time.monotonic() + self._timing.birth * random.uniform(0.2, 1))
 
     def _keep_connected(self) -> None:
-        backoff = Backoff(self._timing.first_retry, self._timing.longest_retry)
-        while not self._finished and self.failure is None and self._remaining() > 0:
+        retry = Backoff(self._timing.first_retry, self._timing.longest_retry)
+        login_retry = Backoff(self._timing.first_login_retry, self._timing.longest_login_retry)
+        while not self._finished and self._remaining() > 0:
             last = self._stop.is_set() and not len(self._outbox)
+            self._end_delay.clear()
             if self._attempt() > self._timing.steady:
-                backoff.reset()
-            if last:
+                retry.reset()
+            if self.failure is None:
+                login_retry.reset()
+            if last or (self._stop.is_set() and self.failure is not None):
                 return
             if self._stop.is_set():  # only the drain time is left: no long delays any more
                 time.sleep(max(0.0, min(DRAIN_RETRY, self._remaining())))
-            else:
-                self._stop.wait(backoff.next())
+            elif self._end_delay.wait((retry if self.failure is None else login_retry).next()):
+                retry.reset()
+                login_retry.reset()
 
     def _attempt(self) -> float:
         """One connection from its beginning to its end. Returns how many seconds it lasted."""
         try:
             connection = Connection(self._settings, self._client_id, (self._will, OFFLINE))
         except (OSError, ValueError, EdgeEmotionError) as error:
+            self.failure = None
             self._report(logging.WARNING, f"{self._broker} is not reachable: {error}; trying again")
             return 0.0
         with closing(connection):
@@ -124,11 +137,12 @@ class Sender:
     def _report_failure(self, failure: ConnectFailure) -> None:
         if failure.cause == "credentials":
             self.failure = (
-                f"{self._broker} {failure.reason}; {failure.advice}; then restart: until then up to "
-                f"{self._settings.outbox} events wait and none is sent"
+                f"{self._broker} {failure.reason}; trying again every few minutes, and at a reload; {failure.advice}; "
+                f"until then up to {self._settings.outbox} events wait"
             )
             self._report(logging.ERROR, self.failure)
         elif failure.cause != "stopped":
+            self.failure = None
             self._report(logging.WARNING, f"{self._broker} {failure.reason}; trying again; {failure.advice}")
 
     def _use(self, connection: Connection) -> float:
@@ -137,7 +151,7 @@ class Sender:
         if self._handlers.filters:
             connection.subscribe(self._handlers.filters)
         self._send_queue.begin_connection()
-        self.connected = True
+        self.connected, self.failure = True, None
         self._logged.clear()
         self._report(logging.INFO, f"connected to {self._broker}")
         self._report_expired()

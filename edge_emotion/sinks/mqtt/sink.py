@@ -79,7 +79,7 @@ class MqttSink:
 
     @property
     def failure(self) -> str | None:
-        """Why the sink has stopped trying; None while it has not."""
+        """Why the credentials were refused at the last attempt, or why the network thread has ended; else None."""
         return None if self._sender is None else self._sender.failure
 
     @property
@@ -164,11 +164,14 @@ class MqttSink:
     def describe(self, info: Mapping[str, Any], cameras: Sequence[str], device: Device | None) -> None:
         """Replace the node's description, plain JSON values, its cameras, and its device in Home Assistant.
 
-        Topics and entities of other cameras are removed, and with None the device.
+        Topics and entities of other cameras are removed, and with None the device. The sink tries to connect at once,
+        if it waits for its next attempt: the login may have been corrected.
         """
         self._send_queue.retain(self._topics.info, to_json(info))
         self._described = cameras, device
         self._announce()
+        if self._sender is not None:
+            self._sender.retry_now()
 
     def feature_state(self, camera: str, feature: str, payload: bytes) -> None:
         """Replace a feature's retained state. From any thread, at any time; returns at once."""
