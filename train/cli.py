@@ -6,12 +6,18 @@ import argparse
 from collections.abc import Sequence
 
 from edge_emotion.terminal import add_debug, run_command
+from train.commands.pseudo_label_command import add_crops, add_pseudo_label
 from train.commands.weights_command import add_weights
 from train.evaluate_command import add_crop, add_evaluate
 from train.explain import add_explain
 from train.fit_command import add_fit, add_recipes
 from train.inspect_data import add_inspect
 from train.report import add_report
+
+COMMANDS = (
+    add_recipes, add_inspect, add_weights, add_crops, add_pseudo_label, add_fit, add_evaluate, add_report, add_explain,
+    add_crop,
+)  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,6 +30,6 @@ def _parser() -> argparse.ArgumentParser:
     add_debug(parser)
     parser.set_defaults(on_interrupt="stopped")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (add_recipes, add_inspect, add_weights, add_fit, add_evaluate, add_report, add_explain, add_crop):
+    for add in COMMANDS:
         add(commands)
     return parser

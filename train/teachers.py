@@ -11,6 +11,7 @@ from typing import Any
 
 from edge_emotion.errors import ConfigError
 from edge_emotion.manifest import InputSpec, sha256
+from train.data.pseudo_labels import LABELLED
 from train.datasets.fer import FURTHER_VOTES
 from train.keras import K, tf
 from train.recipes import Recipe
@@ -63,8 +64,8 @@ def _require_unseen(teacher: Run, recipe: Recipe, record: Mapping[str, Any]) -> 
 
 
 def _name(record: Mapping[str, Any]) -> str:
-    """The name of the data set, without what further votes the training split has."""
-    return str(record["dataset"]).partition(FURTHER_VOTES)[0]
+    """The name of the data set, without what further votes and pseudo-labels the training split has."""
+    return str(record["dataset"]).partition(LABELLED)[0].partition(FURTHER_VOTES)[0]
 
 
 def _held_out(record: Mapping[str, Any]) -> dict[str, int]:

@@ -1,19 +1,17 @@
-"""The starting points that can be taken out of packages, and the recipe that each is for."""
+"""Starting points out of packages and of exported models, and the recipe that each is for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from edge_emotion.manifest import InputSpec
-from edge_emotion.preprocess import normalise
+from edge_emotion.protocols import FloatArray
 from train.catalogue import find_recipe
-from train.faces import Faces
 from train.keras import K
-from train.logits import model_pixels
+from train.networks.exported import float_file, load_exported
 from train.networks.faceres import FACERES, faceres
 from train.networks.folded import Folded, unfold
 from train.networks.packages import Package
@@ -33,16 +31,33 @@ class Start:
         """The recipe that starts from it."""
         return find_recipe(self.recipe_name)
 
-    def write(self, files: Mapping[str, bytes], faces: Faces, count: int, out: Path) -> None:
-        """Write the network below its head as .h5; ``count`` of the faces, drawn at random, give the batch norms."""
-        spec = self.recipe.input
-        rows = np.random.default_rng(0).permutation(len(faces))[:count]
+    def write(self, files: Mapping[str, bytes], pictures: FloatArray, out: Path) -> None:
+        """Write the network below its head as .h5; the N x H x W x C ``pictures`` give the batch norms."""
         model = self.recipe.build(1, weights=None)
-        unfold(model, self.read(files, spec), normalise(model_pixels(faces.images[rows], spec), spec))
-        out.parent.mkdir(parents=True, exist_ok=True)
-        beside = out.with_name(out.name + ".part.h5")
-        K.Model(model.input, model.get_layer("pool").output).save_weights(beside)
-        beside.replace(out)
+        unfold(model, self.read(files, self.recipe.input), pictures)
+        _save(K.Model(model.input, model.get_layer("pool").output), out)
 
 
 STARTS = {"faceres": Start(FACERES, "mobilenet_v1", faceres)}
+
+
+def write_exported(name: str, faces: Callable[[InputSpec], FloatArray], out: Path) -> str:
+    """Write the float weights of an exported model, with its head, as .h5, and return the name of its recipe.
+
+    ``faces`` gives pictures as a model with this input takes them. Raises ConfigError for a recipe that is gone, and
+    as ``float_file`` and ``load_exported`` do.
+    """
+    file, manifest = float_file(name)
+    recipe = find_recipe(manifest.training.recipe)
+    model = recipe.change(input=manifest.input.model_dump()).build(len(manifest.labels), weights=None)
+    load_exported(model, file, faces(manifest.input))
+    _save(model, out)
+    return recipe.name
+
+
+def _save(model: Any, out: Path) -> None:
+    """Whole or not at all."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    beside = out.with_name(out.name + ".part.h5")
+    model.save_weights(beside)
+    beside.replace(out)
