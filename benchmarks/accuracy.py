@@ -15,9 +15,9 @@ from benchmarks.progress import show_progress
 from benchmarks.quality import Model, percent, scored, share
 from benchmarks.results import Measurement
 from benchmarks.rightness import keep_rightness
-from edge_emotion.classifier import EmotionClassifier
 from edge_emotion.errors import BackendUnavailable, ModelError
-from edge_emotion.golden import replay_golden
+from edge_emotion.models.classifier import EmotionClassifier
+from edge_emotion.models.self_test import replay_golden
 from edge_emotion.protocols import FaceDetector
 from train.artefacts import artefacts
 from train.duels import duel

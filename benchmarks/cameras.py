@@ -15,12 +15,13 @@ from benchmarks.process import peak_rss
 from benchmarks.runs import Run
 from benchmarks.steady import drift
 from edge_emotion.client import Timing
-from edge_emotion.client_link import Link
-from edge_emotion.config import MqttSettings
-from edge_emotion.demo import HOST
+from edge_emotion.client.network_thread import Link
+from edge_emotion.config.settings import MqttSettings
+from edge_emotion.daemon.camera_stats import STAGES
 from edge_emotion.errors import EdgeEmotionError
-from edge_emotion.payload import Topics, read_object
-from edge_emotion.stats import STAGES
+from edge_emotion.mqtt.local_broker import HOST
+from edge_emotion.wire.payloads import read_object
+from edge_emotion.wire.topics import Topics
 
 PATIENCE = 60.0
 """Seconds for all cameras to be read, and at most without stats."""

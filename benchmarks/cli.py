@@ -10,9 +10,9 @@ from pathlib import Path
 from benchmarks.outputs import add_outputs, check_outputs, put_out
 from benchmarks.progress import erased_at_error, show_line
 from benchmarks.quality_commands import add_accuracy, add_peers, add_robustness
-from edge_emotion.demo import CLIP
+from edge_emotion.cli.demo import CLIP
+from edge_emotion.cli.terminal import add_debug, positive_count, positive_seconds, run_command
 from edge_emotion.errors import ConfigError
-from edge_emotion.terminal import add_debug, positive_count, positive_seconds, run_command
 
 WORSE = 10
 """Exit code of ``compare --fail-on`` when something became worse."""

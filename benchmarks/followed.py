@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from edge_emotion.datatypes import Face, Image
-from edge_emotion.following import FaceFollower
+from edge_emotion.pipeline.following import FaceFollower
 from edge_emotion.protocols import FaceDetector
 
 ASIDE = 0.2

@@ -17,7 +17,8 @@ from benchmarks.rounds import ask, in_turns
 from benchmarks.worker import DELEGATES, FORMATS, Job, Report, Scenario
 from edge_emotion.backends.tflite import check_delegate
 from edge_emotion.errors import BackendUnavailable, ConfigError, EdgeEmotionError, ModelError
-from edge_emotion.manifest import ModelFile, checked_file, find_model, load_manifest
+from edge_emotion.models.folder import checked_file, find_model, load_manifest
+from edge_emotion.models.manifest import ModelFile
 
 BUILDING = 1800.0
 """Seconds that a process may need beside its measurements: TensorRT builds an engine at the first start."""

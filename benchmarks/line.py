@@ -13,18 +13,20 @@ import numpy as np
 from benchmarks.peers.worker import to_and_fro
 from benchmarks.runs import Run, in_ms
 from benchmarks.steady import drift
-from edge_emotion.camera import Camera
-from edge_emotion.capture import Capture
-from edge_emotion.config import CameraSettings, Settings
-from edge_emotion.daemon import Daemon
+from edge_emotion.config.settings import CameraSettings, Settings
+from edge_emotion.daemon.camera import Camera
+from edge_emotion.daemon.camera_stats import CameraMeter
+from edge_emotion.daemon.capture import Capture
+from edge_emotion.daemon.daemon import Daemon
+from edge_emotion.daemon.overrides import Features
 from edge_emotion.datatypes import Frame, Image
 from edge_emotion.errors import EdgeEmotionError, SourceEnded
-from edge_emotion.factory import CameraMaker, make_models, make_sinks
-from edge_emotion.features import Features
-from edge_emotion.pipeline import StageTimes
+from edge_emotion.factory.cameras import CameraMaker
+from edge_emotion.factory.models import make_models
+from edge_emotion.factory.sinks import make_sinks
+from edge_emotion.outbox.event_counter import Sequence
+from edge_emotion.pipeline.pipeline import StageTimes
 from edge_emotion.protocols import FloatArray, InferenceBackend
-from edge_emotion.sequence import Sequence
-from edge_emotion.stats import CameraMeter
 
 ALONE = "models alone"
 STAGES = ("detect", "track", "align", "classify", "decide", "publish", "total", ALONE)

@@ -19,15 +19,17 @@ from benchmarks.results import Measurement, Result, measured, this_machine
 from benchmarks.scenes import read_video, write_video
 from benchmarks.shipped import shipped_detector, shipped_pipeline
 from benchmarks.waiting import wait_until
-from edge_emotion.camera import Camera
-from edge_emotion.config import CameraSettings, ClassifierSettings, DetectorSettings
-from edge_emotion.daemon import Daemon
+from edge_emotion.cli.demo import CLIP
+from edge_emotion.config.settings import CameraSettings, ClassifierSettings, DetectorSettings
+from edge_emotion.daemon.camera import Camera
+from edge_emotion.daemon.daemon import Daemon
 from edge_emotion.datatypes import EmotionEvent, Image
-from edge_emotion.demo import CLIP, HOST, find_mosquitto, free_port, mosquitto
 from edge_emotion.errors import BackendUnavailable, EdgeEmotionError
-from edge_emotion.factory import make_capture, models_of
+from edge_emotion.factory.cameras import make_capture
+from edge_emotion.factory.models import models_of
+from edge_emotion.mqtt.local_broker import HOST, find_mosquitto, free_port, mosquitto
+from edge_emotion.outbox.event_counter import Sequence
 from edge_emotion.protocols import FloatArray, InferenceBackend
-from edge_emotion.sequence import Sequence
 from edge_emotion.sinks.memory import MemorySink
 
 PATIENCE = 60.0

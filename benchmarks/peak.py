@@ -15,7 +15,8 @@ from typing import Any, Literal
 import numpy as np
 
 from edge_emotion.errors import BackendUnavailable
-from edge_emotion.manifest import InputSpec, ModelFile, sha256
+from edge_emotion.models.manifest import InputSpec, ModelFile
+from edge_emotion.system.atomic_file import sha256
 
 SIDE, SIZE, LAYERS = 16, 256, 8
 INPUT = InputSpec(height=SIDE, width=SIDE, channels=3, colour="rgb", scale=1 / 128, offset=-1.0)

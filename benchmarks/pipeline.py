@@ -18,10 +18,10 @@ from benchmarks.rounds import ask, in_turns
 from benchmarks.runs import Run, as_measurements
 from benchmarks.scenes import FPS, HEIGHT, MOST, WIDTH, Scene, make_scenes, name_faces
 from benchmarks.watch import Conditions, Watch
-from edge_emotion.demo import find_mosquitto, free_port, mosquitto
+from edge_emotion.config.source_spec import classify_source
 from edge_emotion.errors import ConfigError, EdgeEmotionError, SourceError
-from edge_emotion.loading import make_classifier
-from edge_emotion.sources.spec import classify_source
+from edge_emotion.factory.models import make_classifier
+from edge_emotion.mqtt.local_broker import find_mosquitto, free_port, mosquitto
 
 PATIENCE = 600.0
 """Seconds that a process may need beside its measurements, on a slow board."""

@@ -21,14 +21,14 @@ from benchmarks.publisher import Publisher, usual_event
 from benchmarks.runs import Run, in_ms
 from benchmarks.scenes import read_video
 from benchmarks.steady import drift
-from edge_emotion.config import CameraSettings
-from edge_emotion.demo import HOST
+from edge_emotion.cli.terminal import run_command
+from edge_emotion.config.loader import load
+from edge_emotion.config.settings import CameraSettings
 from edge_emotion.errors import SourceEnded
-from edge_emotion.factory import make_source
-from edge_emotion.layers import load
-from edge_emotion.manifest import Part
+from edge_emotion.factory.cameras import make_source
+from edge_emotion.models.manifest import Part
+from edge_emotion.mqtt.local_broker import HOST
 from edge_emotion.protocols import FrameSource
-from edge_emotion.terminal import run_command
 
 LEAST = 20
 """Events, at least, however short the time is."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edge_emotion.manifest import Part
+from edge_emotion.models.manifest import Part
 
 
 class Plan(Part):

@@ -9,14 +9,14 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.waiting import wait_until
-from edge_emotion.config import MqttSettings
+from edge_emotion.config.settings import MqttSettings
 from edge_emotion.datatypes import Box, EmotionEvent
-from edge_emotion.demo import HOST
 from edge_emotion.errors import EdgeEmotionError
-from edge_emotion.ids import ulid
 from edge_emotion.labels import EMOTIONS
-from edge_emotion.sequence import Sequence
-from edge_emotion.sinks.mqtt import MqttSink
+from edge_emotion.mqtt.local_broker import HOST
+from edge_emotion.outbox.event_counter import Sequence
+from edge_emotion.sinks.mqtt.sink import MqttSink
+from edge_emotion.wire.ulid import ulid
 
 POLL = 0.0001
 """Seconds between two looks whether an event was acknowledged."""

@@ -11,7 +11,8 @@ import numpy as np
 
 from benchmarks.results import Measurement
 from edge_emotion.errors import ConfigError
-from edge_emotion.manifest import ModelManifest, find_model, load_manifest, shipped_models
+from edge_emotion.models.folder import find_model, load_manifest, shipped_models
+from edge_emotion.models.manifest import ModelManifest
 from train.evaluate import measured_faces
 from train.faces import DataSet, Faces, Split
 from train.metrics import wilson_interval

@@ -13,11 +13,11 @@ from benchmarks.outputs import add_outputs, check_outputs, put_out
 from benchmarks.peers.catalogue import PEERS
 from benchmarks.report import check_plotting, write_plot
 from benchmarks.shipped import shipped_detector
-from edge_emotion.config import DetectorSettings
+from edge_emotion.cli.terminal import positive_count
+from edge_emotion.config.settings import DetectorSettings
 from edge_emotion.errors import ConfigError
-from edge_emotion.manifest import write_bytes
 from edge_emotion.protocols import FaceDetector
-from edge_emotion.terminal import positive_count
+from edge_emotion.system.atomic_file import write_bytes
 from train.choices import DETECTOR
 from train.data_options import add_data_options, read_data
 
@@ -173,7 +173,8 @@ def _accuracy(options: argparse.Namespace) -> None:
 def _ways_to_faces(name: str, *, seed: int) -> dict[str, Callable[[], FaceDetector]]:
     """In the whole picture, and as they are followed from there if the daemon does that."""
     from benchmarks.followed import Followed
-    from edge_emotion.factory import following_detector, make_follower
+    from edge_emotion.factory.cameras import make_follower
+    from edge_emotion.factory.models import following_detector
 
     detector, near = shipped_detector(name), following_detector(DetectorSettings(model=name))
     ways: dict[str, Callable[[], FaceDetector]] = {"whole path": lambda: detector}
@@ -198,8 +199,7 @@ def _robustness(options: argparse.Namespace) -> None:
     from benchmarks.results import measured, this_machine
     from benchmarks.robustness import check_corruptions, measure_robustness, robustness_measurements
     from benchmarks.temporal import measure_temporal, temporal_measurements, usable
-    from edge_emotion.factory import Models, following_detector
-    from edge_emotion.loading import make_classifier
+    from edge_emotion.factory.models import Models, following_detector, make_classifier
 
     options.corruption = list(check_corruptions(options.corruption))
     models = _prepare(options)
@@ -235,9 +235,8 @@ def _peers(options: argparse.Namespace) -> None:
     from benchmarks.peers.measure import measure_peers, peers_measurements, peers_notes
     from benchmarks.quality import find_classifiers
     from benchmarks.results import measured, this_machine
-    from edge_emotion.factory import NEAR
-    from edge_emotion.loading import make_classifier
-    from edge_emotion.paths import cache_dir
+    from edge_emotion.factory.models import NEAR, make_classifier
+    from edge_emotion.system.paths import cache_dir
 
     for name in options.peer:
         if name not in PEERS:

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from benchmarks.machine import machine_line
 from benchmarks.results import Measurement, Result, significant
 from edge_emotion.errors import BackendUnavailable, ConfigError
-from edge_emotion.manifest import write_bytes, write_text
+from edge_emotion.system.atomic_file import write_bytes, write_text
 
 WIDTH = 120
 """Columns of text; a wider table goes on below."""

@@ -15,7 +15,8 @@ from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from benchmarks.machine import describe_machine
 from edge_emotion.errors import ConfigError
-from edge_emotion.manifest import Part, write_text
+from edge_emotion.models.manifest import Part
+from edge_emotion.system.atomic_file import write_text
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
 BUSY = 0.25

@@ -12,8 +12,8 @@ from benchmarks.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from benchmarks.progress import show_progress
 from benchmarks.quality import percent, share
 from benchmarks.results import Measurement
-from edge_emotion.classifier import EmotionClassifier
 from edge_emotion.errors import ConfigError
+from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.protocols import FaceDetector
 from train.datasets.finder import chosen_face
 from train.faces import Faces

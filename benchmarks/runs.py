@@ -11,7 +11,7 @@ from pydantic import Field
 from benchmarks.results import Measurement, quantiles
 from benchmarks.steady import Drift
 from benchmarks.watch import Conditions
-from edge_emotion.manifest import Part
+from edge_emotion.models.manifest import Part
 
 FIGURES: dict[str, tuple[str, Literal["lower", "higher"] | None]] = {
     "fps": ("1/s", "higher"),

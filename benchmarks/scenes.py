@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 
 from benchmarks.shipped import shipped_detector
-from edge_emotion.config import DetectorSettings
+from edge_emotion.config.settings import DetectorSettings
 from edge_emotion.datatypes import Face, Image
 from edge_emotion.errors import SourceError
-from edge_emotion.manifest import CropSpec
-from edge_emotion.preprocess import align
+from edge_emotion.models.manifest import CropSpec
+from edge_emotion.models.preprocess import align
 from edge_emotion.protocols import FaceDetector
 
 WIDTH, HEIGHT, FPS = 640, 480, 30

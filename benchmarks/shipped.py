@@ -6,18 +6,18 @@ from collections.abc import Callable
 from itertools import count
 from typing import TYPE_CHECKING
 
-from edge_emotion.config import ClassifierSettings, DetectorSettings, PolicySettings, TrackingSettings
+from edge_emotion.config.settings import ClassifierSettings, DetectorSettings, PolicySettings, TrackingSettings
 from train.choices import DETECTOR
 
 if TYPE_CHECKING:
     from edge_emotion.detectors.blazeface import BlazeFaceDetector
-    from edge_emotion.factory import Models
-    from edge_emotion.pipeline import Pipeline
+    from edge_emotion.factory.models import Models
+    from edge_emotion.pipeline.pipeline import Pipeline
 
 
 def shipped_detector(name: str = DETECTOR) -> BlazeFaceDetector:
     """A detector with the daemon's threshold, least size and number of faces. Raises ModelError, BackendUnavailable."""
-    from edge_emotion.factory import configured_detector
+    from edge_emotion.factory.models import configured_detector
 
     return configured_detector(DetectorSettings(model=name))
 
@@ -31,7 +31,7 @@ def shipped_pipeline(
     next_seq: Callable[[], int] | None = None,
 ) -> Pipeline:
     """The daemon's pipeline; its arguments are what a benchmark may have otherwise."""
-    from edge_emotion.factory import make_pipeline
+    from edge_emotion.factory.cameras import make_pipeline
 
     return make_pipeline(
         "benchmark",

@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks.node import running
 from benchmarks.process import usage
 from benchmarks.results import Measurement, Result, measured, this_machine
-from edge_emotion.demo import HOST, find_mosquitto, free_port, mosquitto
+from edge_emotion.mqtt.local_broker import HOST, find_mosquitto, free_port, mosquitto
 
 CAMERAS = 3
 TITLE = f"{'minute':>7}{'RSS MiB':>9}{'CPU %':>7}{'threads':>9}{'files':>7}"

@@ -13,12 +13,12 @@ from benchmarks.progress import show_progress
 from benchmarks.quality import percent, scored, share
 from benchmarks.results import Measurement
 from benchmarks.shipped import shipped_pipeline
-from edge_emotion.config import PolicySettings
+from edge_emotion.config.settings import PolicySettings
 from edge_emotion.datatypes import Frame
 from edge_emotion.errors import ConfigError
-from edge_emotion.factory import Models
+from edge_emotion.factory.models import Models
 from edge_emotion.labels import UNKNOWN
-from edge_emotion.pipeline import Pipeline
+from edge_emotion.pipeline.pipeline import Pipeline
 from train.crop import FRAME, place
 from train.faces import Faces
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.energy import ROOT, Meter, find_meters
-from edge_emotion.machine import temperature, throttling
+from edge_emotion.system.telemetry import temperature, throttling
 
 EVERY = 0.5
 """Seconds between two looks."""

@@ -13,13 +13,14 @@ from pydantic import Field
 
 from benchmarks.process import peak_rss, pin
 from benchmarks.results import quantiles
-from edge_emotion.golden import golden_inputs
-from edge_emotion.loading import INTERPRETERS
-from edge_emotion.manifest import InputSpec, ModelFile, Part, checked_file
-from edge_emotion.preprocess import normalise
+from edge_emotion.cli.terminal import run_command
+from edge_emotion.factory.models import INTERPRETERS
+from edge_emotion.models.folder import checked_file
+from edge_emotion.models.manifest import InputSpec, ModelFile, Part
+from edge_emotion.models.preprocess import normalise
+from edge_emotion.models.self_test import golden_inputs
 from edge_emotion.protocols import FloatArray, InferenceBackend
-from edge_emotion.resident import MIB, resident_bytes
-from edge_emotion.terminal import run_command
+from edge_emotion.system.telemetry import MIB, resident_bytes
 
 PLAIN = "tflite-plain"
 """LiteRT without XNNPACK. The other backends are those of the runtime."""

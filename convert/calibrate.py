@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from convert.quantise_aware import Range, Scheme, asymmetric, quantised_layers, symmetric
-from edge_emotion.manifest import InputSpec
-from edge_emotion.preprocess import normalise
+from edge_emotion.models.manifest import InputSpec
+from edge_emotion.models.preprocess import normalise
 from train.keras import K
 
 Array = npt.NDArray[np.float64]

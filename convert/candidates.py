@@ -20,7 +20,7 @@ from convert.quantise_aware import Scheme, scales_of, unwrap
 from edge_emotion.backends.onnx import OnnxBackend
 from edge_emotion.backends.tflite import TfliteBackend
 from edge_emotion.errors import BackendUnavailable, ModelError
-from edge_emotion.manifest import Parity
+from edge_emotion.models.manifest import Parity
 from edge_emotion.protocols import FloatArray, InferenceBackend
 from train.draft import calibrate
 from train.faces import DataSet, Faces

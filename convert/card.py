@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from edge_emotion.manifest import Metrics, ModelManifest, load_manifest, write_text
+from edge_emotion.models.folder import load_manifest
+from edge_emotion.models.manifest import Metrics, ModelManifest
+from edge_emotion.system.atomic_file import write_text
 from train.metrics import seven_of, wilson_interval
 
 CARD = Path(__file__).parent.parent / "MODEL_CARD.md"

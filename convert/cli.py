@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convert.onnx_commands import add_check_onnx, add_cross_check, add_onnx
-from edge_emotion.manifest import MODELS, VERSION
-from edge_emotion.terminal import add_debug, positive_count, run_command
+from edge_emotion.cli.terminal import add_debug, positive_count, run_command
+from edge_emotion.models.folder import MODELS
+from edge_emotion.models.manifest import VERSION
 from train.data_options import add_data_options, read_data
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def _version(text: str) -> str:
 
 def _card(_: argparse.Namespace) -> None:
     from convert.card import write_card
-    from edge_emotion.manifest import shipped_models
+    from edge_emotion.models.folder import shipped_models
 
     print(write_card(shipped_models()))
 
@@ -118,7 +119,7 @@ def _detector(options: argparse.Namespace) -> None:
 
 def _detector_int8(options: argparse.Namespace) -> None:
     from convert.detector_int8 import describe_trial, quantise_detector, read_frames, try_int8
-    from edge_emotion.manifest import write_bytes
+    from edge_emotion.system.atomic_file import write_bytes
     from train.recipes import gray_input
 
     frames = read_frames(options.clip)
@@ -164,7 +165,8 @@ def _all(options: argparse.Namespace) -> None:
 
 def _tell(folder: Path) -> None:
     """The figures of a model folder that was written."""
-    from edge_emotion.manifest import ModelManifest, load_manifest
+    from edge_emotion.models.folder import load_manifest
+    from edge_emotion.models.manifest import ModelManifest
     from train.evaluate import as_text
 
     manifest = load_manifest(folder)
@@ -176,7 +178,7 @@ def _tell(folder: Path) -> None:
 
 def _recalibrate(options: argparse.Namespace) -> None:
     from convert.folder import recalibrate
-    from edge_emotion.manifest import find_model, load_manifest
+    from edge_emotion.models.folder import find_model, load_manifest
 
     data = read_data(options, [load_manifest(find_model(options.model)).input])
     print(recalibrate(options.model, data, version=options.version))
@@ -185,7 +187,7 @@ def _recalibrate(options: argparse.Namespace) -> None:
 def _verify(options: argparse.Namespace) -> None:
     from convert.parity import describe, require_parity
     from convert.verify import describe_verified, verify_model
-    from edge_emotion.manifest import find_model, load_manifest
+    from edge_emotion.models.folder import find_model, load_manifest
 
     data = read_data(options, [load_manifest(find_model(options.model)).input])
     missing: dict[str, str] = {}

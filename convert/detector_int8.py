@@ -21,9 +21,9 @@ from edge_emotion.backends.tflite import TfliteBackend
 from edge_emotion.datatypes import Box, Face, Image
 from edge_emotion.detectors.blazeface import BlazeFaceDetector
 from edge_emotion.errors import SourceError
-from edge_emotion.loading import make_detector
-from edge_emotion.manifest import checked_file, find_model
-from edge_emotion.preprocess import letterbox
+from edge_emotion.factory.models import make_detector
+from edge_emotion.models.folder import checked_file, find_model
+from edge_emotion.models.preprocess import letterbox
 from edge_emotion.protocols import FaceDetector, FloatArray, InferenceBackend
 from train.crop import paste, require_found
 from train.datasets.finder import chosen_face

@@ -17,20 +17,12 @@ from convert.selftest import make_golden
 from convert.verify import verify
 from edge_emotion.backends.onnx import OnnxBackend
 from edge_emotion.backends.tflite import TfliteBackend
-from edge_emotion.classifier import EmotionClassifier
 from edge_emotion.errors import BackendUnavailable, ModelError
-from edge_emotion.manifest import (
-    Calibration,
-    Golden,
-    Metrics,
-    ModelFile,
-    ModelManifest,
-    checked_file,
-    find_model,
-    load_manifest,
-    sha256,
-)
+from edge_emotion.models.classifier import EmotionClassifier
+from edge_emotion.models.folder import checked_file, find_model, load_manifest
+from edge_emotion.models.manifest import Calibration, Golden, Metrics, ModelFile, ModelManifest
 from edge_emotion.protocols import FloatArray, InferenceBackend
+from edge_emotion.system.atomic_file import sha256
 from train.draft import calibrate, facts
 from train.evaluate import measure_logits
 from train.faces import DataSet, Faces

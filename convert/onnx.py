@@ -21,7 +21,7 @@ from convert.graph import Add, Conv, Dense, Graph, Node, Pool, Relu, Weighted
 from convert.scales import STEPS, Scales
 from edge_emotion import __version__
 from edge_emotion.errors import ConfigError, ModelError
-from edge_emotion.manifest import write_bytes
+from edge_emotion.system.atomic_file import write_bytes
 
 OPSETS = range(13, 18)
 """13 brought scales per channel; the parser of TensorRT 8.6 knows no opset above 17."""

@@ -71,7 +71,7 @@ def _onnx(options: argparse.Namespace) -> None:
     from convert.quantise_aware import scales_of, unwrap
     from edge_emotion.backends.onnx import OnnxBackend
     from edge_emotion.backends.tensorrt.calibration import cache_of_scales
-    from edge_emotion.manifest import write_bytes
+    from edge_emotion.system.atomic_file import write_bytes
     from train.predict import KerasBackend
     from train.run_directory import load_run
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from edge_emotion.classifier import softmax
 from edge_emotion.errors import ModelError
-from edge_emotion.manifest import Parity
+from edge_emotion.models.classifier import softmax
+from edge_emotion.models.manifest import Parity
 from edge_emotion.protocols import FloatArray
 from train.metrics import Labels, bootstrap_interval, calibration_error, mcnemar
 

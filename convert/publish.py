@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from edge_emotion.manifest import MANIFEST, BaseManifest, dump_manifest, parse_manifest, write_all
+from edge_emotion.models.folder import MANIFEST, dump_manifest, parse_manifest
+from edge_emotion.models.manifest import BaseManifest
+from edge_emotion.system.atomic_file import write_all
 
 
 def write_model(folder: Path, manifest: BaseManifest, files: Mapping[str, bytes] | None = None) -> Path:

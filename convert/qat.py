@@ -13,7 +13,7 @@ from convert.calibrate import calibrate
 from convert.fold import fold
 from convert.quantise_aware import Range, Scheme, quantise_aware
 from edge_emotion.errors import ConfigError
-from edge_emotion.manifest import InputSpec
+from edge_emotion.models.manifest import InputSpec
 from train.faces import DataSet, Faces
 from train.fit import fit
 from train.fit_command import DISTILL

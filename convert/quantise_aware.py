@@ -17,7 +17,7 @@ from tensorflow_model_optimization.quantization.keras import QuantizeConfig, Qua
 from convert.fold import CONVOLUTIONS, consumers, rebuild
 from convert.scales import Scales
 from edge_emotion.errors import ModelError
-from edge_emotion.manifest import InputSpec
+from edge_emotion.models.manifest import InputSpec
 from train.keras import K, tf
 
 Layer = Any

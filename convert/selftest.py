@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from edge_emotion.golden import golden_inputs, winners
-from edge_emotion.manifest import Golden, ModelManifest
-from edge_emotion.preprocess import normalise
+from edge_emotion.models.manifest import Golden, ModelManifest
+from edge_emotion.models.preprocess import normalise
+from edge_emotion.models.self_test import golden_inputs, winners
 from edge_emotion.protocols import InferenceBackend
 
 CANDIDATES, COUNT = 400, 8

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from edge_emotion.backends.tflite import TfliteBackend
 from edge_emotion.errors import ModelError
-from edge_emotion.manifest import InputSpec
-from edge_emotion.preprocess import normalise
+from edge_emotion.models.manifest import InputSpec
+from edge_emotion.models.preprocess import normalise
 from edge_emotion.protocols import FloatArray
 from train.keras import tf
 

@@ -15,8 +15,9 @@ import numpy as np
 from convert.parity import compare
 from edge_emotion.backends.tflite import TfliteBackend
 from edge_emotion.errors import BackendUnavailable, ConfigError, ModelError
-from edge_emotion.loading import make_classifier
-from edge_emotion.manifest import ModelManifest, Parity, find_model, load_manifest
+from edge_emotion.factory.models import make_classifier
+from edge_emotion.models.folder import find_model, load_manifest
+from edge_emotion.models.manifest import ModelManifest, Parity
 from edge_emotion.protocols import FloatArray
 from train.artefacts import artefacts
 from train.faces import DataSet, Faces, Split

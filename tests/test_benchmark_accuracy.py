@@ -22,7 +22,7 @@ from benchmarks.results import Result, read_result
 from benchmarks.rightness import fingerprint, keep_rightness
 from edge_emotion.errors import ConfigError
 from edge_emotion.labels import EMOTIONS
-from edge_emotion.manifest import MODELS, load_manifest
+from edge_emotion.models.folder import MODELS, load_manifest
 from train.evaluate import Answer
 from train.faces import DataSet, Faces
 

@@ -20,7 +20,8 @@ from benchmarks.results import read_result
 from benchmarks.worker import DELEGATES, SAMPLES, Job, Report, Scenario, offline, single_stream
 from edge_emotion.backends.tflite import Operation, TfliteBackend
 from edge_emotion.errors import ConfigError, EdgeEmotionError, ModelError
-from edge_emotion.manifest import MANIFEST, MODELS, dump_manifest, load_manifest, sha256
+from edge_emotion.models.folder import MANIFEST, MODELS, dump_manifest, load_manifest
+from edge_emotion.system.atomic_file import sha256
 
 QUICK = ["--rounds", "2", "--queries", "100", "--seconds", "0.05"]
 

@@ -18,7 +18,7 @@ from benchmarks.peers.worker import to_and_fro
 from benchmarks.results import read_result
 from edge_emotion.datatypes import Box
 from edge_emotion.errors import BackendUnavailable
-from edge_emotion.loading import make_detector
+from edge_emotion.factory.models import make_detector
 from train.crop import place
 from train.datasets import load
 from train.faces import Faces

@@ -23,10 +23,10 @@ from benchmarks.runs import Run, as_measurements
 from benchmarks.steady import BLOCKS, Drift, drift
 from benchmarks.watch import Conditions
 from edge_emotion.backends.constant import ConstantBackend
-from edge_emotion.demo import CLIP
+from edge_emotion.cli.demo import CLIP
+from edge_emotion.daemon.camera_stats import STAGES as STATS_STAGES
 from edge_emotion.errors import EdgeEmotionError, SourceEnded
-from edge_emotion.loading import make_detector
-from edge_emotion.stats import STAGES as STATS_STAGES
+from edge_emotion.factory.models import make_detector
 
 TINY = ["--rounds", "1", "--seconds", "0.2", "--settle", "0.05", "--detector", "blazeface_short", "--model", "tiny"]
 NOTHING_SEEN = Conditions(None, None, {})

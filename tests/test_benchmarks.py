@@ -22,8 +22,8 @@ from benchmarks.results import read_result
 from benchmarks.rounds import ask, in_turns
 from benchmarks.soak import growth
 from benchmarks.waiting import wait_until
-from edge_emotion.demo import free_port
 from edge_emotion.errors import EdgeEmotionError
+from edge_emotion.mqtt.local_broker import free_port
 
 
 def test_the_machine_is_described_in_plain_values() -> None:

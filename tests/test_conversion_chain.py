@@ -13,9 +13,10 @@ import fer_files
 import pytest
 
 from edge_emotion.errors import BackendUnavailable, ConfigError, ModelError
+from edge_emotion.factory.models import make_classifier
 from edge_emotion.labels import EMOTIONS
-from edge_emotion.loading import make_classifier
-from edge_emotion.manifest import ModelManifest, load_manifest
+from edge_emotion.models.folder import load_manifest
+from edge_emotion.models.manifest import ModelManifest
 
 pytest.importorskip("tensorflow_model_optimization")
 pytest.importorskip("onnxruntime")

@@ -12,9 +12,10 @@ import pytest
 
 from edge_emotion.backends.tflite import quantise
 from edge_emotion.errors import BackendUnavailable, ConfigError, ModelError
+from edge_emotion.factory.models import make_classifier
 from edge_emotion.labels import EMOTIONS
-from edge_emotion.loading import make_classifier
-from edge_emotion.manifest import MODELS, ModelManifest, find_model, load_manifest, shipped_models
+from edge_emotion.models.folder import MODELS, find_model, load_manifest, shipped_models
+from edge_emotion.models.manifest import ModelManifest
 
 pytest.importorskip("tf_keras")
 

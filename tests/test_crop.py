@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edge_emotion.detectors.scripted import ScriptedDetector
-from edge_emotion.loading import make_classifier, make_detector
+from edge_emotion.factory.models import make_classifier, make_detector
 
 pytest.importorskip("tf_keras")
 

@@ -20,8 +20,8 @@ from conftest import ROOT
 from edge_emotion.datatypes import Box, Face, Image
 from edge_emotion.errors import ModelError
 from edge_emotion.labels import EMOTIONS
-from edge_emotion.manifest import CropSpec, InputSpec
-from edge_emotion.preprocess import align
+from edge_emotion.models.manifest import CropSpec, InputSpec
+from edge_emotion.models.preprocess import align
 
 pytest.importorskip("pandas")
 

@@ -18,12 +18,12 @@ import yaml
 from broker import Broker, Received, Subscriber, free_port, needs_mosquitto, wait_until
 from conftest import ROOT
 
-from edge_emotion.commands import find_emotions
+from edge_emotion.cli.classify import find_emotions
+from edge_emotion.cli.demo import CLIP
 from edge_emotion.datatypes import EmotionEvent, Image
-from edge_emotion.demo import CLIP
+from edge_emotion.factory.models import make_classifier, make_detector
 from edge_emotion.labels import EMOTIONS
-from edge_emotion.loading import make_classifier, make_detector
-from edge_emotion.payload import event_from_json, state_from_json
+from edge_emotion.wire.payloads import event_from_json, state_from_json
 
 pytestmark = needs_mosquitto
 

@@ -12,8 +12,8 @@ import pytest
 from fer_files import fer_plus
 
 from edge_emotion.errors import ConfigError
+from edge_emotion.factory.models import make_classifier, make_detector
 from edge_emotion.labels import EMOTIONS
-from edge_emotion.loading import make_classifier, make_detector
 
 pytest.importorskip("tf_keras")
 

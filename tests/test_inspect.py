@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from edge_emotion.terminal import add_debug, run_command
+from edge_emotion.cli.terminal import add_debug, run_command
 
 pytest.importorskip("pandas")
 

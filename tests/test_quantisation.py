@@ -31,7 +31,7 @@ from convert.quantise_aware import (
     symmetric,
     unwrap,
 )
-from edge_emotion.preprocess import normalise
+from edge_emotion.models.preprocess import normalise
 from train.catalogue import find_recipe
 from train.faces import DataSet
 from train.fit import fit

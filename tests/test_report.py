@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from fer_files import fer_plus
 
+from edge_emotion.cli.terminal import run_command
 from edge_emotion.labels import EMOTIONS
-from edge_emotion.terminal import run_command
 
 pytest.importorskip("tf_keras")
 pytest.importorskip("matplotlib")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from edge_emotion.terminal import add_debug, run_command
+from edge_emotion.cli.terminal import add_debug, run_command
 from train.commands.pseudo_label_command import add_crops, add_pseudo_label
 from train.commands.weights_command import add_weights
 from train.evaluate_command import add_crop, add_evaluate

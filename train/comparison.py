@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from edge_emotion.classifier import EmotionClassifier, softmax
 from edge_emotion.errors import ConfigError
-from edge_emotion.manifest import OperatingPoint
+from edge_emotion.models.classifier import EmotionClassifier, softmax
+from edge_emotion.models.manifest import OperatingPoint
 from train.catalogue import find_recipe
 from train.complexity import Complexity, measure_complexity
 from train.duels import Duel, duel

@@ -13,7 +13,7 @@ from train.datasets.splits import SPLIT_NAMES
 from train.faces import SPLITS, DataError
 
 if TYPE_CHECKING:
-    from edge_emotion.manifest import InputSpec
+    from edge_emotion.models.manifest import InputSpec
     from train.faces import DataSet
 
 
@@ -67,7 +67,7 @@ def read_data(
 
 def _finder(name: str, inputs: Sequence[InputSpec]) -> FaceFinder:
     """The detector of this name, cutting as these models want it; how sharp, the loader says."""
-    from edge_emotion.loading import make_detector
+    from edge_emotion.factory.models import make_detector
 
     crops = {None if spec.crop is None else (spec.crop.margin, spec.crop.shift): spec.crop for spec in inputs}
     crop = next(iter(crops.values()), None)

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from edge_emotion.classifier import softmax
-from edge_emotion.manifest import Calibration, Training, write_text
+from edge_emotion.models.classifier import softmax
+from edge_emotion.models.manifest import Calibration, Training
 from edge_emotion.protocols import FloatArray
+from edge_emotion.system.atomic_file import write_text
 from train.faces import Faces
 from train.metrics import measure
 from train.operating_points import adjust, choose_operating_points

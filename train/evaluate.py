@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from edge_emotion.classifier import EmotionClassifier, softmax
 from edge_emotion.errors import ConfigError
 from edge_emotion.labels import subset
-from edge_emotion.manifest import Metrics
+from edge_emotion.models.classifier import EmotionClassifier, softmax
+from edge_emotion.models.manifest import Metrics
 from edge_emotion.protocols import FloatArray
 from train.faces import DataSet, Faces, Split
 from train.figures import Figures, compute_figures

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge_emotion.cli.terminal import positive_count
 from edge_emotion.errors import ConfigError
-from edge_emotion.manifest import write_bytes
-from edge_emotion.terminal import positive_count
+from edge_emotion.system.atomic_file import write_bytes
 from train.choices import DETECTOR
 from train.data_options import add_data_options, read_data
 
@@ -104,8 +104,8 @@ def _whole_path(
 ) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from edge_emotion.classifier import EmotionClassifier
-    from edge_emotion.loading import make_detector
+    from edge_emotion.factory.models import make_detector
+    from edge_emotion.models.classifier import EmotionClassifier
     from train.evaluate import translate
     from train.whole_path import measure_whole_path
 
@@ -127,7 +127,7 @@ def _whole_path(
 
 
 def _crop(options: argparse.Namespace) -> None:
-    from edge_emotion.loading import make_detector
+    from edge_emotion.factory.models import make_detector
     from train.crop import measure_framing
     from train.recipes import gray_input
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from edge_emotion.cli.terminal import positive_count
 from edge_emotion.datatypes import Image
 from edge_emotion.errors import ConfigError
-from edge_emotion.manifest import write_bytes
-from edge_emotion.preprocess import Pixels
-from edge_emotion.terminal import positive_count
+from edge_emotion.models.preprocess import Pixels
+from edge_emotion.system.atomic_file import write_bytes
 from train.choices import DETECTOR
 from train.data_options import add_data_options, read_data
 from train.faces import DataError, Faces
@@ -71,7 +71,7 @@ def _faces(options: argparse.Namespace, run: Run) -> tuple[list[str], list[Pixel
         faces = data[options.split].majority()
         rows = every_class(faces)[: options.count]
         return [f"{row:05d}-{data.classes[faces.labels[row]]}" for row in rows.tolist()], list(faces.images[rows])
-    from edge_emotion.pictures import read_picture
+    from edge_emotion.system.image_files import read_picture
 
     pictures = [read_picture(file) for file in options.image]
     names = [f"{i:02d}-{safe_name(file.stem)}" for i, file in enumerate(options.image, 1)]
@@ -81,8 +81,8 @@ def _faces(options: argparse.Namespace, run: Run) -> tuple[list[str], list[Pixel
 def _detected(
     options: argparse.Namespace, run: Run, names: list[str], pictures: list[Image]
 ) -> tuple[list[str], list[Pixels]]:
-    from edge_emotion.loading import make_detector
-    from edge_emotion.preprocess import align
+    from edge_emotion.factory.models import make_detector
+    from edge_emotion.models.preprocess import align
 
     crop = run.recipe.input.crop
     if crop is None:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_emotion.classifier import softmax
 from edge_emotion.datatypes import Image
 from edge_emotion.errors import ConfigError
 from edge_emotion.labels import canonical
-from edge_emotion.preprocess import Pixels, normalise, to_input
+from edge_emotion.models.classifier import softmax
+from edge_emotion.models.preprocess import Pixels, normalise, to_input
 from edge_emotion.protocols import FloatArray
 from train.networks.vision_transformer import attention_maps
 from train.outputs import safe_name

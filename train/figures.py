@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from edge_emotion.classifier import softmax
 from edge_emotion.labels import subset
-from edge_emotion.manifest import Part
+from edge_emotion.models.classifier import softmax
+from edge_emotion.models.manifest import Part
 from train.faces import DataError
 from train.metrics import (
     Counts,

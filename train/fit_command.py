@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from edge_emotion.layers import parse_override
-from edge_emotion.manifest import sha256
-from edge_emotion.terminal import positive_count
+from edge_emotion.cli.terminal import positive_count
+from edge_emotion.config.loader import parse_override
+from edge_emotion.system.atomic_file import sha256
 from train.choices import Logger, Precision
 from train.data_options import add_data_options, read_data
 from train.datasets.fer import FURTHER_VOTES

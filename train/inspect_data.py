@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_emotion.datatypes import Image
-from edge_emotion.manifest import write_bytes
+from edge_emotion.system.atomic_file import write_bytes
 from train.contact_sheet import bar_chart, contact_sheet, stack
 from train.datasets import LAYOUTS, detect_layout, load
 from train.datasets.images import Colour

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_emotion.errors import BackendUnavailable, ConfigError
-from edge_emotion.manifest import write_text
+from edge_emotion.system.atomic_file import write_text
 from train.choices import Logger
 from train.keras import K
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from edge_emotion.manifest import InputSpec
-from edge_emotion.preprocess import normalise, to_input
+from edge_emotion.models.manifest import InputSpec
+from edge_emotion.models.preprocess import normalise, to_input
 from edge_emotion.protocols import FloatArray, InferenceBackend
 from train.faces import Faces
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_emotion.labels import EMOTIONS
-from edge_emotion.manifest import Metrics
+from edge_emotion.models.manifest import Metrics
 
 Labels = npt.NDArray[np.int64]
 Counts = npt.NDArray[np.int64]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from edge_emotion.manifest import OperatingPoint
+from edge_emotion.models.manifest import OperatingPoint
 from train.metrics import Labels, Logits, balanced_accuracy, confusion, fit_temperature, seven_of
 
 STRENGTHS = tuple(round(0.05 * step, 2) for step in range(31))

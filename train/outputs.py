@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 
 from edge_emotion.errors import ConfigError
-from edge_emotion.preprocess import Pixels
+from edge_emotion.models.preprocess import Pixels
 
 
 def ready_folder(path: Path) -> Path:

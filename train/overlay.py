@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from edge_emotion.annotate import FONT, INK
+from edge_emotion.cli.annotate import FONT, INK
 from edge_emotion.datatypes import Image
-from edge_emotion.preprocess import Pixels
+from edge_emotion.models.preprocess import Pixels
 from edge_emotion.protocols import FloatArray
 
 SIDE = 224

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from edge_emotion.classifier import EmotionClassifier
-from edge_emotion.loading import make_classifier
-from edge_emotion.manifest import InputSpec, find_model, load_manifest
+from edge_emotion.factory.models import make_classifier
+from edge_emotion.models.classifier import EmotionClassifier
+from edge_emotion.models.folder import find_model, load_manifest
+from edge_emotion.models.manifest import InputSpec
 from edge_emotion.protocols import FloatArray
 from train.faces import Faces
 from train.logits import logits_of

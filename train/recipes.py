@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from edge_emotion.errors import ConfigError
 from edge_emotion.labels import EMOTIONS, canonical
-from edge_emotion.manifest import CropSpec, InputSpec
+from edge_emotion.models.manifest import CropSpec, InputSpec
 from train.augment import Augmentation
 from train.datasets.fer import FER2013_CLASSES, SIZE
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_emotion.manifest import write_bytes, write_text
+from edge_emotion.system.atomic_file import write_bytes, write_text
 from train.data_options import add_data_options, read_data
 from train.outputs import ready_folder
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_emotion.errors import ConfigError, EdgeEmotionError
-from edge_emotion.manifest import write_text
+from edge_emotion.system.atomic_file import write_text
 from train.catalogue import find_recipe
 from train.faces import DataSet
 from train.recipes import Recipe

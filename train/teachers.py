@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from edge_emotion.errors import ConfigError
-from edge_emotion.manifest import InputSpec, sha256
+from edge_emotion.models.manifest import InputSpec
+from edge_emotion.system.atomic_file import sha256
 from train.data.pseudo_labels import LABELLED
 from train.datasets.fer import FURTHER_VOTES
 from train.keras import K, tf

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_emotion.classifier import EmotionClassifier
+from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.protocols import FaceDetector
 from train.crop import paste, require_found
 from train.datasets.finder import chosen_face

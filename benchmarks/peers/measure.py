@@ -24,8 +24,8 @@ from benchmarks.results import Measurement
 from benchmarks.rounds import in_turns
 from benchmarks.scenes import find_alone
 from benchmarks.shipped import shipped_detector
+from edge_emotion.cli.demo import CLIP
 from edge_emotion.datatypes import Box, Face
-from edge_emotion.demo import CLIP
 from edge_emotion.errors import BackendUnavailable
 from edge_emotion.labels import canonical
 from train.crop import paste

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge_emotion.cli.terminal import positive_count
 from edge_emotion.errors import ConfigError
-from edge_emotion.terminal import positive_count
 from train.choices import DETECTOR
 from train.data_options import add_data_options, read_data
 
@@ -39,7 +39,7 @@ def add_pseudo_label(commands: Any) -> None:
 
 
 def _crops(options: argparse.Namespace) -> None:
-    from edge_emotion.loading import make_detector
+    from edge_emotion.factory.models import make_detector
     from train.data.pictures import cut_faces
     from train.data.pseudo_labels import PseudoLabels
     from train.datasets.finder import FaceFinder
@@ -90,7 +90,8 @@ def _faces(options: argparse.Namespace) -> Faces:
 
 
 def _identify(target: Path) -> str:
-    from edge_emotion.manifest import ModelManifest, find_model, load_manifest
+    from edge_emotion.models.folder import find_model, load_manifest
+    from edge_emotion.models.manifest import ModelManifest
     from train.run_directory import RECORD
     from train.teachers import identify
 

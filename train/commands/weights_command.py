@@ -10,7 +10,7 @@ from edge_emotion.errors import ConfigError
 from train.data_options import add_data_options, read_data
 
 if TYPE_CHECKING:
-    from edge_emotion.manifest import InputSpec
+    from edge_emotion.models.manifest import InputSpec
     from edge_emotion.protocols import FloatArray
 
 FACES = 2048
@@ -51,7 +51,7 @@ def _faces(options: argparse.Namespace, spec: InputSpec) -> FloatArray:
     """Training faces as the model takes them, drawn at random."""
     import numpy as np
 
-    from edge_emotion.preprocess import normalise
+    from edge_emotion.models.preprocess import normalise
     from train.logits import model_pixels
 
     faces = read_data(options, [spec])["train"]

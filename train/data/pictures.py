@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_emotion.errors import SourceError
-from edge_emotion.pictures import read_picture
+from edge_emotion.system.image_files import read_picture
 from train.datasets.finder import FaceFinder
 from train.faces import DataError
 

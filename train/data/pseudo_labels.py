@@ -11,13 +11,14 @@ import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edge_emotion.classifier import softmax
-from edge_emotion.manifest import sha256
+from edge_emotion.models.classifier import softmax
 from edge_emotion.protocols import FloatArray
+from edge_emotion.system.atomic_file import sha256
 from train.faces import DataError, DataSet, Faces
 
 LABELLED = " and pseudo-labels of "
@@ -43,8 +44,10 @@ class PseudoLabels:
         """Write as .npz, whole or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(path.name + ".part.npz")
-        answers = {} if self.answers is None else {"answers": self.answers}
-        np.savez_compressed(beside, images=self.images, classes=self.classes, teachers=self.teachers, **answers)
+        arrays: dict[str, Any] = {"images": self.images, "classes": self.classes, "teachers": self.teachers}
+        if self.answers is not None:
+            arrays["answers"] = self.answers
+        np.savez_compressed(beside, **arrays)
         beside.replace(path)
 
 

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable, Sequence
 
 from edge_emotion.datatypes import Box, Face, Image
-from edge_emotion.manifest import CropSpec
-from edge_emotion.preprocess import Pixels, align
+from edge_emotion.models.manifest import CropSpec
+from edge_emotion.models.preprocess import Pixels, align
 from edge_emotion.protocols import FaceDetector
 
 OVERLAP = 0.3

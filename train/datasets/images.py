@@ -17,9 +17,9 @@ import numpy.typing as npt
 from edge_emotion.datatypes import Box
 from edge_emotion.errors import ConfigError, SourceError
 from edge_emotion.labels import ALIASES, EMOTIONS, canonical
-from edge_emotion.manifest import InputSpec
-from edge_emotion.pictures import read_picture
-from edge_emotion.preprocess import to_input
+from edge_emotion.models.manifest import InputSpec
+from edge_emotion.models.preprocess import to_input
+from edge_emotion.system.image_files import read_picture
 from train.datasets.finder import FaceFinder
 from train.datasets.memory import require_memory
 from train.datasets.splits import complete_splits

@@ -9,6 +9,7 @@ import re
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import cv2
@@ -19,7 +20,7 @@ from edge_emotion.datatypes import Image
 from edge_emotion.labels import EMOTIONS
 from train.data.pictures import SUFFIXES
 from train.datasets.finder import FaceFinder
-from train.datasets.images import emotion_of, labelled
+from train.datasets.images import Options, emotion_of, labelled
 from train.faces import DataError, Faces
 
 NUMBERS = re.compile(r"(_\d+)+$")
@@ -45,19 +46,19 @@ def load_elsewhere(name: str, path: Path, finder: FaceFinder | None, detail: int
 
     Raises DataError for a path that holds no labelled pictures, a picture that cannot be read, and a set without faces.
     """
+    options = Options(detail, "gray")
     images, labels, persons, pictures = [], [], [], 0
     for file, image in _pictures(path):
         pictures += 1
         face = image if finder is None else finder.cut(image, None, detail)
         if face is None:
             continue
-        grey = cv2.cvtColor(face, cv2.COLOR_BGR2GRAY)
-        images.append(grey if grey.shape == (detail, detail) else cv2.resize(grey, (detail, detail), cv2.INTER_AREA))
+        images.append(options.fit(face))
         labels.append(emotion_of(file.parent.name, f"{path}: {file}"))
         persons.append(NUMBERS.sub("", file.stem))
     if not images:
         raise DataError(f"{path}: no face in {pictures} pictures; give a folder or .zip of folders named like emotions")
-    faces = labelled(np.stack(images).astype(np.uint8), labels, EMOTIONS)
+    faces = labelled(np.stack(images), labels, EMOTIONS)
     return Elsewhere(name, faces, np.array(persons), pictures, finder is None)
 
 
@@ -82,6 +83,6 @@ def _zip(path: Path) -> Iterator[tuple[PurePosixPath, Callable[[], bytes]]]:
         with zipfile.ZipFile(path) as archive:
             for name in sorted(archive.namelist()):
                 if PurePosixPath(name).suffix.lower() in SUFFIXES:
-                    yield PurePosixPath(name), lambda name=name: archive.read(name)
+                    yield PurePosixPath(name), partial(archive.read, name)
     except (OSError, zipfile.BadZipFile) as error:
         raise DataError(f"cannot read {path}: {error}") from error

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_emotion.manifest import InputSpec
+from edge_emotion.models.manifest import InputSpec
 from train.faces import DataError
 from train.networks.folded import Array, Folded, for_grey
 from train.networks.mobilenet_v1 import BLOCKS

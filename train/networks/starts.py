@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_emotion.manifest import InputSpec
+from edge_emotion.models.manifest import InputSpec
 from edge_emotion.protocols import FloatArray
 from train.catalogue import find_recipe
 from train.keras import K
