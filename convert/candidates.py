@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
-import numpy as np
-
 from convert import tflite
 from convert.fold import require_convertible
 from convert.from_keras import export_graph
@@ -26,7 +24,7 @@ from train.draft import calibrate
 from train.faces import DataSet, Faces
 from train.logits import logits_of
 from train.metrics import negative_log_likelihood
-from train.operating_points import adjust
+from train.operating_points import apply_point
 from train.predict import KerasBackend
 from train.run_directory import RECORD, Run
 
@@ -128,5 +126,5 @@ def choose(candidates: Sequence[Candidate]) -> Candidate:
 def _loss(run: Run, logits: FloatArray, faces: Faces) -> float:
     calibration = calibrate(run, logits, faces)
     point = calibration.operating_points[calibration.default]
-    adjusted = adjust(logits, np.array(calibration.class_prior), point.prior_strength, point.temperature)
+    adjusted = apply_point(logits, calibration.class_prior, point, run.classes)
     return negative_log_likelihood(adjusted, faces.labels, 1.0)

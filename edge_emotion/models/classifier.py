@@ -10,7 +10,7 @@ import numpy.typing as npt
 from edge_emotion.datatypes import EmotionScores, Face, Image
 from edge_emotion.errors import ConfigError, ModelError
 from edge_emotion.labels import subset
-from edge_emotion.models.manifest import ModelFile, ModelManifest
+from edge_emotion.models.manifest import ModelFile, ModelManifest, OperatingPoint
 from edge_emotion.models.preprocess import face_batch
 from edge_emotion.protocols import FloatArray, InferenceBackend
 
@@ -47,7 +47,7 @@ class EmotionClassifier:
         self.refused = tuple(refused)
         columns = range(len(manifest.labels)) if classes is None else subset(manifest.labels, classes)
         self._columns = np.array(columns)
-        self._shift = point.prior_strength * np.log(np.array(calibration.class_prior))[self._columns]
+        self._shift = logit_shift(calibration.class_prior, point, manifest.labels)[self._columns]
         self._temperature = point.temperature
         self.labels = tuple(manifest.labels[column] for column in self._columns)
 
@@ -73,6 +73,13 @@ class EmotionClassifier:
         """Prior adjustment, temperature, class subset, softmax: N x L logits -> N distributions."""
         adjusted = (logits.take(self._columns, axis=1) - self._shift) / self._temperature  # the shift has 64 bits
         return [EmotionScores(self.labels, tuple(row)) for row in softmax(adjusted).tolist()]
+
+
+def logit_shift(class_prior: Sequence[float], point: OperatingPoint, labels: Sequence[str]) -> npt.NDArray[np.float64]:
+    """What an operating point subtracts from the logits before it divides them: float64, one for each label."""
+    offsets = point.offsets or {}
+    added = np.array([offsets.get(label, 0.0) for label in labels])
+    return np.asarray(point.prior_strength * np.log(np.array(class_prior)) - added)
 
 
 def softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

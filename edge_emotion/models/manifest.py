@@ -102,13 +102,15 @@ class ModelFile(Part):
 
 
 class OperatingPoint(Part):
-    """A working point on the curve between plain and balanced accuracy (logit adjustment, Menon et al. 2021).
+    """A small map from logits to the probabilities that are wanted in one place.
 
-    ``prior_strength`` times the log of the class prior is subtracted from the logits, which are then divided by
-    ``temperature`` (Guo et al. 2017). 0 and 1 leave them as they are.
+    ``prior_strength`` times the log of the class prior is subtracted from the logits (logit adjustment, Menon et al.
+    2021), the ``offsets`` of the emotions that it names are added, and all are divided by ``temperature`` (Guo et al.
+    2017). 0, none and 1 leave them as they are.
     """
 
     prior_strength: float = Field(default=0.0, ge=0.0, le=2.0)
+    offsets: dict[str, Annotated[float, Field(ge=-10.0, le=10.0)]] | None = None
     temperature: float = Field(default=1.0, gt=0.0, le=10.0)
 
 
@@ -219,6 +221,10 @@ class ModelManifest(BaseManifest):
             raise ValueError(
                 f"class_prior has {len(self.calibration.class_prior)} values for {len(self.labels)} labels"
             )
+        for name, point in self.calibration.operating_points.items():
+            strangers = [label for label in point.offsets or () if label not in self.labels]
+            if strangers:
+                raise ValueError(f"operating point {name} has an offset for {strangers[0]}, which is not a label")
         return self
 
 
