@@ -34,6 +34,7 @@ def add_pseudo_label(commands: Any) -> None:
     )
     add_data_options(parser, required=False)
     parser.add_argument("--crops", type=Path, metavar="FILE.npz", help="what crops wrote, instead of --data")
+    parser.add_argument("--no-mirror", action="store_true", help="only the pictures as they are: half the time")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.npz")
     parser.set_defaults(command=_pseudo_label, on_interrupt="stopped; nothing was written")
 
@@ -61,7 +62,7 @@ def _pseudo_label(options: argparse.Namespace) -> None:
     faces = _faces(options)
     logits, classes, names = [], set(), []
     for target in options.teachers:
-        for view in (faces, mirrored(faces)):
+        for view in (faces,) if options.no_mirror else (faces, mirrored(faces)):
             said = logits_of_target(target, view)
             logits.append(said.logits)
         classes.add(said.classes)
