@@ -1,7 +1,7 @@
 """The operating point for acted expressions, and temperatures that hold on several kinds of faces.
 
-An operating point of a strength alone moves along one line. What people act before a camera wants less of *neutral* and
-other shares of the rest than what a crowd says of photographs; the offsets of ``expressive`` are fitted to both at once.
+An operating point of a strength alone moves along one line. What people act before a camera wants less of *neutral*
+and other shares of the rest than what a crowd says of photographs; the offsets of ``expressive`` are fitted to both.
 """
 
 from __future__ import annotations
