@@ -22,6 +22,9 @@ Array = npt.NDArray[np.float64]
 CROWD, NATURAL, ACTED = "crowd", "natural", "acted"
 """FER+'s validation split; photographs of people who do not act; people who act."""
 
+ACCURATE, BALANCED, EXPRESSIVE = "accurate", "balanced", "expressive"
+"""Operating points; the first two are chosen by ``train.operating_points``."""
+
 WEIGHTS = {CROWD: 0.25, NATURAL: 0.5, ACTED: 1.0}
 """How much a set counts in the fit of ``expressive``."""
 
@@ -70,6 +73,24 @@ def fit_expressive(
         offsets = offsets - offsets[calm]
     named = {label: round(float(value), 2) for label, value in zip(labels, offsets, strict=True) if abs(value) >= 0.005}
     return with_temperature(samples, prior, base.model_copy(update={"offsets": named}), labels)
+
+
+def fit_points(
+    samples: Mapping[str, Sample],
+    prior: Sequence[float],
+    points: Mapping[str, OperatingPoint],
+    labels: Sequence[str],
+) -> dict[str, OperatingPoint]:
+    """``points`` with temperatures that hold outside of FER+ as well, and ``expressive``.
+
+    What ``accurate`` says is for natural faces: its temperature is for these and the crowd's.
+    """
+    accurate = {key: one for key, one in samples.items() if key != ACTED}
+    fitted = {
+        name: with_temperature(accurate if name == ACCURATE else samples, prior, point, labels)
+        for name, point in points.items()
+    }
+    return {**fitted, EXPRESSIVE: fit_expressive(samples, prior, points[BALANCED], labels)}
 
 
 def with_temperature(
