@@ -6,8 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_emotion.labels import EMOTIONS
+from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.models.manifest import Part
 from train.evaluation.elsewhere import Elsewhere
+from train.logits import logits_of
 from train.metrics import RESAMPLES, Interval, Probabilities, balanced_accuracy, calibration_error, confusion
 
 CALM = EMOTIONS.index("neutral")
@@ -34,6 +36,20 @@ class ElsewhereFigures(Part):
     false_alarms: float | None
     recall: dict[str, float]
     count: dict[str, int]
+
+
+def measure_points(classifier: EmotionClassifier, data: Elsewhere) -> dict[str, ElsewhereFigures]:
+    """The figures of each operating point of a classifier; its emotions are never restricted."""
+    manifest = classifier.manifest
+    logits = logits_of(classifier.backend, data.faces, manifest.input)
+    columns = [EMOTIONS.index(label) for label in manifest.labels]
+    figures = {}
+    for point in manifest.calibration.operating_points:
+        at_point = EmotionClassifier(manifest, classifier.backend, operating_point=point)
+        probabilities = np.zeros((len(logits), len(EMOTIONS)))
+        probabilities[:, columns] = [row.probabilities for row in at_point.scores(logits)]
+        figures[point] = measure_elsewhere(probabilities, data)
+    return figures
 
 
 def measure_elsewhere(probabilities: Probabilities, data: Elsewhere) -> ElsewhereFigures:
