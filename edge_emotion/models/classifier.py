@@ -49,7 +49,12 @@ class EmotionClassifier:
         self._columns = np.array(columns)
         self._shift = logit_shift(calibration.class_prior, point, manifest.labels)[self._columns]
         self._temperature = point.temperature
+        self._likely_from = point.likely_from
         self.labels = tuple(manifest.labels[column] for column in self._columns)
+
+    def likely(self, scores: EmotionScores) -> tuple[str, ...] | None:
+        """The emotions of which one is true 9 times in 10, the most probable first; None if not fitted."""
+        return None if self._likely_from is None else scores.likely(self._likely_from)
 
     def classify(self, image: Image, faces: Sequence[Face]) -> list[EmotionScores]:
         """Scores of each face in an H x W x 3 BGR picture, in one batch; an empty list for no faces."""

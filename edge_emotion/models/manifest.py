@@ -107,11 +107,14 @@ class OperatingPoint(Part):
     ``prior_strength`` times the log of the class prior is subtracted from the logits (logit adjustment, Menon et al.
     2021), the ``offsets`` of the emotions that it names are added, and all are divided by ``temperature`` (Guo et al.
     2017). 0, none and 1 leave them as they are.
+    ``likely_from`` is the probability from which on an emotion belongs to the set that holds the truth 9 times in 10
+    (conformal prediction, Sadinle et al. 2019).
     """
 
     prior_strength: float = Field(default=0.0, ge=0.0, le=2.0)
     offsets: dict[str, Annotated[float, Field(ge=-10.0, le=10.0)]] | None = None
     temperature: float = Field(default=1.0, gt=0.0, le=10.0)
+    likely_from: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
 
 
 class Calibration(Part):

@@ -23,7 +23,8 @@ class ElsewhereFigures(Part):
 
     ``interval`` holds 95 % of bootstrap samples of the ``persons``; ``mean_recall`` is over the emotions that occur;
     ``false_alarms`` is the share of neutral faces that are called something else with a confidence of at least ALARM,
-    None where there is no neutral face.
+    None where there is no neutral face. ``coverage`` is the share of faces whose emotion is among the likely ones, of
+    which there are ``likely`` in the mean; None for a manifest without them.
     """
 
     n: int
@@ -34,6 +35,8 @@ class ElsewhereFigures(Part):
     mean_recall: float
     ece: float
     false_alarms: float | None
+    coverage: float | None = None
+    likely: float | None = None
     recall: dict[str, float]
     count: dict[str, int]
 
@@ -49,7 +52,15 @@ def measure_points(classifier: EmotionClassifier, data: Elsewhere) -> dict[str, 
         probabilities = np.zeros((len(logits), len(EMOTIONS)))
         probabilities[:, columns] = [row.probabilities for row in at_point.scores(logits)]
         figures[point] = measure_elsewhere(probabilities, data)
+        if (least := manifest.calibration.operating_points[point].likely_from) is not None:
+            figures[point] = figures[point].model_copy(update=_coverage(probabilities, data, least))
     return figures
+
+
+def _coverage(probabilities: Probabilities, data: Elsewhere, least: float) -> dict[str, float]:
+    inside = probabilities >= np.minimum(least, probabilities.max(axis=1, keepdims=True))
+    held = inside[np.arange(len(inside)), data.faces.labels]
+    return {"coverage": round(float(held.mean()), 4), "likely": round(float(inside.sum(axis=1).mean()), 2)}
 
 
 def measure_elsewhere(probabilities: Probabilities, data: Elsewhere) -> ElsewhereFigures:
