@@ -9,22 +9,22 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.outputs import add_outputs, check_outputs, put_out
+from benchmarks.harness.defaults import shipped_detector
 from benchmarks.peers.catalogue import PEERS
-from benchmarks.report import check_plotting, write_plot
-from benchmarks.shipped import shipped_detector
+from benchmarks.results.outputs import add_outputs, check_outputs, put_out
+from benchmarks.results.report import check_plotting, write_plot
 from edge_emotion.cli.terminal import positive_count
 from edge_emotion.config.settings import DetectorSettings
 from edge_emotion.errors import ConfigError
 from edge_emotion.protocols import FaceDetector
 from edge_emotion.system.atomic_file import write_bytes
 from train.choices import DETECTOR
-from train.data_options import add_data_options, read_data
+from train.commands.data_options import add_data_options, read_data
 from train.evaluation.elsewhere_options import add_elsewhere_options, read_elsewhere
 
 if TYPE_CHECKING:
-    from benchmarks.quality import Model
-    from train.faces import DataSet, Faces
+    from benchmarks.quality.faces import Model
+    from train.data.faces import DataSet, Faces
 CURVES = "robustness.png"
 
 
@@ -105,7 +105,7 @@ def _add_out(parser: argparse.ArgumentParser, diagrams: str) -> None:
 
 
 def _read(options: argparse.Namespace, models: list[Model]) -> tuple[DataSet, Faces]:
-    from benchmarks.quality import drawn_faces
+    from benchmarks.quality.faces import drawn_faces
 
     data = read_data(options, [manifest.input for _, _, manifest in models])
     faces = drawn_faces(data, options.split, protocol=options.protocol, count=options.faces, seed=options.seed)
@@ -128,8 +128,8 @@ def _settings(options: argparse.Namespace, data: DataSet, faces: Faces, *more: s
 
 def _prepare(options: argparse.Namespace) -> list[Model]:
     """The models that are meant; what would fail at the end fails here."""
-    from benchmarks.quality import find_classifiers
-    from train.outputs import ready_folder
+    from benchmarks.quality.faces import find_classifiers
+    from train.reporting.image_output import ready_folder
 
     if options.out is not None:
         check_plotting()
@@ -139,8 +139,8 @@ def _prepare(options: argparse.Namespace) -> list[Model]:
 
 
 def _accuracy(options: argparse.Namespace) -> None:
-    from benchmarks.accuracy import accuracy_measurements, accuracy_notes, measure_accuracy
-    from benchmarks.results import measured, this_machine
+    from benchmarks.quality.accuracy import accuracy_measurements, accuracy_notes, measure_accuracy
+    from benchmarks.results.results import measured, this_machine
 
     if options.detector and not options.whole_path:
         raise ConfigError(f"--detector {options.detector} is for --whole-path: give both")
@@ -175,7 +175,7 @@ def _accuracy(options: argparse.Namespace) -> None:
 
 def _ways_to_faces(name: str, *, seed: int) -> dict[str, Callable[[], FaceDetector]]:
     """In the whole picture, and as they are followed from there if the daemon does that."""
-    from benchmarks.followed import Followed
+    from benchmarks.quality.followed_detector import Followed
     from edge_emotion.factory.cameras import make_follower
     from edge_emotion.factory.models import following_detector
 
@@ -188,9 +188,9 @@ def _ways_to_faces(name: str, *, seed: int) -> dict[str, Callable[[], FaceDetect
 
 
 def _draw_accuracy(out: Path, done: dict[str, Any]) -> None:
-    from train.figures import Figures
-    from train.outputs import safe_name
-    from train.plots import confusion_png, reliability_png
+    from train.evaluation.model_figures import Figures
+    from train.reporting.image_output import safe_name
+    from train.reporting.plots import confusion_png, reliability_png
 
     for name, one in done["artefacts"].items():
         figures = Figures.model_validate(one["figures"])
@@ -199,9 +199,9 @@ def _draw_accuracy(out: Path, done: dict[str, Any]) -> None:
 
 
 def _robustness(options: argparse.Namespace) -> None:
-    from benchmarks.results import measured, this_machine
-    from benchmarks.robustness import check_corruptions, measure_robustness, robustness_measurements
-    from benchmarks.temporal import measure_temporal, temporal_measurements, usable
+    from benchmarks.quality.robustness import check_corruptions, measure_robustness, robustness_measurements
+    from benchmarks.quality.stability import measure_temporal, temporal_measurements, usable
+    from benchmarks.results.results import measured, this_machine
     from edge_emotion.factory.models import Models, following_detector, make_classifier
 
     options.corruption = list(check_corruptions(options.corruption))
@@ -236,8 +236,8 @@ def _robustness(options: argparse.Namespace) -> None:
 
 def _peers(options: argparse.Namespace) -> None:
     from benchmarks.peers.measure import measure_peers, peers_measurements, peers_notes
-    from benchmarks.quality import find_classifiers
-    from benchmarks.results import measured, this_machine
+    from benchmarks.quality.faces import find_classifiers
+    from benchmarks.results.results import measured, this_machine
     from edge_emotion.factory.models import NEAR, make_classifier
     from edge_emotion.system.paths import cache_dir
 

@@ -9,9 +9,10 @@ from itertools import count
 import cv2
 import numpy as np
 
-from benchmarks.line import MAX_FPS
-from benchmarks.peers.worker import Array, one_core, serve
-from benchmarks.shipped import shipped_pipeline
+from benchmarks.harness.defaults import shipped_pipeline
+from benchmarks.harness.video_loop import Array
+from benchmarks.peers.worker import one_core, serve
+from benchmarks.pipeline_speed.single_core import MAX_FPS
 from edge_emotion.config.settings import ClassifierSettings, DetectorSettings
 from edge_emotion.datatypes import Frame
 from edge_emotion.factory.models import models_of

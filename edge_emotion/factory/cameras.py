@@ -16,11 +16,11 @@ from edge_emotion.config.settings import (
 from edge_emotion.config.source_spec import classify_source, picamera2_index
 from edge_emotion.daemon.camera import Camera
 from edge_emotion.daemon.capture import Capture
-from edge_emotion.daemon.overrides import Features
+from edge_emotion.daemon.overrides import CameraOverrides
 from edge_emotion.factory.models import Models
 from edge_emotion.factory.node_info import describe
 from edge_emotion.models.classifier import EmotionClassifier
-from edge_emotion.outbox.event_counter import Sequence
+from edge_emotion.outbox.event_counter import EventCounter
 from edge_emotion.pipeline.following import FaceFollower
 from edge_emotion.pipeline.pipeline import Pipeline
 from edge_emotion.pipeline.policy import Policy
@@ -42,7 +42,7 @@ class CameraMaker:
     def __init__(
         self,
         models: Models,
-        sequence: Sequence,
+        sequence: EventCounter,
         changed: threading.Condition,
         *,
         fail_fast: bool = False,
@@ -51,7 +51,7 @@ class CameraMaker:
         self._models = models
         self._sequence, self._changed, self._fail_fast = sequence, changed, fail_fast
 
-    def camera(self, settings: Settings, name: str, features: Features) -> Camera:
+    def camera(self, settings: Settings, name: str, features: CameraOverrides) -> Camera:
         """A camera that is not opened yet. Raises what its adapter raises for a missing library, ConfigError."""
         camera = Camera(self.capture(settings, name), self.pipeline(settings, name, features))
         camera.status = "opening" if features.enabled else "disabled"
@@ -61,7 +61,7 @@ class CameraMaker:
         """The camera's thread, not started yet. Raises what the adapter raises for a missing library."""
         return make_capture(name, settings.cameras[name], self._changed, fail_fast=self._fail_fast)
 
-    def pipeline(self, settings: Settings, name: str, features: Features) -> Pipeline:
+    def pipeline(self, settings: Settings, name: str, features: CameraOverrides) -> Pipeline:
         """A pipeline without tracks. Raises ConfigError for an unknown operating point or class."""
         options, shared = settings.classifier, self._models.classifier
         classifier = EmotionClassifier(

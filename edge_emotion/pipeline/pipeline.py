@@ -18,7 +18,7 @@ from edge_emotion.pipeline.smoothing import Smoother
 from edge_emotion.pipeline.tracking import Tracker
 from edge_emotion.protocols import FaceDetector
 
-SLACK = 0.75
+JITTER_TOLERANCE = 0.75
 """Of an interval: frames that come just as often, a little early or late, all count."""
 
 
@@ -77,7 +77,7 @@ class Pipeline:
     def process(self, frame: Frame) -> list[EmotionEvent]:
         """Everything that happens between a frame and its events, in order of happening."""
         self._last = frame
-        if self._tracker.idle and 0 <= frame.timestamp - self._looked < SLACK * self._idle_interval:
+        if self._tracker.idle and 0 <= frame.timestamp - self._looked < JITTER_TOLERANCE * self._idle_interval:
             self.times = None
             return []
         self._looked = frame.timestamp
@@ -141,7 +141,7 @@ class Pipeline:
 
     def _is_due(self, track: Track, timestamp: float) -> bool:
         last = self._classified.get(track.id)
-        return track.confirmed and (last is None or timestamp - last >= SLACK * self._interval)
+        return track.confirmed and (last is None or timestamp - last >= JITTER_TOLERANCE * self._interval)
 
     def _end(self, tracks: Iterable[Track]) -> list[EmotionEvent]:
         events = []

@@ -1,1 +1,1 @@
-"""The subcommands of ``python -m train`` that were written for this folder."""
+"""The subcommands of ``python -m train``."""

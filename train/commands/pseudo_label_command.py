@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from edge_emotion.cli.terminal import positive_count
 from edge_emotion.errors import ConfigError
 from train.choices import DETECTOR
-from train.data_options import add_data_options, read_data
+from train.commands.data_options import add_data_options, read_data
 
 if TYPE_CHECKING:
-    from train.faces import Faces
+    from train.data.faces import Faces
 
 
 def add_crops(commands: Any) -> None:
@@ -41,10 +41,10 @@ def add_pseudo_label(commands: Any) -> None:
 
 def _crops(options: argparse.Namespace) -> None:
     from edge_emotion.factory.models import make_detector
+    from train.data.layouts.finder import FaceFinder
     from train.data.pictures import cut_faces
     from train.data.pseudo_labels import PseudoLabels
-    from train.datasets.finder import FaceFinder
-    from train.recipes import FER_CROP
+    from train.recipes.recipe import FER_CROP
 
     finder = FaceFinder(options.detector, lambda: make_detector(options.detector), FER_CROP)
     cut = cut_faces(options.pictures, finder, options.detail)
@@ -57,7 +57,7 @@ def _crops(options: argparse.Namespace) -> None:
 
 def _pseudo_label(options: argparse.Namespace) -> None:
     from train.data.pseudo_labels import PseudoLabels, mean_answer, mirrored
-    from train.predict import logits_of_target
+    from train.evaluation.predict import logits_of_target
 
     faces = _faces(options)
     logits, classes, names = [], set(), []
@@ -78,9 +78,9 @@ def _faces(options: argparse.Namespace) -> Faces:
     """The faces to label: those of a file, or the training split of a data set."""
     import numpy as np
 
+    from train.data.faces import Faces
     from train.data.pseudo_labels import read_pseudo_labels
-    from train.faces import Faces
-    from train.predict import input_of
+    from train.evaluation.predict import input_of
 
     if (options.crops is None) == (options.data is None):
         raise ConfigError("give either --data or --crops")
@@ -93,8 +93,8 @@ def _faces(options: argparse.Namespace) -> Faces:
 def _identify(target: Path) -> str:
     from edge_emotion.models.folder import find_model, load_manifest
     from edge_emotion.models.manifest import ModelManifest
-    from train.run_directory import RECORD
-    from train.teachers import identify
+    from train.fitting.distillation import identify
+    from train.runs.run_directory import RECORD
 
     if (target / RECORD).is_file():
         return identify(target)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_emotion.errors import ConfigError
-from train.data_options import add_data_options, read_data
+from train.commands.data_options import add_data_options, read_data
 
 if TYPE_CHECKING:
     from edge_emotion.models.manifest import InputSpec
@@ -32,7 +32,7 @@ def add_weights(commands: Any) -> None:
 
 
 def _weights(options: argparse.Namespace) -> None:
-    from train.networks.starts import STARTS, write_exported
+    from train.recipes.starts import STARTS, write_exported
 
     if options.start not in STARTS:
         if options.package is not None:
@@ -52,7 +52,7 @@ def _faces(options: argparse.Namespace, spec: InputSpec) -> FloatArray:
     import numpy as np
 
     from edge_emotion.models.preprocess import normalise
-    from train.logits import model_pixels
+    from train.evaluation.logits import model_pixels
 
     faces = read_data(options, [spec])["train"]
     rows = np.random.default_rng(0).permutation(len(faces))[:FACES]

@@ -1,1 +1,1 @@
-"""Faces as training takes them: from pictures without labels, and with labels that teachers gave."""
+"""Faces and labels: loading, inspection, copies, augmentation."""

@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from edge_emotion.errors import SourceError
 from edge_emotion.system.image_files import read_picture
-from train.datasets.finder import FaceFinder
-from train.faces import DataError
+from train.data.faces import DataError
+from train.data.layouts.finder import FaceFinder
 
 SUFFIXES = ".jpg", ".jpeg", ".png", ".webp", ".bmp"
 THREADS = 2

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from edge_emotion.models.classifier import softmax
 from edge_emotion.protocols import FloatArray
 from edge_emotion.system.atomic_file import sha256
-from train.faces import DataError, DataSet, Faces
+from train.data.faces import DataError, DataSet, Faces
 
 LABELLED = " and pseudo-labels of "
 """What the name of a data set says when there are some."""

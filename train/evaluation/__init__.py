@@ -1,1 +1,1 @@
-"""Measuring models on faces of other origin than those they were trained on."""
+"""Predictions, metrics and comparisons of trained models."""

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from edge_emotion.models.classifier import softmax
 from edge_emotion.models.manifest import OperatingPoint
-from train.metrics import Labels, Logits, calibration_error
-from train.operating_points import apply_point
+from train.evaluation.metrics import Labels, Logits, calibration_error
+from train.evaluation.operating_points import apply_point
 
 Array = npt.NDArray[np.float64]
 

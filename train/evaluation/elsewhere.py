@@ -18,10 +18,10 @@ import numpy.typing as npt
 
 from edge_emotion.datatypes import Image
 from edge_emotion.labels import EMOTIONS
+from train.data.faces import DataError, Faces
+from train.data.layouts.finder import FaceFinder
+from train.data.layouts.images import Options, emotion_of, labelled
 from train.data.pictures import SUFFIXES
-from train.datasets.finder import FaceFinder
-from train.datasets.images import Options, emotion_of, labelled
-from train.faces import DataError, Faces
 
 NUMBERS = re.compile(r"(_\d+)+$")
 """What a file's name ends with after the person: numbers of sequences and frames."""

@@ -9,8 +9,8 @@ from edge_emotion.labels import EMOTIONS
 from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.models.manifest import Part
 from train.evaluation.elsewhere import Elsewhere
-from train.logits import logits_of
-from train.metrics import RESAMPLES, Interval, Probabilities, balanced_accuracy, calibration_error, confusion
+from train.evaluation.logits import logits_of
+from train.evaluation.metrics import RESAMPLES, Interval, Probabilities, balanced_accuracy, calibration_error, confusion
 
 CALM = EMOTIONS.index("neutral")
 

@@ -42,7 +42,7 @@ def read_elsewhere(options: argparse.Namespace, spec: InputSpec) -> Mapping[str,
     Raises ConfigError for a name that is there twice or only in --cropped, DataError as ``load_elsewhere`` does.
     """
     from edge_emotion.factory.models import make_detector
-    from train.datasets.finder import FaceFinder
+    from train.data.layouts.finder import FaceFinder
     from train.evaluation.elsewhere import load_elsewhere
 
     names = [name for name, _ in options.elsewhere]

@@ -10,7 +10,7 @@ import numpy as np
 from edge_emotion.errors import ModelError
 from edge_emotion.models.folder import checked_file, find_model, load_manifest
 from edge_emotion.models.manifest import ModelManifest
-from train.faces import DataError
+from train.data.faces import DataError
 from train.keras import K
 from train.networks.folded import Array, Folded, unfold
 

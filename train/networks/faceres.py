@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_emotion.models.manifest import InputSpec
-from train.faces import DataError
+from train.data.faces import DataError
 from train.networks.folded import Array, Folded, for_grey
 from train.networks.mobilenet_v1 import BLOCKS
 from train.networks.packages import Package

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from train.faces import DataError
+from train.data.faces import DataError
 from train.keras import K
 
 Model = Any

@@ -7,7 +7,7 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from train.faces import DataError
+from train.data.faces import DataError
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,92 @@
+"""The trial of the detectors in int8: the network built again from its file, calibrated on real faces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow_model_optimization")
+
+import flatbuffers
+
+from convert.cli import main
+from convert.detectors import detector_int8
+from convert.tflite.read import from_tflite
+from convert.tflite.write import operators
+from edge_emotion.backends.tflite import TfliteBackend
+from edge_emotion.datatypes import Image
+from edge_emotion.errors import ModelError
+from edge_emotion.factory.models import make_detector
+from edge_emotion.models.folder import checked_file, find_model
+from edge_emotion.models.preprocess import letterbox
+
+
+@pytest.mark.parametrize("name", ["blazeface_back", "blazeface_short"])
+def test_a_network_that_was_built_again_computes_the_same(name: str, astronaut: Image) -> None:
+    manifest = make_detector(name).manifest
+    file = checked_file(find_model(name), manifest.file())
+    batch, _ = letterbox(astronaut, manifest.input)
+    for ours, theirs in zip(from_tflite(file)(batch), TfliteBackend(file).run(batch), strict=True):
+        assert np.abs(np.asarray(ours) - theirs).max() < 1e-3 * np.abs(theirs).max()
+
+
+def test_what_cannot_be_built_again_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"tiny_int8\.tflite: operator \w+ is not one that can be built again"):
+        from_tflite(find_model("tiny") / "tiny_int8.tflite")
+    (tmp_path / "junk.tflite").write_bytes(b"no model")
+    with pytest.raises(ModelError, match=r"junk\.tflite cannot be read as a TFLite model"):
+        from_tflite(tmp_path / "junk.tflite")
+
+
+def test_what_a_float_file_does_not_hold_is_named(tmp_path: Path) -> None:
+    """An activation that no operator of ours has, and a constant in int8, as in files with small weights."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    shipped = (find_model("blazeface_short") / "blazeface_short.tflite").read_bytes()
+
+    def changed(change: Callable[[Any, Any], None]) -> Path:
+        model = schema.ModelT.InitFromPackedBuf(shipped, 0)
+        change(model, model.subgraphs[0])
+        builder = flatbuffers.Builder(len(shipped))
+        builder.Finish(model.Pack(builder), b"TFL3")
+        (tmp_path / "changed.tflite").write_bytes(builder.Output())
+        return tmp_path / "changed.tflite"
+
+    def activate(model: Any, graph: Any) -> None:
+        convolutions = [one for one in graph.operators if hasattr(one.builtinOptions, "fusedActivationFunction")]
+        convolutions[0].builtinOptions.fusedActivationFunction = schema.ActivationFunctionType.RELU_N1_TO_1
+
+    def shrink(model: Any, graph: Any) -> None:
+        held = next(tensor for tensor in graph.tensors if model.buffers[tensor.buffer].data is not None)
+        held.type, held.name = schema.TensorType.INT8, b"small"
+
+    with pytest.raises(ModelError, match=r"changed\.tflite: activation RELU_N1_TO_1 of \w+ is not one"):
+        from_tflite(changed(activate))
+    with pytest.raises(ModelError, match=r"changed\.tflite: constant small is INT8, expected a float file"):
+        from_tflite(changed(shrink))
+
+
+def test_the_trial_compares_int8_with_what_ships(
+    fer_folder: Path,
+    carphone: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(detector_int8, "CALIBRATION", 16)
+    monkeypatch.setattr(detector_int8, "CALLS", 4)
+    file = tmp_path / "short.tflite"
+    options = ["--data", str(fer_folder), "--clip", str(carphone), "--out", str(file)]
+    assert main(["detector-int8", "blazeface_short", *options]) == 0
+    said = capsys.readouterr().out
+    assert "blazeface_short: found " in said and "frames of the clip with a face: 100.0%, 100.0%" in said
+    small = TfliteBackend(file, plain_kernels=True)
+    assert "QUANTIZE" not in operators(small)
+    assert {np.dtype(tensor["dtype"]) for tensor in small.tensors} <= {np.dtype("int8"), np.dtype("int32")}
+    options[3] = str(tmp_path / "no.mp4")
+    assert main(["detector-int8", "blazeface_short", *options]) == 3
+    assert "cannot read a frame of" in capsys.readouterr().err
