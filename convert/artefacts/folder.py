@@ -27,10 +27,10 @@ from edge_emotion.system.atomic_file import sha256
 from train.data.faces import DataSet, Faces
 from train.evaluation.acted import CROWD, Sample, fit_points
 from train.evaluation.elsewhere import Elsewhere
-from train.evaluation.elsewhere_figures import person_interval
+from train.evaluation.elsewhere_figures import measure_points
 from train.evaluation.evaluate import measure_logits
 from train.evaluation.logits import logits_of
-from train.evaluation.operating_points import apply_point, choose_operating_points
+from train.evaluation.operating_points import choose_operating_points
 from train.evaluation.predict import KerasBackend
 from train.fitting.manifest_draft import calibrate, facts
 from train.runs.run_directory import Run, load_run
@@ -218,13 +218,12 @@ def _figures(
 def _outside_figures(
     manifest: ModelManifest, key: str, backend: InferenceBackend, logits: FloatArray, data: Elsewhere
 ) -> dict[str, Metrics]:
-    """The same on a set from elsewhere, with the interval of the accuracy over persons."""
-    calibration, figures = manifest.calibration, _figures(manifest, key, backend, logits, data.faces)
-    for point, values in calibration.operating_points.items():
-        name = key if point == calibration.default else f"{key}/{point}"
-        said = apply_point(logits, calibration.class_prior, values, manifest.labels).argmax(axis=1)
-        low, high = person_interval(said == data.faces.labels, data.persons)
-        figures[name] = figures[name].model_copy(update={"interval": (round(low, 5), round(high, 5))})
+    """The same on a set from elsewhere; the interval of the accuracy is over persons."""
+    default, figures = manifest.calibration.default, _figures(manifest, key, backend, logits, data.faces)
+    for point, one in measure_points(EmotionClassifier(manifest, backend), data, logits).items():
+        name = key if point == default else f"{key}/{point}"
+        more = {"interval": one.interval, "false_alarms": one.false_alarms, "coverage": one.coverage}
+        figures[name] = figures[name].model_copy(update=more)
     return figures
 
 

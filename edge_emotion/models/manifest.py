@@ -144,7 +144,11 @@ class Training(Part):
 
 
 class Metrics(Part):
-    """Quality of one artefact on one split. ``interval`` is the 95 % interval of the accuracy."""
+    """Quality of one artefact on one split. ``interval`` is the 95 % interval of the accuracy.
+
+    On sets from elsewhere also ``false_alarms``, the share of neutral faces that are called something else with a
+    confidence of at least a half, and ``coverage``, the share of faces whose emotion is among the likely ones.
+    """
 
     n: int = Field(gt=0)
     accuracy: float = Field(ge=0.0, le=1.0)
@@ -153,6 +157,8 @@ class Metrics(Part):
     ece: float = Field(ge=0.0, le=1.0)
     recall: dict[str, float]
     count: dict[str, int]
+    false_alarms: float | None = None
+    coverage: float | None = None
 
 
 class Parity(Part):

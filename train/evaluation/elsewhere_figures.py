@@ -8,6 +8,7 @@ import numpy.typing as npt
 from edge_emotion.labels import EMOTIONS
 from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.models.manifest import Part
+from edge_emotion.protocols import FloatArray
 from train.evaluation.elsewhere import Elsewhere
 from train.evaluation.logits import logits_of
 from train.evaluation.metrics import RESAMPLES, Interval, Probabilities, balanced_accuracy, calibration_error, confusion
@@ -41,10 +42,16 @@ class ElsewhereFigures(Part):
     count: dict[str, int]
 
 
-def measure_points(classifier: EmotionClassifier, data: Elsewhere) -> dict[str, ElsewhereFigures]:
-    """The figures of each operating point of a classifier; its emotions are never restricted."""
+def measure_points(
+    classifier: EmotionClassifier, data: Elsewhere, logits: FloatArray | None = None
+) -> dict[str, ElsewhereFigures]:
+    """The figures of each operating point of a classifier, from its ``logits`` if they are there already.
+
+    Its emotions are never restricted.
+    """
     manifest = classifier.manifest
-    logits = logits_of(classifier.backend, data.faces, manifest.input)
+    if logits is None:
+        logits = logits_of(classifier.backend, data.faces, manifest.input)
     columns = [EMOTIONS.index(label) for label in manifest.labels]
     figures = {}
     for point in manifest.calibration.operating_points:
