@@ -20,6 +20,7 @@ from edge_emotion.protocols import FaceDetector
 from edge_emotion.system.atomic_file import write_bytes
 from train.choices import DETECTOR
 from train.commands.data_options import add_data_options, read_data
+from train.evaluation.elsewhere_options import add_elsewhere_options, read_elsewhere
 
 if TYPE_CHECKING:
     from benchmarks.quality.faces import Model
@@ -35,6 +36,7 @@ def add_accuracy(commands: Any) -> None:
     parser.add_argument("--backend", choices=("tflite", "onnxruntime", "tensorrt"), help="only this one")
     parser.add_argument("--whole-path", action="store_true", help="also end to end: pasted, detected and aligned")
     parser.add_argument("--detector", help=f"for --whole-path ({DETECTOR})")
+    add_elsewhere_options(parser, "to be measured at every operating point")
     _add_out(parser, "confusion matrices and reliability diagrams")
     parser.set_defaults(command=_accuracy)
 
@@ -155,6 +157,7 @@ def _accuracy(options: argparse.Namespace) -> None:
         backend=options.backend,
         operating_point=options.operating_point,
         detectors=detectors,
+        elsewhere=read_elsewhere(options, models[0].manifest.input),
         seed=options.seed,
     )
     result = measured(

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from itertools import combinations
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +22,8 @@ from edge_emotion.models.self_test import run_self_test
 from edge_emotion.protocols import FaceDetector
 from train.data.faces import Faces
 from train.evaluation.artefacts import artefacts
+from train.evaluation.elsewhere import Elsewhere
+from train.evaluation.elsewhere_figures import measure_points
 from train.evaluation.end_to_end import EndToEnd, measure_end_to_end
 from train.evaluation.evaluate import Answer, evaluate, translate
 from train.evaluation.logits import logits_of
@@ -73,13 +76,15 @@ def measure_accuracy(
     backend: str | None = None,
     operating_point: str | None = None,
     detectors: Mapping[str, Callable[[], FaceDetector]] | None = None,
+    elsewhere: Mapping[str, Elsewhere] = MappingProxyType({}),
     seed: int = 0,
 ) -> dict[str, Any]:
     """Figures of every artefact on N faces labelled with ``classes``, and McNemar's test of every pair of artefacts.
 
     ``detectors``: name -> function that makes a detector. For each of them, the first artefact of each model is also
     measured end to end: faces pasted into pictures, detected, aligned, classified. Faces of classes that a model does
-    not have are left out for it. Raises ModelError if no artefact runs here.
+    not have are left out for it. ``elsewhere`` are further sets, on which each artefact is measured at every operating
+    point. Raises ModelError if no artefact runs here.
     """
     measured: dict[str, Any] = {}
     right: dict[str, npt.NDArray[np.int8]] = {}
@@ -97,6 +102,10 @@ def measure_accuracy(
             "backend": classifier.backend.name,
             "size_bytes": size,
             "figures": figures.model_dump(mode="json"),
+            "elsewhere": {
+                called: {point: one.model_dump(mode="json") for point, one in measure_points(classifier, data).items()}
+                for called, data in elsewhere.items()
+            },
         }
         right[name] = correctness(said, faces, classes)
         for called, make_detector in (detectors or {}).items():
@@ -159,6 +168,7 @@ def accuracy_measurements(measured: Mapping[str, Any]) -> Iterator[Measurement]:
     """The measurements in ``measure_accuracy``' result: of each artefact, and of each model end to end."""
     for name, one in measured["artefacts"].items():
         yield from _artefact_measurements(name, Figures.model_validate(one["figures"]))
+        yield from _elsewhere_measurements(name, one["elsewhere"])
         size = round(one["size_bytes"] / 1e6, 4)
         yield Measurement(subject=name, metric="file", unit="MB", better="lower", runs=(size,))
     for subject, path in measured["whole_path"].items():
@@ -184,6 +194,18 @@ def _artefact_measurements(name: str, figures: Figures) -> Iterator[Measurement]
             yield scored(name, f"recall {label}", one.recall, n=one.n, interval=one.interval)
 
 
+def _elsewhere_measurements(name: str, sets: Mapping[str, Mapping[str, Any]]) -> Iterator[Measurement]:
+    for called, points in sets.items():
+        for point, one in points.items():
+            subject = f"{name}, {called}, {point}"
+            yield scored(subject, "accuracy", one["accuracy"], n=one["n"], interval=one["interval"])
+            yield scored(subject, "mean recall", one["mean_recall"], n=one["n"])
+            for metric, key in (("ECE", "ece"), ("false alarms", "false_alarms")):
+                if one[key] is not None:
+                    n = one["n"] if key == "ece" else one["count"]["neutral"]
+                    yield scored(subject, metric, one[key], n=n).model_copy(update={"better": "lower"})
+
+
 def accuracy_notes(measured: Mapping[str, Any]) -> Iterator[str]:
     """Notes on ``measure_accuracy``' result: faces per emotion and McNemar tests, a line each."""
     classes = [one["figures"]["per_class"] for one in measured["artefacts"].values()]
@@ -191,7 +213,22 @@ def accuracy_notes(measured: Mapping[str, Any]) -> Iterator[str]:
     yield "faces: " + ", ".join(f"{label} {n:,}" for label, n in known.items())
     if "contempt" in known:
         yield "balanced accuracy: mean recall without contempt"
+    yield from _elsewhere_notes(measured["artefacts"])
     yield from mcnemar_notes(measured["duels"])
+
+
+def _elsewhere_notes(artefacts: Mapping[str, Any]) -> Iterator[str]:
+    """Of each set from elsewhere: faces, pictures, persons, emotions."""
+    sets = next(iter(artefacts.values()))["elsewhere"]
+    for called, points in sets.items():
+        one = next(iter(points.values()))
+        count = ", ".join(f"{label} {n:,}" for label, n in one["count"].items() if n)
+        yield (
+            f"{called}: {one['n']:,} faces found in {one['pictures']:,} pictures, {one['persons']:,} persons, over "
+            f"whom the intervals are; no emotion is excluded; {count}"
+        )
+    if sets:
+        yield "false alarms: neutral faces with another emotion at a confidence of at least 50 %"
 
 
 def mcnemar_notes(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from convert.artefacts.parity import compare
 from edge_emotion.backends.tflite import TfliteBackend
 from edge_emotion.errors import BackendUnavailable, ConfigError, ModelError
 from edge_emotion.factory.models import make_classifier
-from edge_emotion.models.classifier import prior_shift
+from edge_emotion.models.classifier import logit_shift
 from edge_emotion.models.folder import find_model, load_manifest
 from edge_emotion.models.manifest import ModelManifest, Parity
 from edge_emotion.protocols import FloatArray
@@ -61,7 +61,7 @@ def verify(
     nothing else was run; ModelError if there was nothing to run.
     """
     point = manifest.calibration.operating_points[manifest.calibration.default]
-    shift = prior_shift(manifest.calibration.class_prior, point.prior_strength)
+    shift = logit_shift(manifest.calibration.class_prior, point, manifest.labels)
     verified: dict[str, Verified] = {}
     anatomies: dict[str, Anatomy] = {}
     for name, entry, make in artefacts(manifest, folder, backend):

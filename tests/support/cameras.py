@@ -21,6 +21,7 @@ import pytest
 from edge_emotion.datatypes import Image
 from support.broker import free_port
 from support.frame_numbers import STRIP, strip
+from support.paths import ROOT
 from support.source_fakes import DEVICE, MjpegServer, fake_video_capture
 
 SYSTEM_PYTHON = "/usr/bin/python3"

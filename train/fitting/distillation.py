@@ -14,6 +14,7 @@ from edge_emotion.models.manifest import InputSpec
 from edge_emotion.models.preprocess import to_model_range, to_pixel_range
 from edge_emotion.system.atomic_file import sha256
 from train.data.layouts.fer import FURTHER_VOTES
+from train.data.pseudo_labels import LABELLED
 from train.keras import K, tf
 from train.recipes.recipe import Recipe
 from train.runs.run_directory import BEST, Run, load_run
@@ -65,8 +66,8 @@ def _require_unseen(teacher: Run, recipe: Recipe, record: Mapping[str, Any]) -> 
 
 
 def _name(record: Mapping[str, Any]) -> str:
-    """The name of the data set, without what further votes the training split has."""
-    return str(record["dataset"]).partition(FURTHER_VOTES)[0]
+    """The name of the data set, without what further votes and pseudo-labels the training split has."""
+    return str(record["dataset"]).partition(LABELLED)[0].partition(FURTHER_VOTES)[0]
 
 
 def _held_out(record: Mapping[str, Any]) -> dict[str, int]:
