@@ -17,7 +17,7 @@ MAX_LOSS, MIN_AGREEMENT = 0.005, 0.95
 """Limits of the gate: loss of accuracy against the float model, and share of faces with the same winner."""
 
 
-def compare(
+def compare_logits(
     split: str,
     logits: FloatArray,
     reference: FloatArray,
@@ -73,8 +73,8 @@ def require_parity(artefacts: Mapping[str, Parity]) -> None:
         raise ModelError("; ".join(faults))
 
 
-def describe(name: str, parity: Parity) -> str:
-    """One line of a table."""
+def parity_line(name: str, parity: Parity) -> str:
+    """The parity of one artefact as a line of a table."""
     low, high = parity.interval
     return (
         f"{name:44} accuracy {parity.accuracy:.2%} ({low:.2%} to {high:.2%}), float {parity.float_accuracy:.2%} "

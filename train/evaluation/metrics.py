@@ -24,7 +24,7 @@ RARE = "contempt"
 """Left out of some means: FER+ has so few (16 test faces) that its recall is very uncertain; FER2013 lacks it."""
 
 
-def measure(truth: Labels, probabilities: Probabilities, labels: Sequence[str], *, seed: int = 0) -> Metrics:
+def measure_metrics(truth: Labels, probabilities: Probabilities, labels: Sequence[str], *, seed: int = 0) -> Metrics:
     """The metrics of one model on one split, for its manifest.
 
     truth: N positions in ``labels``; probabilities: N x L. The interval is the 95 % percentile bootstrap over pictures;

@@ -177,7 +177,7 @@ def test_where_onnxruntime_is_missing_the_fine_tuned_form_is_kept(
     options = ["--models", str(tmp_path), "--way", "post-training"]
     assert main(made.command("tflite", *options)) == 0
     said = capsys.readouterr().err
-    assert "int8 ONNX by symmetric is taken, with nothing measured: onnxruntime is not installed" in said
+    assert "int8 ONNX by symmetric is used without measuring it: onnxruntime is not installed" in said
     entry = manifest_of(tmp_path / "tiny").file("int8", "onnx")
     assert (entry.quantisation, entry.golden) == ("symmetric", None)
     again = ["recalibrate", str(tmp_path / "tiny"), "--data", str(made.data), "--version", "9.0.0"]

@@ -43,7 +43,7 @@ FEWER = {"train": 100, "validation": 5, "test": 5}
     [
         ({}, MAY_TEACH),
         ({"finished": False}, r"teacher .*run is not finished: give its train fit command again"),
-        ({"classes": ["fear", "anger"]}, r"tells fear, anger apart"),
+        ({"classes": ["fear", "anger"]}, r"has the classes fear, anger, not "),
         ({"held_out": "xyz"}, LEAK),
         ({"held_out": "xyz", "dataset": VOTES}, LEAK),
         ({"dataset": VOTES}, MAY_TEACH),

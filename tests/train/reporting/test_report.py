@@ -20,7 +20,7 @@ pytest.importorskip("matplotlib")
 
 from train.commands.report import add_report, report_html, report_markdown, write_report
 from train.data.faces import DataError, DataSet, Faces
-from train.evaluation.comparison import Comparison, compare
+from train.evaluation.comparison import Comparison, compare_models
 from train.evaluation.complexity import measure_complexity
 from train.evaluation.predict import Prediction
 from train.keras import K, tf
@@ -66,7 +66,7 @@ def says(
 def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     path = tmp_path_factory.mktemp("runs")
     worse = [0, 0, 2, 3, 4, 5, 6, 0, *LABELS[8:18], 2, 3]
-    return compare(
+    return compare_models(
         [
             says("first", LABELS, path / "a"),
             says(NASTY, worse, path / "b", class_weights=0.5),
@@ -112,7 +112,7 @@ def test_settings_that_differ_are_listed_and_no_others(comparison: Comparison) -
 
 
 def test_a_single_model_lists_its_settings(tmp_path: Path) -> None:
-    alone = compare([says("one", LABELS, tmp_path / "a")], DATA, "test")
+    alone = compare_models([says("one", LABELS, tmp_path / "a")], DATA, "test")
     settings = dict(alone.differences)
     assert settings["recipe.name"] == ["tiny"]
     assert settings["recipe.input.width"] == ["48"]
@@ -120,14 +120,14 @@ def test_a_single_model_lists_its_settings(tmp_path: Path) -> None:
 
 
 def test_models_of_equal_name_are_kept_apart(tmp_path: Path) -> None:
-    same = compare([says("tiny", LABELS, tmp_path / name) for name in "ab"], DATA, "test")
+    same = compare_models([says("tiny", LABELS, tmp_path / name) for name in "ab"], DATA, "test")
     assert [result.name for result in same.results] == ["tiny", "tiny (2)"]
 
 
 def test_a_model_is_measured_on_the_classes_that_it_knows(tmp_path: Path) -> None:
     four = ("neutral", "happiness", "surprise", "sadness")
     partial = says("four", [label % 4 for label in LABELS], tmp_path / "a", classes=four)
-    both = compare([partial, says("eight", LABELS, tmp_path / "b")], DATA, "test")
+    both = compare_models([partial, says("eight", LABELS, tmp_path / "b")], DATA, "test")
     small, large = both.results
     assert (small.figures.n, small.figures.accuracy, small.figures.classes) == (12, 1.0, four)
     assert large.subsets["4"].n == 12
@@ -137,13 +137,13 @@ def test_a_model_is_measured_on_the_classes_that_it_knows(tmp_path: Path) -> Non
 def test_a_model_that_knows_no_class_of_the_data_is_refused(tmp_path: Path) -> None:
     data = made_up([0, 1, 0], ("fear", "contempt"))
     with pytest.raises(DataError, match="no face of neutral, happiness"):
-        compare([says("two", [0, 1, 0], tmp_path / "a", classes=("neutral", "happiness"))], data, "test")
+        compare_models([says("two", [0, 1, 0], tmp_path / "a", classes=("neutral", "happiness"))], data, "test")
 
 
 def test_operating_points_are_chosen_on_the_validation_split_only(tmp_path: Path) -> None:
     prediction = says("run", LABELS, tmp_path / "a")
-    assert list(compare([prediction], DATA, "validation").results[0].marked) == ["accurate", "balanced"]
-    on_test = compare([prediction], DATA, "test").results[0]
+    assert list(compare_models([prediction], DATA, "validation").results[0].marked) == ["accurate", "balanced"]
+    on_test = compare_models([prediction], DATA, "test").results[0]
     assert on_test.marked == {}
     assert on_test.curve[0].strength == 0
 
