@@ -42,7 +42,7 @@ FEWER = {"train": 100, "validation": 5, "test": 5}
     ("changes", "message"),
     [
         ({}, MAY_TEACH),
-        ({"finished": False}, r"teacher .*run is not finished: give its train fit command again"),
+        ({"finished": False}, r"teacher .*run is not finished: run its train fit command again"),
         ({"classes": ["fear", "anger"]}, r"has the classes fear, anger, not "),
         ({"held_out": "xyz"}, LEAK),
         ({"held_out": "xyz", "dataset": VOTES}, LEAK),
