@@ -218,7 +218,7 @@ def accuracy_notes(measured: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _elsewhere_notes(artefacts: Mapping[str, Any]) -> Iterator[str]:
-    """Of each set from elsewhere: faces, pictures, persons, emotions."""
+    """One line per further data set: its faces, pictures, persons and emotions."""
     sets = next(iter(artefacts.values()))["elsewhere"]
     for called, points in sets.items():
         one = next(iter(points.values()))

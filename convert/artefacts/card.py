@@ -13,10 +13,10 @@ from train.evaluation.metrics import seven_of, wilson_interval
 CARD = Path(__file__).parents[2] / "MODEL_CARD.md"
 
 OUTSIDE = "natural", "acted"
-"""Sets from elsewhere, as ``python -m convert recalibrate`` calls them."""
+"""Names of the other data sets in ``python -m convert recalibrate``."""
 
 OUTSIDE_HEAD = Path(__file__).with_name("model_card_elsewhere.md")
-"""What these sets are."""
+"""Text that describes these sets."""
 
 HEAD = Path(__file__).with_name("model_card_head.md")
 """Text that applies to every model."""
@@ -80,7 +80,7 @@ def _section(manifest: ModelManifest) -> str:
 
 
 def _elsewhere(classifiers: Sequence[ModelManifest]) -> list[str]:
-    """The figures on faces from elsewhere, where there are any."""
+    """The figures on other data sets, if there are any."""
     rows = [
         f"| {manifest.name} {manifest.version} | {point} | "
         + " | ".join(_outside_cell(found[point]) for found in sets if point in found)
