@@ -1,7 +1,7 @@
 'use strict';
 
 /*
- * The frame of every worker in JavaScript: read the task, time its functions, write the answer. Needs only node.
+ * Common part of the workers in JavaScript: reads the task, times their functions, writes the answer. Needs only node.
  *
  * npm_worker.py starts it as `node X_worker.cjs FOLDER ANSWER [OPTION ...]` and describes FOLDER and ANSWER. It does
  * the same as worker.py: as many warm-up calls, pictures decoded before the clock starts.
