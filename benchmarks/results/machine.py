@@ -48,13 +48,13 @@ def machine_line(machine: dict[str, Any]) -> str:
 
 def processor_name(cpuinfo: str = "/proc/cpuinfo") -> str:
     """The processor's name and, on x86, its model numbers: virtual machines of many generations share one name."""
-    said: dict[str, str] = {}
+    fields: dict[str, str] = {}
     for line in _read(cpuinfo).splitlines():
         key, _, value = line.partition(":")
-        said.setdefault(key.strip(), value.strip())
-    name = said.get("model name") or said.get("Model") or platform.processor() or "unknown"
+        fields.setdefault(key.strip(), value.strip())
+    name = fields.get("model name") or fields.get("Model") or platform.processor() or "unknown"
     keys = {"cpu family": "family", "model": "model", "stepping": "stepping"}
-    numbers = [f"{word} {said[key]}" for key, word in keys.items() if key in said]
+    numbers = [f"{word} {fields[key]}" for key, word in keys.items() if key in fields]
     return f"{name} ({', '.join(numbers)})" if numbers else name
 
 

@@ -23,10 +23,11 @@ def make_golden(manifest: ModelManifest, backend: InferenceBackend, other: Infer
     pixels = normalise(self_test_inputs(manifest.input, range(CANDIDATES)), manifest.input)
     logits = backend.run(pixels)[0]
     distance = np.zeros(CANDIDATES) if other is None else np.abs(other.run(pixels)[0] - logits).max(axis=1)
-    said, margin = top_labels(manifest, logits), np.diff(np.sort(logits, axis=1)[:, -2:], axis=1)[:, 0]
+    predicted, margin = top_labels(manifest, logits), np.diff(np.sort(logits, axis=1)[:, -2:], axis=1)[:, 0]
     clear = np.where(distance <= np.median(distance), margin, -np.inf)
     ranks = {
-        name: iter(sorted((i for i in range(CANDIDATES) if said[i] == name), key=lambda i: -clear[i])) for name in said
+        name: iter(sorted((i for i in range(CANDIDATES) if predicted[i] == name), key=lambda i: -clear[i]))
+        for name in predicted
     }
     chosen: list[int] = []
     while len(chosen) < COUNT:
@@ -36,6 +37,6 @@ def make_golden(manifest: ModelManifest, backend: InferenceBackend, other: Infer
         labels=manifest.labels,
         seeds=tuple(chosen),
         tolerance=round(max(TOLERANCE, 3 * float(distance[chosen].max())), 2),
-        emotions=tuple(said[seed] for seed in chosen),
+        emotions=tuple(predicted[seed] for seed in chosen),
         expected=tuple(tuple(round(float(value), 4) for value in logits[seed]) for seed in chosen),
     )

@@ -65,9 +65,9 @@ def _pseudo_label(options: argparse.Namespace) -> None:
     logits, classes, names = [], set(), []
     for target in options.teachers:
         for view in (faces,) if options.no_mirror else (faces, mirrored(faces)):
-            said = logits_of_target(target, view)
-            logits.append(said.logits)
-        classes.add(said.classes)
+            prediction = logits_of_target(target, view)
+            logits.append(prediction.logits)
+        classes.add(prediction.classes)
         names.append(_identify(target))
         print(f"{target}: labelled {len(faces)} faces", file=sys.stderr)
     if len(classes) > 1:

@@ -44,7 +44,7 @@ class Mistake(NamedTuple):
 
     row: int
     truth: str
-    said: str
+    predicted: str
     confidence: float
 
 
@@ -170,10 +170,12 @@ def _mistakes(
     truth: Labels, logits: npt.NDArray[np.float64], classes: Sequence[str], rows: npt.NDArray[np.int64]
 ) -> list[Mistake]:
     probabilities = softmax(logits)
-    said, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    wrong = np.flatnonzero(said != truth)
+    predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    wrong = np.flatnonzero(predicted != truth)
     worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]
-    return [Mistake(int(rows[i]), classes[truth[i]], classes[said[i]], float(confidence[i])) for i in worst.tolist()]
+    return [
+        Mistake(int(rows[i]), classes[truth[i]], classes[predicted[i]], float(confidence[i])) for i in worst.tolist()
+    ]
 
 
 def _mcnemar_test(a: Result, b: Result) -> McNemarTest:

@@ -84,13 +84,13 @@ def mean_of(predictions: Sequence[Prediction]) -> Prediction:
     return Prediction(mean.name, mean.classes, mean.logits.astype(np.float32), size)
 
 
-def evaluate(said: Answer, labels: Labels, data_classes: Sequence[str]) -> Figures:
+def evaluate(output: Answer, labels: Labels, data_classes: Sequence[str]) -> Figures:
     """All figures of a model's output for N faces; labels are positions in ``data_classes``.
 
     Faces of a class that the model lacks are left out. Raises DataError if no face is left.
     """
-    rows, truth = translate(labels, data_classes, said.classes)
-    return compute_figures(truth, said.logits[rows], said.classes)
+    rows, truth = translate(labels, data_classes, output.classes)
+    return compute_figures(truth, output.logits[rows], output.classes)
 
 
 def translate(labels: Labels, data_classes: Sequence[str], known: Sequence[str]) -> tuple[Labels, Labels]:

@@ -80,8 +80,8 @@ def balanced_accuracy(matrix: Counts, columns: Sequence[int] | None = None) -> n
 
 def macro_f1(matrix: Counts) -> npt.NDArray[np.float64]:
     """Mean F1 over the classes that occur: ... x classes x classes -> ..."""
-    count, said = matrix.sum(axis=-1), matrix.sum(axis=-2)
-    f1 = 2 * np.diagonal(matrix, axis1=-2, axis2=-1) / np.maximum(count + said, 1)
+    count, predicted = matrix.sum(axis=-1), matrix.sum(axis=-2)
+    f1 = 2 * np.diagonal(matrix, axis1=-2, axis2=-1) / np.maximum(count + predicted, 1)
     occurs = count > 0
     return np.asarray((f1 * occurs).sum(axis=-1) / np.maximum(occurs.sum(axis=-1), 1), np.float64)
 

@@ -99,7 +99,7 @@ def test_models_are_measured_on_the_same_faces(comparison: Comparison) -> None:
 def test_mistakes_are_the_most_confident_first(comparison: Comparison) -> None:
     first, second = comparison.results
     assert first.mistakes == []
-    assert [(m.row, m.truth, m.said) for m in second.mistakes] == [
+    assert [(m.row, m.truth, m.predicted) for m in second.mistakes] == [
         (1, "happiness", "neutral"),
         (7, "contempt", "neutral"),
         (18, "happiness", "surprise"),
