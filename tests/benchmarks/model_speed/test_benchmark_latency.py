@@ -1,4 +1,4 @@
-"""What ``python -m benchmarks latency`` counts and says; how fast this machine is asserts nothing."""
+"""Figures and texts of ``python -m benchmarks latency``; no test depends on the speed of this machine."""
 
 from __future__ import annotations
 
@@ -199,9 +199,9 @@ def test_latency_measures_a_shipped_model(tmp_path: Path, capsys: pytest.Capture
     assert not result.invalid and set(result.absent) <= set(DELEGATES)
     if "tflite-coral" in result.absent:
         assert result.absent["tflite-coral"].startswith("libedgetpu.so.1 cannot be loaded: ")
-    said = capsys.readouterr()
-    assert ": VALID, n = 2 x 1" in said.out
-    assert "round 2 of 2" in said.err
+    printed = capsys.readouterr()
+    assert ": VALID, n = 2 x 1" in printed.out
+    assert "round 2 of 2" in printed.err
 
 
 def test_a_run_that_the_limit_ends_is_invalid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

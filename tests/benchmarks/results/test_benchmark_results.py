@@ -57,8 +57,8 @@ def test_a_damaged_result_is_one_line_that_names_the_fault(tmp_path: Path, capsy
     ):
         path.write_text(text)
         assert main(["show", str(path)]) == 2
-        said = capsys.readouterr().err
-        assert fault in said and str(path) in said and said.count("\n") == 1
+        printed = capsys.readouterr().err
+        assert fault in printed and str(path) in printed and printed.count("\n") == 1
     assert main(["show", str(tmp_path / "nowhere.json")]) == 2
     assert capsys.readouterr().err.endswith("nowhere.json: No such file or directory\n")
 

@@ -114,7 +114,7 @@ def test_the_numbers_of_fer2013_become_names(tmp_path: Path) -> None:
 
 
 def test_fer2013s_label_can_count_as_further_votes_in_training_only(tmp_path: Path) -> None:
-    """The first face: 6 neutral, 4 happiness, and FER2013 says anger."""
+    """The first face: 6 neutral, 4 happiness, and FER2013's label is anger."""
     folder = write_tables(tmp_path, PIXELS, VOTES)
     data = load_fer_plus(folder, label_votes={"anger": 2, "fear": 5})
     anger = EMOTIONS.index("anger")

@@ -259,8 +259,8 @@ def test_a_folder_that_cannot_be_made_is_said_before_the_search(
 ) -> None:
     (tmp_path / "file").write_text("")
     assert run("inspect", folder, "--out", tmp_path / "file" / "out") == 2
-    said = capsys.readouterr()
-    assert "cannot make the folder" in said.err and said.out == ""
+    printed = capsys.readouterr()
+    assert "cannot make the folder" in printed.err and printed.out == ""
 
 
 def test_the_command_lists_bad_pictures_and_ends_with_one_line(

@@ -1,4 +1,4 @@
-"""Which runs may teach."""
+"""Runs that are accepted as teachers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VOTES = "FER+ with FER2013's label as further votes (fear 2)"
 
 
 def ask(path: Path, **changes: Any) -> str:
-    """What is wrong with a run as a teacher of STUDENT; one that may teach lacks only its weights."""
+    """The fault of a run as a teacher of STUDENT; an acceptable one lacks only its weights."""
     recipe = changes.pop("recipe", STUDENT).model_dump(mode="json")
     create(path / "run", {"recipe": recipe, "classes": list(EMOTIONS), "finished": True, **RECORD, **changes})
     with pytest.raises(ConfigError) as error:
