@@ -131,6 +131,10 @@ class ControlChannel(Protocol):
     def dropped(self) -> int:
         """Events that were given up."""
 
+    @property
+    def refused(self) -> int:
+        """Events that the receiver refused for good."""
+
     def listen(self, heard: Callable[[str, bytes], None]) -> None:
         """Call ``heard`` with topic and payload of what is asked from now on, in any thread. Once, before ``open``."""
 

@@ -23,6 +23,10 @@ from edge_emotion.mqtt.wakeup import Wakeup
 _CREDENTIALS = (134, 135)
 """CONNACK reasons of MQTT 5, section 3.2.2.2; paho maps 4 and 5 of 3.1.1 onto them."""
 
+_TRANSIENT = (128, 131, 145, 151)
+"""PUBACK reasons after which the same message may be accepted later (MQTT 5, 3.4.2.1): unspecified error,
+implementation specific error, packet identifier in use, quota exceeded."""
+
 WINDOW = 20
 """Largest number of messages that were sent and not acknowledged."""
 
@@ -42,6 +46,13 @@ class IncomingMessage(NamedTuple):
     topic: str
     payload: bytes
     retained: bool
+
+
+class Refusal(NamedTuple):
+    """The reason in a PUBACK that refuses a message. ``final``: the same message would be refused again."""
+
+    reason: str
+    final: bool
 
 
 def new_client(settings: MqttSettings, client_id: str) -> Client:
@@ -81,7 +92,7 @@ class Connection:
         """Messages that may be unacknowledged at once: the broker's ReceiveMaximum, at most 20."""
         self.settings = settings
         self._modern = settings.protocol == "5"
-        self._acknowledged: list[tuple[int, str | None]] = []
+        self._acknowledged: list[tuple[int, Refusal | None]] = []
         self._messages: list[IncomingMessage] = []
         self._error: str | None = None
         self._client = client = new_client(settings, client_id)
@@ -144,8 +155,8 @@ class Connection:
         """Publish; returns the packet identifier that ``take_acknowledged`` will report, with QoS 0 when it is sent."""
         return self._client.publish(topic, payload, qos=qos, retain=retain).mid
 
-    def take_acknowledged(self) -> list[tuple[int, str | None]]:
-        """Acknowledgements since the last call: packet identifier, and the reason if the broker refused the message."""
+    def take_acknowledged(self) -> list[tuple[int, Refusal | None]]:
+        """Acknowledgements since the last call: packet identifier, and the refusal if the broker refused."""
         taken, self._acknowledged = self._acknowledged, []
         return taken
 
@@ -154,12 +165,12 @@ class Connection:
         self._client.disconnect()
         self.close()
 
-    def close(self) -> None:
+    def close(self, reason: str = "closed") -> None:
         """Close the socket; without ``disconnect`` before, the broker publishes the last will."""
         sock = self._client.socket()
         if sock is not None:
             sock.close()
-        self.ended = self.ended or "closed"
+        self.ended = self.ended or reason
 
     def _read(self) -> None:
         try:
@@ -183,7 +194,8 @@ class Connection:
         self.ended = str(reason) if given else self._error or "the broker closed the connection"
 
     def _on_publish(self, _client: Client, _data: Any, mid: int, reason: ReasonCode, _more: Properties | None) -> None:
-        self._acknowledged.append((mid, str(reason) if reason.is_failure else None))
+        refusal = Refusal(str(reason), reason.value not in _TRANSIENT) if reason.is_failure else None
+        self._acknowledged.append((mid, refusal))
 
     def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
         self._messages.append(IncomingMessage(message.topic, bytes(message.payload), bool(message.retain)))

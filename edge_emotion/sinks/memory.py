@@ -41,7 +41,7 @@ class MemorySink:
 class MemoryChannel:
     """Keeps what the node publishes about itself; ``ask`` sends it a command."""
 
-    waiting = dropped = 0
+    waiting = dropped = refused = 0
 
     def __init__(self) -> None:
         self.info: Mapping[str, Any] = {}

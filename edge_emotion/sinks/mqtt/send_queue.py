@@ -121,6 +121,18 @@ class SendQueue:
             self._mark_dirty(self._retained)
             self.outbox.restart(time.monotonic())
 
+    def retry(self, messages: Iterable[Message]) -> None:
+        """Publish everything once more that the broker has refused for the moment.
+
+        ``messages`` are the refused retained ones. Events stay in the outbox until they are acknowledged: all that are
+        taken are sent again, so none may be in flight.
+        """
+        with self._lock:
+            for message in messages:
+                self._dirty_retained.setdefault(message.topic, 0)
+            self.outbox.restart(time.monotonic())
+        self.wake()
+
     def republish(self) -> None:
         """Publish everything retained once more, for a subscriber that has just started."""
         with self._lock:

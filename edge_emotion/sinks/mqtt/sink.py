@@ -99,7 +99,7 @@ class MqttSink:
 
     @property
     def refused(self) -> int:
-        """Events that the broker answered with a refusal, or that have no JSON form."""
+        """Events that the broker refused for good, or that have no JSON form."""
         return self._outbox.refused
 
     def check(self) -> None:
