@@ -17,6 +17,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge_emotion.config.settings import MqttSettings
+from edge_emotion.errors import ConfigError
 from edge_emotion.mqtt.tls import tls_context
 from edge_emotion.mqtt.wakeup import Wakeup
 
@@ -30,8 +31,14 @@ implementation specific error, packet identifier in use, quota exceeded."""
 WINDOW = 20
 """Largest number of messages that were sent and not acknowledged."""
 
-LARGEST_PACKET = 16_384
-"""MaximumPacketSize for the broker (MQTT 5): commands for a node are much shorter."""
+MAX_PACKET = 16_384
+"""Bytes of a packet that are read; also the MaximumPacketSize of MQTT 5. Commands for a node are much shorter."""
+
+MAX_STRING = 65_535
+"""Bytes of a string in MQTT (MQTT 5, 1.5.4)."""
+
+_CHUNK = 65_536
+"""Bytes that are discarded at a time."""
 
 TICK = 1.0
 """Longest time in seconds between two checks of the keep-alive."""
@@ -55,19 +62,64 @@ class Refusal(NamedTuple):
     final: bool
 
 
-def new_client(settings: MqttSettings, client_id: str) -> Client:
-    """A client with its protocol, credentials, TLS and reconnect delays, not yet connected.
+class _BoundedClient(Client):
+    """Reads at most ``max_packet`` bytes of a packet into memory; the rest is received and discarded.
 
-    Raises ConfigError for an unreadable ``password_file`` and SinkError for unusable TLS files.
+    A message that was cut this way is still acknowledged and handed over: it is too long for its receiver, too. Another
+    packet is malformed then, which ends the connection.
+    """
+
+    def __init__(self, max_packet: int, client_id: str, protocol: MQTTProtocolVersion) -> None:
+        super().__init__(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=protocol)
+        self._max_packet = max_packet
+        self._excess = 0
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        while self._excess:
+            discarded = len(super()._sock_recv(min(self._excess, _CHUNK)))
+            if not discarded:
+                return b""
+            self._excess -= discarded
+        packet = self._in_packet
+        if not packet["have_remaining"]:
+            return super()._sock_recv(bufsize)
+        left = self._max_packet - len(packet["packet"])
+        data = super()._sock_recv(min(bufsize, left))
+        if len(data) == left and len(data) < packet["to_process"]:  # paho takes the packet for complete
+            self._excess = packet["to_process"] - left
+            packet["to_process"] = left
+        return data
+
+
+def new_client(settings: MqttSettings, client_id: str, max_packet: int = MAX_PACKET) -> Client:
+    """A client with its protocol, credentials and TLS, not yet connected.
+
+    Raises ConfigError for an unreadable ``password_file`` or a string that MQTT cannot transmit, SinkError for unusable
+    TLS files.
     """
     protocol = MQTTProtocolVersion.MQTTv5 if settings.protocol == "5" else MQTTProtocolVersion.MQTTv311
-    client = Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=protocol)
+    _check_string("client_id", client_id)
+    client = _BoundedClient(max_packet, client_id, protocol)
     if settings.username is not None:
-        client.username_pw_set(settings.username, settings.read_password())
+        password = settings.read_password()
+        _check_string("username", settings.username)
+        _check_string("password", password or "")
+        client.username_pw_set(settings.username, password)
     if settings.tls is not None:
         client.tls_set_context(tls_context(settings.tls))
-    client.reconnect_delay_set(1, 60)
     return client
+
+
+def _check_string(name: str, text: str) -> None:
+    """Raises ConfigError, without the text: it may be a password."""
+    try:
+        length = len(text.encode())
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"mqtt.{name} is not Unicode text: character {error.start + 1} is a surrogate") from None
+    if length > MAX_STRING:
+        raise ConfigError(f"mqtt.{name} has {length} bytes: MQTT transmits at most {MAX_STRING}")
+    if "\0" in text:
+        raise ConfigError(f"mqtt.{name} contains a NUL character: MQTT does not transmit it")
 
 
 class Connection:
@@ -78,8 +130,18 @@ class Connection:
     no callback runs outside of ``connect``, ``step``, ``subscribe``, ``publish`` and ``disconnect``.
     """
 
-    def __init__(self, settings: MqttSettings, client_id: str, will: tuple[str, bytes] | None) -> None:
-        """``will`` is topic and payload of the last will, retained; None: no last will. Raises like ``new_client``."""
+    def __init__(
+        self,
+        settings: MqttSettings,
+        client_id: str,
+        will: tuple[str, bytes] | None,
+        *,
+        max_packet: int = MAX_PACKET,
+    ) -> None:
+        """``will`` is topic and payload of the last will, retained; None: no last will.
+
+        Of a received packet at most ``max_packet`` bytes are read. Raises like ``new_client``.
+        """
         self.accepted: bool | None = None
         """The broker's answer to CONNECT; None until it has arrived."""
         self.refusal = ""
@@ -95,7 +157,7 @@ class Connection:
         self._acknowledged: list[tuple[int, Refusal | None]] = []
         self._messages: list[IncomingMessage] = []
         self._error: str | None = None
-        self._client = client = new_client(settings, client_id)
+        self._client = client = new_client(settings, client_id, max_packet)
         if will is not None:
             client.will_set(*will, qos=1, retain=True)
         client.on_connect = self._on_connect
@@ -115,7 +177,7 @@ class Connection:
         limits = None
         if self._modern:
             limits = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-            limits.MaximumPacketSize = LARGEST_PACKET
+            limits.MaximumPacketSize = MAX_PACKET
         host, port = self.settings.host, self.settings.effective_port
         self._client.connect(host, port, self.settings.keepalive, properties=limits)
 

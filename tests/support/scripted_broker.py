@@ -54,7 +54,8 @@ class ScriptedBroker:
         while True:
             kind, body = _read_packet(peer)
             if kind >> 4 == 1:
-                peer.sendall(CONNACK + self._extra)
+                peer.sendall(CONNACK)
+                peer.sendall(self._extra)
             elif kind >> 4 == 3:
                 self._puback(peer, kind, body)
             elif kind >> 4 == 8:

@@ -103,14 +103,13 @@ class MqttSink:
         return self._outbox.refused
 
     def check(self) -> None:
-        """Raises ConfigError or SinkError for an unusable password or TLS file."""
-        new_client(self._settings, "check")
+        """Raises ConfigError or SinkError for an unusable client id, user, password or TLS file."""
+        new_client(self._settings, self._settings.client_id or "check")
 
     def open(self) -> None:
         """Start connecting and return at once.
 
-        Raises ConfigError or SinkError for an unusable password or TLS file, SinkError if another process has this
-        node's outbox open.
+        Raises like ``check``, and SinkError if another process has this node's outbox open.
         """
         if self._closed or self._thread is not None:
             raise SinkError("an MQTT sink opens only once; make a new one")

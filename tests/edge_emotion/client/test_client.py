@@ -188,6 +188,16 @@ def test_what_is_not_of_the_contract_is_counted_and_skipped_with_a_warning(
     assert all("\n" not in text and len(text) < 500 for text in skipped)
 
 
+def test_an_absurd_time_is_skipped_and_does_not_come_again_to_a_named_session(broker: Broker) -> None:
+    payload = event_to_json(event(1)).replace(b'"ts":"2026-', b'"ts":"9999-')
+    with client_of(broker, session="reports") as client:
+        publish_raw(broker, ("desk/events", payload))
+        publish_events(broker, [event(2)])
+        assert numbers(client, 1) == [2] and client.not_understood == 1
+    with client_of(broker, session="reports") as later:
+        assert numbers(later, 1, timeout=0.3) == [] and later.not_understood == 0
+
+
 def test_workers_of_a_group_share_the_events_and_know_that_gaps_mean_nothing(
     broker: Broker, log: pytest.LogCaptureFixture
 ) -> None:

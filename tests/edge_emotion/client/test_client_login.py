@@ -59,6 +59,24 @@ def test_refusals_say_what_to_do(tmp_path: Path) -> None:
     wait_until(lambda: not [each for each in threading.enumerate() if each.name == "mqtt-subscriber"])
 
 
+@pytest.mark.parametrize(
+    ("settings", "fault"),
+    [
+        ({"username": "x" * 65_536}, "mqtt.username has 65536 bytes"),
+        ({"username": "é" * 32_768}, "mqtt.username has 65536 bytes"),
+        ({"username": "me", "password": "s3cret" * 20_000}, "mqtt.password has 120000 bytes"),
+        ({"username": "a\0b"}, "mqtt.username contains a NUL"),
+        ({"username": "me", "password": "s3cret\0"}, "mqtt.password contains a NUL"),
+    ],
+)
+def test_a_login_that_mqtt_cannot_transmit_is_a_config_error_without_the_secret(
+    settings: dict[str, str], fault: str
+) -> None:
+    with pytest.raises(ConfigError, match=fault) as caught:
+        Client(broker_settings("127.0.0.1", 1, **settings)).connect()  # type: ignore[arg-type]
+    assert "s3cret" not in str(caught.value) and len(str(caught.value)) < 200
+
+
 def test_tls_is_used_as_the_daemon_uses_it(tmp_path: Path, log: pytest.LogCaptureFixture) -> None:
     authority, other = Authority(tmp_path / "ca"), Authority(tmp_path / "other")
     folder = tmp_path / "broker"

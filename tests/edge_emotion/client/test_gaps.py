@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import MAXYEAR, MINYEAR, datetime, timedelta, timezone
 
 import pytest
 from support.samples import CAPTURED, event
@@ -97,6 +97,16 @@ def test_absurd_numbers_do_no_harm(number: int) -> None:
     detector = GapDetector()
     arrivals(detector, 5, number, 6, number + 2, number + 1)
     assert detector.totals["pi5"].events >= 4
+
+
+def test_any_capture_time_is_compared() -> None:
+    detector = GapDetector()
+    last = datetime(MAXYEAR, 12, 31, 23, 59, 59, 999999, tzinfo=timezone.utc)
+    extremes = [last, datetime(MINYEAR, 1, 1, tzinfo=timezone.utc), CAPTURED, last]
+    for turn, ts in enumerate(extremes):
+        for seq in (turn + 1, 1):
+            detector.update(replace(event(seq, ts=ts), id=f"{turn}-{seq}"))
+    assert detector.totals["pi5"].events == 7 and detector.totals["pi5"].duplicates == 1
 
 
 def test_ids_are_kept_for_a_bounded_number_of_events() -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,13 @@ from support.broker import Broker, Received, Subscriber, needs_mosquitto, wait_u
 from support.home_assistant import check_device
 from support.mqtt_stage import INFO, PROTOCOLS, ROOT, TIMING, MakeSink, MakeSubscriber, count_logged
 from support.paths import ROOT as CLONE
-from support.samples import state
+from support.samples import event, state
+from support.scripted_broker import ScriptedBroker
 
 from edge_emotion.cli.demo import CLIP
 from edge_emotion.config.settings import MqttSettings
 from edge_emotion.labels import EMOTIONS
+from edge_emotion.mqtt.connection import MAX_PACKET
 from edge_emotion.sinks.mqtt.sink import MqttSink
 from edge_emotion.wire.home_assistant import device_config
 from edge_emotion.wire.topics import Topics
@@ -95,6 +98,42 @@ def test_the_broker_holds_back_what_is_oversized(broker: Broker, make_sink: Make
     tell(broker, f"{ROOT}/request/info", b"after")
     wait_until(lambda: heard)
     assert heard == [b"after"]
+
+
+def test_of_an_oversized_message_of_mqtt_3_1_1_only_the_beginning_is_read(broker: Broker, make_sink: MakeSink) -> None:
+    heard: list[bytes] = []
+    sink = make_sink(broker.port, protocol="3.1.1")
+    sink.listen(lambda _topic, payload: heard.append(payload))
+    sink.open()
+    wait_until(lambda: sink.connected)
+    tell(broker, f"{ROOT}/request/info", b"x" * 3_000_000)
+    tell(broker, f"{ROOT}/request/info", b"after")
+    wait_until(lambda: len(heard) == 2)
+    assert 4096 < len(heard[0]) < MAX_PACKET and heard[1] == b"after" and sink.connected
+
+
+@pytest.mark.parametrize("claimed", [40_000_000, 268_435_455])
+def test_a_broker_that_ignores_the_packet_limit_does_not_take_memory(
+    make_broker: Callable[..., ScriptedBroker], make_sink: MakeSink, claimed: int
+) -> None:
+    topic = f"{ROOT}/request/info".encode()
+    length = bytes([claimed & 127 | 128, claimed >> 7 & 127 | 128, claimed >> 14 & 127 | 128, claimed >> 21])
+    head = b"\x30" + length + len(topic).to_bytes(2, "big") + topic + b"\0"
+    body = bytes(min(claimed, 40_000_000) - len(topic) - 3)
+    heard: list[bytes] = []
+    sink = make_sink(make_broker(extra=head + body).port, drain_timeout=0.1)
+    sink.listen(lambda _topic, payload: heard.append(payload))
+    tracemalloc.start()
+    try:
+        sink.open()
+        wait_until(lambda: heard)
+        if claimed == 40_000_000:  # the end of the packet is found: the next one is understood
+            sink.publish(event(1))
+            wait_until(lambda: not sink.waiting)
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+    assert 4096 < len(heard[0]) < MAX_PACKET
 
 
 def test_subscriptions_are_renewed_after_the_broker_was_killed(broker: Broker, make_sink: MakeSink) -> None:
