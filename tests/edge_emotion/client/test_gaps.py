@@ -100,13 +100,14 @@ def test_absurd_numbers_do_no_harm(number: int) -> None:
 
 
 def test_any_capture_time_is_compared() -> None:
-    detector = GapDetector()
     last = datetime(MAXYEAR, 12, 31, 23, 59, 59, 999999, tzinfo=timezone.utc)
-    extremes = [last, datetime(MINYEAR, 1, 1, tzinfo=timezone.utc), CAPTURED, last]
-    for turn, ts in enumerate(extremes):
-        for seq in (turn + 1, 1):
-            detector.update(replace(event(seq, ts=ts), id=f"{turn}-{seq}"))
-    assert detector.totals["pi5"].events == 7 and detector.totals["pi5"].duplicates == 1
+    first = datetime(MINYEAR, 1, 1, tzinfo=timezone.utc)
+    detector = GapDetector()
+    detector.update(event(5, ts=last))
+    assert detector.update(event(4, ts=CAPTURED)).arrival == "late"
+    assert detector.update(event(3, ts=first)).arrival == "late"
+    detector.update(event(6, ts=first))
+    assert detector.update(event(2, ts=last)).arrival == "restart"
 
 
 def test_ids_are_kept_for_a_bounded_number_of_events() -> None:
