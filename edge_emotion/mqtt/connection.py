@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import select
 import ssl
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from paho.mqtt import MQTTException
@@ -27,6 +29,12 @@ _CREDENTIALS = (134, 135)
 _TRANSIENT = (128, 131, 145, 151)
 """PUBACK reasons after which the same message may be accepted later (MQTT 5, 3.4.2.1): unspecified error,
 implementation specific error, packet identifier in use, quota exceeded."""
+
+_RETAIN_NOT_SUPPORTED, _QOS_NOT_SUPPORTED = 154, 155
+"""CONNACK reasons for a last will that exceeds the broker's limits."""
+
+_OVERHEAD = 16
+"""Bytes of a PUBLISH beside topic and payload, at most: header, lengths, packet identifier, no properties."""
 
 WINDOW = 20
 """Largest number of messages that were sent and not acknowledged."""
@@ -53,6 +61,18 @@ class IncomingMessage(NamedTuple):
     topic: str
     payload: bytes
     retained: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerLimits:
+    """Limits that a broker of MQTT 5 announces (CONNACK, 3.2.2.3): bytes of a packet, QoS, retained messages."""
+
+    packet: float = math.inf
+    qos: int = 1
+    retain: bool = True
+
+
+UNLIMITED = BrokerLimits()
 
 
 class Refusal(NamedTuple):
@@ -137,11 +157,16 @@ class Connection:
         will: tuple[str, bytes] | None,
         *,
         max_packet: int = MAX_PACKET,
+        limits: BrokerLimits = UNLIMITED,
     ) -> None:
         """``will`` is topic and payload of the last will, retained; None: no last will.
 
-        Of a received packet at most ``max_packet`` bytes are read. Raises like ``new_client``.
+        Of a received packet at most ``max_packet`` bytes are read. ``limits`` are those of an earlier connection: they
+        apply to the last will, because a broker refuses a client whose last will exceeds them. Raises like
+        ``new_client``.
         """
+        self.limits = limits
+        """Of this broker, from CONNACK on."""
         self.accepted: bool | None = None
         """The broker's answer to CONNECT; None until it has arrived."""
         self.refusal = ""
@@ -159,7 +184,7 @@ class Connection:
         self._error: str | None = None
         self._client = client = new_client(settings, client_id, max_packet)
         if will is not None:
-            client.will_set(*will, qos=1, retain=True)
+            client.will_set(*will, qos=limits.qos, retain=limits.retain)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
@@ -214,7 +239,15 @@ class Connection:
         return taken
 
     def publish(self, topic: str, payload: bytes, retain: bool, qos: int = 1) -> int:
-        """Publish; returns the packet identifier that ``take_acknowledged`` will report, with QoS 0 when it is sent."""
+        """Publish within the broker's limits; returns the packet identifier that ``take_acknowledged`` will report.
+
+        With QoS 0, also where the broker supports no other, it is reported when the message is sent. Raises ValueError
+        for an impossible topic and for a message that is too large for the broker.
+        """
+        size = len(topic.encode()) + len(payload) + _OVERHEAD
+        if size > self.limits.packet:
+            raise ValueError(f"{size} bytes are more than the broker's limit of {self.limits.packet}")
+        qos, retain = min(qos, self.limits.qos), retain and self.limits.retain
         return self._client.publish(topic, payload, qos=qos, retain=retain).mid
 
     def take_acknowledged(self) -> list[tuple[int, Refusal | None]]:
@@ -248,6 +281,7 @@ class Connection:
         self.refusal = str(answer) if answer.is_failure else ""
         self.credentials_refused = answer.value in _CREDENTIALS
         self.window = min(WINDOW, getattr(properties, "ReceiveMaximum", WINDOW))
+        self.limits = _limits(self.limits, answer, properties)
 
     def _on_disconnect(
         self, _client: Client, _data: Any, flags: DisconnectFlags, reason: ReasonCode, _more: Properties | None
@@ -266,3 +300,15 @@ class Connection:
         """The only place where paho reports why a socket failed."""
         if level == LogLevel.MQTT_LOG_ERR:
             self._error = text.removeprefix("failed to receive on socket: ")
+
+
+def _limits(before: BrokerLimits, answer: ReasonCode, properties: Properties | None) -> BrokerLimits:
+    """The limits that a CONNACK announces, or, if it refuses the last will, the limits for the next one."""
+    if answer.is_failure:
+        qos = 0 if answer.value == _QOS_NOT_SUPPORTED else before.qos
+        return BrokerLimits(qos=qos, retain=before.retain and answer.value != _RETAIN_NOT_SUPPORTED)
+    return BrokerLimits(
+        packet=getattr(properties, "MaximumPacketSize", math.inf),
+        qos=min(1, getattr(properties, "MaximumQoS", 1)),
+        retain=bool(getattr(properties, "RetainAvailable", 1)),
+    )

@@ -56,10 +56,12 @@ class Broker:
         authority: Authority | None = None,
         client_certificates: bool = False,
         persistence: bool = True,
+        limits: Sequence[str] = (),
     ) -> None:
         self.folder, self.port, self.tls_port = folder, free_port(), free_port()
         self._process: subprocess.Popen[bytes] | None = None
         lines = ["per_listener_settings false", "log_type all", *access, f"listener {self.port} 127.0.0.1"]
+        lines += limits
         if authority is not None:
             certificate, key = authority.issue("broker")
             lines += [f"listener {self.tls_port} 127.0.0.1", f"cafile {authority.certificate}"]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from edge_emotion.config.settings import MqttSettings
 from edge_emotion.errors import EdgeEmotionError
-from edge_emotion.mqtt.connection import Connection, IncomingMessage, Refusal
+from edge_emotion.mqtt.connection import UNLIMITED, Connection, IncomingMessage, Refusal
 from edge_emotion.mqtt.handshake import ConnectFailure, establish
 from edge_emotion.mqtt.timing import Timing
 from edge_emotion.mqtt.wakeup import Wakeup
@@ -69,6 +69,7 @@ class Sender:
         self._end_delay = threading.Event()
         self._deadline = math.inf
         self._finished = False
+        self._limits = UNLIMITED
         self._republish_at = math.inf
         self._in_flight: dict[int, Message] = {}
         self._last_acknowledged = 0.0
@@ -138,13 +139,15 @@ class Sender:
     def _connect(self) -> float:
         """As ``_attempt``. Raises what is a fault of this program."""
         try:
-            connection = Connection(self._settings, self._client_id, (self._will, OFFLINE))
+            will = (self._will, OFFLINE)
+            connection = Connection(self._settings, self._client_id, will, limits=self._limits)
         except (OSError, ValueError, EdgeEmotionError) as error:
             self.failure = None
             self._report(logging.WARNING, f"{self._broker} is not reachable: {error}; trying again")
             return 0.0
         with closing(connection):
             failure = establish(connection, self._wakeup, self._timing, self._remaining)
+            self._limits = connection.limits
             if failure is None:
                 return self._use(connection)
             self._report_failure(failure)
@@ -172,6 +175,7 @@ class Sender:
         self.connected, self.failure = True, None
         self._logged.clear()
         self._report(logging.INFO, f"connected to {self._broker}")
+        self._report_limits(connection)
         self._report_expired()
         start = time.monotonic()
         try:
@@ -184,6 +188,15 @@ class Sender:
             twin = f"; is mqtt.client_id {client_id!r} used by another client too?" if client_id else ""
             self._report(logging.WARNING, f"lost {self._broker} ({connection.ended}); events wait; trying again{twin}")
         return time.monotonic() - start
+
+    def _report_limits(self, connection: Connection) -> None:
+        """Limits that change what subscribers receive."""
+        if not connection.limits.retain:
+            effect = "subscribers receive states only when they change, Home Assistant finds the device only if it runs"
+            self._report(logging.WARNING, f"{self._broker} keeps no retained messages: {effect}")
+        if connection.limits.qos == 0:
+            effect = "an event is lost if the connection ends while it is sent"
+            self._report(logging.WARNING, f"{self._broker} supports only QoS 0: {effect}")
 
     def _report_expired(self) -> None:
         expired = self._outbox.expired
@@ -253,7 +266,7 @@ class Sender:
             try:
                 number = connection.publish(message.topic, message.payload, message.retain, message.qos)
             except ValueError as error:  # for example a wildcard in the topic
-                _log.error("%.200r cannot be published (%s): it is left out", message.topic, error)
+                self._report(logging.ERROR, f"{message.topic[:200]!r} cannot be published ({error}): it is left out")
                 if message.number is not None:
                     self._outbox.refuse(message.number)
             else:
