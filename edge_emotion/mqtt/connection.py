@@ -226,9 +226,12 @@ class Connection:
         self._client.loop_misc()
 
     def subscribe(self, filters: Sequence[str]) -> None:
-        """Subscribe, without retained messages (MQTT 5); ``take_messages`` returns what is received."""
+        """Subscribe; ``take_messages`` returns what is received.
+
+        With MQTT 5 without retained messages and without those of this client id.
+        """
         if self._modern:
-            options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
+            options = SubscribeOptions(qos=1, noLocal=True, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
             self._client.subscribe([(each, options) for each in filters])
         else:
             self._client.subscribe([(each, 1) for each in filters])

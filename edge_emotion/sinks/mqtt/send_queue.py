@@ -139,6 +139,12 @@ class SendQueue:
             self._mark_dirty(self._retained)
         self.wake()
 
+    def republish_availability(self) -> None:
+        """Publish the availability of the cameras and the node once more: another client has changed it."""
+        with self._lock:
+            self._mark_dirty([topic for topic in self._retained if topic.endswith("/availability")])
+        self.wake()
+
     def set_offline(self) -> None:
         """For a clean stop: publish that the cameras, and then the node, are offline."""
         with self._lock:

@@ -99,6 +99,11 @@ class Sender:
         self._end_delay.set()
         self._wakeup.set()
 
+    @property
+    def stopping(self) -> bool:
+        """True after ``stop``."""
+        return self._stop.is_set()
+
     def retry_now(self) -> None:
         """End the delay before the next attempt to connect. From any thread."""
         self._end_delay.set()
