@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edge_emotion.detectors.blazeface import BlazeFaceDetector
 
 
-def describe(
+def describe_node(
     settings: Settings, classifier: EmotionClassifier, detector: BlazeFaceDetector
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """The node's ``info``, and its device in Home Assistant if the settings want one; plain JSON values."""
@@ -29,7 +29,7 @@ def describe(
 
 
 def node_info(settings: Settings, classifier: EmotionClassifier, detector: BlazeFaceDetector) -> dict[str, Any]:
-    """What the node says about itself, plain JSON values. Sources are not in it: their URLs may hold passwords."""
+    """The payload of ``info``, plain JSON values. Sources are not in it: their URLs may hold passwords."""
     manifest, entry = classifier.manifest, classifier.entry
     return {
         "schema": SCHEMA,

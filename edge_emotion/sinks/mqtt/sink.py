@@ -156,9 +156,9 @@ class MqttSink:
         """Replace the camera's retained availability. From any thread, at any time; returns at once."""
         self._send_queue.retain(self._topics.camera(camera, "availability"), availability_to_payload(available))
 
-    def listen(self, heard: Callable[[str, bytes], None]) -> None:
-        """From the next connection on, call ``heard`` with topic and payload of each command, in another thread."""
-        self._listener = heard
+    def listen(self, received: Callable[[str, bytes], None]) -> None:
+        """From the next connection on, call ``received`` with topic and payload of each command, in another thread."""
+        self._listener = received
         self._handlers.filters += self._topics.command_filters
 
     def describe(self, info: Mapping[str, Any], cameras: Sequence[str], device: Device | None) -> None:

@@ -124,7 +124,7 @@ def test_only_the_wanted_node_and_camera_are_given_and_no_gap_is_invented(broker
         assert other_node.receive(0.3) is None
 
 
-def test_what_is_missing_before_a_hidden_event_is_told_with_the_next_shown_one(broker: Broker) -> None:
+def test_events_missing_before_a_filtered_event_are_counted_at_the_next_one_that_is_given(broker: Broker) -> None:
     with client_of(broker, camera="desk") as client:
         publish_events(broker, [event(1), event(4, camera="hall"), event(6), event(7)])
         items = items_until(client, lambda item: isinstance(item, EventReceived) and item.event.seq == 7)
@@ -188,7 +188,7 @@ def test_what_is_not_of_the_contract_is_counted_and_skipped_with_a_warning(
     assert all("\n" not in text and len(text) < 500 for text in skipped)
 
 
-def test_an_absurd_time_is_skipped_and_does_not_come_again_to_a_named_session(broker: Broker) -> None:
+def test_an_event_of_an_absurd_time_is_skipped_and_not_sent_again_to_a_named_session(broker: Broker) -> None:
     payload = event_to_json(event(1)).replace(b'"ts":"2026-', b'"ts":"9999-')
     with client_of(broker, session="reports") as client:
         publish_raw(broker, ("desk/events", payload))

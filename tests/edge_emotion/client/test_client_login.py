@@ -1,4 +1,4 @@
-"""Which broker the client talks to, as whom, and what it says when that does not work."""
+"""Broker and login of the client, and its errors."""
 
 from __future__ import annotations
 

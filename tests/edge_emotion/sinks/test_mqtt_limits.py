@@ -44,7 +44,7 @@ def deliver(sink_port: int, make_sink: MakeSink, subscriber: Subscriber) -> None
     wait_until(lambda: subscriber.on("pi5/availability")[-1].payload == b"offline")
 
 
-def test_a_message_that_is_too_large_for_the_broker_is_left_out_and_said_and_events_arrive(
+def test_a_message_that_is_too_large_for_the_broker_is_left_out_and_logged_and_events_arrive(
     make_limited: MakeLimited, make_sink: MakeSink, make_subscriber: MakeSubscriber, log: pytest.LogCaptureFixture
 ) -> None:
     broker = make_limited("max_packet_size 3000")
