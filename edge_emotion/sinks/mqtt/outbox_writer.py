@@ -36,7 +36,7 @@ class OutboxWriter:
         numbers: EventCounter | None,
         retry: float = RETRY,
     ) -> None:
-        """``file`` is open, its events are in the send_queue. ``numbers`` leaves its counting to the file, if given."""
+        """``file`` is open, its events are in the send_queue. With ``numbers`` it is theirs, and they close it."""
         self._file, self._send_queue, self._interval = file, send_queue, interval
         self._numbers, self._retry = numbers, retry
         self._news: SimpleQueue[None] = SimpleQueue()  # cheaper for its callers than an Event, and never blocks them
@@ -77,7 +77,8 @@ class OutboxWriter:
         finally:
             if not self._stopping.is_set():  # a fault of ours must not keep the events from being sent
                 self._fall_back(RuntimeError("the writing thread has failed"))
-            self._file.close()
+            if self._numbers is None:
+                self._file.close()
 
     def _patience(self) -> float | None:
         now = time.monotonic()

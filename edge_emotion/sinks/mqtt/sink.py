@@ -53,8 +53,8 @@ class MqttSink:
     ) -> None:
         """``info`` and ``device`` are as in ``describe``. Cameras are offline until ``camera_available``.
 
-        ``state_dir`` exists and is this node's. ``numbers`` is where the events get their ``seq`` from, if they go
-        to no other sink: after a crash it goes on after the last one that can have been sent.
+        ``state_dir`` exists and is this node's. ``numbers`` is where the events get their ``seq`` from; its outbox
+        file is used then, else one in ``state_dir``.
         """
         self._settings, self._timing, self._node, self._numbers = settings, timing or Timing(), node, numbers
         self._topics = Topics(settings.prefix, node)
@@ -65,7 +65,8 @@ class MqttSink:
         self._described = cameras, device
         self._handlers = IncomingHandlers(heard=self._hear, settled=self._announcer.settled)
         self._listener: Callable[[str, bytes], None] | None = None
-        self._file = None if state_dir is None else OutboxFile(state_dir / f"{node}.outbox.db")
+        own = None if state_dir is None else OutboxFile(state_dir / f"{node}.outbox.db")
+        self._file = own if numbers is None else numbers.store
         self._writer: OutboxWriter | None = None
         self._sender: Sender | None = None
         self._thread: threading.Thread | None = None
@@ -237,7 +238,7 @@ class MqttSink:
             )
             return
         if self._numbers is not None:
-            self._numbers.resume(self._file.mark)
+            self._numbers.hand_over()
         if entries:
             _log.info("%d events wait since an earlier run", len(entries))
         self._send_queue.load(entries)
