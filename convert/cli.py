@@ -14,6 +14,7 @@ from edge_emotion.cli.terminal import add_debug, positive_count, run_command
 from edge_emotion.models.folder import MODELS
 from edge_emotion.models.manifest import VERSION
 from train.commands.data_options import add_data_options, read_data
+from train.evaluation.elsewhere_options import add_elsewhere_options, read_elsewhere
 
 if TYPE_CHECKING:
     from convert.int8.quantise_aware import Scheme
@@ -67,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     again.add_argument("model", help="a shipped model or a model folder")
     add_data_options(again, detect=True)
     again.add_argument("--version", type=_version, required=True, help="version of the model that comes out")
+    add_elsewhere_options(again, "natural (people who do not act) and acted, both or none: for the point 'expressive'")
     again.set_defaults(command=_recalibrate)
     verify = commands.add_parser("verify", help="compare every artefact of a model with the float model")
     verify.add_argument("model", help="a shipped model or a model folder")
@@ -178,10 +180,16 @@ def _tell(folder: Path) -> None:
 
 def _recalibrate(options: argparse.Namespace) -> None:
     from convert.artefacts.folder import recalibrate
+    from edge_emotion.errors import ConfigError
     from edge_emotion.models.folder import find_model, load_manifest
+    from train.evaluation.acted import ACTED, NATURAL
 
-    data = read_data(options, [load_manifest(find_model(options.model)).input])
-    print(recalibrate(options.model, data, version=options.version))
+    spec = load_manifest(find_model(options.model)).input
+    data = read_data(options, [spec])
+    elsewhere = read_elsewhere(options, spec)
+    if elsewhere and set(elsewhere) != {NATURAL, ACTED}:
+        raise ConfigError(f"--elsewhere: give {NATURAL}=PATH and {ACTED}=PATH, both or none")
+    print(recalibrate(options.model, data, version=options.version, elsewhere=elsewhere))
 
 
 def _verify(options: argparse.Namespace) -> None:

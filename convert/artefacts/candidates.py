@@ -7,8 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
-import numpy as np
-
 from convert.artefacts.parity import compare
 from convert.int8.fold import require_convertible
 from convert.int8.qat import calibrated, calibration_pixels, load_qat, qat_directory
@@ -25,7 +23,7 @@ from edge_emotion.protocols import FloatArray, InferenceBackend
 from train.data.faces import DataSet, Faces
 from train.evaluation.logits import logits_of
 from train.evaluation.metrics import negative_log_likelihood
-from train.evaluation.operating_points import adjust
+from train.evaluation.operating_points import apply_point
 from train.evaluation.predict import KerasBackend
 from train.fitting.manifest_draft import calibrate
 from train.runs.run_directory import RECORD, Run
@@ -128,5 +126,5 @@ def choose(candidates: Sequence[Candidate]) -> Candidate:
 def _loss(run: Run, logits: FloatArray, faces: Faces) -> float:
     calibration = calibrate(run, logits, faces)
     point = calibration.operating_points[calibration.default]
-    adjusted = adjust(logits, np.array(calibration.class_prior), point.prior_strength, point.temperature)
+    adjusted = apply_point(logits, calibration.class_prior, point, run.classes)
     return negative_log_likelihood(adjusted, faces.labels, 1.0)

@@ -12,6 +12,12 @@ from train.evaluation.metrics import seven_of, wilson_interval
 
 CARD = Path(__file__).parents[2] / "MODEL_CARD.md"
 
+OUTSIDE = "natural", "acted"
+"""Sets from elsewhere, as ``python -m convert recalibrate`` calls them."""
+
+OUTSIDE_HEAD = Path(__file__).with_name("model_card_elsewhere.md")
+"""What these sets are."""
+
 HEAD = Path(__file__).with_name("model_card_head.md")
 """What holds for every model."""
 
@@ -27,7 +33,12 @@ def card(models: Sequence[Path]) -> str:
     manifests = [load_manifest(folder) for folder in models]
     classifiers = [manifest for manifest in manifests if isinstance(manifest, ModelManifest)]
     return "\n".join(
-        [HEAD.read_text(encoding="utf-8"), _overview(classifiers), *(_section(manifest) for manifest in classifiers)]
+        [
+            HEAD.read_text(encoding="utf-8"),
+            _overview(classifiers),
+            *_elsewhere(classifiers),
+            *(_section(manifest) for manifest in classifiers),
+        ]
     )
 
 
@@ -66,6 +77,35 @@ def _section(manifest: ModelManifest) -> str:
             "",
         ]
     )
+
+
+def _elsewhere(classifiers: Sequence[ModelManifest]) -> list[str]:
+    """The figures on faces from elsewhere, where there are any."""
+    rows = [
+        f"| {manifest.name} {manifest.version} | {point} | "
+        + " | ".join(_outside_cell(found[point]) for found in sets if point in found)
+        + " |"
+        for manifest in classifiers
+        if (sets := [found for name in OUTSIDE if (found := _points(manifest, f"{name}/int8"))])
+        for point in manifest.calibration.operating_points
+    ]
+    if not rows:
+        return []
+    header = " | ".join(f"{name} faces" for name in OUTSIDE)
+    return [
+        OUTSIDE_HEAD.read_text(encoding="utf-8"),
+        f"| model | operating point | {header} |",
+        "|---|---|---|---|",
+        *rows,
+        "",
+    ]
+
+
+def _outside_cell(metrics: Metrics) -> str:
+    alarms = "" if metrics.false_alarms is None else f" / {_percent(metrics.false_alarms)}"
+    recall = sum(metrics.recall.values()) / len(metrics.recall)
+    coverage = "" if metrics.coverage is None else f" / {_percent(metrics.coverage)}"
+    return f"{_percent(metrics.accuracy)} ({_interval(metrics)}) / {recall:.3f} / {metrics.ece:.3f}{coverage}{alarms}"
 
 
 def _float_line(manifest: ModelManifest) -> list[str]:

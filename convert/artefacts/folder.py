@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -24,6 +25,9 @@ from edge_emotion.models.manifest import Calibration, Golden, Metrics, ModelFile
 from edge_emotion.protocols import FloatArray, InferenceBackend
 from edge_emotion.system.atomic_file import sha256
 from train.data.faces import DataSet, Faces
+from train.evaluation.acted import CROWD, Sample, fit_points
+from train.evaluation.elsewhere import Elsewhere
+from train.evaluation.elsewhere_figures import measure_points
 from train.evaluation.evaluate import measure_logits
 from train.evaluation.logits import logits_of
 from train.evaluation.operating_points import choose_operating_points
@@ -60,8 +64,12 @@ def convert(
         return _publish(workshop, manifest, models)
 
 
-def recalibrate(model: str, data: DataSet, *, version: str) -> Path:
+def recalibrate(
+    model: str, data: DataSet, *, version: str, elsewhere: Mapping[str, Elsewhere] = MappingProxyType({})
+) -> Path:
     """Choose operating points, golden sets and figures of a model folder anew; its files stay. Returns the folder.
+
+    With the sets NATURAL and ACTED of ``elsewhere`` also the point ``expressive``, and temperatures that hold there.
 
     For a change of the runtime's preprocessing, or of what operating points are. The float model is not there: its
     figures stay those of the conversion, and comparisons with it, which are no longer true, are dropped. Raises
@@ -77,6 +85,11 @@ def recalibrate(model: str, data: DataSet, *, version: str) -> Path:
     logits = logits_of(int8, validation, manifest.input)
     prior = manifest.calibration.class_prior
     points = choose_operating_points(logits, validation.labels, np.array(prior), manifest.labels)
+    outside = {name: logits_of(int8, one.faces, manifest.input) for name, one in elsewhere.items()}
+    if elsewhere:
+        samples = {CROWD: Sample(logits, validation.labels)}
+        samples |= {name: Sample(outside[name], one.faces.labels) for name, one in elsewhere.items()}
+        points = fit_points(samples, prior, points, manifest.labels)
     calibration = Calibration(class_prior=prior, operating_points=points, default=next(iter(points)))
     manifest = manifest.model_copy(update={"calibration": calibration, "version": version})
     metrics = {
@@ -84,6 +97,8 @@ def recalibrate(model: str, data: DataSet, *, version: str) -> Path:
         **_figures(manifest, "validation/int8", int8, logits, validation),
         **_figures(manifest, "test/int8", int8, logits_of(int8, test, manifest.input), test),
     }
+    for name, one in elsewhere.items():
+        metrics |= _outside_figures(manifest, f"{name}/int8", int8, outside[name], one)
     manifest = _with_golden_sets(manifest, folder).model_copy(update={"metrics": metrics, "parity": {}})
     _require_golden_sets(manifest)
     return write_model(folder, manifest)
@@ -198,6 +213,18 @@ def _figures(
         )
         for point in manifest.calibration.operating_points
     }
+
+
+def _outside_figures(
+    manifest: ModelManifest, key: str, backend: InferenceBackend, logits: FloatArray, data: Elsewhere
+) -> dict[str, Metrics]:
+    """The same on a set from elsewhere; the interval of the accuracy is over persons."""
+    default, figures = manifest.calibration.default, _figures(manifest, key, backend, logits, data.faces)
+    for point, one in measure_points(EmotionClassifier(manifest, backend), data, logits).items():
+        name = key if point == default else f"{key}/{point}"
+        more = {"interval": one.interval, "false_alarms": one.false_alarms, "coverage": one.coverage}
+        figures[name] = figures[name].model_copy(update=more)
+    return figures
 
 
 def _publish(workshop: Path, manifest: ModelManifest, models: Path) -> Path:

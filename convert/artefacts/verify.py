@@ -10,19 +10,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from convert.artefacts.parity import compare
 from edge_emotion.backends.tflite import TfliteBackend
 from edge_emotion.errors import BackendUnavailable, ConfigError, ModelError
 from edge_emotion.factory.models import make_classifier
+from edge_emotion.models.classifier import logit_shift
 from edge_emotion.models.folder import find_model, load_manifest
 from edge_emotion.models.manifest import ModelManifest, Parity
 from edge_emotion.protocols import FloatArray
 from train.data.faces import DataSet, Faces, Split
 from train.evaluation.artefacts import artefacts
 from train.evaluation.logits import logits_of
-from train.evaluation.metrics import Labels
+from train.evaluation.metrics import Labels, Logits
 
 
 class Anatomy(NamedTuple):
@@ -62,7 +61,7 @@ def verify(
     nothing else was run; ModelError if there was nothing to run.
     """
     point = manifest.calibration.operating_points[manifest.calibration.default]
-    shift = point.prior_strength * np.log(np.array(manifest.calibration.class_prior))
+    shift = logit_shift(manifest.calibration.class_prior, point, manifest.labels)
     verified: dict[str, Verified] = {}
     anatomies: dict[str, Anatomy] = {}
     for name, entry, make in artefacts(manifest, folder, backend):
@@ -134,9 +133,7 @@ def _trained_logits(run: Path, manifest: ModelManifest, faces: Faces) -> FloatAr
     return logits_of(KerasBackend(trained.build()), faces, manifest.input)
 
 
-def _recall(
-    logits: FloatArray, reference: FloatArray, truth: Labels, labels: Sequence[str]
-) -> dict[str, tuple[float, float]]:
+def _recall(logits: Logits, reference: Logits, truth: Labels, labels: Sequence[str]) -> dict[str, tuple[float, float]]:
     right, float_right = (rows.argmax(axis=1) == truth for rows in (logits, reference))
     members = {name: truth == index for index, name in enumerate(labels)}
     return {

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from edge_emotion.datatypes import EmotionScores, Face, Image
 from edge_emotion.errors import ConfigError, ModelError
 from edge_emotion.labels import subset
-from edge_emotion.models.manifest import ModelFile, ModelManifest
+from edge_emotion.models.manifest import ModelFile, ModelManifest, OperatingPoint
 from edge_emotion.models.preprocess import face_batch
 from edge_emotion.protocols import FloatArray, InferenceBackend
 
@@ -20,8 +20,8 @@ class EmotionClassifier:
 
     ``operating_point`` names one of the manifest's (default: its default); ``classes`` restricts the emotions, whose
     probabilities then sum to 1 among themselves. ``entry`` is the file that the backend runs (default: the manifest's
-    first), ``refused`` says why earlier ones were not taken.
-    Raises ModelError if the model's tensors are not what the manifest says, ConfigError for an unknown operating
+    first), ``refused`` has the reasons why earlier ones were not taken.
+    Raises ModelError if the model's tensors do not fit the manifest, ConfigError for an unknown operating
     point or class.
     """
 
@@ -47,16 +47,21 @@ class EmotionClassifier:
         self.refused = tuple(refused)
         columns = range(len(manifest.labels)) if classes is None else subset(manifest.labels, classes)
         self._columns = np.array(columns)
-        self._shift = point.prior_strength * np.log(np.array(calibration.class_prior))[self._columns]
+        self._shift = logit_shift(calibration.class_prior, point, manifest.labels)[self._columns]
         self._temperature = point.temperature
+        self._likely_from = point.likely_from
         self.labels = tuple(manifest.labels[column] for column in self._columns)
+
+    def likely(self, scores: EmotionScores) -> tuple[str, ...] | None:
+        """The emotions of which one is true 9 times in 10, the most probable first; None if not fitted."""
+        return None if self._likely_from is None else scores.likely(self._likely_from)
 
     def classify(self, image: Image, faces: Sequence[Face]) -> list[EmotionScores]:
         """Scores of each face in an H x W x 3 BGR picture, in one batch; an empty list for no faces."""
         return self.judge(self.crops(image, faces))
 
     def crops(self, image: Image, faces: Sequence[Face]) -> FloatArray:
-        """What the model sees of each face: float32 N x H x W x C, N = len(faces)."""
+        """The model's input for each face: float32 N x H x W x C, N = len(faces)."""
         if not faces:
             return np.empty((0, *self.manifest.input.shape), np.float32)
         return face_batch(image, faces, self.manifest.input)
@@ -73,6 +78,21 @@ class EmotionClassifier:
         """Prior adjustment, temperature, class subset, softmax: N x L logits -> N distributions."""
         adjusted = (logits.take(self._columns, axis=1) - self._shift) / self._temperature  # the shift has 64 bits
         return [EmotionScores(self.labels, tuple(row)) for row in softmax(adjusted).tolist()]
+
+
+def prior_shift(class_prior: npt.ArrayLike, strength: float) -> npt.NDArray[np.float64]:
+    """Logit adjustment (Menon et al. 2021): ``strength * log(prior)``, to be subtracted from logits; L shares above 0.
+
+    0 leaves the logits as they are; 1 removes the prior of the training data.
+    """
+    return np.asarray(strength * np.log(np.asarray(class_prior, np.float64)))
+
+
+def logit_shift(class_prior: npt.ArrayLike, point: OperatingPoint, labels: Sequence[str]) -> npt.NDArray[np.float64]:
+    """Values that an operating point subtracts from the logits before it divides them; one for each of L labels."""
+    offsets = point.offsets or {}
+    added = np.array([offsets.get(label, 0.0) for label in labels])
+    return np.asarray(prior_shift(class_prior, point.prior_strength) - added)
 
 
 def softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -32,6 +32,10 @@ def add_fit(commands: Any) -> None:
     )
     parser.add_argument("--run", type=Path, help="run directory (default: runs/RECIPE)")
     parser.add_argument("--teacher", type=Path, action="append", default=[], help="run to distil from; may be repeated")
+    parser.add_argument(
+        "--pseudo-labels", type=Path, action="append", default=[], metavar="FILE.npz",
+        help="faces with the cached answers of teachers ('pseudo-label'), to learn from as well; may be repeated",
+    )  # fmt: skip
     parser.add_argument("--epochs", type=positive_count, help="another number of epochs than the recipe's")
     parser.add_argument("--seed", type=int, help="another seed than the recipe's")
     parser.add_argument(
@@ -84,7 +88,7 @@ def chosen_recipe(options: argparse.Namespace) -> Recipe:
                 changes.setdefault(key, dict(known))
         merge(changes, change)
     changes |= {key: value for key in ("epochs", "seed") if (value := getattr(options, key)) is not None}
-    if options.teacher and not recipe.distill:
+    if (options.teacher or options.pseudo_labels) and not recipe.distill:
         changes.setdefault("distill", DISTILL)
     return recipe.change(**changes)
 
@@ -105,7 +109,7 @@ def without_effect(recipe: Recipe, named: set[str], *, start: str | None, taught
     """
     for key in sorted(named & {"distill", "distill_temperature"}):
         if not taught:
-            yield f"{key} has no effect without --teacher"
+            yield f"{key} has no effect without --teacher or --pseudo-labels"
     if "weight_decay" in named and recipe.optimizer == "adam":
         yield "weight_decay has no effect with optimizer adam: take adamw"
     if recipe.freeze and start is None:
@@ -119,12 +123,16 @@ def _fit(options: argparse.Namespace) -> None:
     named = {text.partition("=")[0].partition(".")[0] for text in options.set}
     weights = {"none": None, None: recipe.weights}.get(options.weights, options.weights)
     start = describe_start(weights)
-    idle = [*without_effect(recipe, named, start=weights, taught=bool(options.teacher))]
+    idle = [*without_effect(recipe, named, start=weights, taught=bool(options.teacher or options.pseudo_labels))]
     data = read_data(options, [recipe.input], label_votes=recipe.label_votes)
     if recipe.label_votes and FURTHER_VOTES not in data.name:
         recipe = recipe.change(label_votes={})  # what does not count is not recorded
         if "label_votes" in named:
             idle.append(f"label_votes has no effect on {data.name}: only FER+ has two labels for a face")
+    if options.pseudo_labels:
+        from train.data.pseudo_labels import add_pseudo_labels
+
+        data = add_pseudo_labels(data, options.pseudo_labels, recipe.distill)
     for line in idle:
         print(line, file=sys.stderr)
     print(f"{data.name}: " + ", ".join(f"{split} {len(faces)}" for split, faces in data.splits.items()) + " faces")

@@ -16,10 +16,16 @@ from edge_emotion.models.manifest import OperatingPoint
 from train.data.faces import DataSet, Faces, Split
 from train.evaluation.complexity import Complexity, measure_complexity
 from train.evaluation.evaluate import translate
-from train.evaluation.mcnemar import Duel, duel
+from train.evaluation.mcnemar import McNemarTest, mcnemar_test
 from train.evaluation.metrics import Labels, seven_of
 from train.evaluation.model_figures import Figures, compute_figures, subset_figures
-from train.evaluation.operating_points import CurvePoint, adjust, choose_operating_points, operating_curve
+from train.evaluation.operating_points import (
+    CurvePoint,
+    apply_point,
+    choose_operating_points,
+    measure_point,
+    operating_curve,
+)
 from train.evaluation.predict import Prediction, with_own_names
 from train.recipes.catalogue import find_recipe
 from train.recipes.recipe import CLASS_SETS
@@ -76,9 +82,9 @@ class Comparison:
     results: list[Result]
 
     @property
-    def duels(self) -> list[Duel]:
+    def mcnemar_tests(self) -> list[McNemarTest]:
         """Every pair of models."""
-        return [_duel(a, b) for a, b in combinations(self.results, 2)]
+        return [_mcnemar_test(a, b) for a, b in combinations(self.results, 2)]
 
     @property
     def differences(self) -> list[tuple[str, list[str | None]]]:
@@ -108,12 +114,10 @@ def _result(prediction: Prediction, classes: Sequence[str], faces: Faces, split:
     shipped = logits.astype(np.float64)
     if prediction.classifier is not None and prior is not None:
         point = prediction.classifier.manifest.calibration.default
-        shipped = adjust(logits, prior, points[point].prior_strength, points[point].temperature)
+        shipped = apply_point(logits, prior, points[point], prediction.classes)
     right = np.zeros(len(faces), np.bool_)
     right[covered] = shipped.argmax(axis=1) == known
     seven = seven_of(prediction.classes) or None
-    strengths = {key: value.prior_strength for key, value in points.items()}
-    marks = operating_curve(logits, known, prior, list(strengths.values()), columns=seven) if prior is not None else []
     return Result(
         name=prediction.name,
         settings=_settings(prediction),
@@ -121,7 +125,11 @@ def _result(prediction: Prediction, classes: Sequence[str], faces: Faces, split:
         figures=compute_figures(known, shipped, prediction.classes),
         subsets=_subsets(known, shipped, prediction.classes),
         curve=operating_curve(logits, known, prior, columns=seven) if prior is not None else [],
-        marked=dict(zip(strengths, marks, strict=True)),
+        marked={
+            key: measure_point(logits, known, prior, value, prediction.classes)
+            for key, value in points.items()
+            if prior is not None
+        },
         history=prediction.run.history if prediction.run is not None else {},
         mistakes=_mistakes(known, shipped, prediction.classes, np.flatnonzero(covered)),
         size_bytes=prediction.size_bytes,
@@ -168,9 +176,9 @@ def _mistakes(
     return [Mistake(int(rows[i]), classes[truth[i]], classes[said[i]], float(confidence[i])) for i in worst.tolist()]
 
 
-def _duel(a: Result, b: Result) -> Duel:
+def _mcnemar_test(a: Result, b: Result) -> McNemarTest:
     both = a.covered & b.covered
-    return duel(a.name, a.right[both], b.name, b.right[both])
+    return mcnemar_test(a.name, a.right[both], b.name, b.right[both])
 
 
 def _settings(prediction: Prediction) -> Settings:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from edge_emotion.models.classifier import logit_shift, prior_shift
 from edge_emotion.models.manifest import OperatingPoint
 from train.evaluation.metrics import Labels, Logits, balanced_accuracy, confusion, fit_temperature, seven_of
 
@@ -45,7 +46,28 @@ def adjust(
     logits: Logits, prior: npt.NDArray[np.floating], strength: float, temperature: float = 1.0
 ) -> npt.NDArray[np.float64]:
     """``(logits - strength * log(prior)) / temperature``: N x L, prior: L shares above 0."""
-    return np.asarray((logits.astype(np.float64) - strength * np.log(prior.astype(np.float64))) / temperature)
+    return np.asarray((logits.astype(np.float64) - prior_shift(prior, strength)) / temperature)
+
+
+def apply_point(
+    logits: Logits, prior: npt.NDArray[np.floating] | Sequence[float], point: OperatingPoint, labels: Sequence[str]
+) -> npt.NDArray[np.float64]:
+    """The logits at an operating point, as the runtime has them before its softmax: N x L over ``labels``."""
+    shift = logit_shift(tuple(float(share) for share in prior), point, labels)
+    return np.asarray((logits.astype(np.float64) - shift) / point.temperature)
+
+
+def measure_point(
+    logits: Logits,
+    truth: Labels,
+    prior: npt.NDArray[np.floating],
+    point: OperatingPoint,
+    labels: Sequence[str],
+) -> CurvePoint:
+    """What an operating point gives on one split; contempt is left out of the mean when ``labels`` are the eight."""
+    matrix = confusion(truth, apply_point(logits, prior, point, labels).argmax(axis=1), len(labels))
+    balanced = float(balanced_accuracy(matrix, seven_of(labels) or None))
+    return CurvePoint(point.prior_strength, float(matrix.trace() / len(truth)), balanced)
 
 
 def operating_curve(

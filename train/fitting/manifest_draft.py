@@ -13,7 +13,7 @@ from edge_emotion.protocols import FloatArray
 from edge_emotion.system.atomic_file import write_text
 from train.data.faces import Faces
 from train.evaluation.metrics import measure
-from train.evaluation.operating_points import adjust, choose_operating_points
+from train.evaluation.operating_points import apply_point, choose_operating_points
 from train.runs.run_directory import Run
 
 DRAFT = "manifest.draft.json"
@@ -74,7 +74,7 @@ def write_draft(run: Run, logits: FloatArray, validation: Faces) -> None:
     """
     calibration = calibrate(run, logits, validation)
     point = calibration.operating_points[calibration.default]
-    shipped = adjust(logits, np.array(calibration.class_prior), point.prior_strength, point.temperature)
+    shipped = apply_point(logits, calibration.class_prior, point, run.classes)
     figures = measure(validation.labels, softmax(shipped), run.classes)
     draft = {**facts(run), "calibration": calibration, "metrics": {"validation/float32": figures}}
     text = json.dumps(draft, indent=2, default=lambda value: value.model_dump(mode="json", by_alias=True))

@@ -17,12 +17,19 @@ from edge_emotion.models.manifest import ModelManifest
 
 pytest.importorskip("tf_keras")
 
+from support.paths import SHARED
+
 from convert.artefacts.folder import recalibrate
 from convert.artefacts.parity import compare, require_parity, shortfalls
 from convert.artefacts.verify import verify
 from convert.cli import main
+from edge_emotion.factory.models import make_detector
 from train.data.faces import DataSet
+from train.data.layouts import FaceFinder
+from train.evaluation.acted import ACTED, NATURAL
+from train.evaluation.elsewhere import load_elsewhere
 from train.evaluation.logits import logits_of
+from train.recipes.recipe import FER_CROP
 
 
 def logits(winners: list[int], margin: float = 4.0) -> Any:
@@ -105,6 +112,9 @@ def test_a_model_without_a_float_file_needs_its_run(
 
 def test_the_shipped_manifest_is_what_recalibrate_writes(fer_plus: DataSet, tmp_path: Path) -> None:
     """Operating points, golden set and figures of tiny, on this machine: bit for bit but for what kernels may move."""
+    sets = SHARED / "elsewhere"
+    if not sets.is_dir():
+        pytest.skip(f"no data sets from elsewhere at {sets}")
     shipped = find_model("tiny")
     folder = Path(shutil.copytree(shipped, tmp_path / "tiny"))
     before = load_manifest(shipped)
@@ -112,13 +122,19 @@ def test_the_shipped_manifest_is_what_recalibrate_writes(fer_plus: DataSet, tmp_
     text, wrong = (shipped / MANIFEST).read_text(), re.compile(r'"prior_strength": 0\.05\b')
     assert wrong.search(text)
     (folder / MANIFEST).write_text(wrong.sub('"prior_strength": 0.5', text))
-    assert recalibrate(str(folder), fer_plus, version=before.version) == folder
+    finder = FaceFinder("blazeface_back", lambda: make_detector("blazeface_back"), FER_CROP)
+    elsewhere = {
+        NATURAL: load_elsewhere(NATURAL, sets / "news.zip", finder),
+        ACTED: load_elsewhere(ACTED, sets / "posed.zip", None),
+    }
+    assert recalibrate(str(folder), fer_plus, version=before.version, elsewhere=elsewhere) == folder
     after = load_manifest(folder)
     assert isinstance(after, ModelManifest)
     points = (before.calibration.operating_points, after.calibration.operating_points)
     for name, point in points[0].items():
         assert point.prior_strength == pytest.approx(points[1][name].prior_strength, abs=0.1)
         assert point.temperature == pytest.approx(points[1][name].temperature, abs=0.05)
+        assert (point.offsets or {}) == pytest.approx(points[1][name].offsets or {}, abs=0.1)
     for key, figures in after.metrics.items():
         assert figures.accuracy == pytest.approx(before.metrics[key].accuracy, abs=0.01)
     assert all("float32" in key for key in before.metrics.keys() - after.metrics.keys()), "it cannot be measured anew"

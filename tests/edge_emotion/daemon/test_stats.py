@@ -12,13 +12,12 @@ from pathlib import Path
 
 import pytest
 from support.broker import wait_until
-from support.daemons import Script, frames
+from support.daemons import SHORT_PAUSES, Script, frames
 from support.paths import ROOT
 from support.pipelines import Moods, make
 from support.system_files import lay
 from support.values import face, frame
 
-from edge_emotion.daemon import capture
 from edge_emotion.daemon.camera import Camera
 from edge_emotion.daemon.camera_stats import CameraMeter
 from edge_emotion.daemon.capture import Capture
@@ -30,11 +29,10 @@ from edge_emotion.sinks.memory import MemorySink
 from edge_emotion.system.telemetry import Machine, temperature, throttling
 
 
-def test_losses_and_stalls_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(capture, "FIRST_PAUSE", 0.01)
+def test_losses_and_stalls_are_told_apart() -> None:
     steps = [*frames(0, 5), SourceStalled("slow"), *frames(5, 10), SourceError("cable"), *frames(10, 15)]
     changed = threading.Condition()
-    reader = Capture("desk", Script(steps, live=True), changed, max_fps=100, lossless=True)
+    reader = Capture("desk", Script(steps, live=True), changed, max_fps=100, lossless=True, timing=SHORT_PAUSES)
     camera = Camera(reader, make([[face()]], Moods("happiness")))
     Daemon([camera], [MemorySink()], changed, EventCounter(None)).run()
     report = camera.meter.report(reader, 2.0)
@@ -51,7 +49,7 @@ def test_rates_are_those_of_the_interval_and_a_new_reader_counts_from_nothing() 
 
     meter, first = CameraMeter(), reader(20, 4)
     for n in range(10):
-        meter.took(StageTimes(detect=n / 1000, align=0.001, classify=0.003), 0.002)
+        meter.add_frame(StageTimes(detect=n / 1000, align=0.001, classify=0.003), 0.002)
     report = meter.report(first, 2.0)
     assert (report["capture_fps"], report["processed_fps"], report["dropped_fps"]) == (10, 5, 2)
     assert report["stages_ms"]["detect"] == {"p50": 4.5, "p90": 8.1, "p99": 8.91}
@@ -126,7 +124,7 @@ def test_a_daemon_whose_terminal_is_gone_stops_and_another_sighup_does_not(tmp_p
         "fcntl.ioctl(2, termios.TIOCSCTTY, 0)\n"
         "said = open(sys.argv[1], 'a', buffering=1)\n"
         "daemon = Daemon([], [], threading.Condition(), EventCounter(None))\n"
-        "daemon.on_hangup = lambda: print('reload', file=said)\n"
+        "daemon.on_sighup = lambda: print('reload', file=said)\n"
         "daemon.handle_signals()\n"
         "print('ready', file=said)\n"
         "while not daemon._stopped.wait(0.02):\n"
