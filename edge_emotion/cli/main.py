@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ EXIT_CODES = """exit codes: 0 done; 1 unexpected error; 2 wrong arguments or con
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. An error is one line; a traceback only with --debug."""
+    os.umask(os.umask(0o077) | 0o022)  # what a command makes can be written by its owner only
     options = _parser().parse_args(argv)
     logging.basicConfig(
         level=logging.DEBUG if options.debug else logging.INFO,

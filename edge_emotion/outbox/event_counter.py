@@ -7,17 +7,15 @@ import logging
 import sqlite3
 import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 
 from edge_emotion.errors import ConfigError, SinkError
-from edge_emotion.outbox.counter_record import CounterRecord, last_used
-from edge_emotion.outbox.node_lock import NodeLock, read_copy
-from edge_emotion.outbox.old_counter import read_old_counter
+from edge_emotion.outbox.counter_record import CounterRecord
+from edge_emotion.outbox.node_lock import NodeLock
+from edge_emotion.outbox.recovery import StateFiles, last_readable, recover, remove_old_counter
 from edge_emotion.outbox.store import OutboxFile
-from edge_emotion.system.atomic_file import sync_folder
 from edge_emotion.system.clock import boot_id
-from edge_emotion.system.private_file import make_private_folder, move_aside_unless_regular
+from edge_emotion.system.private_file import make_private_folder
 
 log = logging.getLogger(__name__)
 
@@ -119,10 +117,11 @@ class EventCounter:
         return self._handed_over and not self.shown_elsewhere
 
     def _open(self, folder: Path) -> None:
+        files = StateFiles(folder, self._node)
         try:
             make_private_folder(folder)
-            self._lock = NodeLock(folder / f"{self._node}.lock")
-            self._begin(folder)
+            self._lock = NodeLock(files.lock)
+            self._begin(files)
             self.folder = folder
         except BlockingIOError as error:
             raise ConfigError(
@@ -136,7 +135,7 @@ class EventCounter:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             if isinstance(error, OSError) and error.errno not in _DISK:
                 raise ConfigError(f"state_dir {folder} is not usable: {reason}") from error
-            self._last = self._last or self._last_readable(folder)
+            self._last = self._last or last_readable(files, self._boot)
             log.warning(
                 "state_dir %s cannot be written (%s): the event counter and events that wait are kept in memory only; "
                 "make room or give the user the rights, or set another state_dir",
@@ -144,20 +143,16 @@ class EventCounter:
                 reason,
             )
 
-    def _begin(self, folder: Path) -> None:
-        """Before the first number: where counting goes on, and the first reservation on the disk."""
-        copy, intact = self._read_copy(folder)
-        self.store = OutboxFile(self._path(folder, "outbox.db"), self._boot)
+    def _begin(self, files: StateFiles) -> None:
+        """Before the first number: where counting goes on, and the first reservation on the disk.
+
+        In this order: a kill or power cut between two steps loses no number and uses none twice.
+        """
+        assert self._lock is not None
+        self.store = OutboxFile(files.outbox, self._boot)
         self.store.ensure_open()
         self.store.on_change = self._note_stored
-        old, old_intact = self._read_old(folder)
-        table, mark = self.store.counter, self.store.mark
-        self._last = max(last_used(table, copy, mark, self._boot), old or 0)
-        self._say_damage(intact and old_intact, table, copy, old)
-        if copy is not None and copy.is_exact(self._boot):
-            self.store.count_missing(copy)
-        self._shown = self._recorded = self._promised = self._last
-        assert self._lock is not None
+        self._last = self._shown = self._recorded = self._promised = recover(files, self.store, self._boot)
         self._lock.write(self._make_record())
         self._promised = self._last + BLOCK
         self.store.save_counter(self._make_record())
@@ -165,58 +160,7 @@ class EventCounter:
         self._reserved = self._promised
         self._lock.write(self._make_record())
         self._lock.sync()
-        self._remove_old(folder, old_intact)
-
-    def _last_readable(self, folder: Path) -> int:
-        """Where counting goes on if nothing can be written."""
-        copy = old = None
-        with suppress(OSError, ValueError):
-            copy = read_copy(self._path(folder, "lock"))
-        with suppress(OSError, ValueError):
-            old = read_old_counter(self._path(folder, "seq"), None, self._boot)
-        return max(last_used(None, copy, None, self._boot), old or 0)
-
-    def _read_copy(self, folder: Path) -> tuple[CounterRecord | None, bool]:
-        try:
-            return read_copy(self._path(folder, "lock")), True
-        except ValueError:
-            return None, False
-
-    def _read_old(self, folder: Path) -> tuple[int | None, bool]:
-        assert self.store is not None
-        path = self._path(folder, "seq")
-        move_aside_unless_regular(path)
-        try:
-            return read_old_counter(path, self.store.mark, self._boot), True
-        except ValueError:
-            return None, False
-
-    def _say_damage(
-        self, intact: bool, table: CounterRecord | None, copy: CounterRecord | None, old: int | None
-    ) -> None:
-        assert self.store is not None
-        if intact and not self.store.damaged:
-            return
-        if table is None and copy is None and old is None and self.store.mark is not None:
-            self._last += LARGEST_BLOCK  # the outbox need not have stored all that was shown
-        log.warning(
-            "the event counter of node %s is damaged: event numbers go on at %d, after the last that can have been used"
-            if self._last
-            else "the event counter of node %s is damaged and nothing is left of it: event numbers start again at %d",
-            self._node,
-            self._last + 1,
-        )
-
-    def _remove_old(self, folder: Path, intact: bool) -> None:
-        """The counter of an older version has been taken over: never again."""
-        path = self._path(folder, "seq")
-        if not path.exists():
-            return
-        if intact:
-            path.unlink()
-        else:
-            path.replace(path.with_name(path.name + ".damaged"))
-        sync_folder(folder)
+        remove_old_counter(files)
 
     def _give_up(self) -> None:
         for each in (self.store, self._lock):
@@ -328,6 +272,3 @@ class EventCounter:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             log.error("cannot save the event counter of node %s: %s", self._node, reason)
         self._failing.add(part)
-
-    def _path(self, folder: Path, ending: str) -> Path:
-        return folder / f"{self._node}.{ending}"
