@@ -11,12 +11,11 @@ import numpy as np
 
 from convert import tflite
 from convert.fold import require_convertible
-from convert.from_keras import export_graph
 from convert.onnx import write_onnx
 from convert.onnx_rules import check_onnx
 from convert.parity import compare
 from convert.qat import calibrated, calibration_pixels, load_qat, qat_directory
-from convert.quantise_aware import Scheme, scales_of, unwrap
+from convert.quantise_aware import Scheme, explicit
 from edge_emotion.backends.onnx import OnnxBackend
 from edge_emotion.backends.tflite import TfliteBackend
 from edge_emotion.errors import BackendUnavailable, ModelError
@@ -101,7 +100,8 @@ def make_onnx(run: Run, data: DataSet, folder: Path, judge: Judge) -> list[Candi
     for way, make in simulated.items():
         network = make()
         file = folder / f"{run.recipe.name}_{way}.onnx"
-        write_onnx(export_graph(unwrap(network)), file, scales=scales_of(network))
+        graph, scales = explicit(network)
+        write_onnx(graph, file, scales=scales)
         require_rules(file)
         try:
             backend: InferenceBackend = OnnxBackend(file)

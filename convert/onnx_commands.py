@@ -68,7 +68,7 @@ def _onnx(options: argparse.Namespace) -> None:
     from convert.cross_check import agreement
     from convert.from_keras import export_graph
     from convert.onnx import require_opset, write_onnx
-    from convert.quantise_aware import scales_of, unwrap
+    from convert.quantise_aware import explicit
     from edge_emotion.backends.onnx import OnnxBackend
     from edge_emotion.backends.tensorrt.calibration import cache_of_scales
     from edge_emotion.manifest import write_bytes
@@ -79,20 +79,20 @@ def _onnx(options: argparse.Namespace) -> None:
     run = load_run(options.run)
     simulated, logits = _quantised(run, options)
     model = run.build()
-    graph, rounded = export_graph(model), export_graph(unwrap(simulated))
+    graph, (rounded, scales) = export_graph(model), explicit(simulated)
     expected = logits(KerasBackend(model))
     for precision, build in (
         ("float32", partial(write_onnx, graph)),
         ("float16", partial(write_onnx, graph, half=True)),
-        ("int8", partial(write_onnx, rounded, scales=scales_of(simulated))),
+        ("int8", partial(write_onnx, rounded, scales=scales)),
     ):
         path = build(options.out / f"{run.recipe.name}_{precision}.onnx", opset=options.opset)
         print(f"{path}: against the float model: {agreement(logits(OnnxBackend(path)), expected)}")
     if options.calibration_cache is not None:
-        scales = tensor_scales(graph, scales_of(simulated).activations)
+        cached = tensor_scales(graph, scales.activations)
         options.calibration_cache.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(options.calibration_cache, cache_of_scales(options.tensorrt, scales))
-        print(f"{options.calibration_cache}: {len(scales)} scales")
+        write_bytes(options.calibration_cache, cache_of_scales(options.tensorrt, cached))
+        print(f"{options.calibration_cache}: {len(cached)} scales")
 
 
 def _cross_check(options: argparse.Namespace) -> int:
