@@ -66,8 +66,8 @@ class MqttSink:
         own = [self._topics.availability, self._topics.info]
         self._handlers = IncomingHandlers(own, on_message=self._on_message, on_confirmed=self._on_confirmed)
         self._listener: Callable[[str, bytes], None] | None = None
-        own = None if state_dir is None else OutboxFile(state_dir / f"{node}.outbox.db")
-        self._file = own if numbers is None else numbers.store
+        file = None if state_dir is None else OutboxFile(state_dir / f"{node}.outbox.db")
+        self._file = file if numbers is None else numbers.store
         self._writer: OutboxWriter | None = None
         self._sender: Sender | None = None
         self._thread: threading.Thread | None = None
