@@ -34,6 +34,9 @@ _CLOSE_GRACE = 1.0
 _MARGIN = 0.5
 """Seconds between our time-out and that of FFmpeg."""
 
+_MAX_GAP = 5.0
+"""Seconds between two frames of a video; more is a cut between two recordings."""
+
 _ADVICE = {
     "device": "is it unplugged or used by another program? (fuser -v /dev/video*)",
     "stream": "check address, user and password, and that the camera is on",
@@ -203,9 +206,13 @@ class _Timeline:
         self._elapsed = -first.period
 
     def stamp(self, arrival: Arrival) -> tuple[float, datetime]:
-        """Monotonic seconds and UTC. A video without times, or that began again, goes on by one period."""
+        """Monotonic seconds and UTC.
+
+        A video without times, one that began again, and a cut (times that jump by more than _MAX_GAP seconds and
+        several frames) continue after one period.
+        """
         step = arrival.position - self._position
-        self._elapsed += step if step > 0 else arrival.period
+        self._elapsed += step if 0 < step <= max(_MAX_GAP, 5 * arrival.period) else arrival.period
         self._position = arrival.position
         return self._start + self._elapsed, self._started_at + timedelta(seconds=self._elapsed)
 
@@ -263,7 +270,8 @@ def _video(source: str) -> Callable[[], cv2.VideoCapture]:
         raise SourceError(f"no video file {redact(source)}: check the path (this process runs in {Path.cwd()})")
     if not os.access(path, os.R_OK):
         raise SourceError(f"no permission to read {redact(source)}")
-    return lambda: cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    # Absolute: of a relative path FFmpeg takes what is before a colon for a protocol.
+    return lambda: cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
 
 
 def _is_rtsp(source: int | str) -> bool:
