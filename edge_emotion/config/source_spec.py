@@ -6,12 +6,13 @@ import os
 import re
 from typing import Literal
 
+from edge_emotion.system.image_header import is_picture_file
 from edge_emotion.system.paths import expand
 
 SourceKind = Literal["device", "stream", "pipeline", "picamera2", "images", "video"]
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-"""Lower-case endings of the pictures that can be read."""
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".avif", ".heic")
+"""Lower-case endings of pictures; what a file is, its content decides. A GIF is a video."""
 
 _URL = re.compile(r"(?!file:)[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _PICAMERA2 = re.compile(r"picamera2(?::([0-9]+))?")
@@ -64,6 +65,8 @@ def _names_images(source: str) -> bool:
         return False
     path = expand(source)
     # Not pathlib's: where a folder on the way is closed to us, it raises PermissionError.
-    if os.path.isdir(path) or path.suffix.lower() in IMAGE_SUFFIXES:  # noqa: PTH112
+    if os.path.isdir(path):  # noqa: PTH112
         return True
-    return not os.path.isfile(path) and any(character in source for character in "*?[")  # noqa: PTH113
+    if os.path.isfile(path):  # noqa: PTH113
+        return path.suffix.lower() in IMAGE_SUFFIXES or (is_picture_file(path) and path.suffix.lower() != ".gif")
+    return path.suffix.lower() in IMAGE_SUFFIXES or any(character in source for character in "*?[")
