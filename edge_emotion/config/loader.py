@@ -12,8 +12,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource
 
 from edge_emotion.config.merge import nested
+from edge_emotion.config.redaction import redact
 from edge_emotion.config.settings import ENV_PREFIX, Settings
-from edge_emotion.config.source_spec import redact
 from edge_emotion.config.yaml_text import read_yaml
 from edge_emotion.errors import ConfigError
 

@@ -1,4 +1,4 @@
-"""The kinds of a camera's ``source`` setting, and its form for logs, without credentials."""
+"""The kinds of a camera's ``source`` setting."""
 
 from __future__ import annotations
 
@@ -16,13 +16,6 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".t
 
 _URL = re.compile(r"(?!file:)[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _PICAMERA2 = re.compile(r"picamera2(?::([0-9]+))?")
-_USER_INFO = re.compile(r"(?<=://)[^\s\"']*@")
-# Camera makers also carry credentials as key=value, joined by & or _ (user=admin_password=x_channel=1).
-_SECRET = re.compile(
-    r"""(?<![a-z])((?:user|usr|login|pass|psw|pwd|token|secret|auth|key)[a-z-]*=)
-        (?: "[^"]*" | '[^']*' | (?:(?!_[a-z]+=)[^&\s;"'])* )""",
-    re.IGNORECASE | re.VERBOSE,
-)
 
 
 def classify_source(source: int | str) -> SourceKind:
@@ -53,11 +46,6 @@ def picamera2_index(source: str) -> int:
     if match is None:
         raise ValueError(f"expected picamera2 or picamera2:NUMBER, not {source!r}")
     return int(match[1] or 0)
-
-
-def redact(source: int | str) -> str:
-    """Make ``source`` fit for logs and messages: credentials, in a URL or as key=value, become ``***``."""
-    return _SECRET.sub(r"\1***", _USER_INFO.sub("***@", str(source)))
 
 
 def _names_images(source: str) -> bool:

@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge_emotion.config.source_spec import classify_source, device_path, redact
+from edge_emotion.config.redaction import hide, redact
+from edge_emotion.config.source_spec import classify_source, device_path
 from edge_emotion.datatypes import Frame, Image
 from edge_emotion.errors import BackendUnavailable, SourceEnded, SourceError, SourceStalled
 from edge_emotion.sources.opencv_thread import Arrival, BoundedCapture, Due, always
@@ -110,7 +111,7 @@ class OpenCvSource:
         self._freshness = Freshness() if _is_rtsp(self._source) else None
         self._pending = self._receive_fresh(capture, max(0.0, deadline - time.monotonic()))
         if self._pending is None:
-            raise SourceError(f"cannot open {self._name}: {capture.fault or _ADVICE[self._kind]}")
+            raise SourceError(f"cannot open {self._name}: {hide(capture.fault, self._source) or _ADVICE[self._kind]}")
         self._timeline = None if self.live else _Timeline(self._pending)
 
     def read(self) -> Frame:
@@ -128,7 +129,9 @@ class OpenCvSource:
         if arrival is None and not self.live and not capture.fault:
             raise SourceEnded(f"{self._name} has given its last frame")
         if arrival is None:
-            raise SourceError(f"{self._name} is lost: {capture.fault or 'it gives no more frames'}; open it again")
+            raise SourceError(
+                f"{self._name} is lost: {hide(capture.fault, self._source) or 'it gives no more frames'}; open it again"
+            )
         frame = None if arrival.image is None else self._frame(arrival, arrival.image, capture)
         self._sequence += 1
         return frame
