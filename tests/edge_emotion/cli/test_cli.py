@@ -116,6 +116,32 @@ def test_classify_takes_face_crops_as_they_are(
     assert face["emotion"] == "happiness"
 
 
+def test_classify_takes_folders_with_all_that_is_below_and_counts_what_is_left_out(
+    portrait: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "album" / "2026"
+    folder.mkdir(parents=True)
+    for name in ("b.jfif", "without ending"):
+        (folder / name).write_bytes(portrait.read_bytes())
+    (tmp_path / "album" / "notes.txt").write_text("no picture")
+    assert main(["classify", "--json", str(tmp_path / "album")]) == 0
+    out, err = capsys.readouterr()
+    assert [Path(json.loads(line)["image"]).name for line in out.splitlines()] == ["b.jfif", "without ending"]
+    assert err == f"{tmp_path / 'album'}: 2 pictures; 1 other files are left out: notes.txt\n"
+    (tmp_path / "empty").mkdir()
+    assert main(["classify", str(tmp_path / "empty")]) == 3
+    assert capsys.readouterr().err == f"{tmp_path / 'empty'}: 0 pictures\n"
+
+
+def test_classify_refuses_huge_pictures_unless_told(portrait: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = cv2.imread(str(portrait))
+    large = portrait.with_name("large.png")
+    cv2.imwrite(str(large), cv2.resize(image, (1300, 1000)))
+    assert main(["classify", "--max-megapixels", "1", str(large)]) == 3
+    assert "large.png has 1300 x 1000 pixels, more than 1 million" in capsys.readouterr().err
+    assert main(["classify", "--max-megapixels", "2", str(large)]) == 0
+
+
 def test_an_unreadable_picture_is_reported_and_the_others_are_done(
     portrait: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
