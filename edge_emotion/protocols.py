@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_emotion.datatypes import CameraState, EmotionEvent, Face, Frame, Image
+from edge_emotion.errors import EdgeEmotionError
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -114,6 +115,15 @@ class EventSink(Protocol):
 
     def close(self) -> None:
         """Deliver what waits, within a bounded time, then stop. May be called twice."""
+
+
+@runtime_checkable
+class EndingSink(Protocol):
+    """A sink whose reader may leave for good; the run then ends."""
+
+    @property
+    def ended(self) -> EdgeEmotionError | None:
+        """Why no event can be delivered any more; None while one can."""
 
 
 @runtime_checkable

@@ -1,12 +1,14 @@
-"""Models and pipelines with the settings that ship: what a user has who sets nothing."""
+"""Detectors and pipelines with the daemon's default settings."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING
 
-from edge_emotion.config.settings import ClassifierSettings, DetectorSettings, PolicySettings, TrackingSettings
+from edge_emotion.config.loader import load
+from edge_emotion.config.settings import DetectorSettings
 from train.choices import DETECTOR
 
 if TYPE_CHECKING:
@@ -15,34 +17,20 @@ if TYPE_CHECKING:
     from edge_emotion.pipeline.pipeline import Pipeline
 
 
-def shipped_detector(name: str = DETECTOR) -> BlazeFaceDetector:
-    """A detector with the daemon's threshold, least size and number of faces. Raises ModelError, BackendUnavailable."""
+def default_detector(name: str = DETECTOR) -> BlazeFaceDetector:
+    """A detector with the daemon's default threshold, smallest face and number of faces.
+
+    Raises ModelError, BackendUnavailable.
+    """
     from edge_emotion.factory.models import configured_detector
 
     return configured_detector(DetectorSettings(model=name))
 
 
-def shipped_pipeline(
-    models: Models,
-    *,
-    policy: PolicySettings | None = None,
-    interval: float = ClassifierSettings().interval,
-    idle_interval: float = DetectorSettings().idle_interval,
-    next_seq: Callable[[], int] | None = None,
-) -> Pipeline:
-    """The daemon's pipeline; its arguments are what a benchmark may have otherwise."""
-    from edge_emotion.factory.cameras import make_pipeline
+def default_pipeline(models: Models, *, next_seq: Callable[[], int] | None = None, **changes: float) -> Pipeline:
+    """A pipeline with the daemon's default settings; ``changes`` replace fields of PipelineSettings."""
+    from edge_emotion.factory.cameras import make_pipeline, pipeline_settings
 
-    return make_pipeline(
-        "benchmark",
-        "benchmark",
-        models.detector,
-        models.classifier,
-        near=models.near,
-        tracking=TrackingSettings(),
-        policy=policy or PolicySettings(),
-        interval=interval,
-        idle_interval=idle_interval,
-        refresh_interval=DetectorSettings().refresh_interval,
-        next_seq=next_seq or count(1).__next__,
-    )
+    tree = {"node": "benchmark", "cameras": {"benchmark": {"source": "0"}}, "jsonl": {}}
+    defaults = pipeline_settings(load(None, tree, environment=False), "benchmark")
+    return make_pipeline(replace(defaults, **changes), models, next_seq or count(1).__next__)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What a figure must carry: the machine, the versions, how busy it was."""
+"""Description of this machine, which belongs to every figure: hardware, versions, load."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PACKAGES = (
 
 
 def describe_machine() -> dict[str, Any]:
-    """Name, processor, cores, load and versions, as plain JSON values."""
+    """Name, processor, cores, load and versions of this machine, as plain JSON values."""
     return {
         "machine": _read("/proc/device-tree/model") or platform.machine(),
         "processor": _processor(),
@@ -38,7 +38,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def machine_line(machine: dict[str, Any]) -> str:
-    """The machine in one line of text."""
+    """A machine's description in one line of text."""
     packages = ", ".join(f"{name} {number}" for name, number in machine["packages"].items())
     return (
         f"{machine['machine']}, {machine['processor']}, {machine['cores']} cores, load {machine['load']}, "
@@ -47,7 +47,7 @@ def machine_line(machine: dict[str, Any]) -> str:
 
 
 def _processor(cpuinfo: str = "/proc/cpuinfo") -> str:
-    """Its name and, on x86, its numbers: virtual machines of many generations go by one name."""
+    """The processor's name and, on x86, its model numbers: virtual machines of many generations share one name."""
     said: dict[str, str] = {}
     for line in _read(cpuinfo).splitlines():
         key, _, value = line.partition(":")
@@ -74,7 +74,7 @@ def _version(package: str) -> str:
 
 
 def _commit() -> str:
-    """Of this clone, ``-dirty`` if anything was changed since; empty where git does not tell."""
+    """Abbreviated commit of this clone, ``-dirty`` after changes; empty without git or outside a clone."""
     try:
         done = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--exclude", "*"], cwd=CHECKOUT, capture_output=True, text=True

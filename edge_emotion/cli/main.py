@@ -14,8 +14,8 @@ from edge_emotion import __version__
 from edge_emotion.cli.terminal import add_debug, fraction, positive_count, positive_seconds, run_command
 
 EXIT_CODES = """exit codes: 0 done; 1 unexpected error; 2 wrong arguments or configuration; 3 no frames (camera, file);
-4 model damaged or unfit; 5 a library is missing; 6 events cannot be delivered; 8 max_rss is reached;
-9 doctor has found a failure;
+4 model damaged or unfit; 5 a library is missing; 6 events cannot be delivered; 7 the program that
+read the events from standard output has ended; 8 max_rss is reached; 9 doctor has found a failure;
 130 stopped by Ctrl-C"""
 
 

@@ -15,8 +15,9 @@ from edge_emotion.client.connection import ReceivedMessage, SubscriberConnection
 from edge_emotion.config.settings import MqttSettings
 from edge_emotion.errors import EdgeEmotionError, SinkError
 from edge_emotion.mqtt.connection import TICK
-from edge_emotion.mqtt.timing import Backoff, Timing
+from edge_emotion.mqtt.timing import Timing
 from edge_emotion.mqtt.wakeup import Wakeup
+from edge_emotion.system.backoff import Backoff
 
 _log = logging.getLogger("edge_emotion.client")
 

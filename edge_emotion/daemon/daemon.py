@@ -20,7 +20,7 @@ from edge_emotion.daemon.capture import Capture, Status
 from edge_emotion.datatypes import CameraState, EmotionEvent, Frame
 from edge_emotion.outbox.event_counter import EventCounter
 from edge_emotion.pipeline.pipeline import Pipeline
-from edge_emotion.protocols import EventSink
+from edge_emotion.protocols import EndingSink, EventSink
 from edge_emotion.system.sd_notify import Watchdog, notify
 from edge_emotion.system.telemetry import check_resident
 
@@ -112,7 +112,8 @@ class Daemon:
     def run(self) -> Summary:
         """The whole life: start sinks and cameras, process, end every track, deliver, release.
 
-        Raises, after the orderly shutdown, the error of a camera that failed for good, and MemoryLimitReached.
+        Raises, after the orderly shutdown, the error of a camera that failed for good, ReaderGone and
+        MemoryLimitReached.
         """
         cv2.setNumThreads(1)  # frames are small, and the other cores belong to other cameras
         opened: list[EventSink] = []
@@ -155,6 +156,7 @@ class Daemon:
             while not self._jobs.empty():
                 self._jobs.get()()
             self.on_turn()
+            _check_readers(self._sinks)
             worked = [self._serve(camera) for camera in self.cameras]
             if all(camera.status in ("ended", "failed") for camera in self.cameras):
                 return
@@ -251,6 +253,13 @@ class Daemon:
         for sink in opened:
             sink.close()
         self._sequence.close()
+
+
+def _check_readers(sinks: Sequence[EventSink]) -> None:
+    """Raises the error of a sink whose reader has gone for good."""
+    for sink in sinks:
+        if isinstance(sink, EndingSink) and sink.ended is not None:
+            raise sink.ended
 
 
 def _gist(state: CameraState) -> tuple[object, ...]:

@@ -88,8 +88,8 @@ class RtspCamera:
         height, width = picture.shape[:2]
         self._file.write_bytes(picture.tobytes())
         numbers = map(str, (self._port, width, height, FPS, 1 + 10_000 * next(self._starts)))
-        command = [SYSTEM_PYTHON, str(ROOT / "tests" / "rtsp_server.py"), *numbers, str(self._file)]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        command = [SYSTEM_PYTHON, "-m", "support.rtsp_server", *numbers, str(self._file)]
+        self._process = subprocess.Popen(command, cwd=ROOT / "tests", stdout=subprocess.PIPE)
         assert self._process.stdout is not None
         assert select.select([self._process.stdout], [], [], 30)[0], "the RTSP server does not start"
         assert self._process.stdout.readline() == b"ready\n"

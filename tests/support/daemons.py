@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import count
 
 from edge_emotion.daemon.camera import Camera
-from edge_emotion.daemon.capture import Capture
+from edge_emotion.daemon.capture import Capture, Timing
 from edge_emotion.daemon.daemon import Daemon
 from edge_emotion.datatypes import Frame
 from edge_emotion.errors import SourceEnded
@@ -47,11 +47,14 @@ def frames(first: int, last: int) -> list[Frame]:
     return [frame(n / 10) for n in range(first, last)]
 
 
+SHORT_PAUSES = Timing(first_retry=0.01)
+
+
 def make_daemon(sources: dict[str, Script], sinks: list[MemorySink], *, fail_fast: bool = False) -> Daemon:
     changed = threading.Condition()
     cameras = [
         Camera(
-            Capture(name, source, changed, max_fps=100, lossless=True, fail_fast=fail_fast),
+            Capture(name, source, changed, max_fps=100, lossless=True, fail_fast=fail_fast, timing=SHORT_PAUSES),
             make([[face()]], Moods("happiness")),
         )
         for name, source in sources.items()

@@ -16,7 +16,7 @@ from edge_emotion.models.manifest import OperatingPoint
 from train.data.faces import DataSet, Faces, Split
 from train.evaluation.complexity import Complexity, measure_complexity
 from train.evaluation.evaluate import translate
-from train.evaluation.mcnemar import Duel, duel
+from train.evaluation.mcnemar import McNemarTest, mcnemar_test
 from train.evaluation.metrics import Labels, seven_of
 from train.evaluation.model_figures import Figures, compute_figures, subset_figures
 from train.evaluation.operating_points import (
@@ -82,9 +82,9 @@ class Comparison:
     results: list[Result]
 
     @property
-    def duels(self) -> list[Duel]:
+    def mcnemar_tests(self) -> list[McNemarTest]:
         """Every pair of models."""
-        return [_duel(a, b) for a, b in combinations(self.results, 2)]
+        return [_mcnemar_test(a, b) for a, b in combinations(self.results, 2)]
 
     @property
     def differences(self) -> list[tuple[str, list[str | None]]]:
@@ -176,9 +176,9 @@ def _mistakes(
     return [Mistake(int(rows[i]), classes[truth[i]], classes[said[i]], float(confidence[i])) for i in worst.tolist()]
 
 
-def _duel(a: Result, b: Result) -> Duel:
+def _mcnemar_test(a: Result, b: Result) -> McNemarTest:
     both = a.covered & b.covered
-    return duel(a.name, a.right[both], b.name, b.right[both])
+    return mcnemar_test(a.name, a.right[both], b.name, b.right[both])
 
 
 def _settings(prediction: Prediction) -> Settings:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from edge_emotion.sinks.mqtt.send_queue import Message, SendQueue
-from edge_emotion.system.atomic_file import load_json, save_json
+from edge_emotion.system.state_file import load_json, save_json
 from edge_emotion.wire.payloads import GONE, OFFLINE, to_json
-from edge_emotion.wire.topics import FEATURES, Topics
+from edge_emotion.wire.topics import FEATURES, NAME_PATTERN, Topics
 
 Device = Mapping[str, Any]
 """A payload of Home Assistant's device discovery, with its components by id."""
+
+_DEVICE_PATTERN = r"[^\x00-\x1f\x7f#+\ud800-\udfff]{1,300}/device/edge-emotion_[a-zA-Z0-9_-]{1,64}/config"
+_COMPONENT_PATTERN = r"[a-zA-Z0-9_-]{1,200}"
 
 
 class Announcer:
@@ -28,11 +32,10 @@ class Announcer:
     def __init__(self, send_queue: SendQueue, topics: Topics, path: Path | None) -> None:
         self._send_queue, self._topics, self._path = send_queue, topics, path
         self._lock = threading.Lock()
-        self._saved: dict[str, Any] = {} if path is None else load_json(path)
-        self._known = {name for name in _listed(self._saved.get("cameras")) if isinstance(name, str)}
-        self._devices = {topic for topic in _listed(self._saved.get("devices")) if isinstance(topic, str)}
-        components = self._saved.get("components")
-        self._components: dict[str, str] = dict(components) if isinstance(components, dict) else {}
+        self._saved: dict[str, Any] = {} if path is None else load_json(path, _check)
+        self._known = set(self._saved.get("cameras", ()))
+        self._devices = set(self._saved.get("devices", ()))
+        self._components: dict[str, str] = dict(self._saved.get("components", {}))
         """Id -> platform, as Home Assistant may know them."""
         self._cameras: set[str] = set()
         self._device: Device | None = None
@@ -100,5 +103,19 @@ def _platforms(device: Device) -> dict[str, str]:
     return {key: component["platform"] for key, component in device["components"].items()}
 
 
-def _listed(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
+def _check(saved: dict[str, Any]) -> None:
+    """Raises ValueError for a file that this class has not written: what is in it becomes topics."""
+    if not saved.keys() <= {"cameras", "devices", "components"}:
+        raise ValueError("it has other keys than cameras, devices and components")
+    cameras, devices, components = saved.get("cameras", []), saved.get("devices", []), saved.get("components", {})
+    if not isinstance(cameras, list) or not isinstance(devices, list) or not isinstance(components, dict):
+        raise ValueError("a list or an object is missing")
+    _match(NAME_PATTERN, cameras, "a camera")
+    _match(_DEVICE_PATTERN, devices, "a discovery topic")
+    _match(_COMPONENT_PATTERN, [*components, *components.values()], "a component")
+
+
+def _match(pattern: str, values: list[Any], kind: str) -> None:
+    for value in values:
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            raise ValueError(f"{value!r:.100} is not {kind}")

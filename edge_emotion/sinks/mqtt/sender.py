@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from edge_emotion.config.settings import MqttSettings
 from edge_emotion.errors import EdgeEmotionError
 from edge_emotion.mqtt.connection import Connection, IncomingMessage
-from edge_emotion.mqtt.timing import Backoff, Timing
+from edge_emotion.mqtt.timing import Timing
 from edge_emotion.mqtt.wakeup import Wakeup
 from edge_emotion.sinks.mqtt.send_queue import Message, SendQueue
+from edge_emotion.system.backoff import Backoff
 from edge_emotion.wire.payloads import OFFLINE
 
 _log = logging.getLogger("edge_emotion.sinks.mqtt")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -15,10 +17,12 @@ from support.model_folders import copy_with_first_file
 from support.paths import ROOT
 
 from benchmarks.cli import main
+from benchmarks.harness import progress
 from benchmarks.harness.progress import draw_bar, show_line, show_progress
-from benchmarks.quality.accuracy import duels, rightness
+from benchmarks.quality.accuracy import correctness, mcnemar_tests
 from benchmarks.quality.faces import drawn_faces, find_classifiers, percent, share
-from benchmarks.results.paired import fingerprint, keep_rightness
+from benchmarks.results import results
+from benchmarks.results.paired import fingerprint, keep_correctness
 from benchmarks.results.results import Result, read_result
 from edge_emotion.errors import ConfigError
 from edge_emotion.labels import EMOTIONS
@@ -49,17 +53,17 @@ def test_a_duel_counts_only_faces_whose_class_both_models_know() -> None:
     faces = faces_of(0, 1, 1, 2, 2, 2)
     knows_two = Answer("a", EMOTIONS[:2], np.array([[9, 0], [0, 9], [9, 0], [9, 0], [9, 0], [9, 0]], np.float64))
     knows_all = Answer("b", EMOTIONS, np.eye(8)[[1, 0, 1, 2, 2, 2]].astype(np.float64))
-    right = {one.name: rightness(one, faces, EMOTIONS) for one in (knows_two, knows_all)}
+    right = {one.name: correctness(one, faces, EMOTIONS) for one in (knows_two, knows_all)}
     assert right["a"].tolist() == [1, 1, 0, -1, -1, -1]
     assert right["b"].tolist() == [0, 0, 1, 1, 1, 1]
-    (only,) = duels(right)
+    (only,) = mcnemar_tests(right)
     assert (only["n"], only["only_first"], only["only_second"]) == (3, 2, 1)
     assert only["p"] == pytest.approx(stats.binomtest(1, 3).pvalue)
 
 
-def test_rightness_is_kept_with_a_fingerprint_of_the_faces() -> None:
+def test_correctness_is_kept_with_a_fingerprint_of_the_faces() -> None:
     faces = faces_of(0, 1, 2)
-    kept = keep_rightness({"net": np.array([1, 0, -1], np.int8)}, faces, EMOTIONS)["rightness"]
+    kept = keep_correctness({"net": np.array([1, 0, -1], np.int8)}, faces, EMOTIONS)["rightness"]
     assert kept["artefacts"] == {"net": "10-"}
     others = [faces_of(0, 1, 3), faces_of(1, 0, 2), faces_of(0, 1)]
     others.append(Faces(faces.images + np.uint8(1), faces.votes, faces.clear))
@@ -195,28 +199,70 @@ def test_progress_is_said_by_tenths_where_there_is_no_terminal(capsys: pytest.Ca
     assert capsys.readouterr().err.splitlines() == ["faces: 64 of 130", "faces: 128 of 130", "faces: 130 of 130"]
 
 
-def test_on_a_terminal_a_bar_is_drawn_over(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+class Terminal(io.StringIO):
+    """An error stream that is a terminal of 50 columns."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__()
+        monkeypatch.setattr(sys, "stderr", self)
+        monkeypatch.setenv("COLUMNS", "50")
+
+    def isatty(self) -> bool:
+        return True
+
+    def rows(self) -> list[str]:
+        """The rows that were printed, each as the last text over it leaves it."""
+        shown = [""]
+        for part in re.split(r"([\r\n])", self.getvalue()):
+            if part == "\n":
+                shown.append("")
+            elif part != "\r":
+                shown[-1] = part + shown[-1][len(part) :]
+        return [row.rstrip() for row in shown]
+
+
+def test_on_a_terminal_a_bar_is_drawn_over_and_lines_stand_above_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tqdm")
+    terminal = Terminal(monkeypatch)
     show_progress("faces", 1, 2)
+    (half,) = terminal.rows()
+    assert half.startswith("faces:  50%|") and "| 1/2 [" in half
     show_line("round 1")
     show_progress("faces", 2, 2)
     draw_bar("runs", 0, 0)  # there is nothing to do: no bar
-    half, line, whole = capsys.readouterr().err.split("\r\033[K")[1:]
-    assert half == "[" + "#" * 15 + "." * 15 + "] 1 of 2 faces"
-    assert (line, whole) == ("round 1\n", "[" + "#" * 30 + "] 2 of 2 faces\n")
+    line, whole, below = terminal.rows()
+    assert (line, below) == ("round 1", "")
+    assert whole.startswith("faces: 100%|") and "| 2/2 [" in whole
 
 
-def test_a_bar_is_no_longer_than_a_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    monkeypatch.setenv("COLUMNS", "50")
-    draw_bar("a subject of many words" * 3, 1, 3)
-    assert len(capsys.readouterr().err.removeprefix("\r\033[K")) == 49
+def test_a_bar_is_no_longer_than_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tqdm")
+    terminal = Terminal(monkeypatch)
+    for done in (1, 3):
+        draw_bar("a subject of many words" * 3, done, 3)
+    assert [len(row) for row in terminal.rows()] == [49, 0]
 
 
-def test_an_error_takes_the_place_of_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+def test_an_error_takes_the_place_of_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tqdm")
+
+    def fail(name: Path) -> None:
+        draw_bar("faces", 1, 2)
+        raise ConfigError(f"no such result: {name}")
+
+    terminal = Terminal(monkeypatch)
+    monkeypatch.setattr(results, "read_result", fail)
     assert main(["show", "nowhere.json"]) == 2
-    assert capsys.readouterr().err == "\r\033[Kerror: cannot read nowhere.json: No such file or directory\n"
+    assert terminal.rows() == ["error: no such result: nowhere.json", ""]
+
+
+def test_without_tqdm_a_terminal_gets_lines_and_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    monkeypatch.setattr(progress, "_BAR", progress._Bar())
+    terminal = Terminal(monkeypatch)
+    for done in (1, 2):
+        show_progress("faces", done, 2)
+    assert terminal.rows() == ["no progress bars: pip install tqdm", "faces: 1 of 2", "faces: 2 of 2", ""]
 
 
 def test_nothing_that_runs_is_an_error(fer_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

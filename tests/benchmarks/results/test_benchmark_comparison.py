@@ -9,7 +9,7 @@ import pytest
 from support.measurements import HERE, one, result, saved, scored
 
 from benchmarks.cli import main
-from benchmarks.results.comparison import Change, compare
+from benchmarks.results.comparison import Change, compare_results
 from benchmarks.results.paired import paired_p
 from benchmarks.results.results import Measurement, Result
 
@@ -204,11 +204,11 @@ def test_unlike_machines_are_refused_unless_told(tmp_path: Path, capsys: pytest.
 def test_invalid_runs_other_benchmarks_and_strangers_are_not_compared() -> None:
     good = result(one(1.0))
     with pytest.raises(ValueError, match=r"net is INVALID \(too few\)"):
-        compare(good, result(one(1.0), invalid={"net": "too few"}))
+        compare_results(good, result(one(1.0), invalid={"net": "too few"}))
     with pytest.raises(ValueError, match="latency and marks are different benchmarks"):
-        compare(good, good.model_copy(update={"benchmark": "marks"}))
+        compare_results(good, good.model_copy(update={"benchmark": "marks"}))
     with pytest.raises(ValueError, match="no measurement in common"):
-        compare(good, result(one(1.0, subject="another")))
+        compare_results(good, result(one(1.0, subject="another")))
 
 
 def test_compare_says_what_makes_either_doubtful(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

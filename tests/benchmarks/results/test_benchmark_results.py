@@ -19,7 +19,7 @@ from benchmarks.cli import main
 from benchmarks.results import machine
 from benchmarks.results.machine import _processor
 from benchmarks.results.outputs import put_out
-from benchmarks.results.report import as_markdown, as_text, whiskers, write_plot
+from benchmarks.results.report import result_markdown, result_text, whiskers, write_plot
 from benchmarks.results.results import Measurement, Result, quantiles, read_result, significant
 
 
@@ -77,7 +77,7 @@ def test_tables_hold_value_spread_unit_and_what_is_missing() -> None:
         invalid={"other": "too slow"},
         absent={"third": "no library"},
     )
-    text, markdown = as_text(found), as_markdown(found)
+    text, markdown = result_text(found), result_markdown(found)
     assert "| net | 11.0 ±9% | 200 |" in markdown
     assert "| other | 5.00 |  |" in markdown
     for shown in (text, markdown):
@@ -93,7 +93,7 @@ def counted(subject: str, metric: str, n: int, **others: Any) -> Measurement:
 
 def test_an_n_of_its_own_stands_in_the_cell_and_the_usual_one_below() -> None:
     net = [counted("net", "found", 300), counted("net", "right", 290), counted("net", "file", 1)]
-    text = as_text(result(*net, counted("net: part", "found", 300), counted("net: part", "right", 12)))
+    text = result_text(result(*net, counted("net: part", "found", 300), counted("net: part", "right", 12)))
     cells = [line.split() for line in text.splitlines() if line.startswith("net")]
     assert cells[0] == ["net", "1.00", "1.00", "n=290", "1.00"]
     assert cells[1] == ["net:", "part", "1.00", "1.00", "n=12"]
@@ -103,39 +103,39 @@ def test_an_n_of_its_own_stands_in_the_cell_and_the_usual_one_below() -> None:
 def test_subjects_with_the_same_n_share_a_line() -> None:
     quality = {"benchmark": "robustness", "machine": HERE}
     few = [counted("a", "p", 7), counted("b", "p", 9), counted("c", "p", 9)]
-    lines = as_text(Result(measurements=tuple(few), **quality)).splitlines()
+    lines = result_text(Result(measurements=tuple(few), **quality)).splitlines()
     assert lines[-2:] == ["a: n = 7", "b; c: n = 9"]
     many = [counted("a", "p", 7), *(counted(f"s{n}", "p", 300) for n in range(51)), counted("z", "p", 7)]
-    lines = as_text(Result(measurements=tuple(many), **quality)).splitlines()
+    lines = result_text(Result(measurements=tuple(many), **quality)).splitlines()
     assert lines[-2:] == ["a; z: n = 7", "51 others: n = 300"]
-    assert as_text(Result(measurements=tuple(few[1:]), **quality)).endswith("each: n = 9")
+    assert result_text(Result(measurements=tuple(few[1:]), **quality)).endswith("each: n = 9")
 
 
 def test_intervals_stand_in_brackets_and_are_the_whiskers() -> None:
     measured, runs = scored(86.7, 85.04, 88.0), one(10.0, 14.0, 11.0)
-    text = as_text(result(measured))
+    text = result_text(result(measured))
     assert " 86.7 (85.0 to 88.0)" in text and "In brackets: 95 % intervals." in text
     below, above = whiskers([measured, runs])
     assert below == pytest.approx([1.66, 1.0]) and above == pytest.approx([1.3, 3.0])
 
 
 def test_units_stand_with_the_values_where_they_differ() -> None:
-    markdown = as_markdown(result(one(1.5, unit="s"), one(7.0, subject="other", unit="%")))
+    markdown = result_markdown(result(one(1.5, unit="s"), one(7.0, subject="other", unit="%")))
     assert "| net | 1.50 s |" in markdown and "| other | 7.00 % |" in markdown
 
 
 def test_a_wide_table_goes_on_below() -> None:
     wide = result(*(one(1.0, metric=f"metric number {n}") for n in range(12)))
-    text = as_text(wide)
+    text = result_text(wide)
     assert max(map(len, text.splitlines())) <= 120
     assert all(f"metric number {n} ms" in text for n in range(12))
 
 
 def test_doubtful_machines_are_said_so() -> None:
     doubtful = HERE.model_copy(update={"governor": "ondemand", "load": 3.0})
-    text = as_text(result(one(1.0), machine=doubtful))
+    text = result_text(result(one(1.0), machine=doubtful))
     assert "caution: governor ondemand" in text and "caution: load 3 on 4 cores" in text
-    assert "caution" not in as_text(result(one(1.0)))
+    assert "caution" not in result_text(result(one(1.0)))
 
 
 @pytest.mark.parametrize(

@@ -12,20 +12,14 @@ from support.daemons import Endless, Script, frames, make_daemon, types
 from support.pipelines import Moods, make
 from support.values import face, frame
 
-from edge_emotion.daemon import capture
 from edge_emotion.daemon.camera import Camera
-from edge_emotion.daemon.capture import Capture
+from edge_emotion.daemon.capture import Capture, Timing
 from edge_emotion.daemon.daemon import Daemon
 from edge_emotion.daemon.latest_frame import LatestFrame
 from edge_emotion.datatypes import EmotionEvent
 from edge_emotion.errors import ConfigError, SinkError, SourceError
 from edge_emotion.outbox.event_counter import EventCounter
 from edge_emotion.sinks.memory import MemorySink
-
-
-@pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(capture, "FIRST_PAUSE", 0.01)
 
 
 def test_a_recording_is_processed_to_its_end_and_every_track_is_ended() -> None:
@@ -108,21 +102,19 @@ def test_a_loss_that_mends_at_once_is_noticed_all_the_same() -> None:
     assert sink.availability == [("desk", True), ("desk", False), ("desk", True)]
 
 
-def test_pauses_grow_while_a_camera_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    pauses: list[float] = []
-    monkeypatch.setattr(capture, "FIRST_PAUSE", 1.0)
-    monkeypatch.setattr(capture.random, "uniform", lambda low, high: (low + high) / 2)
+def test_pauses_grow_while_a_camera_is_away(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG", "edge_emotion.daemon.capture")
     missing = Script([], live=True, open_error=SourceError("no such device"))
-    away = Capture("desk", missing, threading.Condition(), max_fps=10)
-
-    def wait(seconds: float) -> bool:
-        pauses.append(seconds)
-        return len(pauses) == 7 and away._stopped.set() is None
-
-    monkeypatch.setattr(away._stopped, "wait", wait)
-    away._keep_reading()
-    assert pauses == [1, 2, 4, 8, 16, 30, 30]
-    assert missing.closed >= 7
+    timing = Timing(first_retry=0.01, longest_retry=0.08)
+    away = Capture("desk", missing, threading.Condition(), max_fps=10, timing=timing)
+    away.start()
+    wait_until(lambda: len(caplog.records) >= 6)
+    away.ask_to_stop()
+    away.join(5)
+    pauses = [record.args[-1] for record in caplog.records[:6] if isinstance(record.args, tuple)]
+    for pause, step in zip(pauses, (0.01, 0.02, 0.04, 0.08, 0.08, 0.08), strict=True):
+        assert isinstance(pause, float) and step / 2 <= pause <= step
+    assert missing.closed >= 6
 
 
 def test_a_failed_camera_beside_a_good_one_is_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -24,22 +24,17 @@ from support.pipelines import Moods, make
 from support.values import EPOCH, face, frame
 
 from edge_emotion.cli.demo import CLIP
-from edge_emotion.daemon import capture
 from edge_emotion.daemon.camera import Camera
-from edge_emotion.daemon.capture import Capture
+from edge_emotion.daemon.capture import Capture, Timing
 from edge_emotion.daemon.daemon import Daemon
-from edge_emotion.datatypes import Frame, Image
+from edge_emotion.datatypes import Face, Frame, Image
+from edge_emotion.detectors.scripted import ScriptedDetector
 from edge_emotion.errors import MemoryLimitReached, SourceError
 from edge_emotion.outbox.event_counter import EventCounter
 from edge_emotion.sinks.memory import MemorySink
 from edge_emotion.system import sd_notify as systemd
 from edge_emotion.system.telemetry import MIB, resident_bytes
 from edge_emotion.wire.ulid import ulid
-
-
-@pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(capture, "FIRST_PAUSE", 0.01)
 
 
 @contextmanager
@@ -172,7 +167,7 @@ def test_a_driver_that_never_answers_is_offline_at_once_and_starves_the_watchdog
     ear: Ear, caplog: pytest.LogCaptureFixture
 ) -> None:
     sink, source, changed = MemorySink(), Hanging(), threading.Condition()
-    lost = Capture("desk", source, changed, max_fps=1000, open_patience=1, read_patience=1)
+    lost = Capture("desk", source, changed, max_fps=1000, timing=Timing(open=1, read=1))
     good = Capture("hall", Endless(), changed, max_fps=1000)
     cameras = [Camera(one, make([[face()]], Moods("happiness"))) for one in (lost, good)]
 
@@ -317,16 +312,16 @@ def test_a_wall_clock_that_jumps_changes_no_duration_and_ends_no_track() -> None
         moved += JUMPS.get(n, timedelta(0))
         shown.append(replace(one, captured_at=one.captured_at + moved))
     backend = Moods("happiness")
-    pipeline = make([[face()]], backend)
-    detect = pipeline._detector.detect
 
-    def sadder_in_time(image: Image) -> object:
-        backend.show("sadness" if len(seen) > 16 else "happiness")
-        seen.append(image)
-        return detect(image)
+    class SadderInTime(ScriptedDetector):
+        seen = 0
 
-    seen: list[Image] = []
-    pipeline._detector.detect = sadder_in_time  # type: ignore[method-assign, assignment]
+        def detect(self, image: Image) -> Sequence[Face]:
+            backend.show("sadness" if self.seen > 16 else "happiness")
+            self.seen += 1
+            return super().detect(image)
+
+    pipeline = make(SadderInTime([[face()]]), backend)
     camera = Camera(Capture("desk", Script(shown), changed, max_fps=100, lossless=True), pipeline)
     Daemon([camera], [sink], changed, EventCounter(None)).run()
     assert types(sink) == ["start", "change", "end"]

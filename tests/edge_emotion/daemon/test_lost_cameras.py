@@ -14,17 +14,19 @@ import pytest
 from support.broker import wait_until
 from support.cameras import FPS, DeviceCamera, MjpegCamera, RtspCamera, StageCamera
 from support.frame_numbers import read_number
+from support.pipelines import settings_with
 from support.source_fakes import fake_video_capture, picture, read_until_error
 
 from edge_emotion.cli.demo import CLIP
-from edge_emotion.config.settings import CameraSettings, PolicySettings, TrackingSettings
-from edge_emotion.daemon import capture
+from edge_emotion.config.settings import CameraSettings
 from edge_emotion.daemon.camera import Camera
+from edge_emotion.daemon.capture import Timing
 from edge_emotion.daemon.daemon import Daemon
 from edge_emotion.datatypes import CameraState, EmotionEvent, Face, Image
-from edge_emotion.factory.cameras import make_capture, make_pipeline
+from edge_emotion.factory.cameras import make_capture, pipeline_settings
 from edge_emotion.factory.models import make_classifier, make_detector
 from edge_emotion.outbox.event_counter import EventCounter
+from edge_emotion.pipeline.pipeline import Pipeline
 from edge_emotion.protocols import FaceDetector
 from edge_emotion.sinks.memory import MemorySink
 from edge_emotion.sources.opencv import OpenCvSource
@@ -32,6 +34,7 @@ from edge_emotion.sources.stream_lag import WINDOW, Freshness
 
 pytestmark = pytest.mark.usefixtures("nothing_is_left_behind")
 
+SHORT_PAUSES = Timing(first_retry=0.2, longest_retry=0.5)
 LOSSES = [
     ("rtsp", "killed"),
     ("rtsp", "frozen"),
@@ -116,23 +119,9 @@ class Scene:
         return all(line in rest for line in lines)
 
     def _camera(self, name: str, settings: CameraSettings, detector: FaceDetector) -> Camera:
-        pipeline = make_pipeline(
-            "pi5",
-            name,
-            detector,
-            self._classifier,
-            tracking=TrackingSettings(),
-            policy=PolicySettings(),
-            interval=0.1,
-            next_seq=lambda: next(self._numbers),
-        )
-        return Camera(make_capture(name, settings, self._changed), pipeline)
-
-
-@pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(capture, "FIRST_PAUSE", 0.2)
-    monkeypatch.setattr(capture, "LONGEST_PAUSE", 0.5)
+        rules = pipeline_settings(settings_with(detector={"idle_interval": 0, "refresh_interval": 0}), name)
+        pipeline = Pipeline(rules, detector, self._classifier, next_seq=lambda: next(self._numbers))
+        return Camera(make_capture(name, settings, self._changed, timing=SHORT_PAUSES), pipeline)
 
 
 @pytest.fixture

@@ -12,13 +12,12 @@ from pathlib import Path
 
 import pytest
 from support.broker import wait_until
-from support.daemons import Script, frames
+from support.daemons import SHORT_PAUSES, Script, frames
 from support.paths import ROOT
 from support.pipelines import Moods, make
 from support.system_files import lay
 from support.values import face, frame
 
-from edge_emotion.daemon import capture
 from edge_emotion.daemon.camera import Camera
 from edge_emotion.daemon.camera_stats import CameraMeter
 from edge_emotion.daemon.capture import Capture
@@ -30,11 +29,10 @@ from edge_emotion.sinks.memory import MemorySink
 from edge_emotion.system.telemetry import Machine, temperature, throttling
 
 
-def test_losses_and_stalls_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(capture, "FIRST_PAUSE", 0.01)
+def test_losses_and_stalls_are_told_apart() -> None:
     steps = [*frames(0, 5), SourceStalled("slow"), *frames(5, 10), SourceError("cable"), *frames(10, 15)]
     changed = threading.Condition()
-    reader = Capture("desk", Script(steps, live=True), changed, max_fps=100, lossless=True)
+    reader = Capture("desk", Script(steps, live=True), changed, max_fps=100, lossless=True, timing=SHORT_PAUSES)
     camera = Camera(reader, make([[face()]], Moods("happiness")))
     Daemon([camera], [MemorySink()], changed, EventCounter(None)).run()
     report = camera.meter.report(reader, 2.0)

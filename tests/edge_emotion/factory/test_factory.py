@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from support.pipelines import settings_with
 from support.values import face, frame
 
 from edge_emotion.app import make_daemon
 from edge_emotion.cli.demo import CLIP
 from edge_emotion.config.loader import load
-from edge_emotion.config.settings import CameraSettings, PolicySettings, TrackingSettings
-from edge_emotion.datatypes import Image
+from edge_emotion.config.settings import CameraSettings
+from edge_emotion.datatypes import Face, Image
 from edge_emotion.detectors.scripted import ScriptedDetector
 from edge_emotion.errors import ConfigError
-from edge_emotion.factory.cameras import make_capture, make_pipeline, make_source
+from edge_emotion.factory.cameras import make_capture, make_source, pipeline_settings
 from edge_emotion.factory.models import make_classifier, make_detector
+from edge_emotion.pipeline.pipeline import Pipeline
 from edge_emotion.sources.images import ImagesSource
 from edge_emotion.sources.opencv import OpenCvSource
 
@@ -46,23 +50,24 @@ def test_classifier_settings_are_obeyed(tmp_path: Path) -> None:
     assert all('"probabilities":{"sadness":' in line and "happiness" not in line for line in lines)
 
 
+def scripted(script: Sequence[Sequence[Face]], **sections: Any) -> Pipeline:
+    settings = settings_with(classifier={"interval": 0.0}, detector={"idle_interval": 0.0}, **sections)
+    return Pipeline(
+        pipeline_settings(settings, "desk"), ScriptedDetector(script), make_classifier("tiny"), next_seq=lambda: 1
+    )
+
+
 @pytest.mark.parametrize(
-    ("tracking", "policy", "interval", "events"),
+    ("tracking", "events"),
     [
-        ({}, {}, 0.0, ["start"]),
-        ({"confirm_hits": 9}, {}, 0.0, []),
-        ({"confirm_hits": 1, "max_gap": 0.05}, {}, 0.0, ["start", "end"]),
+        ({}, ["start"]),
+        ({"confirm_hits": 9}, []),
+        ({"confirm_hits": 1, "max_gap": 0.05}, ["start", "end"]),
     ],
 )
-def test_tracking_settings_are_obeyed(
-    tracking: dict[str, float], policy: dict[str, float], interval: float, events: list[str]
-) -> None:
+def test_tracking_settings_are_obeyed(tracking: dict[str, float], events: list[str]) -> None:
     script = [[face()]] * 5 + [[]] * 2
-    pipeline = make_pipeline(
-        "pi5", "desk", ScriptedDetector(script), make_classifier("tiny"),
-        tracking=TrackingSettings.model_validate(tracking), policy=PolicySettings.model_validate(policy),
-        interval=interval, next_seq=lambda: 1,
-    )  # fmt: skip
+    pipeline = scripted(script, tracking=tracking)
     noise = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
     told = [event.type for n in range(7) for event in pipeline.process(frame(n / 10, noise))]
     assert told == events
@@ -70,11 +75,8 @@ def test_tracking_settings_are_obeyed(
 
 @pytest.mark.parametrize(("threshold", "emotion"), [(0.0, False), (1.0, True)])
 def test_policy_settings_are_obeyed(threshold: float, emotion: bool) -> None:
-    pipeline = make_pipeline(
-        "pi5", "desk", ScriptedDetector([[face()]]), make_classifier("tiny"),
-        tracking=TrackingSettings(confirm_hits=1), policy=PolicySettings(threshold=threshold, hysteresis=0.0),
-        interval=0.0, next_seq=lambda: 1,
-    )  # fmt: skip
+    policy = {"threshold": threshold, "hysteresis": 0.0}
+    pipeline = scripted([[face()]], tracking={"confirm_hits": 1}, policy=policy)
     (event,) = pipeline.process(frame(0))
     assert (event.emotion == "unknown") is emotion
 

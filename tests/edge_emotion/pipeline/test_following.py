@@ -10,17 +10,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.pipelines import settings_with
 from support.values import face, frame
 
 from edge_emotion.app import make_daemon
 from edge_emotion.cli.demo import CLIP
 from edge_emotion.config.loader import load
-from edge_emotion.config.settings import DetectorSettings, PolicySettings, TrackingSettings
+from edge_emotion.config.settings import DetectorSettings
 from edge_emotion.datatypes import Face, Image
 from edge_emotion.detectors.scripted import ScriptedDetector
-from edge_emotion.factory.cameras import make_follower, make_pipeline
+from edge_emotion.factory.cameras import make_follower, pipeline_settings
 from edge_emotion.factory.models import following_detector, make_classifier, make_detector
 from edge_emotion.pipeline.following import MOST, FaceFollower
+from edge_emotion.pipeline.pipeline import Pipeline
+from edge_emotion.protocols import FaceDetector
 
 EMPTY = np.zeros((480, 640, 3), np.uint8)
 
@@ -84,14 +87,16 @@ def test_two_that_have_become_one_are_not_followed() -> None:
     assert FaceFollower(ScriptedDetector([[one]]), 128).follow(EMPTY, [one, other]) is None
 
 
+def following(whole: FaceDetector, around: FaceDetector, refresh: float) -> Pipeline:
+    settings = settings_with(classifier={"interval": 9}, detector={"refresh_interval": refresh})
+    follower = FaceFollower(around, 128)
+    return Pipeline(pipeline_settings(settings, "desk"), whole, make_classifier("tiny"), follower, next_seq=lambda: 1)
+
+
 def watch(script: Sequence[Sequence[Face]], near: Sequence[Sequence[Face]], frames: int, refresh: float) -> str:
     """For each frame: w for a look at the whole picture, n near the face, b for both."""
     whole, around = Looking(script), Looking(near)
-    pipeline = make_pipeline(
-        "pi5", "desk", whole, make_classifier("tiny"), tracking=TrackingSettings(), policy=PolicySettings(),
-        interval=9, refresh_interval=refresh, next_seq=lambda: 1,
-    )  # fmt: skip
-    pipeline._follower = FaceFollower(around, 128)
+    pipeline = following(whole, around, refresh)
     said = ""
     for n in range(frames):
         before = len(whole.shapes), len(around.shapes)
@@ -115,11 +120,7 @@ def test_a_face_that_is_lost_is_looked_for_everywhere_at_once_and_not_followed_f
 
 def test_time_that_jumps_leads_to_a_look_at_everything() -> None:
     whole, around = Looking([[HERE]]), Looking([[HERE]])
-    pipeline = make_pipeline(
-        "pi5", "desk", whole, make_classifier("tiny"), tracking=TrackingSettings(), policy=PolicySettings(),
-        interval=9, refresh_interval=0.45, next_seq=lambda: 1,
-    )  # fmt: skip
-    pipeline._follower = FaceFollower(around, 128)
+    pipeline = following(whole, around, refresh=0.45)
     for seconds, looks in ((0, 1), (0.1, 2), (0.2, 3), (0.3, 3), (9.0, 4), (8.0, 5), (8.1, 5)):
         pipeline.process(frame(seconds))
         assert len(whole.shapes) == looks, seconds

@@ -26,7 +26,7 @@ def test_a_visit_is_a_start_a_change_and_an_end() -> None:
     events = run(pipeline, 10)
     backend.show("sadness")
     events += run(pipeline, 30, start=10)
-    assert told(events) == [("t1", "start", "happiness"), ("t1", "change", "sadness"), ("t1", "end", "sadness")]
+    assert told(events) == [("id1", "start", "happiness"), ("id1", "change", "sadness"), ("id1", "end", "sadness")]
     assert [event.seq for event in events] == [1, 2, 3]
     assert events[1].previous == "happiness"
     assert (events[0].previous, events[2].previous) == (None, None)
@@ -55,7 +55,7 @@ def test_several_faces_are_classified_as_one_batch() -> None:
     backend = Moods("anger")
     events = run(make([[face(), face(x=300), face(x=500)]], backend), 3)
     assert backend.batch_sizes == [3]
-    assert told(events) == [(f"t{n}", "start", "anger") for n in (1, 2, 3)]
+    assert told(events) == [(f"id{n}", "start", "anger") for n in (1, 2, 3)]
 
 
 def test_faces_are_classified_again_only_when_due() -> None:
@@ -82,9 +82,10 @@ def test_finishing_ends_every_track_once() -> None:
 
 def test_after_an_end_the_same_face_is_a_new_track() -> None:
     pipeline = make([[face()]], Moods("neutral"))
-    run(pipeline, 5)
+    (before,) = run(pipeline, 5)
     pipeline.finish()
-    assert told(run(pipeline, 5, start=5)) == [("t2", "start", "neutral")]
+    (after,) = run(pipeline, 5, start=5)
+    assert (after.type, after.emotion) == ("start", "neutral") and after.track_id != before.track_id
 
 
 def test_the_state_follows_the_largest_face() -> None:

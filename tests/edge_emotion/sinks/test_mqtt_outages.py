@@ -19,8 +19,8 @@ from support.mqtt_stage import (
 from support.samples import event, state
 
 from edge_emotion.config.settings import MqttSettings
-from edge_emotion.mqtt.timing import Backoff
 from edge_emotion.sinks.mqtt.sink import MqttSink, Timing
+from edge_emotion.system.backoff import Backoff
 from edge_emotion.wire.payloads import state_to_json
 
 pytestmark = needs_mosquitto

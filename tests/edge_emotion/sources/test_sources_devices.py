@@ -23,8 +23,7 @@ from support.source_fakes import (
     read_until_error,
 )
 
-from edge_emotion.daemon import capture
-from edge_emotion.daemon.capture import Capture
+from edge_emotion.daemon.capture import Capture, Timing
 from edge_emotion.errors import BackendUnavailable, SourceEnded, SourceError
 from edge_emotion.sources.opencv import OpenCvSource
 from edge_emotion.sources.picamera2 import Picamera2Source
@@ -126,9 +125,8 @@ def test_a_device_that_disappears_between_two_frames_that_are_due_is_lost(monkey
 
 
 def test_more_frames_than_max_fps_come_but_are_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(capture, "FIRST_PAUSE", 60.0)
     captures = fake_video_capture(monkeypatch, lambda number: (number < 500, picture(number % 100)))
-    camera = Capture("desk", OpenCvSource(DEVICE), threading.Condition(), max_fps=1)
+    camera = Capture("desk", OpenCvSource(DEVICE), threading.Condition(), max_fps=1, timing=Timing(first_retry=60))
     begin = time.monotonic()
     camera.start()
     wait_until(lambda: camera.status == "offline")

@@ -167,7 +167,7 @@ def test_votes_that_a_data_set_does_not_have_are_not_recorded(
     ("arguments", "code", "message"),
     [
         (["--recipe", "mobilnet"], 2, "no recipe 'mobilnet'; did you mean 'mobilenet_v2'?"),
-        (["--recipe", "tiny"], 7, "has no layout that is known. Looked for fer_plus: fer2013.csv"),
+        (["--recipe", "tiny"], 7, "has no known layout. Looked for fer_plus: fer2013.csv"),
         (["--recipe", "tiny", "--set", "mixpu=0.2"], 2, "recipe tiny: no setting mixpu, did you mean mixup?"),
         (["--recipe", "tiny", "--set", "augmentation.blr=0.2"], 2, "no setting augmentation.blr, did you mean blur?"),
         (["--recipe", "tiny", "--set", "mixup=often"], 2, "recipe tiny: mixup: Input should be a valid number"),

@@ -19,9 +19,9 @@ pytest.importorskip("pandas")
 
 import train.data.duplicates
 from train.commands.inspect_data import add_inspect, compare_labels, draw, inspect
-from train.data.duplicates import compare, drop_copies, take_prints
+from train.data.duplicates import drop_copies, find_copies, take_prints
 from train.data.faces import DataError, DataSet, Faces
-from train.data.inspection import CopyReport, Inspection, as_text
+from train.data.inspection import CopyReport, Inspection, inspection_text
 from train.data.layouts import load, load_fer_plus
 
 Pixels = npt.NDArray[np.uint8]
@@ -61,7 +61,7 @@ def jpeg(image: Pixels) -> Pixels:
 
 def test_faces_that_are_different_are_no_copies(faces: Pixels) -> None:
     prints = take_prints(labelled(faces, [0] * 40))
-    assert {kind: found.pairs for kind, found in compare(prints, prints).items()} == {
+    assert {kind: found.pairs for kind, found in find_copies(prints, prints).items()} == {
         "exact": 0,
         "near": 0,
         "mirrored": 0,
@@ -112,14 +112,14 @@ def test_pictures_of_one_colour_are_no_near_copies(faces: Pixels) -> None:
 def test_colour_pictures_are_compared_by_their_grey(faces: Pixels) -> None:
     grey = [cv2.cvtColor(jpeg(face), cv2.COLOR_GRAY2BGR) for face in faces[:3]]
     colour = labelled(grey, [0, 0, 0])
-    assert compare(take_prints(labelled(faces[:3], [0, 0, 0])), take_prints(colour))["near"].second.all()
+    assert find_copies(take_prints(labelled(faces[:3], [0, 0, 0])), take_prints(colour))["near"].second.all()
 
 
 def test_tiles_change_nothing(fer_plus: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
     prints = take_prints(fer_plus["validation"].take(np.arange(1500)))
-    whole = compare(prints, prints)
+    whole = find_copies(prints, prints)
     monkeypatch.setattr(train.data.duplicates, "TILE", 333)
-    tiled = compare(prints, prints)
+    tiled = find_copies(prints, prints)
     assert whole["near"].pairs > 0
     for kind in whole:
         assert whole[kind].pairs == tiled[kind].pairs
@@ -200,7 +200,7 @@ def test_a_second_labelling_is_compared_by_picture(faces: Pixels) -> None:
 
 def test_the_text_names_every_class_split_and_note(faces: Pixels) -> None:
     data = two_splits(labelled(faces[:6], [0, 0, 1, 1, 2, 2]), labelled(faces[:2], [0, 0]))
-    text = as_text(inspect(replace(data, notes=("skipped 1 of 9 pictures",)), other=data))
+    text = inspection_text(inspect(replace(data, notes=("skipped 1 of 9 pictures",)), other=data))
     assert all(word in text for word in (*CLASSES, "train", "test", "skipped 1 of 9 pictures"))
     assert "2 faces of test (2 clear, 0 with another label), 2 of train" in text
     assert "100.0% of 8 clear faces" in text

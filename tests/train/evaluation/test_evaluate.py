@@ -1,4 +1,4 @@
-"""Measuring runs, ensembles and exported models, on crops and on the whole path."""
+"""Measuring runs, ensembles and exported models, on crops and end to end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytest.importorskip("tf_keras")
 
 from train.commands.cli import main
 from train.data.faces import DataSet
-from train.evaluation.end_to_end import measure_whole_path
+from train.evaluation.end_to_end import measure_end_to_end
 from train.evaluation.evaluate import Answer, answer, ensemble, evaluate, measured_faces, translate
 from train.evaluation.predict import Prediction, logits_of_target
 
@@ -65,7 +65,7 @@ def test_an_ensemble_is_the_mean_of_probabilities() -> None:
 
 
 def test_an_ensemble_of_different_classes_is_refused() -> None:
-    with pytest.raises(ConfigError, match="b tells neutral, anger apart"):
+    with pytest.raises(ConfigError, match="b has the classes neutral, anger, not "):
         ensemble([answer(said("a", ("neutral", "fear"), (0, 1))), answer(said("b", ("neutral", "anger"), (0, 1)))])
 
 
@@ -99,7 +99,7 @@ def test_the_whole_path_costs_little(some: DataSet) -> None:
     """Pasted at 100 to 220 pixels: most are found, and what is found is classified about as well as the crop."""
     faces = some["validation"].majority()
     faces = faces.take(np.arange(150))
-    path = measure_whole_path(make_classifier("mobilenet_v2"), make_detector("blazeface_back"), faces, faces.labels)
+    path = measure_end_to_end(make_classifier("mobilenet_v2"), make_detector("blazeface_back"), faces, faces.labels)
     assert path.n == 150
     assert path.found >= 140
     assert path.accuracy > 0.8
@@ -152,7 +152,7 @@ def test_the_command_measures_the_whole_path_at_an_operating_point(
     assert path["n"] == result["figures"]["n"] == 40 > path["found"] > 15
     assert path["interval"][0] <= path["accuracy"] - path["cropped"] <= path["interval"][1]
     assert main([*command, "--whole-path"]) == 0
-    assert "whole path with blazeface_back: found " in capsys.readouterr().out
+    assert "end to end with blazeface_back: found " in capsys.readouterr().out
 
 
 def test_the_command_measures_how_faces_are_framed(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,7 @@ from edge_emotion.labels import EMOTIONS
 pytest.importorskip("tf_keras")
 pytest.importorskip("matplotlib")
 
-from train.commands.report import add_report, as_html, as_markdown, write_report
+from train.commands.report import add_report, report_html, report_markdown, write_report
 from train.data.faces import DataError, DataSet, Faces
 from train.evaluation.comparison import Comparison, compare
 from train.evaluation.complexity import measure_complexity
@@ -92,8 +92,8 @@ def test_models_are_measured_on_the_same_faces(comparison: Comparison) -> None:
     assert second.figures.accuracy == pytest.approx(17 / 20)
     assert second.figures.per_class["happiness"].recall == pytest.approx(2 / 4)
     assert second.figures.per_class["contempt"].recall == pytest.approx(1 / 2)
-    (duel,) = comparison.duels
-    assert duel == ("first", NASTY, 20, 3, 0, 0.25)
+    (test,) = comparison.mcnemar_tests
+    assert test == ("first", NASTY, 20, 3, 0, 0.25)
 
 
 def test_mistakes_are_the_most_confident_first(comparison: Comparison) -> None:
@@ -165,14 +165,14 @@ def test_pages_hold_every_part(out: Path) -> None:
 
 
 def test_the_html_page_needs_no_other_file_and_no_network(parts: list[Section]) -> None:
-    page = as_html(parts)
+    page = report_html(parts)
     assert not re.search(r'(src|href)="(?!data:)|url\(|@import|https?://|<script', page)
 
 
 def test_names_are_escaped(parts: list[Section]) -> None:
-    assert "<b>" not in as_html(parts)
-    assert "&lt;b&gt;a|b&lt;/b&gt; &amp; `c`" in as_html(parts)
-    text = as_markdown(parts)
+    assert "<b>" not in report_html(parts)
+    assert "&lt;b&gt;a|b&lt;/b&gt; &amp; `c`" in report_html(parts)
+    text = report_markdown(parts)
     assert "<b>" not in text
     assert r"&lt;b&gt;a\|b&lt;/b&gt; &amp; \`c\`" in text
     for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):

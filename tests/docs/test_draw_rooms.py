@@ -73,3 +73,14 @@ def test_a_picture_is_well_formed_and_its_arrows_lead_down(rooms: ModuleType, na
     ]
     assert len(arrows) == sum(map(len, rooms.essential(graph).values()))
     assert all(int(numbers[1]) < int(numbers[-1]) for numbers in arrows)
+
+
+def test_the_architecture_page_describes_every_folder(rooms: ModuleType) -> None:
+    text = (ROOT / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
+    named = {f"`{name}`" for name in rooms.read_imports(ROOT / "edge_emotion")}
+    for package in ("train", "convert", "benchmarks"):
+        named |= {
+            f"`{package}/{name}`" for name in rooms.read_imports(ROOT / package) if (ROOT / package / name).is_dir()
+        }
+    assert len(named) > 30
+    assert [name for name in sorted(named) if name not in text] == []

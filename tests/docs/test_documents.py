@@ -27,6 +27,7 @@ PROGRAM = re.compile(
     r"(?:^ *|`|bin/|-u edge-emotion )(edge-emotion|python -m (?:train|convert|benchmarks)) +([a-z][\w-]*)([^#|`\n]*)",
     re.MULTILINE,
 )
+NAME = re.compile(r"(?<![\w./-])(?:edge_emotion|train|convert|benchmarks)(?:\.[A-Za-z_]\w*)+(?!\w)")
 LEFT_OUT_BY_GIT = "deploy/containers/private"
 
 
@@ -96,6 +97,29 @@ def test_every_file_of_the_repository_that_a_document_names_is_there(document: P
     text = LINK.sub("", document.read_text(encoding="utf-8"))
     named = {name for name in PATH.findall(text) if not name.startswith(LEFT_OUT_BY_GIT)}
     assert [name for name in sorted(named) if not any(ROOT.glob(name))] == []
+
+
+def is_defined(name: str) -> bool:
+    """Whether a dotted name is a module, or is defined in one at its top level."""
+    parts = name.split(".")
+    if any(ROOT.joinpath(*parts).with_suffix(suffix).exists() for suffix in ("", ".py")):
+        return True
+    module = ROOT.joinpath(*parts[:-1])
+    files = [file for file in (module.with_suffix(".py"), module / "__init__.py") if file.is_file()]
+    return any(
+        re.search(rf"^(?:def|class) {parts[-1]}\b|^{parts[-1]}\b", file.read_text(), re.MULTILINE) for file in files
+    )
+
+
+def test_every_python_name_that_a_document_shows_is_defined() -> None:
+    named = {
+        (place(document), name)
+        for document in DOCUMENTS
+        for name in NAME.findall(LINK.sub("", document.read_text(encoding="utf-8")))
+        if not name.endswith((".py", ".md"))
+    }
+    assert len({name for _, name in named}) >= 5
+    assert [(document, name) for document, name in sorted(named) if not is_defined(name)] == []
 
 
 def test_every_document_that_a_source_file_names_is_there() -> None:
