@@ -1,4 +1,4 @@
-"""The composition root: everything that the settings name, wired together."""
+"""The composition root: builds a daemon and its parts from the settings."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from edge_emotion.system.telemetry import MIB
 
 
 def make_daemon(settings: Settings, *, fail_fast: bool = False, load: Callable[[], Settings] | None = None) -> Daemon:
-    """Everything that the settings name, wired together; no camera and no connection is opened yet.
+    """A daemon as the settings describe it; no camera and no connection is opened yet.
 
-    ``fail_fast`` ends the run when a camera cannot be opened the first time, instead of trying again. ``load`` gives
-    the settings anew for a reload.
+    ``fail_fast`` ends the run when a camera cannot be opened the first time, instead of trying again. ``load`` reads
+    the settings again for a reload.
     """
     models = make_models(settings)
     sequence, changed = EventCounter(settings.state_path, settings.node), threading.Condition()
@@ -31,10 +31,9 @@ def make_daemon(settings: Settings, *, fail_fast: bool = False, load: Callable[[
     features = OverrideStore(kept, models.classifier.manifest.labels)
     maker = CameraMaker(models, sequence, changed, fail_fast=fail_fast)
     cameras = [maker.camera(settings, name, features[name]) for name in settings.cameras]
-    heartbeat = settings.mqtt.heartbeat if settings.mqtt else 60.0
     sinks = make_sinks(settings, models.classifier, models.detector, sequence)
     max_rss = None if settings.max_rss is None else settings.max_rss * MIB
-    daemon = Daemon(cameras, sinks, changed, sequence, heartbeat=heartbeat, max_rss=max_rss)
+    daemon = Daemon(cameras, sinks, changed, sequence, heartbeat=settings.heartbeat, max_rss=max_rss)
     channels = [sink for sink in sinks if isinstance(sink, ControlChannel)]
     Control(daemon, maker, settings, features, channels, load or (lambda: settings), _examination).begin()
     return daemon

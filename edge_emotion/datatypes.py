@@ -1,4 +1,4 @@
-"""The values that travel along the line. All frozen: a stage makes new values, it never edits old ones."""
+"""The values that pass through the pipeline. All are frozen: a stage creates new values and never changes old ones."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """An axis-aligned rectangle; pixels unless said otherwise, origin at the top left."""
+    """An axis-aligned rectangle; in pixels unless stated otherwise, origin at the top left."""
 
     x: float
     y: float
@@ -73,7 +73,7 @@ class Box:
         return Box(self.x * fx, self.y * fy, self.width * fx, self.height * fy)
 
     def moved(self, dx: float, dy: float) -> Box:
-        """The same rectangle elsewhere."""
+        """The same rectangle, shifted."""
         return Box(self.x + dx, self.y + dy, self.width, self.height)
 
 
@@ -98,7 +98,7 @@ class Face:
         return math.atan2(right_y - left_y, right_x - left_x)
 
     def moved(self, dx: float, dy: float) -> Face:
-        """The same face elsewhere: what was found in a part of a picture, in the picture."""
+        """The same face with all positions shifted: from the pixels of a part of a picture to those of the picture."""
         return Face(self.box.moved(dx, dy), self.score, tuple((x + dx, y + dy) for x, y in self.landmarks))
 
 
@@ -140,7 +140,7 @@ class EmotionScores:
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One face over time. Times are monotonic seconds, ``started_at`` is the UTC capture time of the first sight."""
+    """One face over time. Times are monotonic seconds; ``started_at`` is the UTC capture time at its start."""
 
     id: str
     face: Face
@@ -152,13 +152,13 @@ class Track:
 
     @property
     def duration(self) -> float:
-        """Seconds between the first and the last sight."""
+        """Seconds between the first and the last detection."""
         return self.last_seen - self.first_seen
 
 
 @dataclass(frozen=True, slots=True)
 class EmotionEvent:
-    """What leaves the device. It has no field for a picture: privacy holds by type.
+    """The only value that leaves the device. It has no field for a picture: privacy holds by type.
 
     ``box`` is in fractions of the frame. ``emotion`` may be ``unknown``; ``confidence`` belongs to it.
     ``latency_ms`` is capture to hand-over to the sinks.
@@ -187,7 +187,7 @@ class EmotionEvent:
 
 @dataclass(frozen=True, slots=True)
 class CameraState:
-    """What a camera sees now. ``emotion`` is None when nobody is there; the face shown is the most prominent one."""
+    """The faces in view of a camera now; emotion and probabilities are those of the largest one, None without any."""
 
     ts: datetime
     faces: int

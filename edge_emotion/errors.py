@@ -22,8 +22,8 @@ class SourceError(EdgeEmotionError, OSError):
     exit_code = 3
 
 
-class SourceStalled(SourceError, TimeoutError):  # noqa: N818 - says it all
-    """The source is there and gave no frame within its time-out."""
+class SourceStalled(SourceError, TimeoutError):  # noqa: N818 - the name is clear without Error
+    """The source is open but gave no frame within its time-out."""
 
 
 class SourceEnded(SourceError):  # noqa: N818 - it is no error
@@ -31,12 +31,12 @@ class SourceEnded(SourceError):  # noqa: N818 - it is no error
 
 
 class ModelError(EdgeEmotionError, ValueError):
-    """A model folder that is not what its manifest says: hash, labels, shape or results differ."""
+    """A model folder that does not agree with its manifest: hash, labels, shape or results differ."""
 
     exit_code = 4
 
 
-class BackendUnavailable(EdgeEmotionError, ImportError):  # noqa: N818 - says it all
+class BackendUnavailable(EdgeEmotionError, ImportError):  # noqa: N818 - the name is clear without Error
     """An optional library is not installed; the message names the package."""
 
     exit_code = 5
@@ -48,13 +48,13 @@ class SinkError(EdgeEmotionError, OSError):
     exit_code = 6
 
 
-class ReaderGone(SinkError):  # noqa: N818 - says it all
+class ReaderGone(SinkError):  # noqa: N818 - the name is clear without Error
     """The program that read the events from standard output has ended: no other one can take its place."""
 
     exit_code = 7
 
 
-class MemoryLimitReached(EdgeEmotionError, MemoryError):  # noqa: N818 - says it all
+class MemoryLimitReached(EdgeEmotionError, MemoryError):  # noqa: N818 - the name is clear without Error
     """The process holds more memory than ``max_rss`` allows. It ends in order, for a supervisor to start it again."""
 
     exit_code = 8

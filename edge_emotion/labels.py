@@ -18,7 +18,7 @@ EMOTIONS: tuple[str, ...] = (
 """Canonical order: the first eight vote columns of FER+ (Barsoum et al. 2016)."""
 
 UNKNOWN = "unknown"
-"""What is reported when no emotion reaches the threshold. Never an output of a model."""
+"""Reported when no emotion reaches the threshold. Never an output of a model."""
 
 ALIASES: dict[str, str] = {
     "happy": "happiness",
@@ -56,7 +56,7 @@ def subset(labels: Sequence[str], classes: Iterable[str]) -> tuple[int, ...]:
     wanted = {canonical(name) for name in classes}
     missing = wanted.difference(labels)
     if missing:
-        raise ConfigError(f"classes {sorted(missing)} are not known to this model; it knows {', '.join(labels)}")
+        raise ConfigError(f"classes {sorted(missing)} are not emotions of this model; it has {', '.join(labels)}")
     if len(wanted) < 2:
         raise ConfigError("a class subset needs at least two emotions")
     return tuple(index for index, label in enumerate(labels) if label in wanted)

@@ -1,6 +1,6 @@
-"""The contracts between the parts. Adapters implement these; everything else is written against them.
+"""The interfaces between the parts. Adapters implement them; all other code uses only them.
 
-Each protocol has a shipped fake (memory, constant, scripted), and one contract test runs over every adapter.
+Each protocol has a simple implementation for tests (memory, constant, scripted); one contract test runs all adapters.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ FloatArray = npt.NDArray[np.float32]
 
 @runtime_checkable
 class FrameSource(Protocol):
-    """Where frames come from: a camera, a stream, a file, memory.
+    """A source of frames: a camera, a stream, a file, memory.
 
     Life cycle: ``open``, any number of ``read``, ``close``; then it may be opened again.
     """
 
     @property
     def live(self) -> bool:
-        """True for a camera or stream, that goes on whether or not it is read and is reopened when lost.
+        """True for a camera or stream: it continues whether or not it is read, and is reopened when lost.
 
         False for a finite recording: its end is an end (``SourceEnded``) and its frames are paced by the source.
         """
@@ -37,8 +37,8 @@ class FrameSource(Protocol):
     def read(self) -> Frame:
         """The next frame: H x W x 3 uint8 BGR, timestamps taken when it arrived, never an invented picture.
 
-        Blocks until there is one. Raises SourceError when none came within the read time-out or the source is
-        lost, SourceEnded after the last frame of a finite source. After either, only ``close`` and ``open`` help.
+        Blocks until there is one. Raises SourceError when none arrived within the read time-out or the source is
+        lost, SourceEnded after the last frame of a finite source. After either, call ``close`` and ``open``.
         """
 
     def close(self) -> None:
@@ -47,22 +47,22 @@ class FrameSource(Protocol):
 
 @runtime_checkable
 class ChoosingSource(FrameSource, Protocol):
-    """A live source that knows when a frame came before it has decoded it."""
+    """A live source with a timestamp for each frame before the frame is decoded."""
 
     def read_due(self, due: Callable[[float], bool]) -> Frame | None:
-        """As ``read``, but None for a frame whose timestamp is not ``due``: it has come and is not decoded.
+        """As ``read``, but None for a frame whose timestamp is not ``due``: it was received and is not decoded.
 
-        ``due`` is asked in any thread, once at most for each frame.
+        ``due`` is called in any thread, at most once for each frame.
         """
 
 
 @runtime_checkable
 class InferenceBackend(Protocol):
-    """Runs one model file. Knows tensors, no labels and no faces."""
+    """Runs one model file: tensors in, tensors out; labels and faces are not its concern."""
 
     @property
     def name(self) -> str:
-        """What runs the model, for people: 'ai-edge-litert 2.3.0'."""
+        """Library and version that run the model, for logs: 'ai-edge-litert 2.3.0'."""
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -75,7 +75,7 @@ class InferenceBackend(Protocol):
     def run(self, batch: FloatArray) -> tuple[FloatArray, ...]:
         """Infer N inputs, N >= 1: float32 N x H x W x C, normalised -> one float32 N x ... array per output.
 
-        Integer models are fed and read by their tensors' own scale and zero point; callers only ever see floats.
+        Integer tensors are converted by their own scale and zero point; callers pass and receive only floats.
         Raises ModelError if the batch has another shape than ``input_shape``.
         """
 
@@ -96,25 +96,25 @@ class FaceDetector(Protocol):
 
 @runtime_checkable
 class EventSink(Protocol):
-    """Where events go. Nothing here blocks on a network, and nothing raises because a network is away."""
+    """A destination of events. No method blocks on a network or raises because a network is unavailable."""
 
     def check(self) -> None:
-        """Look whether ``open`` would succeed, opening nothing. Raises what it would raise."""
+        """Check whether ``open`` would succeed, without opening anything. Raises the same errors."""
 
     def open(self) -> None:
-        """Start. Raises SinkError or ConfigError only for what waiting cannot cure: an unwritable file, a bad key."""
+        """Start. Raises SinkError or ConfigError only for permanent faults: an unwritable file, a bad key."""
 
     def publish(self, event: EmotionEvent) -> None:
         """Take over one event. It is delivered at least once, or counted as dropped."""
 
     def camera_state(self, camera: str, state: CameraState) -> None:
-        """What a camera sees now; only the latest one matters."""
+        """Publish the state of a camera; it replaces the state before."""
 
     def camera_available(self, camera: str, available: bool) -> None:
-        """A camera came or went."""
+        """Publish whether a camera is available."""
 
     def close(self) -> None:
-        """Deliver what waits, within a bounded time, then stop. May be called twice."""
+        """Deliver waiting events, within a bounded time, then stop. May be called twice."""
 
 
 @runtime_checkable
@@ -128,7 +128,7 @@ class EndingSink(Protocol):
 
 @runtime_checkable
 class ControlChannel(Protocol):
-    """Where the node is asked things and tells how it is, beside its events. Like a sink, it never blocks or raises.
+    """Commands to the node and its status messages, beside the events. Like a sink, it never blocks or raises.
 
     Topics and payloads are those of docs/reference/mqtt.md; mappings are plain JSON values.
     """
@@ -139,19 +139,19 @@ class ControlChannel(Protocol):
 
     @property
     def dropped(self) -> int:
-        """Events that were given up."""
+        """Events that were discarded."""
 
-    def listen(self, heard: Callable[[str, bytes], None]) -> None:
-        """Call ``heard`` with topic and payload of what is asked from now on, in any thread. Once, before ``open``."""
+    def listen(self, received: Callable[[str, bytes], None]) -> None:
+        """Call ``received`` with topic and payload of each command, in any thread. Call this once, before ``open``."""
 
     def describe(self, info: Mapping[str, Any], cameras: Sequence[str], device: Mapping[str, Any] | None) -> None:
-        """Replace the node's description, its cameras, and its device in Home Assistant; None: it has none."""
+        """Replace the node's info, its cameras, and its device in Home Assistant (None: no device)."""
 
     def feature_state(self, camera: str, feature: str, payload: bytes) -> None:
-        """What a feature of a camera is; only the latest one matters."""
+        """Publish the state of a feature of a camera; it replaces the state before."""
 
     def respond(self, command: str, answer: Mapping[str, Any]) -> None:
-        """Answer a request. It is lost if nobody is there to take it."""
+        """Answer a request. Not stored: the answer is lost without a connection."""
 
     def report(self, stats: Mapping[str, Any]) -> None:
-        """Say how the node is doing. It is lost if nobody is there to take it."""
+        """Publish statistics of the node. Not stored: they are lost without a connection."""

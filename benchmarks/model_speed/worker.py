@@ -18,7 +18,7 @@ from edge_emotion.factory.models import INTERPRETERS
 from edge_emotion.models.folder import checked_file
 from edge_emotion.models.manifest import InputSpec, ModelFile, Part
 from edge_emotion.models.preprocess import normalise
-from edge_emotion.models.self_test import golden_inputs
+from edge_emotion.models.self_test import self_test_inputs
 from edge_emotion.protocols import FloatArray, InferenceBackend
 from edge_emotion.system.telemetry import MIB, resident_bytes
 
@@ -103,7 +103,7 @@ def measure_model_file(job: Job) -> Report:
     pin(job.threads)
     path, scenario = checked_file(job.folder, job.entry), job.scenario
     seeds = range(scenario.seed * SAMPLES, (scenario.seed + 1) * SAMPLES)
-    samples = normalise(golden_inputs(job.input, seeds), job.input)
+    samples = normalise(self_test_inputs(job.input, seeds), job.input)
     base_rss = resident_bytes() / MIB
     begin = perf_counter()
     backend = make_backend(job, path)

@@ -182,7 +182,7 @@ class StageRecorder(CameraMeter):
         """Seconds by stage, in the order of STAGES."""
         self.began = self.ended = time.monotonic()
 
-    def took(self, times: StageTimes | None, latency: float) -> None:
+    def add_frame(self, times: StageTimes | None, latency: float) -> None:
         """As in CameraMeter."""
         alone = sum(one.alone() for one in (*self._finding, self._classifying))
         for one in self._finding:

@@ -18,7 +18,7 @@ from benchmarks.results.paired import keep_correctness
 from benchmarks.results.results import Measurement
 from edge_emotion.errors import BackendUnavailable, ModelError
 from edge_emotion.models.classifier import EmotionClassifier
-from edge_emotion.models.self_test import replay_golden
+from edge_emotion.models.self_test import run_self_test
 from edge_emotion.protocols import FaceDetector
 from train.data.faces import Faces
 from train.evaluation.artefacts import artefacts
@@ -61,7 +61,7 @@ def load_artefacts(
             try:
                 runner = make()
                 classifier = EmotionClassifier(manifest, runner, entry=entry, operating_point=operating_point)
-                replay_golden(classifier, entry)
+                run_self_test(classifier, entry)
             except (BackendUnavailable, ModelError) as error:
                 missing[name] = str(error)
                 continue
@@ -83,7 +83,7 @@ def measure_accuracy(
 
     ``detectors``: name -> function that makes a detector. For each of them, the first artefact of each model is also
     measured end to end: faces pasted into pictures, detected, aligned, classified. Faces of classes that a model does
-    not have are left out for it. ``elsewhere``: further sets, on which each artefact is measured at every operating
+    not have are left out for it. ``elsewhere`` are further sets, on which each artefact is measured at every operating
     point. Raises ModelError if no artefact runs here.
     """
     measured: dict[str, Any] = {}
@@ -225,10 +225,10 @@ def _elsewhere_notes(artefacts: Mapping[str, Any]) -> Iterator[str]:
         count = ", ".join(f"{label} {n:,}" for label, n in one["count"].items() if n)
         yield (
             f"{called}: {one['n']:,} faces found in {one['pictures']:,} pictures, {one['persons']:,} persons, over "
-            f"whom the intervals are; every emotion may be said; {count}"
+            f"whom the intervals are; no emotion is excluded; {count}"
         )
     if sets:
-        yield "false alarms: neutral faces that are called something else with a confidence of at least 50 %"
+        yield "false alarms: neutral faces with another emotion at a confidence of at least 50 %"
 
 
 def mcnemar_notes(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from edge_emotion.models.manifest import Golden, ModelManifest
 from edge_emotion.models.preprocess import normalise
-from edge_emotion.models.self_test import golden_inputs, winners
+from edge_emotion.models.self_test import self_test_inputs, top_labels
 from edge_emotion.protocols import InferenceBackend
 
 CANDIDATES, COUNT = 400, 8
@@ -20,10 +20,10 @@ def make_golden(manifest: ModelManifest, backend: InferenceBackend, other: Infer
     The tolerance is three times what the two differ by. Each emotion that wins for any candidate gets the inputs for
     which it wins most clearly; among those only the half is taken on which kernels differ least.
     """
-    pixels = normalise(golden_inputs(manifest.input, range(CANDIDATES)), manifest.input)
+    pixels = normalise(self_test_inputs(manifest.input, range(CANDIDATES)), manifest.input)
     logits = backend.run(pixels)[0]
     distance = np.zeros(CANDIDATES) if other is None else np.abs(other.run(pixels)[0] - logits).max(axis=1)
-    said, margin = winners(manifest, logits), np.diff(np.sort(logits, axis=1)[:, -2:], axis=1)[:, 0]
+    said, margin = top_labels(manifest, logits), np.diff(np.sort(logits, axis=1)[:, -2:], axis=1)[:, 0]
     clear = np.where(distance <= np.median(distance), margin, -np.inf)
     ranks = {
         name: iter(sorted((i for i in range(CANDIDATES) if said[i] == name), key=lambda i: -clear[i])) for name in said

@@ -1,4 +1,4 @@
-"""What every interpreter does alike with a batch: look at its shape, run a large one in pieces."""
+"""Steps that all interpreters share: checking the shape of a batch, running a large one in parts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edge_emotion.errors import ModelError
 from edge_emotion.protocols import FloatArray
 
 MAX_BATCH = 8
-"""Inputs at once: interpreters get ready for each batch size that they see, and keep it."""
+"""Most inputs in one call: interpreters allocate memory for each batch size and keep it."""
 
 
 def check_batch(path: Path, batch: FloatArray, input_shape: tuple[int, ...]) -> None:

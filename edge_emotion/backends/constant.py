@@ -1,4 +1,4 @@
-"""A backend that always answers the same: for tests, demos and measuring everything but the model."""
+"""A backend with constant outputs: for tests, demos and measuring everything but the model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edge_emotion.protocols import FloatArray
 
 
 class ConstantBackend:
-    """Answers every input with ``outputs``, one array without batch axis per output. Keeps the batch sizes it saw."""
+    """Returns ``outputs`` for every input, one array without batch axis per output. Records the batch sizes."""
 
     name = "constant"
 

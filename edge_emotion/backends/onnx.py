@@ -17,8 +17,8 @@ from edge_emotion.errors import BackendUnavailable, ModelError
 from edge_emotion.protocols import FloatArray
 
 PROVIDERS = {"CUDAExecutionProvider": "CUDA", "CPUExecutionProvider": "CPU"}
-"""Those that are used by themselves, the preferred one first, and what people call them. onnxruntime's TensorRT
-provider is used only when it is asked for: it builds an engine at each start, for minutes."""
+"""Providers that are used by default, the preferred one first, and their common names. onnxruntime's TensorRT
+provider is used only on request: it builds an engine at each start, for minutes."""
 
 TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 

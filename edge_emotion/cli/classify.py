@@ -1,4 +1,4 @@
-"""What ``classify``, ``models`` and ``check-config`` do; ``cli`` only parses their arguments."""
+"""``edge-emotion classify``: emotions of the faces in picture files."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def classify(
             code = error.exit_code
             continue
         findings = find_emotions(image, detector, classifier)
-        print((_as_json if as_json else _as_text)(path, findings, classifier, threshold))
+        print((_findings_as_json if as_json else _findings_as_text)(path, findings, classifier, threshold))
         if path in targets:
             write_png(targets[path], annotate(image, findings, threshold=threshold))
     return code
@@ -64,7 +64,7 @@ def find_emotions(image: Image, detector: FaceDetector, classifier: EmotionClass
 
 
 def _targets(images: Sequence[Path], folder: Path | None) -> dict[Path, Path]:
-    """Where each annotated picture goes: numbered where the name is taken by another of them or by an original."""
+    """The file of each annotated picture; numbered where another one or an original already has the name."""
     if folder is None:
         return {}
     try:
@@ -82,7 +82,7 @@ def _targets(images: Sequence[Path], folder: Path | None) -> dict[Path, Path]:
     return targets
 
 
-def _as_text(path: Path, findings: Findings, classifier: EmotionClassifier, threshold: float) -> str:
+def _findings_as_text(path: Path, findings: Findings, classifier: EmotionClassifier, threshold: float) -> str:
     lines = [f"{path}: {len(findings) or 'no'} face{'' if len(findings) == 1 else 's'}"]
     for face, scores in findings:
         box = face.box
@@ -97,7 +97,7 @@ def _as_text(path: Path, findings: Findings, classifier: EmotionClassifier, thre
     return "\n".join(lines)
 
 
-def _as_json(path: Path, findings: Findings, classifier: EmotionClassifier, threshold: float) -> str:
+def _findings_as_json(path: Path, findings: Findings, classifier: EmotionClassifier, threshold: float) -> str:
     """One line: the picture, the model and its faces; boxes and landmarks in pixels."""
     manifest = classifier.manifest
     faces = [

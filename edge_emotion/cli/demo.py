@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from edge_emotion.app import make_daemon
-from edge_emotion.cli.event_formats import as_text
+from edge_emotion.cli.event_formats import item_as_text
 from edge_emotion.client import AvailabilityReceived, Client
 from edge_emotion.config.loader import load
 from edge_emotion.mqtt.local_broker import HOST, START_TIMEOUT, _amqtt, find_mosquitto, free_port, mosquitto
@@ -20,7 +20,7 @@ CLIP = Path(__file__).parent.parent / "demo.mp4"
 def demo(source: str | None = None, *, seconds: float | None = None) -> None:
     """Run the demo on the bundled clip, or on ``source`` for ``seconds``. Raises SourceError if it cannot be read."""
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _stop)  # until the daemon handles them: the broker must not outlive us
+        signal.signal(number, _stop)  # until the daemon handles them: the broker must not outlive this process
     port = free_port()
     executable = find_mosquitto()
     broker: AbstractContextManager[object] = mosquitto(executable, port) if executable else _amqtt(port)
@@ -62,13 +62,13 @@ def _stop(number: int, _frame: object) -> None:
 
 
 def _print_all(client: Client) -> None:
-    """Until the node itself has gone online and offline again."""
+    """Print all items until the node itself was online and is offline again."""
     online = False
     for item in client.items():
         try:
-            for line in as_text(item):
+            for line in item_as_text(item):
                 print(line, flush=True)
-        except OSError:  # nobody reads any more; the main thread finds out, too
+        except OSError:  # the reader has gone; the main thread gets this error, too
             return
         if isinstance(item, AvailabilityReceived) and item.camera is None:
             if online and not item.online:

@@ -13,7 +13,7 @@ from edge_emotion.doctor.report import Finding, Report, run_checks
 from edge_emotion.errors import ConfigError
 
 EXIT_FAIL = 9
-"""What the command returns if anything fails."""
+"""Exit code if any check fails."""
 
 
 def doctor(file: Path | None, overrides: Mapping[str, Any], *, as_json: bool) -> int:

@@ -1,4 +1,4 @@
-"""What arrived, as lines: words for people, JSON and CSV for programs. Nothing from outside steers a terminal."""
+"""Received items as lines: text for people, JSON and CSV for programs. Control characters are removed."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ CSV_HEADER = ",".join(
 """The columns: the event, when and how it came, how many events are missing before it, the probabilities."""
 
 
-def as_text(item: Item) -> list[str]:
-    """Lines for people: events with what is odd about them, and who is online. States are left out."""
+def item_as_text(item: Item) -> list[str]:
+    """Lines for people: events, with remarks on gaps and repeats, and availability. States are left out."""
     if isinstance(item, EventReceived):
         return [printable(line) for line in (*_remarks(item), describe_event(item.event, item.arrival))]
     if isinstance(item, AvailabilityReceived):
@@ -35,7 +35,7 @@ def as_text(item: Item) -> list[str]:
     return []
 
 
-def as_json(item: Item) -> list[str]:
+def item_as_json(item: Item) -> list[str]:
     """An event as it came, unknown fields included, with one more: ``received`` {at, arrival, missed}."""
     if not isinstance(item, EventReceived):
         return []
@@ -44,8 +44,8 @@ def as_json(item: Item) -> list[str]:
     return [json.dumps(data, separators=(",", ":"), ensure_ascii=False)]
 
 
-def as_csv(item: Item) -> list[str]:
-    """An event under ``CSV_HEADER``; an emotion that the model does not know has an empty cell."""
+def item_as_csv(item: Item) -> list[str]:
+    """An event in the columns of ``CSV_HEADER``; an emotion that the model lacks has an empty cell."""
     if not isinstance(item, EventReceived):
         return []
     event, box = item.event, item.event.box
@@ -63,7 +63,7 @@ def as_csv(item: Item) -> list[str]:
     return [line.getvalue()]
 
 
-FORMATS: dict[str, Callable[[Item], list[str]]] = {"text": as_text, "jsonl": as_json, "csv": as_csv}
+FORMATS: dict[str, Callable[[Item], list[str]]] = {"text": item_as_text, "jsonl": item_as_json, "csv": item_as_csv}
 """Name of a format -> what makes its lines, without line ends."""
 
 

@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     _subscribe_options(command("subscribe", _subscribe, "the events of one or all nodes as they arrive"))
     _settings_options(command("check-config", _check_config, "check the settings and print them, secrets redacted"))
     doctor = command(
-        "doctor", _doctor, "examine machine, models, cameras and broker, and say how to mend what is wrong"
+        "doctor", _doctor, "check machine, models, cameras and broker, and explain how to fix what is wrong"
     )
     _settings_options(doctor)
     doctor.add_argument("--json", action="store_true", help="for scripts")
@@ -87,9 +87,9 @@ def _classify_options(parser: argparse.ArgumentParser) -> None:
         "--detector", default="blazeface_back", help="blazeface_back, or blazeface_short for close faces"
     )
     parser.add_argument("--classes", help="only these emotions, comma-separated: happiness,sadness,anger")
-    parser.add_argument("--operating-point", help="one of the model's (see its manifest)")
+    parser.add_argument("--operating-point", help="an operating point of the model (see its manifest)")
     parser.add_argument("--threshold", type=fraction, default=0.0, help="less confidence than this is 'unknown' (0..1)")
-    parser.add_argument("--cropped", action="store_true", help="the pictures are face crops: do not look for faces")
+    parser.add_argument("--cropped", action="store_true", help="the pictures are face crops: no face detection")
     parser.add_argument("--json", action="store_true", help="one JSON object per picture and line")
     parser.add_argument("--annotate", type=Path, metavar="DIR", help="write the pictures with boxes and labels there")
 
@@ -105,7 +105,7 @@ def _subscribe_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prefix", help="first part of the topics (default: edge-emotion)")
     parser.add_argument("--node", type=_name, help="only this node")
     parser.add_argument("--camera", type=_name, help="only cameras of this name")
-    parser.add_argument("--session", type=_name, metavar="NAME", help="the broker keeps what comes between two runs")
+    parser.add_argument("--session", type=_name, metavar="NAME", help="the broker stores events between two runs")
     parser.add_argument("--group", type=_name, help="share the events with the others of this group")
     parser.add_argument("--count", type=positive_count, help="stop after so many events")
     parser.add_argument("--duration", type=positive_seconds, metavar="S", help="stop after so many seconds")
@@ -196,25 +196,18 @@ def _models(options: argparse.Namespace) -> None:
 def _overrides(options: argparse.Namespace) -> dict[str, Any]:
     """The command line as a nested mapping; --set wins over the short forms."""
     from edge_emotion.config.loader import parse_override
+    from edge_emotion.config.merge import merged
 
-    merged: dict[str, Any] = {}
+    layer: dict[str, Any] = {}
     if options.source is not None:
-        merged["cameras"] = {"camera": {"source": options.source}}
+        layer["cameras"] = {"camera": {"source": options.source}}
     if options.mqtt is not None:
-        merged["mqtt"] = _broker(options.mqtt)
+        layer["mqtt"] = _broker(options.mqtt)
     if options.jsonl is not None:
-        merged["jsonl"] = {"path": options.jsonl}
+        layer["jsonl"] = {"path": options.jsonl}
     for text in options.set:
-        _merge(merged, parse_override(text))
-    return merged
-
-
-def _merge(into: dict[str, Any], other: dict[str, Any]) -> None:
-    for key, value in other.items():
-        if isinstance(value, dict) and isinstance(into.get(key), dict):
-            _merge(into[key], value)
-        else:
-            into[key] = value
+        layer = merged(layer, parse_override(text))
+    return layer
 
 
 def _broker(text: str) -> dict[str, Any]:

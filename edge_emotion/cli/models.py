@@ -25,7 +25,7 @@ def list_models(*, as_json: bool = False) -> None:
 
 
 def measured_quality(manifest: ModelManifest, entry: ModelFile) -> Metrics | Parity | None:
-    """How right a file is on the test split, at the default operating point; None where that was not measured."""
+    """Accuracy of a file on the test split, at the default operating point; None where it was not measured."""
     compared = (one for name, one in manifest.parity.items() if name.startswith(f"{entry.file} ("))
     first = next(compared, None)
     if first is not None or entry.format != "tflite":

@@ -1,4 +1,4 @@
-"""``edge-emotion subscribe``: events as they arrive, for people or programs, with what is missing and what is odd."""
+"""``edge-emotion subscribe``: events as they arrive, for people or programs, with gaps and repeats marked."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edge_emotion.client import Client, EventReceived
 from edge_emotion.system.append_file import AppendedFile, LineOutput, standard_output
 
 PATIENCE = 1.0
-"""Seconds at most between two looks at whether somebody still reads."""
+"""Seconds at most between two checks that the output still has a reader."""
 
 
 def subscribe(
@@ -25,7 +25,7 @@ def subscribe(
 
     ``form`` is one of ``FORMATS``; ``output`` is a file to append to, else standard output. The last line, on
     standard error, sums up. Raises SinkError if the broker cannot be reached or the file not be written, and
-    BrokenPipeError if nobody reads standard output any more.
+    BrokenPipeError if the reader of standard output has gone.
     """
     header = CSV_HEADER if form == "csv" else None
     until = None if duration is None else time.monotonic() + duration

@@ -1,4 +1,4 @@
-"""What the command lines share: an error is one line, unless --debug asks for the traceback."""
+"""Parts that all command lines share. An error is one line; ``--debug`` adds the traceback."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edge_emotion.errors import EdgeEmotionError
 def run_command(options: argparse.Namespace) -> int:
     """Call ``options.command(options)``; its exit code, that of its error, or 130 after Ctrl-C.
 
-    What is said after Ctrl-C, if anything, a command sets as ``on_interrupt``.
+    A command may set ``on_interrupt``, a text to print after Ctrl-C.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a file's name may be no text
@@ -25,8 +25,8 @@ def run_command(options: argparse.Namespace) -> int:
         if sys.stdout is not None:
             sys.stdout.flush()
     except KeyboardInterrupt:
-        if said := getattr(options, "on_interrupt", ""):
-            print(said, file=sys.stderr)
+        if message := getattr(options, "on_interrupt", ""):
+            print(message, file=sys.stderr)
         return 130
     except BrokenPipeError:
         # The reader of our output is gone (| head): nothing to say. Python would complain once more when it exits.

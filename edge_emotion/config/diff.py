@@ -1,14 +1,16 @@
-"""What differs between two settings, and what of that a running daemon can take over."""
+"""The differences between two settings, and those that a running daemon can apply."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from pydantic import BaseModel
 
-from edge_emotion.config.settings import Settings
+from edge_emotion.config.merge import merged, nested
+from edge_emotion.config.settings import Section, Settings
 
 LIVE: dict[str, tuple[str, ...]] = {
     "classifier": ("classes", "operating_point", "interval"),
@@ -23,23 +25,24 @@ LIVE_WHOLE = ("cameras", "tracking", "policy", "log_level")
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Keys with dots. ``settings`` are the old ones with all that was ``applied``."""
+    """Keys with dots, ``applied`` or in need of a ``restart``. ``settings``: the old ones with the applied changes."""
 
     applied: tuple[str, ...]
     restart: tuple[str, ...]
     settings: Settings
 
     def as_dict(self) -> dict[str, list[str]]:
-        """Plain JSON values: names of keys, never what they hold."""
+        """Plain JSON values: names of keys, never their values."""
         return {"applied": list(self.applied), "restart": list(self.restart)}
 
 
-def compare(old: Settings, new: Settings) -> Changes:
-    """What ``new`` brings."""
+def compare_settings(old: Settings, new: Settings) -> Changes:
+    """The changes from ``old`` to ``new``."""
     keys = sorted(_differing(old, new))
-    merged = old.model_copy(update={key: getattr(new, key) for key in LIVE_WHOLE})
-    merged = merged.model_copy(update={key: _merged(getattr(old, key), getattr(new, key), LIVE[key]) for key in LIVE})
-    return Changes(tuple(key for key in keys if _is_live(key)), tuple(key for key in keys if not _is_live(key)), merged)
+    live = {key: getattr(new, key) for key in LIVE_WHOLE}
+    live |= {key: _with_live_keys(getattr(old, key), getattr(new, key), LIVE[key]) for key in LIVE}
+    applied, restart = (tuple(key for key in keys if _is_live(key) is wanted) for wanted in (True, False))
+    return Changes(applied, restart, old.model_copy(update=live))
 
 
 def _is_live(key: str) -> bool:
@@ -47,15 +50,14 @@ def _is_live(key: str) -> bool:
     return section in LIVE_WHOLE or rest in LIVE.get(section, ())
 
 
-def _merged(old: Any, new: Any, keys: tuple[str, ...]) -> Any:
-    """A section with some keys of the new one."""
+def _with_live_keys(old: Section | None, new: Section | None, keys: tuple[str, ...]) -> Section | None:
+    """The old section with these keys of the new one; a section that only one of them has needs a restart."""
     if old is None or new is None:
         return old
+    tree: dict[str, Any] = dict(old)
     for key in keys:
-        first, _, rest = key.partition(".")
-        value = _merged(getattr(old, first), getattr(new, first), (rest,)) if rest else getattr(new, first)
-        old = old.model_copy(update={first: value})
-    return old
+        tree = merged(tree, nested(key, attrgetter(key)(new)))
+    return type(old).model_validate(tree)
 
 
 def _differing(old: Any, new: Any, path: str = "") -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""How the settings come together: a YAML file < the environment < the command line; and what is said of faults."""
+"""Reading the settings: a YAML file < the environment < the command line; faults as one line each."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource
 
+from edge_emotion.config.merge import nested
 from edge_emotion.config.settings import ENV_PREFIX, Settings
 from edge_emotion.config.source_spec import redact
 from edge_emotion.errors import ConfigError
@@ -55,12 +56,9 @@ def parse_override(text: str) -> dict[str, Any]:
     if not equals or not all(key.split(".")) or key.startswith("_"):
         raise ConfigError(f"--set {text!r}: expected KEY=VALUE, for example mqtt.host=broker.local")
     try:
-        nested: Any = yaml.safe_load(value)
+        return nested(key, yaml.safe_load(value))
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {key}: the value is not YAML: {_yaml_fault(error)}") from error
-    for part in reversed(key.split(".")):
-        nested = {part: nested}
-    return dict(nested)
 
 
 def redacted(settings: Settings) -> dict[str, Any]:

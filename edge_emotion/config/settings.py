@@ -31,9 +31,12 @@ from edge_emotion.wire.topics import NAME_PATTERN, RESERVED
 
 ENV_PREFIX = "EDGE_EMOTION_"
 
+HEARTBEAT = 60.0
+"""Seconds after which the state of a camera is published again although it is unchanged."""
+
 
 def _text(value: object) -> object:
-    """A number that YAML made of a text."""
+    """A number that YAML made of a text, as text."""
     return str(value) if type(value) in (int, float) else value
 
 
@@ -80,10 +83,13 @@ class DetectorSettings(Section):
     min_size: int = Field(default=40, ge=8, description="pixels; smaller faces are ignored")
     max_faces: int = Field(default=8, ge=1, le=64)
     idle_interval: float = Field(
-        default=0.2, ge=0, le=10, description="seconds between two looks while nobody is there; 0: every frame"
+        default=0.2, ge=0, le=10, description="seconds between two detections while no face is tracked; 0: every frame"
     )
     refresh_interval: float = Field(
-        default=1.0, ge=0, le=60, description="seconds between two looks at all of the picture while faces are followed"
+        default=1.0,
+        ge=0,
+        le=60,
+        description="seconds between two detections in the whole picture while following",
     )
     threads: int = Field(default=1, ge=1, le=64)
 
@@ -94,7 +100,7 @@ def _listed(value: object) -> object:
 
 
 class ClassifierSettings(Section):
-    """From face to emotion."""
+    """Classifying emotions."""
 
     model: str = "mobilenet_v2"
     backend: Literal["auto", "tflite", "onnxruntime", "tensorrt"] = Field(
@@ -103,7 +109,9 @@ class ClassifierSettings(Section):
     precision: Literal["int8", "float16", "float32"] | None = None
     operating_point: str | None = None
     classes: Annotated[tuple[str, ...] | None, BeforeValidator(_listed)] = None
-    interval: float = Field(default=0.1, ge=0, le=60, description="seconds between two looks at the same face")
+    interval: float = Field(
+        default=0.1, ge=0, le=60, description="seconds between two classifications of the same face"
+    )
     threads: int = Field(default=1, ge=1, le=64)
 
     @model_validator(mode="after")
@@ -114,18 +122,18 @@ class ClassifierSettings(Section):
 
 
 class TrackingSettings(Section):
-    """Keeping faces apart over time."""
+    """Tracking faces over time."""
 
     iou: float = Field(default=0.2, gt=0, lt=1, description="least overlap with the last box")
-    confirm_hits: int = Field(default=3, ge=1, description="sightings before a face counts")
-    max_gap: float = Field(default=0.8, gt=0, le=60, description="seconds without a sight before a face has left")
+    confirm_hits: int = Field(default=3, ge=1, description="detections before a face counts")
+    max_gap: float = Field(default=0.8, gt=0, le=60, description="seconds without a detection before a track ends")
 
 
 class PolicySettings(Section):
-    """When an emotion counts as settled."""
+    """Rules for reporting an emotion."""
 
     threshold: float = Field(default=0.5, ge=0, le=1, description="less confidence than this is 'unknown'")
-    hysteresis: float = Field(default=0.1, ge=0, le=0.5, description="the settled emotion may fall this far below")
+    hysteresis: float = Field(default=0.1, ge=0, le=0.5, description="the reported emotion may fall this far below")
     min_dwell: float = Field(default=0.5, ge=0, le=60, description="seconds a new emotion must hold")
     time_constant: float = Field(default=0.4, ge=0, le=60, description="smoothing of probabilities, seconds")
 
@@ -176,7 +184,7 @@ class MqttSettings(Section):
         default=0.5, ge=0, le=60, description="seconds of waiting events that a power cut may cost; 0: none"
     )
     drain_timeout: float = Field(default=3.0, ge=0, le=60, description="seconds to deliver the rest at a stop")
-    heartbeat: float = Field(default=60.0, gt=0, le=3600, description="seconds between unchanged states")
+    heartbeat: float = Field(default=HEARTBEAT, gt=0, le=3600, description="seconds between unchanged states")
     stats_interval: float = Field(default=60.0, ge=1, le=86_400, description="seconds between two reports in stats")
     discovery: Annotated[DiscoverySettings, BeforeValidator(_switched)] = DiscoverySettings()
 
@@ -262,13 +270,18 @@ class Settings(BaseSettings):
         return self
 
     @property
+    def heartbeat(self) -> float:
+        """Seconds between unchanged states, for every sink."""
+        return HEARTBEAT if self.mqtt is None else self.mqtt.heartbeat
+
+    @property
     def state_path(self) -> Path:
-        """Where the node remembers what must survive a restart."""
+        """The directory of the files that must survive a restart."""
         if self.state_dir is not None:
             return expand(self.state_dir)
         if systemd := os.environ.get("STATE_DIRECTORY"):
             return Path(systemd.split(":")[0])
         base = expand(os.environ.get("XDG_STATE_HOME") or "~/.local/state")
         if not base.is_absolute():
-            raise ConfigError("there is no home directory to keep the event counter in: set state_dir")
+            raise ConfigError("there is no home directory for the event counter: set state_dir")
         return base / "edge-emotion"

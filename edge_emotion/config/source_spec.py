@@ -1,4 +1,4 @@
-"""What a camera's ``source`` setting means, and how it may be shown to people."""
+"""The kinds of a camera's ``source`` setting, and its form for logs, without credentials."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SECRET = re.compile(
 
 
 def classify_source(source: int | str) -> SourceKind:
-    """Tell the kind of adapter that a ``source`` setting asks for. Looks at the file system, opens nothing.
+    """The kind of adapter for a ``source`` setting. Checks the file system, opens nothing.
 
     A number is a device; ``" !"`` makes a GStreamer pipeline; ``scheme://`` a stream; a folder, a pattern with
     ``* ? [`` or a picture's ending are images; whatever is left is a video file, existing or not.

@@ -1,4 +1,4 @@
-"""What the main loop knows of a camera, and the summary of a run."""
+"""The state of a camera in the main loop, and the summary of a run."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ KEPT_LATENCIES = 10_000
 
 @dataclass
 class Camera:
-    """One camera in the main loop: its capture thread, its pipeline, what was last published of it.
+    """One camera in the main loop: its capture thread, its pipeline, the state that was published last.
 
-    A ``disabled`` one is not opened and not looked at.
+    A ``disabled`` camera is not opened and not processed.
     """
 
     capture: Capture
@@ -39,13 +39,13 @@ class Camera:
 
     @property
     def has_news(self) -> bool:
-        """True if the main loop should look at it."""
+        """True if there is a new frame or a new status for the main loop."""
         return self.status != "disabled" and (self.capture.slot.full or self.capture.status != self.status)
 
 
 @dataclass
 class Summary:
-    """What a run did; ``latencies`` are the newest ones, capture to hand-over of a frame's events, in ms."""
+    """Counts of a run; ``latencies`` are the newest ones, from capture to hand-over of a frame's events, in ms."""
 
     frames: int = 0
     events: int = 0

@@ -1,4 +1,4 @@
-"""Figures of the last interval for the topic ``stats``: what the cameras gave and how long each stage took."""
+"""Figures of the last interval for the topic ``stats``: frame rates, losses, and the time of each stage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edge_emotion.daemon.capture import Capture
 from edge_emotion.pipeline.pipeline import StageTimes
 
 KEPT = 10_000
-"""Frames at most of which an interval keeps the times."""
+"""Most frames of an interval whose times are kept."""
 
 STAGES = ("detect", "track", "classify", "decide", "latency")
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
@@ -26,10 +26,10 @@ class CameraMeter:
         self._capture: Capture | None = None
         self._captured = self._dropped = 0
 
-    def took(self, times: StageTimes | None, latency: float) -> None:
-        """A frame was processed; seconds, ``latency`` from its capture to the hand-over of its events.
+    def add_frame(self, times: StageTimes | None, latency: float) -> None:
+        """Add a processed frame. Times are seconds, ``latency`` from its capture to the hand-over of its events.
 
-        No times: it was not looked at, because nobody is there.
+        ``times`` is None for a frame that was skipped.
         """
         self._processed += 1
         if times is not None:

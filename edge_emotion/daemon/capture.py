@@ -1,4 +1,4 @@
-"""One thread per camera: it reads, hands over the newest frame, and reopens what was lost."""
+"""The thread of one camera: reads frames, hands over the newest one, and reopens a lost source."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Status = Literal["opening", "online", "offline", "ended", "failed", "disabled"]
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long a capture thread waits, in seconds."""
+    """Time limits of a capture thread, in seconds."""
 
     open: float = math.inf
     """For ``open`` of the source to return; longer than the source's own time-out."""
@@ -62,7 +62,7 @@ class Capture:
         self.error: BaseException | None = None
         self.frames = 0
         self.losses = self.reconnects = self.stalls = 0
-        """Times that a camera was lost, came back, and was lost because it stood still."""
+        """Counts: camera lost, camera reopened, and camera lost because it gave no frame within its time-out."""
         self._source = source
         self._choosing = source if isinstance(source, ChoosingSource) and source.live else None
         self._status: Status = "opening"
@@ -77,16 +77,16 @@ class Capture:
 
     @property
     def status(self) -> Status:
-        """What the camera is now."""
+        """The present status, see the class."""
         return "offline" if self.stuck else self._status
 
     @property
     def stuck(self) -> bool:
-        """True while the source has not answered for longer than it may: no retry can help then."""
+        """True while a call of the source exceeds its time limit: no retry can help then."""
         return time.monotonic() > self._answer_by
 
     def start(self, after: threading.Thread | None = None) -> None:
-        """Begin to read, once the thread that releases the same device has done so."""
+        """Start reading, after the thread that releases the same device has ended."""
         self._predecessor = after
         self._thread.start()
 
@@ -95,7 +95,7 @@ class Capture:
         self._stopped.set()
 
     def release(self) -> threading.Thread:
-        """Stop for good and give the device back; returns at once with the thread that does it."""
+        """Stop and release the device; returns at once, with the thread that does it."""
         self.ask_to_stop()
         helper = threading.Thread(
             target=self.join, args=(self._timing.release,), name=f"release-{self.name}", daemon=True
@@ -109,7 +109,7 @@ class Capture:
             self._source.close()  # ends a read that waits for its time
             self._thread.join(max(timeout, 0.0))
         if self._thread.is_alive():
-            log.warning("camera %s: a read still hangs; it is left behind", self.name)
+            log.warning("camera %s: a read still hangs; its thread is abandoned", self.name)
 
     def _run(self) -> None:
         if self._predecessor is not None:
@@ -123,7 +123,7 @@ class Capture:
             self._change("failed")
 
     def _keep_reading(self) -> None:
-        """Until stopped. Raises what trying again cannot cure."""
+        """Read until stopped. Raises errors that no retry can fix."""
         backoff = Backoff(self._timing.first_retry, self._timing.longest_retry)
         while not self._stopped.is_set():
             wait = 0.0
@@ -137,19 +137,19 @@ class Capture:
                         backoff.reset()
             except SourceError as error:
                 if self._stopped.is_set():
-                    return  # we closed it ourselves
+                    return  # close was called by stop
                 if isinstance(error, SourceEnded) or not self._source.live or (self._fail_fast and not self.frames):
                     raise
                 wait = backoff.next()
                 self._lost(error, wait)
             finally:
-                self._source.close()  # before the pause: nobody else could use the device meanwhile
+                self._source.close()  # before the pause, so that other programs can use the device meanwhile
                 self._answer_by = math.inf
             self._stopped.wait(wait)
 
     def _read(self) -> None:
         self._answer_by = time.monotonic() + self._timing.read
-        # Of a camera that gives more than is wanted, the rest comes and is counted, but is not decoded.
+        # Frames beyond max_fps are received and counted, but not decoded.
         frame = self._choosing.read_due(self._is_due) if self._choosing else self._source.read()
         self._answer_by = math.inf
         self.frames += 1
@@ -164,14 +164,14 @@ class Capture:
         self.slot.put(frame)
 
     def _is_due(self, timestamp: float) -> bool:
-        """Whether ``max_fps`` wants a frame of this time."""
+        """True if a frame of this time keeps to ``max_fps``."""
         # A quarter of a period of slack: a 30 fps camera limited to 15 fps gives every second frame, jitter or not.
         return timestamp >= self._due - self._period / 4
 
     def _lost(self, error: SourceError, wait: float) -> None:
         if self._status != "offline":
             log.warning("camera %s is offline: %s; trying again in %.1f s", self.name, error, wait)
-            self.slot.take()  # so that every frame in the slot is of after the losses counted so far
+            self.slot.take()  # from now on every frame in the slot is newer than the losses counted so far
             self.losses += self._status == "online"
             self.stalls += self._status == "online" and isinstance(error, SourceStalled)
         else:

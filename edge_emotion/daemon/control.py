@@ -1,4 +1,4 @@
-"""What is asked of a running node: features of its cameras, requests, a reload; and what it says of itself."""
+"""Commands to a running node (features of its cameras, requests, a reload), and its statistics."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from datetime import datetime, timezone
 from functools import partial
 from typing import Any
 
-from edge_emotion.config.diff import Changes, compare
+from edge_emotion.config.diff import Changes, compare_settings
 from edge_emotion.config.settings import Settings
 from edge_emotion.daemon.camera import Camera
 from edge_emotion.daemon.daemon import Daemon
 from edge_emotion.daemon.overrides import CameraOverrides, OverrideStore
-from edge_emotion.daemon.reload import Maker, take_over
+from edge_emotion.daemon.reload import Maker, apply_changes
 from edge_emotion.errors import EdgeEmotionError
 from edge_emotion.protocols import ControlChannel
 from edge_emotion.system.telemetry import Machine
@@ -25,18 +25,18 @@ from edge_emotion.wire.topics import FEATURES, NAME_PATTERN, SetCommand, Topics
 
 log = logging.getLogger(__name__)
 
-LARGEST = 4096
-"""Bytes of a message at most; what is asked needs a hundred."""
+MAX_PAYLOAD = 4096
+"""Largest payload of a command in bytes; the commands that exist need a hundred."""
 
-PENDING = 64
-"""Messages at most that wait for the main loop; what comes beyond is refused."""
+MAX_PENDING = 64
+"""Most commands that wait for the main loop; more are refused."""
 
 
 class Control:
-    """Does in the main loop what is asked over the channels.
+    """Executes commands from the channels in the main loop.
 
-    Whatever comes from outside may be wrong, too long or too much: it is refused with a line in the log, and the
-    state stays as it was. Only ``receive`` may be called from another thread.
+    A command that is wrong, too long or one too many is refused with a line in the log, and the state is unchanged.
+    Only ``receive`` may be called from another thread.
     """
 
     def __init__(
@@ -49,34 +49,34 @@ class Control:
         load: Callable[[], Settings],
         examine: Callable[[Settings], dict[str, Any]],
     ) -> None:
-        """``load`` reads the settings again; ``examine`` gives the answer to ``request/doctor``, plain JSON values."""
+        """``load`` reads the settings again; ``examine`` returns the answer to ``request/doctor`` in plain JSON."""
         self.settings = settings
         self._daemon, self._maker, self._features = daemon, maker, features
         self._channels, self._load, self._examine = channels, load, examine
         self._topics = Topics(settings.mqtt.prefix if settings.mqtt else "", settings.node)
-        self._pending = threading.Semaphore(PENDING)
+        self._pending = threading.Semaphore(MAX_PENDING)
         self._machine = Machine()
         self._examiner: threading.Thread | None = None
         self._began = self._reported = time.monotonic()
 
     def begin(self) -> None:
-        """Say what the features are, and take part in the daemon's life."""
-        self._daemon.on_turn, self._daemon.on_hangup = self.turn, self.hang_up
+        """Publish the features and connect the daemon and the channels to this object."""
+        self._daemon.on_turn, self._daemon.on_sighup = self.turn, self.on_sighup
         for channel in self._channels:
             channel.listen(self.receive)
-        self._tell(self.settings.cameras)
+        self._publish_features(self.settings.cameras)
 
     def receive(self, topic: str, payload: bytes) -> None:
         """Take a message from a network thread; the main loop handles it."""
-        if len(payload) > LARGEST:
-            log.warning("%.200r: a message of %d bytes is refused, %d are the most", topic, len(payload), LARGEST)
+        if len(payload) > MAX_PAYLOAD:
+            log.warning("%.200r: a message of %d bytes is refused, %d are the most", topic, len(payload), MAX_PAYLOAD)
         elif not self._pending.acquire(blocking=False):
-            log.warning("%.200r: refused, %d messages are waiting already", topic, PENDING)
+            log.warning("%.200r: refused, %d messages are waiting already", topic, MAX_PENDING)
         else:
             self._daemon.post(partial(self._take, topic, payload))
 
     def handle(self, topic: str, payload: bytes) -> None:
-        """Do what one message asks, or say why not."""
+        """Execute one command, or log why it is refused."""
         try:
             command = self._topics.read_command(topic)
             if isinstance(command, SetCommand):
@@ -86,28 +86,28 @@ class Control:
         except (ValueError, EdgeEmotionError) as error:
             log.warning("%.200r: %.200r is refused: %s", topic, payload[:100], error)
 
-    def hang_up(self) -> None:
-        """SIGHUP: reload, and only log what came of it."""
+    def on_sighup(self) -> None:
+        """Reload after SIGHUP; the result is only logged."""
         self._reload_for(lambda **_answer: None)
 
     def reload(self) -> Changes:
         """Read the settings again and apply what can change while running.
 
-        Raises what reading them and making new cameras raises; then nothing has changed.
+        Raises EdgeEmotionError for settings or cameras that are impossible; then nothing has changed.
         """
-        changes = compare(self.settings, self._load())
-        take_over(changes, self.settings, self._daemon, self._maker, self._features)
+        changes = compare_settings(self.settings, self._load())
+        apply_changes(changes, self.settings, self._daemon, self._maker, self._features)
         self.settings = changes.settings
         info, device = self._maker.description(self.settings)
         for channel in self._channels:
             channel.describe(info, list(self.settings.cameras), device)
-        self._tell(self.settings.cameras)
+        self._publish_features(self.settings.cameras)
         applied, restart = (", ".join(keys) or "nothing" for keys in (changes.applied, changes.restart))
         log.info("reload: applied %s; needs a restart: %s", applied, restart)
         return changes
 
     def turn(self) -> None:
-        """Report when it is time to."""
+        """Publish statistics after each ``stats_interval``."""
         now = time.monotonic()
         if self.settings.mqtt is not None and now - self._reported >= self.settings.mqtt.stats_interval:
             stats = self._stats(now)
@@ -133,7 +133,7 @@ class Control:
         self.handle(topic, payload)
 
     def _set(self, command: SetCommand, payload: bytes) -> None:
-        """Raises ValueError for what cannot be, after answering with the unchanged state."""
+        """Raises ValueError for an impossible value, after publishing the unchanged state."""
         camera = next((camera for camera in self._daemon.cameras if camera.name == command.camera), None)
         if camera is None:
             raise ValueError("there is no such camera")
@@ -144,7 +144,7 @@ class Control:
                 self._features[command.camera] = wanted
         finally:
             if command.feature in FEATURES:
-                self._tell([command.camera])
+                self._publish_features([command.camera])
 
     def _apply(self, camera: Camera, now: CameraOverrides, wanted: CameraOverrides) -> None:
         if wanted.classes != now.classes:
@@ -156,15 +156,15 @@ class Control:
         if wanted.enabled and not now.enabled:
             self._daemon.enable(camera, self._maker.capture(self.settings, camera.name))
 
-    def _tell(self, cameras: Iterable[str]) -> None:
-        """What the features of these cameras are."""
+    def _publish_features(self, cameras: Iterable[str]) -> None:
+        """Publish the features of these cameras."""
         for camera in cameras:
             for feature, payload in self._features[camera].payloads(self.settings, self._maker.labels).items():
                 for channel in self._channels:
                     channel.feature_state(camera, feature, payload)
 
     def _answer(self, command: str, payload: bytes) -> None:
-        """Raises ValueError for a command whose answer would have no topic."""
+        """Answer a request. Raises ValueError for a name that cannot be part of a topic."""
         if not re.fullmatch(NAME_PATTERN, command):
             raise ValueError("no name of a request")
         reply = partial(self._respond, command, {})
@@ -210,9 +210,9 @@ class Control:
 
 
 def _answer_with(examine: Callable[[Settings], dict[str, Any]], settings: Settings, reply: Callable[..., None]) -> None:
-    """In a thread of its own: it takes seconds."""
+    """Send the result of an examination; runs in a thread of its own because it takes seconds."""
     try:
         reply(data=examine(settings))
-    except Exception as error:  # whoever asks gets an answer
+    except Exception as error:  # every request gets an answer
         log.exception("the examination has failed")
         reply(error=f"the examination has failed: {error}")

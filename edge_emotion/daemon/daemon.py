@@ -1,4 +1,4 @@
-"""Threads, signals, watchdog and the order of shutdown around the pipelines."""
+"""The main loop: frames to pipelines, events to sinks; signals, watchdog, and the order of the shutdown."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from types import FrameType
 
 import cv2
 
+from edge_emotion.config.settings import HEARTBEAT
 from edge_emotion.daemon.camera import Camera, Summary
 from edge_emotion.daemon.capture import Capture, Status
 from edge_emotion.datatypes import CameraState, EmotionEvent, Frame
@@ -27,18 +28,18 @@ from edge_emotion.system.telemetry import check_resident
 log = logging.getLogger(__name__)
 
 TICK = 0.2
-"""Seconds after which the main loop looks for signals and heartbeats although nothing came."""
+"""Longest wait of the main loop in seconds, after which it checks signals and heartbeats without a new frame."""
 
 STOP_TIMEOUT = 5.0
-"""Seconds for all cameras together to give up their devices at a stop."""
+"""Seconds for all cameras together to release their devices at a stop."""
 
 
 class Daemon:
     """Runs until every camera has ended, a signal comes or ``stop`` is called.
 
     ``heartbeat`` is the time in seconds after which an unchanged state is published again. ``cameras`` and
-    ``heartbeat`` may change while it runs, in its own thread: out of a ``post``ed job, ``on_turn`` or ``on_hangup``.
-    ``max_rss`` is the memory in bytes that the process may hold; None is no limit.
+    ``heartbeat`` may change while it runs, in its own thread: from a ``post``ed job, ``on_turn`` or ``on_sighup``.
+    ``max_rss`` is the limit of the process's resident memory in bytes; None is no limit.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class Daemon:
         changed: threading.Condition,
         sequence: EventCounter,
         *,
-        heartbeat: float = 60.0,
+        heartbeat: float = HEARTBEAT,
         max_rss: int | None = None,
     ) -> None:
         self.cameras, self._sinks, self._max_rss = list(cameras), list(sinks), max_rss
@@ -59,8 +60,8 @@ class Daemon:
         self._terminal = sys.stderr is not None and sys.stderr.isatty()
         self.on_turn: Callable[[], None] = lambda: None
         """Called in each turn of the main loop, several times a second."""
-        self.on_hangup: Callable[[], None] = self.stop
-        """What SIGHUP asks for."""
+        self.on_sighup: Callable[[], None] = self.stop
+        """Called in the main loop after SIGHUP."""
         self.summary = Summary()
 
     def stop(self) -> None:
@@ -68,35 +69,35 @@ class Daemon:
         self._stopped.set()
 
     def post(self, job: Callable[[], None]) -> None:
-        """Have the main loop do something soon; from any thread."""
+        """Run a job in the main loop soon; may be called from any thread."""
         self._jobs.put(job)
         with self._changed:
             self._changed.notify_all()
 
     def add(self, camera: Camera) -> None:
-        """Serve one more camera; it is opened when a predecessor with its name has released the device."""
+        """Add a camera; it is opened after an earlier one of its name has released the device."""
         self.cameras.append(camera)
         if camera.status != "disabled":
             self._start(camera)
 
     def remove(self, camera: Camera) -> None:
-        """End its tracks, say that it is offline, give its device back."""
+        """End the camera's tracks, publish that it is offline, release its device."""
         self.disable(camera)
         self.cameras.remove(camera)
 
     def disable(self, camera: Camera) -> None:
-        """The same, but keep it: ``enable`` brings it back."""
+        """As ``remove``, but keep the camera for ``enable``."""
         if camera.status != "disabled":
             self._change_status(camera, "disabled")
             self._leaving = [*(thread for thread in self._leaving if thread.is_alive()), camera.capture.release()]
 
     def enable(self, camera: Camera, capture: Capture) -> None:
-        """Read a disabled camera with a new ``capture``."""
+        """Start a disabled camera with a new ``capture``."""
         camera.capture, camera.losses, camera.status = capture, 0, "opening"
         self._start(camera)
 
     def replace_pipeline(self, camera: Camera, pipeline: Pipeline) -> None:
-        """End the camera's tracks and go on with another pipeline."""
+        """End the camera's tracks and continue with another pipeline."""
         self._end_tracks(camera)
         camera.pipeline = pipeline
 
@@ -105,17 +106,17 @@ class Daemon:
         self._publish_state(camera)
 
     def _start(self, camera: Camera) -> None:
-        """After the last thread that releases a device for this name; that one waits for those before it."""
+        """Start a capture after the last thread that releases this camera's device; that one waits for earlier ones."""
         threads = [thread for thread in self._leaving if thread.name == f"release-{camera.name}"]
         camera.capture.start(threads[-1] if threads else None)
 
     def run(self) -> Summary:
-        """The whole life: start sinks and cameras, process, end every track, deliver, release.
+        """Run from start to stop: open sinks and cameras, process, end every track, deliver, release.
 
         Raises, after the orderly shutdown, the error of a camera that failed for good, ReaderGone and
         MemoryLimitReached.
         """
-        cv2.setNumThreads(1)  # frames are small, and the other cores belong to other cameras
+        cv2.setNumThreads(1)  # frames are small, and the other cores are for other cameras
         opened: list[EventSink] = []
         try:
             for sink in self._sinks:
@@ -135,9 +136,9 @@ class Daemon:
         return self.summary
 
     def handle_signals(self) -> None:
-        """SIGTERM and SIGINT stop in order; a second Ctrl-C, from somebody impatient, at once.
+        """Install the handlers: SIGTERM and SIGINT stop in order, a second SIGINT (Ctrl-C) at once.
 
-        SIGHUP does ``on_hangup``; it stops if it means what its name says: the terminal is gone.
+        SIGHUP calls ``on_sighup``; it stops the run if the terminal that the run was started from has closed.
         """
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._on_signal)
@@ -146,7 +147,7 @@ class Daemon:
         if number == signal.SIGINT and self._stopped.is_set():
             signal.default_int_handler(number, frame)
         if number == signal.SIGHUP and not (self._terminal and not os.isatty(2)):
-            self._jobs.put(self.on_hangup)  # without a lock: the main loop may hold it; it looks after a TICK
+            self._jobs.put(self.on_sighup)  # no lock here: the main loop may hold it; it checks after a TICK
         else:
             self._stopped.set()
 
@@ -160,8 +161,8 @@ class Daemon:
             worked = [self._serve(camera) for camera in self.cameras]
             if all(camera.status in ("ended", "failed") for camera in self.cameras):
                 return
-            # Every frame that waited has been processed. A camera that gives none is no hang of ours as long as it is
-            # asked again; a driver that never answers is one that only a new process gets rid of.
+            # Every waiting frame has been processed. A camera without frames is no hang of this process while it is
+            # retried; a driver call that never returns can only be ended with the process.
             if not any(camera.capture.stuck for camera in self.cameras):
                 watchdog.feed()
             if self._max_rss is not None:
@@ -174,11 +175,11 @@ class Daemon:
         return not self._jobs.empty() or any(camera.has_news for camera in self.cameras)
 
     def _serve(self, camera: Camera) -> bool:
-        """One look at one camera; True if it had a frame."""
+        """Process the new status and frame of one camera; True if there was a frame."""
         if camera.status == "disabled":
             return False
         status = camera.capture.status
-        if camera.capture.losses != camera.losses:  # lost, and perhaps back already
+        if camera.capture.losses != camera.losses:  # lost, and perhaps reopened already
             camera.losses = camera.capture.losses
             if camera.status == "online":
                 self._change_status(camera, "offline")
@@ -195,7 +196,7 @@ class Daemon:
         return frame is not None
 
     def _process(self, camera: Camera, frame: Frame) -> None:
-        # A recording that is played at the speed of processing has stamps of its own time: there, count from now.
+        # The timestamps of a recording that is processed at full speed are not of this clock: count from now.
         taken_up = time.monotonic()
         camera.captured = taken_up if camera.capture.lossless else min(frame.timestamp, taken_up)
         self._publish(camera, camera.pipeline.process(frame))
@@ -205,10 +206,10 @@ class Daemon:
         self.summary.frames += 1
         self.summary.seconds = now - self._began
         self.summary.latencies.append((now - camera.captured) * 1000)
-        camera.meter.took(camera.pipeline.times, now - camera.captured)
+        camera.meter.add_frame(camera.pipeline.times, now - camera.captured)
 
     def _publish(self, camera: Camera, events: Sequence[EmotionEvent]) -> None:
-        self._sequence.save()  # before: a number that was sent is never given to another event
+        self._sequence.save()  # first: a number that was sent is never given to another event
         for event in events:
             waited = (time.monotonic() - camera.captured) * 1000
             for sink in self._sinks:
@@ -216,30 +217,30 @@ class Daemon:
         self.summary.events += len(events)
 
     def _change_status(self, camera: Camera, status: Status) -> None:
-        """Online is said after the first frame; any other status ends what was seen before."""
+        """Publish a new status; any but online (which comes with the first frame) ends the camera's tracks."""
         camera.status = status
         if status == "online":
             log.info("camera %s is online", camera.name)
         else:
             self._end_tracks(camera)
-        if status == "failed" and len(self.cameras) > 1:  # the run goes on without it; alone, it ends the run
+        if status == "failed" and len(self.cameras) > 1:  # the run continues without it; a single camera ends the run
             log.error("camera %s has failed: %s", camera.name, camera.capture.error)
         for sink in self._sinks:
             sink.camera_available(camera.name, status == "online")
 
     def _publish_state(self, camera: Camera) -> None:
-        """On change, and after each heartbeat."""
+        """Publish the camera's state when it changed, and after each heartbeat."""
         state, now = camera.pipeline.state(), time.monotonic()
         if state is None:
             return
-        changed = camera.state is None or _gist(state) != _gist(camera.state)
+        changed = camera.state is None or _published_values(state) != _published_values(camera.state)
         if changed or now - camera.state_at >= self.heartbeat:
             camera.state, camera.state_at = state, now
             for sink in self._sinks:
                 sink.camera_state(camera.name, state)
 
     def _shut_down(self, opened: Sequence[EventSink]) -> None:
-        """Cameras first, so that nothing new comes; then the last events; then the sinks, which deliver them."""
+        """Stop the cameras, then publish the last events, then close the sinks, which deliver them."""
         for camera in self.cameras:
             camera.capture.ask_to_stop()
         deadline = time.monotonic() + STOP_TIMEOUT
@@ -262,6 +263,6 @@ def _check_readers(sinks: Sequence[EventSink]) -> None:
             raise sink.ended
 
 
-def _gist(state: CameraState) -> tuple[object, ...]:
-    """What of a state is worth a message when it changes."""
+def _published_values(state: CameraState) -> tuple[object, ...]:
+    """The part of a state whose change is published at once."""
     return state.faces, state.emotion, dict(state.counts)

@@ -1,4 +1,4 @@
-"""The hand-over between a capture thread and the main loop: one place, the newest frame wins."""
+"""The hand-over from a capture thread to the main loop: a buffer of one frame, the newest."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from edge_emotion.datatypes import Frame
 
 
 class LatestFrame:
-    """A place for one frame. A new frame replaces one that nobody took, and that is counted as dropped."""
+    """A buffer of one frame. A new frame replaces one that was not taken, which counts as dropped."""
 
     def __init__(self, changed: threading.Condition) -> None:
         self._changed = changed
@@ -36,12 +36,12 @@ class LatestFrame:
             return frame
 
     def wake(self) -> None:
-        """Let the main loop look again, for something other than a frame."""
+        """Wake the main loop for something other than a frame."""
         with self._changed:
             self._changed.notify_all()
 
     def wait_empty(self, stopped: threading.Event) -> None:
-        """Until the frame was taken or ``stopped`` is set: for recordings, of which no frame is to be lost."""
+        """Wait until the frame was taken or ``stopped`` is set; used for recordings, of which no frame may be lost."""
         with self._changed:
             while self._frame is not None and not stopped.is_set():
                 self._changed.wait(0.1)

@@ -1,4 +1,4 @@
-"""What can be set of a camera from outside, while it runs: how it is written, and how it survives a restart."""
+"""Settings of a camera that are changed over MQTT while it runs: their payloads, and their file."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from edge_emotion.wire.topics import FEATURES, NAME_PATTERN, Feature
 
 @dataclass(frozen=True, slots=True)
 class CameraOverrides:
-    """What was set for one camera. None is what the configuration says."""
+    """Settings of one camera that override the configuration; None: not overridden."""
 
     enabled: bool = True
     threshold: float | None = None
     classes: tuple[str, ...] | None = None
 
     def with_payload(self, feature: str, payload: bytes, labels: Sequence[str]) -> CameraOverrides:
-        """These features after a message on ``<feature>/set``; ``labels`` are the model's.
+        """The overrides after a message on ``<feature>/set``; ``labels`` are the model's.
 
-        Raises ValueError saying what was expected.
+        Raises ValueError with the expected value.
         """
         if feature == "enabled":
             return replace(self, enabled=_switch(payload))
@@ -38,11 +38,11 @@ class CameraOverrides:
         raise ValueError(f"there is no such feature; there are {', '.join(FEATURES)}")
 
     def threshold_in(self, settings: Settings) -> float:
-        """What was set, else what the settings say."""
+        """The threshold that applies: the overridden one, else that of the settings."""
         return settings.policy.threshold if self.threshold is None else self.threshold
 
     def payloads(self, settings: Settings, labels: Sequence[str]) -> dict[Feature, bytes]:
-        """The inverse: what ``<feature>/state`` says, the configuration's values for what was not set."""
+        """The inverse: payloads of ``<feature>/state``, with the configuration's values where nothing is overridden."""
         classes = settings.classifier.classes if self.classes is None else self.classes
         chosen = labels if classes is None else [labels[index] for index in subset(labels, classes)]
         return {
@@ -53,10 +53,10 @@ class CameraOverrides:
 
 
 class OverrideStore:
-    """The features of all cameras by name, kept in a file of the state directory; without one, in memory."""
+    """The overrides of all cameras by name, stored in a file of the state directory; without one, in memory."""
 
     def __init__(self, path: Path | None, labels: Sequence[str]) -> None:
-        """What in the file does not fit the model's ``labels`` is logged and forgotten."""
+        """Entries of the file that do not fit the model's ``labels`` are logged and ignored."""
         self._path = path
         self._kept: dict[str, CameraOverrides] = {}
         for camera, values in ({} if path is None else load_json(path, _check)).items():
@@ -89,7 +89,7 @@ def _restored(camera: str, values: Any, labels: Sequence[str]) -> CameraOverride
         )
     except (ValueError, TypeError, KeyError) as error:
         log.warning(
-            "what was set for camera %.70r before cannot be used any more (%s): back to the settings", camera, error
+            "the stored settings of camera %.70r cannot be used any more (%s): back to the configuration", camera, error
         )
         return CameraOverrides()
     return restored

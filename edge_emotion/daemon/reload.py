@@ -1,4 +1,4 @@
-"""Applying changed settings to a daemon that runs."""
+"""Applying changed settings to a running daemon."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edge_emotion.pipeline.pipeline import Pipeline
 
 
 class Maker(Protocol):
-    """Makes cameras and their parts as settings and features want them, and describes the node."""
+    """Makes cameras and their parts from settings and overrides, and describes the node."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -34,11 +34,12 @@ class Maker(Protocol):
         """The node's info, and its device in Home Assistant if it has one."""
 
 
-def take_over(changes: Changes, old: Settings, daemon: Daemon, maker: Maker, features: OverrideStore) -> None:
+def apply_changes(changes: Changes, old: Settings, daemon: Daemon, maker: Maker, features: OverrideStore) -> None:
     """Apply what has changed since ``old``: first make all that is new, then put it in place.
 
-    A camera with other settings is opened anew. Other rules for tracks end the tracks of every camera; a threshold
-    alone does not. Raises EdgeEmotionError if something cannot be made; then nothing has changed.
+    A camera with changed settings is opened again. Changed tracking, policy, classifier or detector settings end the
+    tracks of every camera; a changed threshold alone does not. Raises EdgeEmotionError if something cannot be made;
+    then nothing has changed.
     """
     new = changes.settings
     fresh = [name for name, camera in new.cameras.items() if camera != old.cameras.get(name)]
@@ -56,6 +57,5 @@ def take_over(changes: Changes, old: Settings, daemon: Daemon, maker: Maker, fea
         camera.pipeline.set_threshold(features[camera.name].threshold_in(new))
     for camera in made:
         daemon.add(camera)
-    if new.mqtt is not None:
-        daemon.heartbeat = new.mqtt.heartbeat
+    daemon.heartbeat = new.heartbeat
     logging.getLogger().setLevel(new.log_level.upper())

@@ -19,7 +19,7 @@ from edge_emotion.models.preprocess import letterbox
 from edge_emotion.protocols import FloatArray, InferenceBackend
 
 SAME_FACE = 0.3
-"""Answers that overlap the best one by more than this intersection over union are blended into it."""
+"""Boxes that overlap the best one by more than this (intersection over union) are blended into it."""
 
 
 class BlazeFaceDetector:
@@ -108,7 +108,7 @@ def weighted_nms(points: FloatArray, scores: npt.NDArray[np.floating[Any]]) -> l
 
 
 def _overlapping(points: FloatArray, best: np.intp) -> npt.NDArray[np.bool_]:
-    """Which of N boxes mean the same face as number ``best``; the first two points of each are its corners."""
+    """True for each of N boxes of the same face as number ``best``; the first two points of each are its corners."""
     corners, opposite = points[:, 0], points[:, 1]
     shared = np.maximum(np.minimum(opposite, opposite[best]) - np.maximum(corners, corners[best]), 0)
     sides = opposite - corners

@@ -8,7 +8,7 @@ from edge_emotion.datatypes import Box, Face, Image
 
 
 class WholePicture:
-    """A detector for pictures that are face crops already: the crop that it leads to is the picture itself."""
+    """A detector for pictures that are face crops already: its box leads to a crop that is the whole picture."""
 
     def __init__(self, margin: float, shift: float) -> None:
         self._margin, self._shift = margin, shift

@@ -1,4 +1,4 @@
-"""The check of one configured camera: is it there, may we use it, what does it offer, does it give frames."""
+"""The check of one configured camera: presence, permission, modes, and a first frame."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edge_emotion.doctor.users import group_name, is_member, user_name
 from edge_emotion.factory.cameras import make_source
 
 _EXCLUSIVE = ("device", "picamera2", "pipeline")
-"""What only one program at a time can open."""
+"""Kinds of sources that only one program at a time can open."""
 
 _FIXES: dict[SourceKind, str] = {
     "device": "see what is there: v4l2-ctl --list-devices; who holds it: fuser -v /dev/video*; then correct {key}",
@@ -42,7 +42,7 @@ def camera_check(name: str, settings: CameraSettings, *, in_use: bool) -> Check:
 
 
 def examine_camera(settings: CameraSettings, key: str, *, in_use: bool) -> Finding:
-    """Look at one camera and take one frame, which is thrown away. Raises SourceError or BackendUnavailable."""
+    """Check one camera and read one frame, which is discarded. Raises SourceError or BackendUnavailable."""
     kind = classify_source(settings.source)
     make_source(settings)  # a library that is missing comes first
     offer = None
@@ -57,7 +57,7 @@ def examine_camera(settings: CameraSettings, key: str, *, in_use: bool) -> Findi
                 f"one camera has several devices, the first gives pictures: v4l2-ctl --list-devices, then correct {key}"
             )
             return Finding("fail", f"{path} ({offer.card}) gives no pictures", fix)
-    about = "" if offer is None else describe(offer) + "; "
+    about = "" if offer is None else modes_as_text(offer) + "; "
     if in_use and kind in _EXCLUSIVE:
         return _compared(f"{about}not opened, the daemon uses it", settings, offer, None)
     width, height, seconds = _take_frame(settings)
@@ -65,7 +65,7 @@ def examine_camera(settings: CameraSettings, key: str, *, in_use: bool) -> Findi
     return _compared(detail, settings, offer, (width, height) if kind in ("device", "picamera2") else None)
 
 
-def describe(offer: v4l2.Offer) -> str:
+def modes_as_text(offer: v4l2.Offer) -> str:
     """A camera and the largest mode of each of its formats, as text."""
     largest: dict[str, v4l2.Mode] = {}
     for mode in offer.modes:
@@ -92,7 +92,7 @@ def _take_frame(settings: CameraSettings) -> tuple[int, int, float]:
 
 
 def _compared(detail: str, settings: CameraSettings, offer: v4l2.Offer | None, got: tuple[int, int] | None) -> Finding:
-    """Whether a camera can do, and did, what the settings ask."""
+    """A finding on whether the camera gave the size and frame rate of the settings."""
     asked = (settings.width, settings.height)
     if got is not None and any(wish not in (None, size) for wish, size in zip(asked, got, strict=True)):
         wish = " x ".join(str(size or "any") for size in asked)
@@ -108,7 +108,7 @@ def _compared(detail: str, settings: CameraSettings, offer: v4l2.Offer | None, g
 
 
 def _refusal(path: str) -> Finding | None:
-    """Why this process may not use a device that is there; None if it may, or if there is none."""
+    """A finding if this process has no permission for a device that exists; otherwise None."""
     try:
         os.close(os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
         return None
@@ -118,7 +118,7 @@ def _refusal(path: str) -> Finding | None:
             return Finding("fail", f"{path}: systemd does not let the service use it", fix)
         status = Path(path).stat()
     except OSError:
-        return None  # the source says it better
+        return None  # the source has a better message
     user, group = user_name(), group_name(status.st_gid)
     detail = f"no permission to use {path}: it is {stat.filemode(status.st_mode)} of group {group}, this is user {user}"
     if is_member(user, group):
@@ -127,7 +127,7 @@ def _refusal(path: str) -> Finding | None:
 
 
 def _offer(path: str) -> v4l2.Offer | None:
-    """None if the driver does not tell; opening the camera will."""
+    """The modes of a device; None if the driver does not list them, which opening it will show."""
     try:
         return v4l2.ask(path)
     except OSError:

@@ -1,4 +1,4 @@
-"""``edge-emotion doctor``: looks at everything that the daemon needs, and says how to mend what is wrong."""
+"""``edge-emotion doctor``: checks everything that the daemon needs, and explains how to fix what is wrong."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def examine(settings: Settings) -> Report:
 
 
 def checks(settings: Settings | None) -> Sequence[Check]:
-    """What there is to look at; without settings the machine and the default models."""
+    """All checks; without settings those of the machine and the default models."""
     found = DetectorSettings() if settings is None else settings.detector
     judged = ClassifierSettings() if settings is None else settings.classifier
     machine = [

@@ -31,7 +31,7 @@ _HOT = 80.0
 """Degrees Celsius. From here on a Raspberry Pi slows down (raspberrypi.com, "Frequency management")."""
 
 _THROTTLED = {0: "the supply voltage is too low", 1: "the clock rate is capped", 2: "throttled", 3: "hot: slowed down"}
-"""What the bits of the Raspberry Pi's firmware mean."""
+"""Meaning of the bits of the Raspberry Pi's firmware."""
 
 _PLAUSIBLE = (datetime(2026, 1, 1, tzinfo=timezone.utc), datetime(2100, 1, 1, tzinfo=timezone.utc))
 _UNSYNCHRONISED = 5
@@ -57,11 +57,11 @@ def python(root: Path = ROOT) -> Finding:
 
 
 def packages() -> Finding:
-    """Whether everything that the program requires is here, in a version that it can use."""
+    """A finding on the required packages: present, and in a usable version."""
     try:
         requirements = [Requirement(text) for text in requires(_PROGRAM) or ()]
     except PackageNotFoundError:
-        return Finding("warn", "edge-emotion runs from its source, so nothing says what it needs", "pip install .")
+        return Finding("warn", "edge-emotion runs from its source, without a list of its packages", "pip install .")
     wanted = [item for item in requirements if item.marker is None or item.marker.evaluate({"extra": ""})]
     versions = {item.name: _version(item.name) for item in wanted}
     unfit = [item for item in wanted if not _fits(item, versions[item.name])]
@@ -78,7 +78,7 @@ def packages() -> Finding:
 
 
 def opencv(root: Path = ROOT) -> Finding:
-    """What OpenCV can open."""
+    """Video backends of this OpenCV."""
     import cv2
 
     from edge_emotion.system.opencv_build import has_gstreamer
@@ -98,7 +98,7 @@ def opencv(root: Path = ROOT) -> Finding:
 
 
 def clock(root: Path = ROOT) -> Finding:
-    """Whether the time can be right and something keeps it right; events carry it, TLS needs it."""
+    """A finding on the clock: plausible and synchronised; events carry its time, TLS needs it."""
     now = datetime.now(timezone.utc)
     fix = "sudo timedatectl set-ntp true; let UDP port 123 out, or name your own server in /etc/systemd/timesyncd.conf"
     detail = f"{now:%Y-%m-%d %H:%M:%S} UTC"
@@ -106,7 +106,7 @@ def clock(root: Path = ROOT) -> Finding:
         return Finding("fail", f"{detail} cannot be right", fix)
     synchronised = _synchronised(root)
     if synchronised is None:
-        return Finding("warn", f"{detail}; this process may not ask whether it is synchronised", "timedatectl tells it")
+        return Finding("warn", f"{detail}; this process may not ask whether it is synchronised", "run timedatectl")
     if not synchronised:
         return Finding("warn", f"{detail}, not synchronised", fix)
     return Finding("ok", f"{detail}, synchronised")
@@ -124,15 +124,15 @@ def temperature(root: Path = ROOT) -> Finding:
 
 
 def throttling(root: Path = ROOT) -> Finding:
-    """Whether firmware or kernel hold the processor back, without vcgencmd: a hardened service cannot use it."""
-    said = sensors.firmware(root) or sensors.Firmware((), ())
-    now = [_THROTTLED[bit] for bit in said.now]
+    """A finding on whether firmware or kernel slow the processor down; without vcgencmd, which a service cannot use."""
+    flags = sensors.firmware(root) or sensors.Firmware((), ())
+    now = [_THROTTLED[bit] for bit in flags.now]
     now += dict.fromkeys(f"{device.kind} slows down" for device in sensors.cooling(root) if device.active)
     fix = "power: the official supply and a short cable, nothing else on its USB; heat: a heat sink or a fan"
     if now:
         return Finding("warn", f"now: {', '.join(now)}", fix)
-    if said.before:
-        before = ", ".join(_THROTTLED[bit] for bit in said.before)
+    if flags.before:
+        before = ", ".join(_THROTTLED[bit] for bit in flags.before)
         return Finding("warn", f"not now, but since the start: {before}", fix)
     return Finding("ok", "no sign of it")
 
@@ -183,7 +183,7 @@ def _substitute(distribution: str) -> str:
 
 
 def _synchronised(root: Path) -> bool | None:
-    """What the kernel says, else systemd-timesyncd; None if nobody tells: the service may not ask the kernel."""
+    """True if the clock is synchronised, by the kernel or by systemd-timesyncd; None if neither can be read."""
     answer = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512))  # all zero: only ask
     if answer >= 0:
         return bool(answer != _UNSYNCHRONISED)

@@ -1,4 +1,4 @@
-"""What an examination says: findings, and how checks are run so that none of them raises or hangs."""
+"""Findings of an examination, and running its checks so that none of them raises or hangs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SEVERITY: tuple[Status, ...] = ("ok", "warn", "fail")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check has found, and what to do about it; ``fix`` is empty where all is well."""
+    """The result of one check, and what to do about it; ``fix`` is empty if nothing is wrong."""
 
     status: Status
     detail: str
@@ -53,7 +53,7 @@ class Report:
         return max((finding.status for finding in self.findings.values()), key=_SEVERITY.index, default="ok")
 
     def count(self, status: Status) -> int:
-        """How many findings have this status."""
+        """Number of findings with this status."""
         return sum(finding.status == status for finding in self.findings.values())
 
     def as_dict(self) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def _look(check: Check) -> Finding:
         place = "" if error.filename is None else f"{redact(error.filename)}: "
         return Finding("fail", f"{place}{error.strerror or type(error).__name__}", check.fix)
     except Exception as error:  # noqa: BLE001 - one check that is wrong must not hide the others
-        # Not the message: nobody has made sure that it holds no secret.
+        # Not the message: it may hold a secret.
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(last.filename).name} line {last.lineno}"
         return Finding("fail", f"the check itself failed: {type(error).__name__} in {where}", "please report this")

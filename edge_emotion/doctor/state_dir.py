@@ -15,9 +15,9 @@ _LEAST, _SMALL = 20, 200
 
 
 def state(settings: Settings) -> Finding:
-    """Whether the directory is there or can be made, is private, ours and writable, and has room.
+    """A finding on the directory: present or possible, private, of this user, writable, and with room.
 
-    Raises OSError or ConfigError where that cannot be found out.
+    Raises OSError or ConfigError where that cannot be checked.
     """
     path = settings.state_path
     if not path.exists():

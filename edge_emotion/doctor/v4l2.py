@@ -1,4 +1,4 @@
-"""What a V4L2 camera offers, asked of its driver; the camera is not claimed, so another program may be using it.
+"""The modes of a V4L2 camera, read from its driver; the camera is not claimed, so another program may be using it.
 
 Numbers and layouts: linux/videodev2.h, https://docs.kernel.org/userspace-api/media/v4l/user-func.html.
 """
@@ -19,7 +19,7 @@ _BUFFER_TYPES = {CAPTURE: 1, CAPTURE_MPLANE: 9}
 _DISCRETE = 1
 _SIZES = {QUERYCAP: 104, ENUM_FMT: 64, ENUM_FRAMESIZES: 44, ENUM_FRAMEINTERVALS: 52}
 _MOST = 64
-"""Entries of one list that are read at most: a driver that never says "no more" must not keep us."""
+"""Entries of one list that are read at most: a driver whose list never ends must not block the check."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Offer:
 
 
 def ask(path: str) -> Offer:
-    """What the device at ``path`` offers. Raises OSError; with ENOTTY it is no V4L2 device at all."""
+    """Name, driver and modes of the device at ``path``. Raises OSError; with ENOTTY it is no V4L2 device at all."""
     device = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         answer = _call(device, QUERYCAP, "")

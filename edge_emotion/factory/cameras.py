@@ -13,7 +13,7 @@ from edge_emotion.daemon.camera import Camera
 from edge_emotion.daemon.capture import Capture, Timing
 from edge_emotion.daemon.overrides import CameraOverrides
 from edge_emotion.factory.models import Models
-from edge_emotion.factory.node_info import describe
+from edge_emotion.factory.node_info import describe_node
 from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.outbox.event_counter import EventCounter
 from edge_emotion.pipeline.following import FaceFollower
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from edge_emotion.detectors.blazeface import BlazeFaceDetector
 
 GRACE = 3.0
-"""Seconds after a time-out within which an adapter must have reported it and given its device back."""
+"""Seconds after a time-out within which an adapter must have reported it and released its device."""
 
 
 class CameraMaker:
-    """Makes cameras as settings and features want them, all with the same models."""
+    """Makes cameras from settings and overrides, all with the same models."""
 
     def __init__(
         self,
@@ -44,13 +44,13 @@ class CameraMaker:
         self._sequence, self._changed, self._fail_fast = sequence, changed, fail_fast
 
     def camera(self, settings: Settings, name: str, features: CameraOverrides) -> Camera:
-        """A camera that is not opened yet. Raises what its adapter raises for a missing library, ConfigError."""
+        """A camera that is not opened yet. Raises BackendUnavailable for a missing library, ConfigError."""
         camera = Camera(self.capture(settings, name), self.pipeline(settings, name, features))
         camera.status = "opening" if features.enabled else "disabled"
         return camera
 
     def capture(self, settings: Settings, name: str) -> Capture:
-        """The camera's thread, not started yet. Raises what the adapter raises for a missing library."""
+        """The camera's thread, not started yet. Raises BackendUnavailable for a missing library."""
         return make_capture(name, settings.cameras[name], self._changed, fail_fast=self._fail_fast)
 
     def pipeline(self, settings: Settings, name: str, features: CameraOverrides) -> Pipeline:
@@ -68,8 +68,8 @@ class CameraMaker:
         return make_pipeline(numbers, self._models._replace(classifier=classifier), self._sequence)
 
     def description(self, settings: Settings) -> tuple[dict[str, Any], dict[str, Any] | None]:
-        """What the node says of itself, and its device in Home Assistant if it is to be there."""
-        return describe(settings, self._models.classifier, self._models.detector)
+        """The payload of ``info``, and the node's device in Home Assistant if the settings want one."""
+        return describe_node(settings, self._models.classifier, self._models.detector)
 
 
 def make_capture(
@@ -82,11 +82,11 @@ def make_capture(
 ) -> Capture:
     """The thread of one camera. Only a recording can be processed without loss: a live source does not wait.
 
-    The answers of a live source are due within the camera's own time-outs, those of ``timing`` do not count.
+    For a live source ``open`` and ``read`` of ``timing`` are replaced by the camera's own time-outs and GRACE.
     """
     source = make_source(camera)
     timing = timing or Timing()
-    if source.live:  # a recording is paced by its source, as slowly as it likes
+    if source.live:  # a recording is paced by its source and has no limit
         timing = replace(timing, open=camera.open_timeout + GRACE, read=camera.read_timeout + GRACE)
     return Capture(
         name,
@@ -125,7 +125,7 @@ def make_pipeline(settings: PipelineSettings, models: Models, next_seq: Callable
 
 
 def make_follower(near: BlazeFaceDetector) -> FaceFollower:
-    """Follows faces with a detector of close ones."""
+    """Follows tracked faces with a short-range detector."""
     return FaceFollower(near, near.manifest.input.width)
 
 

@@ -1,4 +1,4 @@
-"""Model folders become detectors and classifiers: which file, what runs it, whether it may be trusted here."""
+"""Detectors and classifiers from model folders: choice of file and interpreter, hash, types and self-test."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edge_emotion.errors import BackendUnavailable, ModelError
 from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.models.folder import checked_file, find_model, load_manifest
 from edge_emotion.models.manifest import DetectorManifest, ModelFile, ModelManifest
-from edge_emotion.models.self_test import replay_golden
+from edge_emotion.models.self_test import run_self_test
 from edge_emotion.protocols import InferenceBackend
 from edge_emotion.system.paths import cache_dir
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edge_emotion.detectors.blazeface import BlazeFaceDetector
 
 NEAR = "blazeface_short"
-"""The detector that finds a known face in a square around its last place, whichever finds them in the whole picture."""
+"""The short-range detector, which re-finds tracked faces near their last position."""
 
 
 log = logging.getLogger(__name__)
@@ -44,11 +44,11 @@ def _onnxruntime(path: Path, entry: ModelFile, threads: int) -> InferenceBackend
 
 
 def _check_types(entry: ModelFile, types: Sequence[str]) -> None:
-    """Raises ModelError if a file's types, of its input and then of its outputs, are not what the manifest says."""
-    said, *outputs = types
-    if said != entry.input_type or set(outputs) != {entry.output_type}:
+    """Raises ModelError if the types of a file's input and outputs differ from the manifest."""
+    taken, *outputs = types
+    if taken != entry.input_type or set(outputs) != {entry.output_type}:
         raise ModelError(
-            f"{entry.file} takes {said} and gives {' and '.join(outputs)}, its manifest says {entry.input_type} and "
+            f"{entry.file} takes {taken} and gives {' and '.join(outputs)}, its manifest says {entry.input_type} and "
             f"{entry.output_type}: file and manifest do not belong together"
         )
 
@@ -61,7 +61,7 @@ def _tensorrt(path: Path, entry: ModelFile, _: int) -> InferenceBackend:
 
 
 class Interpreter(NamedTuple):
-    """What makes a backend of a checked file of one format, its entry in the manifest, and a number of threads."""
+    """Makes a backend from a checked file of one format, its entry in the manifest, and a number of threads."""
 
     format: str
     make: Callable[[Path, ModelFile, int], InferenceBackend]
@@ -95,7 +95,7 @@ def choose_files(
 def make_detector(
     name: str, *, threshold: float = 0.5, min_size: int = 0, max_faces: int = 64, threads: int = 1
 ) -> BlazeFaceDetector:
-    """A shipped detector by name, or one by its folder. Raises ModelError if it is not what its manifest says."""
+    """A shipped detector by name, or one by its folder. Raises ModelError if it does not agree with its manifest."""
     from edge_emotion.detectors.blazeface import BlazeFaceDetector
 
     folder = find_model(name)
@@ -119,8 +119,8 @@ def make_classifier(
     """A shipped classifier by name, or one by its folder, checked: hash, labels, types, shapes, golden set.
 
     ``backend`` is one of INTERPRETERS, or 'auto'. Without a ``precision`` the first file that passes is taken: where
-    int8 computes something else, the next one is, and this is said. Raises ModelError if none is what its manifest says
-    and computes here what it promises, BackendUnavailable if a library is missing.
+    int8 fails the self-test, the next one is tried, with a line in the log. Raises ModelError if no file agrees with
+    its manifest and passes its self-test here, BackendUnavailable if a library is missing.
     """
     folder = find_model(name)
     manifest = load_manifest(folder)
@@ -135,7 +135,7 @@ def make_classifier(
             classifier = EmotionClassifier(
                 manifest, runner, entry=entry, operating_point=operating_point, classes=classes, refused=refused
             )
-            worst = replay_golden(classifier, entry)
+            worst = run_self_test(classifier, entry)
         except ModelError as error:
             if runner is not None:
                 runner.close()
@@ -150,7 +150,7 @@ def make_classifier(
 
 
 class Models(NamedTuple):
-    """What a node computes with. ``near`` finds faces again that ``detector`` found; None if that costs no less."""
+    """The models of a node. ``near`` is the short-range detector; None if ``detector`` is that one itself."""
 
     detector: BlazeFaceDetector
     classifier: EmotionClassifier
@@ -179,9 +179,10 @@ def configured_detector(options: DetectorSettings) -> BlazeFaceDetector:
 
 
 def following_detector(options: DetectorSettings) -> BlazeFaceDetector | None:
-    """The detector that follows what another one finds, a little smaller perhaps, beside any number of others.
+    """Short-range detector that re-finds tracked faces; None if it already is the main detector.
 
-    None where the other one is that itself. Raises ModelError or BackendUnavailable.
+    Its least size is a little smaller and its number of faces is not limited, so that no tracked face is left out.
+    Raises ModelError or BackendUnavailable.
     """
     if options.model == NEAR:
         return None

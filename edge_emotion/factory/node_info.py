@@ -10,13 +10,14 @@ from edge_emotion.config.settings import Settings
 from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.system.telemetry import Machine
 from edge_emotion.wire.home_assistant import device_config
+from edge_emotion.wire.payloads import SCHEMA
 from edge_emotion.wire.topics import Topics
 
 if TYPE_CHECKING:
     from edge_emotion.detectors.blazeface import BlazeFaceDetector
 
 
-def describe(
+def describe_node(
     settings: Settings, classifier: EmotionClassifier, detector: BlazeFaceDetector
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """The node's ``info``, and its device in Home Assistant if the settings want one; plain JSON values."""
@@ -28,10 +29,10 @@ def describe(
 
 
 def node_info(settings: Settings, classifier: EmotionClassifier, detector: BlazeFaceDetector) -> dict[str, Any]:
-    """What the node says about itself, plain JSON values. Sources are not in it: their URLs may hold passwords."""
+    """The payload of ``info``, plain JSON values. Sources are not in it: their URLs may hold passwords."""
     manifest, entry = classifier.manifest, classifier.entry
     return {
-        "schema": 1,
+        "schema": SCHEMA,
         "node": settings.node,
         "version": __version__,
         "model": {

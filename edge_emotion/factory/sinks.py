@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edge_emotion.config.settings import Settings
-from edge_emotion.factory.node_info import describe
+from edge_emotion.factory.node_info import describe_node
 from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.outbox.event_counter import EventCounter
 from edge_emotion.protocols import EventSink
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def make_sinks(
     settings: Settings, classifier: EmotionClassifier, detector: BlazeFaceDetector, sequence: EventCounter | None = None
 ) -> list[EventSink]:
-    """The sinks that the settings name; without ``sequence``, which knows the state directory, only to look at."""
+    """The sinks of the settings. Without ``sequence``, the event counter, they can be checked but not opened."""
     sinks: list[EventSink] = []
     if settings.jsonl is not None:
         from edge_emotion.sinks.jsonl import JsonlSink
@@ -26,7 +26,7 @@ def make_sinks(
     if settings.mqtt is not None:
         from edge_emotion.sinks.mqtt.sink import MqttSink
 
-        info, device = describe(settings, classifier, detector)
+        info, device = describe_node(settings, classifier, detector)
         # A line of JSON is written at once: with such a sink the outbox alone does not know which numbers were seen.
         numbers = sequence if settings.jsonl is None else None
         sinks.append(

@@ -20,8 +20,8 @@ class EmotionClassifier:
 
     ``operating_point`` names one of the manifest's (default: its default); ``classes`` restricts the emotions, whose
     probabilities then sum to 1 among themselves. ``entry`` is the file that the backend runs (default: the manifest's
-    first), ``refused`` says why earlier ones were not taken.
-    Raises ModelError if the model's tensors are not what the manifest says, ConfigError for an unknown operating
+    first), ``refused`` has the reasons why earlier ones were not taken.
+    Raises ModelError if the model's tensors do not fit the manifest, ConfigError for an unknown operating
     point or class.
     """
 
@@ -61,7 +61,7 @@ class EmotionClassifier:
         return self.judge(self.crops(image, faces))
 
     def crops(self, image: Image, faces: Sequence[Face]) -> FloatArray:
-        """What the model sees of each face: float32 N x H x W x C, N = len(faces)."""
+        """The model's input for each face: float32 N x H x W x C, N = len(faces)."""
         if not faces:
             return np.empty((0, *self.manifest.input.shape), np.float32)
         return face_batch(image, faces, self.manifest.input)
@@ -80,11 +80,19 @@ class EmotionClassifier:
         return [EmotionScores(self.labels, tuple(row)) for row in softmax(adjusted).tolist()]
 
 
-def logit_shift(class_prior: Sequence[float], point: OperatingPoint, labels: Sequence[str]) -> npt.NDArray[np.float64]:
-    """What an operating point subtracts from the logits before it divides them: float64, one for each label."""
+def prior_shift(class_prior: npt.ArrayLike, strength: float) -> npt.NDArray[np.float64]:
+    """Logit adjustment (Menon et al. 2021): ``strength * log(prior)``, to be subtracted from logits; L shares above 0.
+
+    0 leaves the logits as they are; 1 removes the prior of the training data.
+    """
+    return np.asarray(strength * np.log(np.asarray(class_prior, np.float64)))
+
+
+def logit_shift(class_prior: npt.ArrayLike, point: OperatingPoint, labels: Sequence[str]) -> npt.NDArray[np.float64]:
+    """Values that an operating point subtracts from the logits before it divides them; one for each of L labels."""
     offsets = point.offsets or {}
     added = np.array([offsets.get(label, 0.0) for label in labels])
-    return np.asarray(point.prior_strength * np.log(np.array(class_prior)) - added)
+    return np.asarray(prior_shift(class_prior, point.prior_strength) - added)
 
 
 def softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""The JSON beside each model: what it takes, what it gives, where it comes from, how good it is.
+"""The schema of ``manifest.json``: a model's input, output, origin and measured quality.
 
 A model folder is ``manifest.json`` plus the files that it names. Nothing about a model is written anywhere else.
 """
@@ -23,12 +23,12 @@ class Part(BaseModel):
 
 
 class CropSpec(Part):
-    """How the square that a classifier sees follows from a detector's box.
+    """The square around a face that a classifier sees, relative to the detector's box.
 
     The square's side is the longer side of the box, grown by ``margin`` of it on each side; its middle lies
     ``shift`` sides of the box below the middle of the box, along the face's own axis. Both are measured against
     the framing of the training data (``python -m train crop``). The square is first sampled at ``detail`` pixels,
-    the resolution of the training faces, so that the model never sees sharper pictures than it has learned.
+    the resolution of the training faces, so that the model never sees sharper pictures than those of its training.
     """
 
     margin: float = Field(ge=-0.4, le=1.0)
@@ -61,7 +61,7 @@ class InputSpec(Part):
 
     @property
     def detail(self) -> int:
-        """Pixels across a face from which on the model sees all that it can; its own where nothing is said of crops."""
+        """Size of a face in pixels that gives the model all the detail it can use; its input without ``crop``."""
         return max(self.height, self.width) if self.crop is None else self.crop.detail
 
 
@@ -132,7 +132,7 @@ class Calibration(Part):
 
 
 class Training(Part):
-    """What the weights were made from."""
+    """The training run that the weights come from."""
 
     dataset: str
     protocol: str
@@ -181,7 +181,7 @@ class Parity(Part):
 
 
 class Origin(Part):
-    """Where third-party weights come from."""
+    """The source of third-party weights."""
 
     package: str
     version: str
@@ -190,7 +190,7 @@ class Origin(Part):
 
 
 class BaseManifest(Part):
-    """What every model says about itself."""
+    """The fields that every manifest has."""
 
     schema_version: Literal[1] = Field(alias="schema")
     name: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -18,9 +19,10 @@ from edge_emotion.models.manifest import CropSpec, InputSpec
 from edge_emotion.protocols import FloatArray
 
 Pixels = npt.NDArray[np.uint8]
+Values = TypeVar("Values", bound=Any)
 
 MAX_OVERSAMPLING = 8
-"""Where a crop cannot be halved it is sampled at most at this multiple of its detail: enough for 8 x 48 = 384 px."""
+"""Most samples per pixel of detail of a crop that cannot be halved further: enough for 8 x 48 = 384 px."""
 
 MIN_DOWNSAMPLE_RATIO = 3
 """Crops are halved from this multiple of their detail on: what is left is still sampled more finely than the detail."""
@@ -107,15 +109,27 @@ def to_input(crop: Pixels, spec: InputSpec) -> Pixels:
 def normalise(pixels: npt.NDArray[np.uint8], spec: InputSpec) -> FloatArray:
     """``pixel * scale + offset`` as float32, any leading axes."""
     values: FloatArray = pixels.astype(np.float32)  # first: a product of two types takes twice as long
+    return to_model_range(values, spec)
+
+
+def to_model_range(values: Values, spec: InputSpec) -> Values:
+    """``value * scale + offset`` for float32 values of 0 to 255: a NumPy array, which is changed, or a tensor."""
     values *= np.float32(spec.scale)
     values += np.float32(spec.offset)
+    return values
+
+
+def to_pixel_range(values: Values, spec: InputSpec) -> Values:
+    """The inverse of ``to_model_range``, as new float32 values."""
+    values = values - np.float32(spec.offset)
+    values /= np.float32(spec.scale)
     return values
 
 
 def face_batch(image: Image, faces: Sequence[Face], spec: InputSpec) -> FloatArray:
     """Model input for faces in one picture: float32 N x H x W x C, N = len(faces) >= 1.
 
-    Raises ModelError for a model whose manifest says nothing about cropping.
+    Raises ModelError for a model whose manifest has no ``input.crop``.
     """
     if spec.crop is None:
         raise ModelError("this model's manifest has no input.crop: it cannot be used on detected faces")

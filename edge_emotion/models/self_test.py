@@ -14,16 +14,16 @@ from edge_emotion.models.preprocess import normalise
 from edge_emotion.protocols import FloatArray
 
 
-def golden_inputs(spec: InputSpec, seeds: Sequence[int]) -> npt.NDArray[np.uint8]:
+def self_test_inputs(spec: InputSpec, seeds: Sequence[int]) -> npt.NDArray[np.uint8]:
     """uint8 len(seeds) x H x W x C. MT19937 by its raw stream, which NumPy promises never to change.
 
     Each input is a drawn face with brows, eyes and mouth at random, on random squares: noise alone would be neutral to
     every model, and a damaged one might pass.
     """
-    return np.stack([_golden_input(spec, seed) for seed in seeds])
+    return np.stack([_self_test_input(spec, seed) for seed in seeds])
 
 
-def replay_golden(classifier: EmotionClassifier, entry: ModelFile) -> float | None:
+def run_self_test(classifier: EmotionClassifier, entry: ModelFile) -> float | None:
     """Run the golden set of a file; the largest difference of a logit, None if the manifest holds none.
 
     It is the file and the order of the labels that are tested, whatever the classifier's operating point and classes
@@ -32,7 +32,7 @@ def replay_golden(classifier: EmotionClassifier, entry: ModelFile) -> float | No
     golden, manifest, backend = entry.golden, classifier.manifest, classifier.backend
     if golden is None:
         return None
-    logits = backend.run(normalise(golden_inputs(manifest.input, golden.seeds), manifest.input))[0]
+    logits = backend.run(normalise(self_test_inputs(manifest.input, golden.seeds), manifest.input))[0]
     expected = np.array(golden.expected, np.float32)
     worst = float(np.abs(logits - expected).max()) if logits.shape == expected.shape else float("nan")
     if not worst <= golden.tolerance:
@@ -41,7 +41,7 @@ def replay_golden(classifier: EmotionClassifier, entry: ModelFile) -> float | No
             f"logits differ by {worst:.2f}, allowed are {golden.tolerance:.2f} ({backend.name}); "
             "install the model again, or use another precision or interpreter"
         )
-    for trained, here in ((golden.labels, manifest.labels), (golden.emotions, winners(manifest, logits))):
+    for trained, here in ((golden.labels, manifest.labels), (golden.emotions, top_labels(manifest, logits))):
         if trained != here:
             raise ModelError(
                 f"model {manifest.name}: its labels are not in the order in which it was trained: its golden set has "
@@ -50,14 +50,14 @@ def replay_golden(classifier: EmotionClassifier, entry: ModelFile) -> float | No
     return worst
 
 
-def winners(manifest: ModelManifest, logits: FloatArray) -> tuple[str, ...]:
+def top_labels(manifest: ModelManifest, logits: FloatArray) -> tuple[str, ...]:
     """The likeliest emotion of each of N rows of logits, at the manifest's default operating point."""
     point = manifest.calibration.operating_points[manifest.calibration.default]
     shifted = logits - logit_shift(manifest.calibration.class_prior, point, manifest.labels)
     return tuple(manifest.labels[column] for column in shifted.argmax(axis=1))
 
 
-def _golden_input(spec: InputSpec, seed: int) -> npt.NDArray[np.uint8]:
+def _self_test_input(spec: InputSpec, seed: int) -> npt.NDArray[np.uint8]:
     """Whole numbers only, which every machine computes alike. The face is drawn on a grid of 192 x 192."""
     draw = np.random.RandomState(seed).randint
     y, x = (

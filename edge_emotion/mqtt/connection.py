@@ -24,20 +24,20 @@ _CREDENTIALS = (134, 135)
 """CONNACK reasons of MQTT 5, section 3.2.2.2; paho maps 4 and 5 of 3.1.1 onto them."""
 
 WINDOW = 20
-"""Messages at most that were sent and not acknowledged."""
+"""Largest number of messages that were sent and not acknowledged."""
 
 LARGEST_PACKET = 16_384
-"""Bytes of a message at most that a broker of MQTT 5 may send us: what is asked of a node is much shorter."""
+"""MaximumPacketSize for the broker (MQTT 5): commands for a node are much shorter."""
 
 TICK = 1.0
-"""Seconds at most between two looks at the keep-alive."""
+"""Longest time in seconds between two checks of the keep-alive."""
 
 _MALFORMED = (MQTTException, ValueError, LookupError, struct.error)
-"""What paho 2.0 to 2.2 raise on bytes that are not MQTT."""
+"""Exceptions of paho 2.0 to 2.2 on bytes that are not MQTT."""
 
 
 class IncomingMessage(NamedTuple):
-    """A message for this node. ``retained``: it was sent before we came, nobody knows when."""
+    """A message for this node. ``retained``: it was published before the subscription, at an unknown time."""
 
     topic: str
     payload: bytes
@@ -63,26 +63,26 @@ class Connection:
     """One connection to the broker, from ``connect`` to its end; then a new one is made.
 
     paho resends what was not acknowledged when *its client* reconnects. A client of its own for each connection
-    leaves that decision to the owner. All methods are for the one thread that owns the connection: nothing is
-    sent and no callback runs outside of ``connect``, ``step``, ``publish`` and ``disconnect``.
+    leaves that decision to the owner. All methods are for the one thread that owns the connection: nothing is sent and
+    no callback runs outside of ``connect``, ``step``, ``subscribe``, ``publish`` and ``disconnect``.
     """
 
     def __init__(self, settings: MqttSettings, client_id: str, will: tuple[str, bytes] | None) -> None:
-        """``will`` is topic and payload, retained; None: nothing is left behind. Raises like ``new_client``."""
+        """``will`` is topic and payload of the last will, retained; None: no last will. Raises like ``new_client``."""
         self.accepted: bool | None = None
-        """The broker's answer to CONNECT, None until it came."""
+        """The broker's answer to CONNECT; None until it has arrived."""
         self.refusal = ""
-        """The broker's reason, if it did not accept."""
+        """The reason in CONNACK if the broker did not accept."""
         self.credentials_refused = False
-        """True if that reason is the user name, the password or what they allow."""
+        """True if that reason is the user name, the password or missing rights."""
         self.ended: str | None = None
-        """Why the connection is over, None while it is not."""
+        """Why the connection has ended; None while it is open."""
         self.window = WINDOW
-        """Messages that may be unacknowledged at once: what the broker allows, 20 at most."""
-        self._settings = settings
+        """Messages that may be unacknowledged at once: the broker's ReceiveMaximum, at most 20."""
+        self.settings = settings
         self._modern = settings.protocol == "5"
         self._acknowledged: list[tuple[int, str | None]] = []
-        self._heard: list[IncomingMessage] = []
+        self._messages: list[IncomingMessage] = []
         self._error: str | None = None
         self._client = client = new_client(settings, client_id)
         if will is not None:
@@ -99,14 +99,14 @@ class Connection:
         return self.ended is None and self._client.socket() is not None
 
     def connect(self, timeout: float) -> None:
-        """Connect the socket and send CONNECT; ``step`` brings the answer. Raises OSError or UnicodeError."""
+        """Connect the socket and send CONNECT; ``step`` receives the answer. Raises OSError or UnicodeError."""
         self._client.connect_timeout = timeout
         limits = None
         if self._modern:
             limits = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
             limits.MaximumPacketSize = LARGEST_PACKET
-        host, port = self._settings.host, self._settings.effective_port
-        self._client.connect(host, port, self._settings.keepalive, properties=limits)
+        host, port = self.settings.host, self.settings.effective_port
+        self._client.connect(host, port, self.settings.keepalive, properties=limits)
 
     def step(self, wakeup: Wakeup, timeout: float) -> None:
         """Wait up to ``timeout`` s for the network or the wakeup, then read, write and keep alive."""
@@ -127,35 +127,35 @@ class Connection:
             self._client.loop_write()
         self._client.loop_misc()
 
-    def listen(self, filters: Sequence[str]) -> None:
-        """Ask for what will be sent there from now on; ``take_heard`` gives it."""
+    def subscribe(self, filters: Sequence[str]) -> None:
+        """Subscribe, without retained messages (MQTT 5); ``take_messages`` returns what is received."""
         if self._modern:
             options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
             self._client.subscribe([(each, options) for each in filters])
         else:
             self._client.subscribe([(each, 1) for each in filters])
 
-    def take_heard(self) -> list[IncomingMessage]:
-        """What came since the last call."""
-        taken, self._heard = self._heard, []
+    def take_messages(self) -> list[IncomingMessage]:
+        """Messages received since the last call."""
+        taken, self._messages = self._messages, []
         return taken
 
     def publish(self, topic: str, payload: bytes, retain: bool, qos: int = 1) -> int:
-        """Send; returns the number that its acknowledgement will carry, with QoS 0 that of its being sent."""
+        """Publish; returns the packet identifier that ``take_acknowledged`` will report, with QoS 0 when it is sent."""
         return self._client.publish(topic, payload, qos=qos, retain=retain).mid
 
     def take_acknowledged(self) -> list[tuple[int, str | None]]:
-        """Acknowledgements since the last call: number, and the reason if the broker refused the message."""
+        """Acknowledgements since the last call: packet identifier, and the reason if the broker refused the message."""
         taken, self._acknowledged = self._acknowledged, []
         return taken
 
     def disconnect(self) -> None:
-        """Say goodbye, so that the broker does not send the last will."""
+        """Send DISCONNECT, so that the broker does not publish the last will, and close."""
         self._client.disconnect()
         self.close()
 
     def close(self) -> None:
-        """Drop the connection; without ``disconnect`` before it, the broker sends the last will."""
+        """Close the socket; without ``disconnect`` before, the broker publishes the last will."""
         sock = self._client.socket()
         if sock is not None:
             sock.close()
@@ -179,16 +179,16 @@ class Connection:
     def _on_disconnect(
         self, _client: Client, _data: Any, flags: DisconnectFlags, reason: ReasonCode, _more: Properties | None
     ) -> None:
-        told = flags.is_disconnect_packet_from_server or str(reason) != "Unspecified error"
-        self.ended = str(reason) if told else self._error or "the broker closed the connection"
+        given = flags.is_disconnect_packet_from_server or str(reason) != "Unspecified error"
+        self.ended = str(reason) if given else self._error or "the broker closed the connection"
 
     def _on_publish(self, _client: Client, _data: Any, mid: int, reason: ReasonCode, _more: Properties | None) -> None:
         self._acknowledged.append((mid, str(reason) if reason.is_failure else None))
 
     def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
-        self._heard.append(IncomingMessage(message.topic, bytes(message.payload), bool(message.retain)))
+        self._messages.append(IncomingMessage(message.topic, bytes(message.payload), bool(message.retain)))
 
     def _on_log(self, _client: Client, _data: Any, level: int, text: str) -> None:
-        """The only place where paho tells why a socket failed."""
+        """The only place where paho reports why a socket failed."""
         if level == LogLevel.MQTT_LOG_ERR:
             self._error = text.removeprefix("failed to receive on socket: ")

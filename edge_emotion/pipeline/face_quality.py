@@ -1,4 +1,4 @@
-"""How much a face crop can be trusted."""
+"""The quality of a face crop, 0 to 1: low where the classifier is less reliable."""
 
 from __future__ import annotations
 

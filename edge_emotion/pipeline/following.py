@@ -1,4 +1,4 @@
-"""Looking for faces where they were: a small detector on squares around them instead of a large one on everything."""
+"""Re-finding tracked faces with a short-range detector on squares around them, not in the whole picture."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from operator import itemgetter
 from edge_emotion.datatypes import Box, Face, Image
 from edge_emotion.protocols import FaceDetector
 
-REACH = 2.2
-"""Side of the square that is searched, in sides of the face's last box, at most by a factor of the square root of two
-more or less: a face may move by a quarter of its side, or more."""
+SEARCH_RATIO = 2.2
+"""Side of the searched square in sides of the face's last box, rounded by at most a factor of the square root of two:
+a face may move by at least a quarter of its side."""
 
-MOST = 4
-"""Faces that are followed at once; for more, a look at the whole picture by a larger detector costs hardly more."""
+MAX_FOLLOWED = 4
+"""Most faces that are followed at once; with more, a detection in the whole picture costs hardly more."""
 
-SAME_FACE = 0.2
-"""Least overlap (intersection over union) of a face's boxes then and now; less may be a neighbour."""
+MIN_IOU = 0.2
+"""Least overlap (intersection over union) of the last and the new box of a face; less may be another face."""
 
-SAME_PLACE = 0.3
-"""Two faces whose boxes overlap by more than this may be one that was found twice."""
+MAX_IOU_BETWEEN_FACES = 0.3
+"""Two boxes that overlap by more than this (intersection over union) may be one face that was found twice."""
 
 
 class FaceFollower:
-    """Finds known faces again in the next picture of the same camera, with a detector of close faces.
+    """Finds tracked faces again in the next picture of the same camera, with a short-range detector.
 
-    The detector is given squares of ``size`` pixels, its own input, times a power of two, which are shrunk by halving.
+    The detector gets squares whose side is ``size``, its input in pixels, times a power of two: they shrink by halving.
     """
 
     def __init__(self, detector: FaceDetector, size: int) -> None:
         self._detector, self._size = detector, size
 
     def follow(self, image: Image, known: Sequence[Face]) -> Sequence[Face] | None:
-        """Where each of ``known`` is now in an H x W x 3 BGR picture, in their order.
+        """The faces ``known`` as they are now in an H x W x 3 BGR picture, in their order.
 
-        None if that cannot be said for every one of them: there are too many, one is not near its last place, or two
-        may have become one. Faces that are not known are not looked for.
+        None if any of them is not certain: there are too many, one is not near its last position, or two of them may
+        now be one. New faces are not searched.
         """
-        if len(known) > MOST:
+        if len(known) > MAX_FOLLOWED:
             return None
         found = []
         for face in known:
@@ -47,13 +47,13 @@ class FaceFollower:
             if now is None:
                 return None
             found.append(now)
-        if any(one.box.iou(other.box) > SAME_PLACE for one, other in combinations(found, 2)):
+        if any(one.box.iou(other.box) > MAX_IOU_BETWEEN_FACES for one, other in combinations(found, 2)):
             return None
         return found
 
     def _near(self, image: Image, last: Box) -> Face | None:
-        """The face in the square around a box that overlaps the box best; None if none does by SAME_FACE."""
-        wanted = REACH * max(last.width, last.height) / self._size
+        """The face in the square around a box with the largest overlap with it; None if that is below MIN_IOU."""
+        wanted = SEARCH_RATIO * max(last.width, last.height) / self._size
         side = int(self._size * 2 ** round(math.log2(max(wanted, 1.0))))
         height, width = image.shape[:2]
         axes = zip(last.centre, (width, height), strict=True)
@@ -61,4 +61,4 @@ class FaceFollower:
         part = image[top : top + side, left : left + side]
         faces = (face.moved(left, top) for face in self._detector.detect(part))
         overlap, best = max(((face.box.iou(last), face) for face in faces), key=itemgetter(0), default=(0.0, None))
-        return best if overlap >= SAME_FACE else None
+        return best if overlap >= MIN_IOU else None

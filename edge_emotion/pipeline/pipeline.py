@@ -1,4 +1,4 @@
-"""The straight line: one frame in, events out. No thread, no clock: time is the frame's timestamp."""
+"""The pipeline of one camera: a frame in, events out. No thread, no clock: time is the frame's timestamp."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from edge_emotion.protocols import FaceDetector
 from edge_emotion.wire.ulid import ulid
 
 JITTER_TOLERANCE = 0.75
-"""Of an interval: frames that come just as often, a little early or late, all count."""
+"""Share of an interval after which the next one may begin: frames at that rate, a little early or late, all count."""
 
 
 @dataclass(slots=True)
@@ -66,14 +66,14 @@ class Pipeline:
         self._classified: dict[str, float] = {}
         self._last: Frame | None = None
         self.times: StageTimes | None = None
-        """Of the last frame; None if it was not looked at."""
+        """Of the last frame; None if it was skipped."""
 
     def set_threshold(self, threshold: float) -> None:
         """Replace the policy's threshold from the next frame on; tracks go on."""
         self._policy.threshold = threshold
 
     def process(self, frame: Frame) -> list[EmotionEvent]:
-        """Everything that happens between a frame and its events, in order of happening."""
+        """Detect, track, classify, smooth and decide; returns the events of this frame in their order."""
         self._last = frame
         if self._tracker.idle and 0 <= frame.timestamp - self._looked < JITTER_TOLERANCE * self._settings.idle_interval:
             self.times = None
@@ -103,11 +103,11 @@ class Pipeline:
         return events
 
     def finish(self) -> list[EmotionEvent]:
-        """The camera is lost or the daemon stops: every track ends, now."""
+        """End every track now, because the camera is lost or the daemon stops; returns the events."""
         return self._end(self._tracker.finish())
 
     def state(self) -> CameraState | None:
-        """What is seen now; the largest face is the prominent one. None before the first frame."""
+        """The state after the last frame, with the emotion of the largest face. None before the first frame."""
         if self._last is None:
             return None
         shown = [(track, now) for track in self._tracker.confirmed if (now := self._policy.settled(track.id))]
@@ -120,9 +120,9 @@ class Pipeline:
         )
 
     def _look(self, frame: Frame) -> Sequence[Face]:
-        """The faces of a frame: known ones where they were, as long as that is enough; else those of all of it.
+        """The faces of a frame: tracked ones near their last position if that is enough, else all of the picture.
 
-        After a face could not be followed none is for a while: looking twice in every frame would cost most.
+        After a face could not be followed, following pauses: two detections in every frame would cost most.
         """
 
         def recent(moment: float) -> bool:

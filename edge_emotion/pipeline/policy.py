@@ -1,4 +1,4 @@
-"""When an emotion counts. A pure state machine between smoothed probabilities and events."""
+"""The event policy: a pure state machine from smoothed probabilities to start, change and end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edge_emotion.labels import UNKNOWN
 
 @dataclass(frozen=True, slots=True)
 class StableEmotion:
-    """What a track is said to show; ``scores`` are the newest, ``candidate`` has been better ``since``."""
+    """The reported emotion of a track. ``scores`` are the newest; ``candidate`` has been the better one ``since``."""
 
     emotion: str
     scores: EmotionScores
@@ -27,7 +27,7 @@ class StableEmotion:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Something worth an event."""
+    """A change of a track that becomes an event."""
 
     type: EventType
     settled: StableEmotion
@@ -37,8 +37,9 @@ class Decision:
 class Policy:
     """One ``start``, any number of ``change``, one ``end`` per track.
 
-    An emotion needs ``threshold`` (0..1) to be said, and, once said, is kept until it falls ``hysteresis`` below that
-    or another one is better by ``hysteresis``. A new one must hold for ``min_dwell`` seconds. Else it is 'unknown'.
+    An emotion is reported from a probability of ``threshold`` (0..1) on. It is kept until it falls ``hysteresis``
+    below that, or until another one is better by ``hysteresis``. A new one must hold for ``min_dwell`` seconds.
+    Otherwise the emotion is 'unknown'.
     """
 
     def __init__(self, *, threshold: float, hysteresis: float, min_dwell: float) -> None:
@@ -49,11 +50,11 @@ class Policy:
         self._settled: dict[str, StableEmotion] = {}
 
     def settled(self, track_id: str) -> StableEmotion | None:
-        """What a track shows, None before its start and after its end."""
+        """The reported emotion of a track, None before its start and after its end."""
         return self._settled.get(track_id)
 
     def update(self, track_id: str, scores: EmotionScores, timestamp: float) -> Decision | None:
-        """Take in a track's smoothed scores at monotonic seconds ``timestamp``."""
+        """Update a track with its smoothed scores at monotonic seconds ``timestamp``; None if nothing changed."""
         before = self._settled.get(track_id)
         if before is None:
             emotion = scores.named(self.threshold)
@@ -67,7 +68,7 @@ class Policy:
         return None
 
     def end(self, track_id: str) -> Decision | None:
-        """A track is over. None if it never started."""
+        """End a track. None if it never started."""
         settled = self._settled.pop(track_id, None)
         return None if settled is None else Decision("end", settled)
 
@@ -76,7 +77,7 @@ class Policy:
         return decision
 
     def _wanted(self, emotion: str, scores: EmotionScores) -> str:
-        """What the scores speak for, given what is settled."""
+        """The emotion that the scores support, given the reported one."""
         held = scores.as_dict().get(emotion, 0.0)
         if scores.emotion != emotion and scores.confidence >= max(self.threshold, held + self._hysteresis):
             return scores.emotion

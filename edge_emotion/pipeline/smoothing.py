@@ -1,4 +1,4 @@
-"""Emotion probabilities over time. A pure state machine: time is what the caller says."""
+"""Smoothing of emotion probabilities over time. A pure state machine: the caller passes the time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which face is which, from frame to frame. A pure state machine: no clock, no I/O."""
+"""Tracking: the same face from frame to frame. A pure state machine: no clock, no I/O."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from datetime import datetime
 from edge_emotion.datatypes import Box, Face, Track
 
 MAX_JUMP = 0.6
-"""A face may move this far, in sides of its box, between two sightings and still be the same, if its size fits."""
+"""Farthest move of a face between two detections, in sides of its box, to be the same face if its size fits."""
 
 PAUSE = 10.0
-"""After so many seconds without any frame nobody can say that a face is the same."""
+"""Seconds after which a face is never matched with an earlier one."""
 
 MAX_GROWTH = 1.6
-"""A box may change its side by this factor between two sightings."""
+"""Largest factor between the sides of the boxes of the same face in two detections."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """What one frame changed: tracks ``present`` in it, and tracks that ``ended`` with it (confirmed ones only)."""
+    """The result of one frame: tracks ``present`` in it, and tracks that ``ended`` with it (confirmed ones only)."""
 
     present: tuple[Track, ...]
     ended: tuple[Track, ...]
@@ -30,9 +30,9 @@ class Sighting:
 class Tracker:
     """Greedy matching of boxes by overlap, then by nearness (a simple form of SORT, Bewley et al. 2016).
 
-    A face counts (``confirmed``) after ``confirm_hits`` sightings in a row, and has left when a frame does not show it
-    and it was last seen more than ``max_gap`` seconds before. ``iou`` is the least overlap of two boxes of the same
-    face. Frames may come as slowly as they like: between two of them a face is not missed.
+    A track is ``confirmed`` after ``confirm_hits`` detections in a row. It ends with a frame without the face if its
+    last detection is more than ``max_gap`` seconds old. ``iou`` is the least overlap of two boxes of the same face.
+    Slow frame rates do no harm: the time between two frames does not count as missing.
     """
 
     def __init__(self, *, iou: float, confirm_hits: int, max_gap: float, make_id: Callable[[datetime], str]) -> None:
@@ -45,23 +45,23 @@ class Tracker:
 
     @property
     def confirmed(self) -> tuple[Track, ...]:
-        """Every face that counts now, seen in the last frame or missed for a short while."""
+        """Every confirmed track, detected in the last frame or missing for a short while."""
         return tuple(track for track in self._tracks.values() if track.confirmed)
 
     @property
     def idle(self) -> bool:
-        """True if there is nobody, not even somebody who is yet to be confirmed or may come back."""
+        """True if there is no track at all, not even an unconfirmed or a briefly missing one."""
         return not self._tracks
 
     @property
     def steady(self) -> tuple[Face, ...]:
-        """Every face, if all of them count and were seen in the last frame; none as long as anybody comes or goes."""
+        """Every face, if all tracks are confirmed and were detected in the last frame; otherwise none."""
         tracks = self._tracks.values()
         calm = all(track.confirmed and track.last_seen == self._updated for track in tracks)
         return tuple(track.face for track in tracks) if calm else ()
 
     def update(self, faces: Sequence[Face], timestamp: float, captured_at: datetime) -> Sighting:
-        """Take in the faces of one frame, at monotonic seconds ``timestamp`` and UTC ``captured_at``."""
+        """Update the tracks with the faces of one frame, at monotonic seconds ``timestamp`` and UTC ``captured_at``."""
         self._updated = timestamp
         matches = self._match([track for track in self._tracks.values() if timestamp - track.last_seen <= PAUSE], faces)
         ended = self._expire(set(matches.values()), timestamp)
@@ -75,13 +75,13 @@ class Tracker:
         return Sighting(present, ended)
 
     def finish(self) -> tuple[Track, ...]:
-        """End everything (the camera was lost, or the daemon stops): the confirmed tracks."""
+        """End all tracks (the camera was lost, or the daemon stops); returns the confirmed ones."""
         ended = self.confirmed
         self._tracks.clear()
         return ended
 
     def _expire(self, seen: set[str], timestamp: float) -> tuple[Track, ...]:
-        """Drop what was missed for too long: a face that does not count yet at once."""
+        """Remove tracks that were missing for too long, unconfirmed ones at once; returns the confirmed ones."""
         missed = [track for track in self._tracks.values() if track.id not in seen]
         gone = [track for track in missed if not track.confirmed or timestamp - track.last_seen > self._max_gap]
         for track in gone:
@@ -106,7 +106,7 @@ class Tracker:
         return matches
 
     def _affinity(self, last: Box, now: Box) -> float:
-        """1..2 for overlapping boxes, 0..1 for near ones of like size, 0 for strangers."""
+        """1..2 for overlapping boxes, 0..1 for near ones of similar size, 0 for different faces."""
         overlap = last.iou(now)
         if overlap >= self._iou:
             return 1 + overlap

@@ -9,7 +9,7 @@ from edge_emotion.datatypes import CameraState, EmotionEvent
 
 
 class MemorySink:
-    """Keeps what it is given, in the order it came. It needs no ``open`` and still works after ``close``."""
+    """Keeps everything in lists, in order of arrival. It needs no ``open`` and still works after ``close``."""
 
     def __init__(self) -> None:
         self.events: list[EmotionEvent] = []
@@ -17,10 +17,10 @@ class MemorySink:
         self.availability: list[tuple[str, bool]] = []
 
     def check(self) -> None:
-        """Nothing can be wrong."""
+        """Never raises."""
 
     def open(self) -> None:
-        """Nothing to prepare."""
+        """Does nothing."""
 
     def publish(self, event: EmotionEvent) -> None:
         """Append to ``events``."""
@@ -35,11 +35,11 @@ class MemorySink:
         self.availability.append((camera, available))
 
     def close(self) -> None:
-        """Nothing to stop: the lists stay readable."""
+        """Does nothing: the lists stay readable."""
 
 
 class MemoryChannel:
-    """Keeps what a node says of itself; ``ask`` is what somebody asks of it."""
+    """Keeps what the node publishes about itself; ``ask`` sends it a command."""
 
     waiting = dropped = 0
 
@@ -53,11 +53,11 @@ class MemoryChannel:
         self._heard: Callable[[str, bytes], None] = lambda _topic, _payload: None
 
     def ask(self, topic: str, payload: bytes) -> None:
-        """Send a message to the node."""
+        """Pass a command to the node."""
         self._heard(topic, payload)
 
     def listen(self, heard: Callable[[str, bytes], None]) -> None:
-        """Remember whom ``ask`` is for."""
+        """Let ``ask`` call ``heard``."""
         self._heard = heard
 
     def describe(self, info: Mapping[str, Any], cameras: Sequence[str], device: Mapping[str, Any] | None) -> None:

@@ -38,7 +38,7 @@ _ADVICE = {
     "device": "is it unplugged or used by another program? (fuser -v /dev/video*)",
     "stream": "check address, user and password, and that the camera is on",
     "pipeline": "try it with gst-launch-1.0; it must end in: videoconvert ! video/x-raw,format=BGR ! appsink",
-    "video": "is it a video, and whole? (ffprobe tells)",
+    "video": "is it a complete video? (check with ffprobe)",
 }
 
 
@@ -103,7 +103,7 @@ class OpenCvSource:
         loop = self._loop and not self.live
         capture = self._capture = BoundedCapture(create, self._name, file=not self.live, loop=loop)
         self._sequence = 0
-        # Only RTSP says when its frames were filmed; FFmpeg makes up the times of MJPEG.
+        # Only RTSP has the times of its frames; FFmpeg invents those of MJPEG.
         self._freshness = Freshness() if _is_rtsp(self._source) else None
         self._pending = self._receive_fresh(capture, max(0.0, deadline - time.monotonic()))
         if self._pending is None:

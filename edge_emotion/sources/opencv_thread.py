@@ -19,7 +19,7 @@ _DEFAULT_FPS = 25.0
 
 
 Due = Callable[[float], bool]
-"""Whether a frame that came at this time (monotonic seconds) is wanted."""
+"""True if a frame that was received at this time (monotonic seconds) is to be decoded."""
 
 
 class Arrival(NamedTuple):

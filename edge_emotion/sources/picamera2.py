@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 _DEFAULT_SIZE = (1280, 720)
 _BUFFERS = 4
 _FAULTS = (RuntimeError, OSError, ValueError, IndexError)
-"""What picamera2 and libcamera raise when a camera is busy, loose or cannot do what is asked."""
+"""Errors of picamera2 and libcamera for a camera that is busy, disconnected or lacks a feature."""
 
 
 class Picamera2Source:

@@ -1,4 +1,4 @@
-"""Which frames of a stream lie behind the camera, told by the times that the stream gives them."""
+"""Finding frames of a stream that are older than the present, by their times in the stream."""
 
 from __future__ import annotations
 

@@ -95,6 +95,10 @@ class Broker:
         """End it without any chance to say or save anything."""
         self._end(signal.SIGKILL)
 
+    def reload(self) -> None:
+        """Read the password and ACL files again."""
+        self._signal(signal.SIGHUP)
+
     def freeze(self) -> None:
         """Let it keep its connections and do nothing."""
         self._signal(signal.SIGSTOP)

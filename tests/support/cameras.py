@@ -64,7 +64,7 @@ def rtsp_is_missing() -> str:
 
 
 class RtspCamera:
-    """tests/support/rtsp_server.py in a process of its own."""
+    """A real RTSP server, rtsp_server.py beside this file, in a process of its own."""
 
     def __init__(self, folder: Path, picture: Image) -> None:
         if reason := rtsp_is_missing():

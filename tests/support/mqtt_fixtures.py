@@ -51,5 +51,6 @@ def make_subscriber() -> Iterator[MakeSubscriber]:
 
 @pytest.fixture
 def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    caplog.set_level(logging.INFO, "edge_emotion.sinks.mqtt")
+    """The log of the sink, the outbox and the client, from INFO on."""
+    caplog.set_level(logging.INFO, "edge_emotion")
     return caplog

@@ -21,7 +21,7 @@ MakeSink = Callable[..., MqttSink]
 MakeSubscriber = Callable[..., Subscriber]
 
 
-def said(log: pytest.LogCaptureFixture, text: str) -> int:
+def count_logged(log: pytest.LogCaptureFixture, text: str) -> int:
     """How many lines contain ``text``."""
     return sum(text in message for message in log.messages)
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from edge_emotion.models.classifier import logit_shift
+from edge_emotion.models.classifier import logit_shift, prior_shift
 from edge_emotion.models.manifest import OperatingPoint
 from train.evaluation.metrics import Labels, Logits, balanced_accuracy, confusion, fit_temperature, seven_of
 
@@ -46,7 +46,7 @@ def adjust(
     logits: Logits, prior: npt.NDArray[np.floating], strength: float, temperature: float = 1.0
 ) -> npt.NDArray[np.float64]:
     """``(logits - strength * log(prior)) / temperature``: N x L, prior: L shares above 0."""
-    return np.asarray((logits.astype(np.float64) - strength * np.log(prior.astype(np.float64))) / temperature)
+    return np.asarray((logits.astype(np.float64) - prior_shift(prior, strength)) / temperature)
 
 
 def apply_point(

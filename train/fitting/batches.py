@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edge_emotion.models.preprocess import to_model_range
 from edge_emotion.protocols import FloatArray
 from train.data.faces import Faces
 from train.evaluation.logits import model_pixels
@@ -41,7 +42,7 @@ def batches(faces: Faces, recipe: Recipe, balance: Balance, *, first_epoch: int 
     def prepare(pixels: Tensor, votes: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         images, targets, weights = mix(recipe.augmentation(tf.cast(pixels, tf.float32)), votes, weights, recipe)
         targets = targets * (1 - recipe.label_smoothing) + recipe.label_smoothing / votes.shape[1]
-        return images * spec.scale + spec.offset, targets, weights
+        return to_model_range(images, spec), targets, weights
 
     count = recipe.batch_size
     signature = (

@@ -11,6 +11,7 @@ from typing import Any
 
 from edge_emotion.errors import ConfigError
 from edge_emotion.models.manifest import InputSpec
+from edge_emotion.models.preprocess import to_model_range, to_pixel_range
 from edge_emotion.system.atomic_file import sha256
 from train.data.layouts.fer import FURTHER_VOTES
 from train.data.pseudo_labels import LABELLED
@@ -40,7 +41,7 @@ def make_teacher(runs: Sequence[Path], classes: tuple[str, ...], recipe: Recipe,
     colour = recipe.input.colour
 
     def teach(pictures: Tensor) -> Tensor:
-        pixels = (pictures - recipe.input.offset) / recipe.input.scale
+        pixels = to_pixel_range(pictures, recipe.input)
         answers = [model(_as_input(pixels, colour, spec), training=False) for model, spec in members]
         return tf.add_n([tf.nn.softmax(logits / recipe.distill_temperature) for logits in answers]) / len(members)
 
@@ -90,7 +91,7 @@ def _as_input(pixels: Tensor, colour: str, spec: InputSpec) -> Tensor:
         pixels = tf.image.grayscale_to_rgb(pixels) if spec.channels == 3 else tf.image.rgb_to_grayscale(rgb)
     elif spec.channels == 3 and spec.colour != colour:
         pixels = pixels[..., ::-1]
-    return pixels * spec.scale + spec.offset
+    return to_model_range(pixels, spec)
 
 
 class Trainee(K.Model):  # type: ignore[misc]

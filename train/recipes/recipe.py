@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from edge_emotion.config.merge import merged
 from edge_emotion.errors import ConfigError
 from edge_emotion.labels import EMOTIONS, canonical
 from edge_emotion.models.manifest import CropSpec, InputSpec
@@ -148,19 +149,9 @@ class Recipe(BaseModel):
         if fixed:
             raise ConfigError(f"recipe {self.name}: {fixed[0]} cannot be set; it is what makes a recipe")
         try:
-            return Recipe.model_validate(_merge(self, values))
+            return Recipe.model_validate(merged(self, values))
         except ValidationError as error:
             raise ConfigError(f"recipe {self.name}: {_explain(error)}") from error
-
-
-def _merge(part: BaseModel, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of ``part``, replaced by new values at any depth."""
-    merged = dict(part)
-    for key, value in values.items():
-        below = merged.get(key)
-        nested = isinstance(below, BaseModel) and isinstance(value, Mapping)
-        merged[key] = _merge(below, value) if nested else value  # type: ignore[arg-type]
-    return merged
 
 
 def _explain(error: ValidationError) -> str:

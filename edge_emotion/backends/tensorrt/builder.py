@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class BuildOptions:
-    """What an engine is to be: its ``precision``, up to ``max_batch`` inputs, on a DLA core instead of the GPU.
+    """Options of an engine: its ``precision``, up to ``max_batch`` inputs, on a DLA core instead of the GPU.
 
     ``scales`` (tensor name -> symmetric scale) calibrate a float file to int8, where it has no Q/DQ nodes.
     """
@@ -138,7 +138,7 @@ def _batch_profile(builder: Any, network: Any, options: BuildOptions) -> Any:
 
 
 def _share_profile(trt: Any, config: Any) -> None:
-    """Each batch size has a context of its own; 8.6 must be told that they may have one profile between them."""
+    """Each batch size has a context of its own; 8.6 needs a flag to let them share one profile."""
     if hasattr(trt.PreviewFeature, "PROFILE_SHARING_0806"):
         config.set_preview_feature(trt.PreviewFeature.PROFILE_SHARING_0806, True)
 
@@ -164,7 +164,7 @@ def _choose_device(trt: Any, config: Any, options: BuildOptions) -> None:
 
 
 def _attach_timing_cache(config: Any, content: bytes) -> Any:
-    """How long kernels took in earlier builds; one of another device or damaged starts empty.
+    """A timing cache with the kernel times of earlier builds; one of another device or a damaged one starts empty.
 
     Returns the cache, which must live until the engine is built: TensorRT does not own it.
     """

@@ -14,7 +14,7 @@ from edge_emotion.system.atomic_file import write_bytes, write_text
 log = logging.getLogger(__name__)
 
 Key = Mapping[str, str]
-"""What an engine depends on: what it is for people -> its value."""
+"""Everything that an engine depends on: readable name -> value."""
 
 
 class EngineCache:

@@ -67,6 +67,6 @@ def calibrator(trt: Any, cache: bytes) -> Any:
             return cache
 
         def write_calibration_cache(self, cache: bytes) -> None:
-            """What was read need not be written."""
+            """Do nothing: the cache was read from a file."""
 
     return CacheOnly()

@@ -82,7 +82,7 @@ class Cuda:
         self._checked(self._cuda.cudaStreamSynchronize(self._stream))
 
     def capture(self, queue: Callable[[], None]) -> Any:
-        """What ``queue`` queues, as a graph to ``launch``. Raises ModelError if something in it cannot be captured."""
+        """Capture the calls of ``queue`` as a graph to ``launch``. Raises ModelError if one cannot be captured."""
         mode = self._cuda.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         self._checked(self._cuda.cudaStreamBeginCapture(self._stream, mode))
         try:

@@ -17,7 +17,7 @@ TENSORRT_FIX = (
     "elsewhere: pip install tensorrt"
 )
 CUDA_LAYOUTS = ("cuda.bindings.runtime", "cuda.cudart")
-"""Where cuda-python has the runtime: 12.6 and newer, and before."""
+"""Modules of cuda-python with the runtime: of 12.6 and newer, and of older releases."""
 CUDA_FIX = (
     "pip install 'cuda-python==12.6.*', with the version of your CUDA (JetPack 6.0: 12.2, 6.1 and 6.2: 12.6, 7: 13.0)"
 )
@@ -56,13 +56,13 @@ def load_cuda_runtime() -> Any:
 
 
 class Messages:
-    """What TensorRT reports: into the log, and its errors also into ours."""
+    """Receives TensorRT's messages: writes them to the log and keeps the errors for ``reason``."""
 
     def __init__(self) -> None:
         self._errors: list[str] = []
 
     def take(self, severity: str, text: str) -> None:
-        """One message. TensorRT warns of much that nobody can change, so its warnings are details here."""
+        """One message. Many of TensorRT's warnings need no action, so warnings are logged as details."""
         line = " ".join(text.split())
         if severity.endswith("ERROR"):
             self._errors.append(line)

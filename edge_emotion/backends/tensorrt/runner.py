@@ -81,7 +81,7 @@ class EngineRunner:
         return known[kind]
 
     def _prepare(self, count: int) -> Callable[[], None]:
-        """How to queue one run of this batch size: as a graph where one can be captured, else call by call."""
+        """A function that queues one run of this batch size: a CUDA graph if it can be captured, else single calls."""
         context = self._context(count)
 
         def queue() -> None:

@@ -17,7 +17,7 @@ from support.samples import CAPTURED, EVENT, event
 from support.subscribers import finish, publish_events, publish_raw, start_python
 
 from edge_emotion.cli.demo import CLIP
-from edge_emotion.cli.event_formats import CSV_HEADER, as_csv, as_json, as_text
+from edge_emotion.cli.event_formats import CSV_HEADER, item_as_csv, item_as_json, item_as_text
 from edge_emotion.client.gaps import Arrival
 from edge_emotion.client.items import AvailabilityReceived, EventReceived
 from edge_emotion.datatypes import EmotionEvent
@@ -33,25 +33,24 @@ def start(broker: Broker, *options: str, **environment: str) -> subprocess.Popen
 
 
 def test_the_text_marks_what_is_odd() -> None:
-    assert (
-        as_text(received(EVENT, "gap", 3))[0].strip() == "pi5                  -- 3 events missing before the next --"
-    )
+    missing = item_as_text(received(EVENT, "gap", 3))[0].strip()
+    assert missing == "pi5                  -- 3 events missing before the next --"
     for arrival, mark in (("late", "seq 4711, late)"), ("duplicate", "seq 4711, duplicate)"), ("next", "seq 4711)")):
-        assert as_text(received(EVENT, arrival))[-1].endswith(mark)  # type: ignore[arg-type]
-    assert as_text(received(replace(EVENT, replayed=True)))[-1].endswith("seq 4711, replayed)")
-    assert "counts anew from 4711" in as_text(received(EVENT, "restart"))[0]
+        assert item_as_text(received(EVENT, arrival))[-1].endswith(mark)  # type: ignore[arg-type]
+    assert item_as_text(received(replace(EVENT, replayed=True)))[-1].endswith("seq 4711, replayed)")
+    assert "counts anew from 4711" in item_as_text(received(EVENT, "restart"))[0]
 
 
 def test_what_comes_from_outside_does_not_steer_the_terminal_or_a_spreadsheet() -> None:
     rude = replace(EVENT, emotion="\x1b[2Jfear\n", previous="=1+1", model_name='@a,"b"')
-    assert not any(ord(character) < 32 for line in as_text(received(rude)) for character in line)
-    cells = next(csv.DictReader([CSV_HEADER, *as_csv(received(rude))]))
+    assert not any(ord(character) < 32 for line in item_as_text(received(rude)) for character in line)
+    cells = next(csv.DictReader([CSV_HEADER, *item_as_csv(received(rude))]))
     assert (cells["emotion"], cells["previous"], cells["model"]) == ("?[2Jfear?", "'=1+1", '\'@a,"b"')
 
 
 def test_json_lines_keep_unknown_fields_and_say_how_the_event_came() -> None:
     payload = json.dumps({**json.loads(event_to_json(EVENT)), "gaze": "\ud800"}, indent=2).encode()
-    (line,) = as_json(replace(received(EVENT, "gap", 2), payload=payload))
+    (line,) = item_as_json(replace(received(EVENT, "gap", 2), payload=payload))
     data = json.loads(line)
     assert data["gaze"] == "\ud800"
     assert data["received"] == {"at": "2026-11-20T04:31:07.123Z", "arrival": "gap", "missed": 2}
@@ -59,7 +58,7 @@ def test_json_lines_keep_unknown_fields_and_say_how_the_event_came() -> None:
 
 
 def test_a_csv_line_has_a_cell_for_each_column() -> None:
-    row = next(csv.DictReader([CSV_HEADER, *as_csv(received(replace(EVENT, replayed=True), "late"))]))
+    row = next(csv.DictReader([CSV_HEADER, *item_as_csv(received(replace(EVENT, replayed=True), "late"))]))
     assert None not in row and None not in row.values()
     expected = {"ts": "2026-11-20T04:31:07.123Z", "node": "pi5", "camera": "desk", "seq": "4711", "box_x": "0.31",
                 "confidence": "0.93", "p_happiness": "0.93", "p_fear": "", "replayed": "true", "arrival": "late",
@@ -69,8 +68,8 @@ def test_a_csv_line_has_a_cell_for_each_column() -> None:
 
 def test_only_events_are_written_for_programs() -> None:
     gone = AvailabilityReceived("pi5", None, None, CAPTURED)
-    assert as_json(gone) == as_csv(gone) == []
-    assert as_text(gone)[0].split() == ["pi5", "is", "forgotten"]
+    assert item_as_json(gone) == item_as_csv(gone) == []
+    assert item_as_text(gone)[0].split() == ["pi5", "is", "forgotten"]
 
 
 @needs_mosquitto

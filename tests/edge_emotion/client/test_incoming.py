@@ -8,7 +8,7 @@ import pytest
 from support.samples import EVENT, event, state
 
 from edge_emotion.client.items import read_event, read_state
-from edge_emotion.wire.payloads import event_from_json, event_to_json, read_availability, state_to_json
+from edge_emotion.wire.payloads import availability_from_payload, event_from_json, event_to_json, state_to_json
 from edge_emotion.wire.topics import Address, read_address
 
 DESK = Address("pi5", "desk", "events")
@@ -45,7 +45,7 @@ def test_fields_of_a_later_version_are_ignored() -> None:
 
 
 def test_another_schema_is_refused_with_what_to_do() -> None:
-    with pytest.raises(ValueError, match=r"of schema 2, this subscriber understands 1: install .* runs on pi5"):
+    with pytest.raises(ValueError, match=r"of schema 2, this subscriber supports 1: install .* runs on pi5"):
         read_event(DESK, changed(schema=2, type="update"))
 
 
@@ -70,9 +70,9 @@ def test_a_state_of_other_types_is_refused(fields: dict[str, Any]) -> None:
 
 def test_an_empty_payload_means_forgotten() -> None:
     assert read_state(b"") is None
-    assert read_availability(b"") is None
+    assert availability_from_payload(b"") is None
     with pytest.raises(ValueError):
-        read_availability(b"maybe")
+        availability_from_payload(b"maybe")
 
 
 def test_damaged_payloads_are_refused_and_never_crash() -> None:

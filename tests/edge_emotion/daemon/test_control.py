@@ -12,7 +12,7 @@ import pytest
 from support.control_stage import Stage
 
 from edge_emotion import __version__
-from edge_emotion.daemon.control import LARGEST, PENDING
+from edge_emotion.daemon.control import MAX_PAYLOAD, MAX_PENDING
 
 
 @pytest.fixture
@@ -138,15 +138,15 @@ def test_what_nobody_can_do_is_only_logged(topic: str, stage: Stage, caplog: pyt
 
 
 def test_what_is_too_long_or_too_much_is_refused(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
-    stage.ask("desk/threshold/set", b"0.123" + b"0" * LARGEST)
+    stage.ask("desk/threshold/set", b"0.123" + b"0" * MAX_PAYLOAD)
     assert "are the most" in caplog.text
-    for n in range(PENDING + 3):
+    for n in range(MAX_PENDING + 3):
         stage.ask("request/info", json.dumps({"transaction": n}))
     assert caplog.text.count("are waiting already") == 3
     stage.start()
-    stage.wait(lambda: len(stage.channel.answers) == PENDING)
+    stage.wait(lambda: len(stage.channel.answers) == MAX_PENDING)
     stage.ask("request/info", b"")
-    stage.wait(lambda: len(stage.channel.answers) == PENDING + 1)
+    stage.wait(lambda: len(stage.channel.answers) == MAX_PENDING + 1)
     assert stage.channel.features["desk", "threshold"] == b"0.5"
 
 

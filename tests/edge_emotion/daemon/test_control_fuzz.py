@@ -22,7 +22,7 @@ from support.control_stage import CAMERA, ROOT, Stage
 
 from edge_emotion.app import make_daemon
 from edge_emotion.config.loader import load
-from edge_emotion.daemon.control import LARGEST
+from edge_emotion.daemon.control import MAX_PAYLOAD
 from edge_emotion.labels import EMOTIONS
 from edge_emotion.wire.topics import FEATURES
 
@@ -41,7 +41,7 @@ PAYLOADS = (
     | TRANSACTIONS
     | ESCAPED
     | st.sampled_from([b"ON ", b"on", b"OFF\0", b"0.5.1", b"[]", b"{}", b"1e999", b"-0.001", b"\xef\xbb\xbf0.5"])
-    | st.binary(min_size=LARGEST + 1, max_size=LARGEST + 50)
+    | st.binary(min_size=MAX_PAYLOAD + 1, max_size=MAX_PAYLOAD + 50)
 )
 NAMES = st.sampled_from(
     ["desk", "nobody", "request", *FEATURES, "volume", "$SYS", "a b", "\N{PILE OF POO}", "", "..", "x" * 300]
@@ -59,7 +59,7 @@ def is_good(topic: str, payload: bytes) -> bool:
         value = json.loads(payload)
     except (ValueError, RecursionError):
         value = ...
-    return len(payload) <= LARGEST and (
+    return len(payload) <= MAX_PAYLOAD and (
         (topic == "desk/enabled/set" and payload in (b"ON", b"OFF"))
         or (topic == "desk/threshold/set" and (value is None or (type(value) in (int, float) and 0 <= value <= 1)))
         or (topic == "desk/classes/set" and (value is None or isinstance(value, list)))

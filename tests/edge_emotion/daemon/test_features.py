@@ -42,8 +42,8 @@ def test_a_message_sets_a_feature(feature: str, payload: bytes, expected: Camera
         ("threshold", b"", "Expecting value"),
         ("threshold", b"1.01", "from 0 to 1"),
         ("threshold", b"-0.1", "from 0 to 1"),
-        ("threshold", b"NaN", "no number of JSON"),
-        ("threshold", b"Infinity", "no number of JSON"),
+        ("threshold", b"NaN", "not a JSON number"),
+        ("threshold", b"Infinity", "not a JSON number"),
         ("threshold", b"1e999", "from 0 to 1"),
         ("threshold", b"true", "from 0 to 1"),
         ("threshold", b'"0.5"', "from 0 to 1"),
@@ -64,7 +64,7 @@ def test_a_message_that_cannot_be_is_refused_with_a_reason(feature: str, payload
 
 
 def test_a_class_that_the_model_does_not_know_is_refused() -> None:
-    with pytest.raises(ValueError, match="not known to this model"):
+    with pytest.raises(ValueError, match="not emotions of this model"):
         CameraOverrides().with_payload("classes", b'["fear", "contempt"]', EMOTIONS[:7])
 
 

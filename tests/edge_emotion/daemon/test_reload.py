@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.control_stage import CAMERA, Stage
 
-from edge_emotion.config.diff import compare
+from edge_emotion.config.diff import compare_settings
 from edge_emotion.config.loader import load
 from edge_emotion.config.settings import Settings
 from edge_emotion.errors import ConfigError
@@ -62,11 +62,11 @@ def test_each_change_is_applied_or_waits_for_a_restart(
     changes: dict[str, Any], applied: tuple[str, ...], restart: tuple[str, ...]
 ) -> None:
     old, new = settings(), settings(**changes)
-    found = compare(old, new)
+    found = compare_settings(old, new)
     assert (found.applied, found.restart) == (applied, restart)
-    assert compare(found.settings, new).applied == (), "what was applied is not found again"
-    assert compare(found.settings, new).restart == restart, "what waits for a restart goes on waiting"
-    assert compare(old, found.settings).restart == ()
+    assert compare_settings(found.settings, new).applied == (), "what was applied is not found again"
+    assert compare_settings(found.settings, new).restart == restart, "what waits for a restart goes on waiting"
+    assert compare_settings(old, found.settings).restart == ()
 
 
 def test_cameras_come_go_and_change_while_the_others_run(stage: Stage) -> None:
@@ -99,7 +99,7 @@ def test_a_camera_with_other_settings_is_opened_anew(stage: Stage) -> None:
     stage.wait(lambda: stage.sink.events)
     old = stage.camera().capture
     stage.write(cameras={"desk": {**CAMERA, "max_fps": 7}})
-    stage.daemon.post(stage.control.hang_up)
+    stage.daemon.post(stage.control.on_sighup)
     stage.wait(lambda: stage.sink.availability == [("desk", True), ("desk", False), ("desk", True)])
     assert stage.camera().capture is not old and not old._thread.is_alive()
     stage.wait(lambda: len(stage.sink.events) >= 3)
@@ -113,14 +113,14 @@ def test_rules_change_while_it_runs_and_a_threshold_alone_ends_no_track(stage: S
     stage.wait(lambda: stage.sink.events)
     assert stage.sink.events[0].emotion == "unknown"
     stage.write(policy={"threshold": 0.5}, log_level="warning")
-    stage.daemon.post(stage.control.hang_up)
+    stage.daemon.post(stage.control.on_sighup)
     stage.wait(lambda: [event.type for event in stage.sink.events] == ["start", "change"])
     assert stage.sink.events[-1].emotion == "happiness" and logging.getLogger().level == logging.WARNING
     assert stage.channel.features["desk", "threshold"] == b"0.5"
     stage.write(
         policy={"threshold": 0.4, "time_constant": 0.1}, classifier={"model": "tiny", "classes": ["fear", "anger"]}
     )
-    stage.daemon.post(stage.control.hang_up)
+    stage.daemon.post(stage.control.on_sighup)
     stage.wait(lambda: len(stage.sink.events) >= 4)
     assert [event.type for event in stage.sink.events[2:4]] == ["end", "start"]
     assert set(stage.sink.events[3].probabilities) == {"fear", "anger"}
@@ -157,7 +157,7 @@ def test_a_file_that_cannot_be_used_leaves_everything_as_it_was(
     stage.control.handle("edge-emotion/pi5/request/reload", b"")
     ((_, answer),) = stage.channel.answers
     assert answer["status"] == "error" and reason in answer["error"] and "\n" not in answer["error"]
-    stage.control.hang_up()
+    stage.control.on_sighup()
     assert sum(reason in message and "the old settings stay" in message for message in caplog.messages) == 2
     assert stage.control.settings is before and stage.daemon.cameras == cameras
     assert stage.channel.features == features and cameras[0].status == "opening"

@@ -49,7 +49,7 @@ def test_rates_are_those_of_the_interval_and_a_new_reader_counts_from_nothing() 
 
     meter, first = CameraMeter(), reader(20, 4)
     for n in range(10):
-        meter.took(StageTimes(detect=n / 1000, align=0.001, classify=0.003), 0.002)
+        meter.add_frame(StageTimes(detect=n / 1000, align=0.001, classify=0.003), 0.002)
     report = meter.report(first, 2.0)
     assert (report["capture_fps"], report["processed_fps"], report["dropped_fps"]) == (10, 5, 2)
     assert report["stages_ms"]["detect"] == {"p50": 4.5, "p90": 8.1, "p99": 8.91}
@@ -124,7 +124,7 @@ def test_a_daemon_whose_terminal_is_gone_stops_and_another_sighup_does_not(tmp_p
         "fcntl.ioctl(2, termios.TIOCSCTTY, 0)\n"
         "said = open(sys.argv[1], 'a', buffering=1)\n"
         "daemon = Daemon([], [], threading.Condition(), EventCounter(None))\n"
-        "daemon.on_hangup = lambda: print('reload', file=said)\n"
+        "daemon.on_sighup = lambda: print('reload', file=said)\n"
         "daemon.handle_signals()\n"
         "print('ready', file=said)\n"
         "while not daemon._stopped.wait(0.02):\n"

@@ -71,7 +71,7 @@ def test_a_publish_that_the_access_rules_refuse_fails_with_the_rule_that_is_miss
 def test_the_older_protocol_cannot_tell_and_says_so(guarded: Broker) -> None:
     finding = ask(guarded.port, username="pi5", password="s3cret", prefix="elsewhere", protocol="3.1.1")
     assert finding.status == "warn"
-    assert "does not tell" in finding.detail
+    assert "does not report" in finding.detail
 
 
 @needs_mosquitto
@@ -117,7 +117,10 @@ def test_a_broker_that_wants_a_client_certificate_says_so(tmp_path: Path) -> Non
 def test_a_broker_that_is_not_there_fails() -> None:
     port = free_port()
     finding = ask(port)
-    assert (finding.status, finding.detail) == ("fail", f"127.0.0.1:{port}: nobody listens there")
+    assert (finding.status, finding.detail) == (
+        "fail",
+        f"127.0.0.1:{port} is not reachable: connection refused, no program listens on this port",
+    )
     assert "mosquitto" in finding.fix
 
 

@@ -26,8 +26,8 @@ FLOORS = {
     "tiny": {"validation": 0.835, "natural": 0.685, "acted": 0.675, "alarms": 0.21},
 }
 """Accuracy on FER+'s validation split (majority, n = 3,199) and on natural faces at the default operating point, on
-acted faces at ``expressive``; the most false alarms at ``expressive`` on natural neutral faces. As measured with the
-int8 files, less a point for differences between kernels."""
+acted faces at ``expressive``, and the most false alarms at ``expressive`` on natural neutral faces: the figures
+measured with the int8 files, less one point for differences between kernels."""
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from edge_emotion.labels import EMOTIONS
 from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.models.folder import MANIFEST, checked_file, dump_manifest, find_model, load_manifest, shipped_models
 from edge_emotion.models.manifest import ModelManifest
-from edge_emotion.models.self_test import golden_inputs, replay_golden
+from edge_emotion.models.self_test import run_self_test, self_test_inputs
 from edge_emotion.system.atomic_file import sha256
 
 
@@ -207,7 +207,7 @@ def test_outputs_that_are_no_numbers_are_refused() -> None:
     assert isinstance(manifest, ModelManifest)
     backend = ConstantBackend(manifest.input.shape, [np.full(8, np.nan)])
     with pytest.raises(ModelError, match="computes something else"):
-        replay_golden(EmotionClassifier(manifest, backend), manifest.file("int8"))
+        run_self_test(EmotionClassifier(manifest, backend), manifest.file("int8"))
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ def test_a_detector_is_no_classifier_and_the_other_way_round() -> None:
 
 def test_golden_inputs_are_the_same_everywhere() -> None:
     spec = load_manifest(find_model("mobilenet_v2")).input
-    inputs = golden_inputs(spec, [20, 21])
+    inputs = self_test_inputs(spec, [20, 21])
     assert inputs.shape == (2, 96, 96, 1)
     assert inputs[0, ::32, ::32, 0].tolist() == GOLDEN_PIXELS
 

@@ -10,7 +10,15 @@ import pytest
 from edge_emotion.datatypes import Box, Face, Image
 from edge_emotion.errors import ModelError
 from edge_emotion.models.manifest import CropSpec, InputSpec
-from edge_emotion.models.preprocess import align, crop_square, face_batch, letterbox, normalise, to_input
+from edge_emotion.models.preprocess import (
+    align,
+    crop_square,
+    face_batch,
+    letterbox,
+    normalise,
+    to_input,
+    to_pixel_range,
+)
 
 GRAY = InputSpec(
     height=96, width=96, channels=1, colour="gray", scale=1 / 128, offset=-1.0,
@@ -152,6 +160,7 @@ def test_colours_are_put_in_the_models_order() -> None:
 def test_normalising_is_exact_in_int8_terms() -> None:
     pixels = np.arange(256, dtype=np.uint8)
     assert np.array_equal(normalise(pixels, GRAY) * 128, np.arange(-128, 128))
+    assert np.array_equal(to_pixel_range(normalise(pixels, GRAY), GRAY), pixels)
 
 
 @pytest.mark.parametrize(("height", "width", "factor"), [(480, 640, 2.5), (640, 480, 2.5), (100, 50, 100 / 256)])

@@ -21,7 +21,7 @@ from edge_emotion.datatypes import Face, Image
 from edge_emotion.detectors.scripted import ScriptedDetector
 from edge_emotion.factory.cameras import make_follower, pipeline_settings
 from edge_emotion.factory.models import following_detector, make_classifier, make_detector
-from edge_emotion.pipeline.following import MOST, FaceFollower
+from edge_emotion.pipeline.following import MAX_FOLLOWED, FaceFollower
 from edge_emotion.pipeline.pipeline import Pipeline
 from edge_emotion.protocols import FaceDetector
 
@@ -77,7 +77,7 @@ def test_all_or_none() -> None:
     inside = Face(right.box.moved(-361, 0), 0.9)
     assert FaceFollower(ScriptedDetector([[left], [inside]]), 128).follow(EMPTY, [left, right]) is not None
     assert FaceFollower(ScriptedDetector([[left], []]), 128).follow(EMPTY, [left, right]) is None
-    many = [face(x=100 * n) for n in range(MOST + 1)]
+    many = [face(x=100 * n) for n in range(MAX_FOLLOWED + 1)]
     near = Looking([[]])
     assert FaceFollower(near, 128).follow(EMPTY, many) is None and not near.shapes
 

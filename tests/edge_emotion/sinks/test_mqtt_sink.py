@@ -15,10 +15,10 @@ from support.mqtt_stage import (
     ROOT,
     MakeSink,
     MakeSubscriber,
+    count_logged,
     network_threads,
     publish,
     replayed,
-    said,
     sequence,
 )
 from support.paths import ROOT as CHECKOUT
@@ -141,7 +141,7 @@ def test_close_ends_also_when_the_broker_stands_still_and_tells_what_is_lost(
     broker.freeze()
     publish(sink, range(50))
     sink.close()
-    assert said(log, "50 events were not delivered") == 1
+    assert count_logged(log, "50 events were not delivered") == 1
     assert sink.dropped == 50 and not network_threads()
     broker.thaw()
     wait_until(lambda: subscriber.on("pi5/availability")[-1].payload == b"offline")

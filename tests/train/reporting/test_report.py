@@ -131,7 +131,7 @@ def test_a_model_is_measured_on_the_classes_that_it_knows(tmp_path: Path) -> Non
     small, large = both.results
     assert (small.figures.n, small.figures.accuracy, small.figures.classes) == (12, 1.0, four)
     assert large.subsets["4"].n == 12
-    assert both.duels[0].n == 12
+    assert both.mcnemar_tests[0].n == 12
 
 
 def test_a_model_that_knows_no_class_of_the_data_is_refused(tmp_path: Path) -> None:
