@@ -1,4 +1,4 @@
-"""How right: the arithmetic of the benchmarks of quality, and their commands on a few real faces."""
+"""Accuracy: the arithmetic of the quality benchmarks, and their commands on a few real faces."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from support.model_folders import copy_with_first_file
 from support.paths import ROOT
 
 from benchmarks.cli import main
+<<<<<<< HEAD
 from benchmarks.harness import progress
 from benchmarks.harness.progress import draw_bar, show_line, show_progress
 from benchmarks.quality.accuracy import (
@@ -26,6 +27,10 @@ from benchmarks.quality.accuracy import (
     mcnemar_tests,
     measure_accuracy,
 )
+=======
+from benchmarks.harness.progress import ProgressBar, draw_bar, show_line, show_progress
+from benchmarks.quality.accuracy import correctness, mcnemar_tests
+>>>>>>> main
 from benchmarks.quality.faces import drawn_faces, find_classifiers, percent, share
 from benchmarks.results import results
 from benchmarks.results.paired import fingerprint, keep_correctness
@@ -55,12 +60,12 @@ def test_a_share_carries_its_n_and_the_score_interval() -> None:
     assert half.interval == pytest.approx((23.7, 76.3), abs=0.1)
 
 
-def test_a_duel_counts_only_faces_whose_class_both_models_know() -> None:
+def test_mcnemar_counts_only_faces_whose_class_both_models_have() -> None:
     stats = pytest.importorskip("scipy.stats")
     faces = faces_of(0, 1, 1, 2, 2, 2)
-    knows_two = Answer("a", EMOTIONS[:2], np.array([[9, 0], [0, 9], [9, 0], [9, 0], [9, 0], [9, 0]], np.float64))
-    knows_all = Answer("b", EMOTIONS, np.eye(8)[[1, 0, 1, 2, 2, 2]].astype(np.float64))
-    right = {one.name: correctness(one, faces, EMOTIONS) for one in (knows_two, knows_all)}
+    of_two = Answer("a", EMOTIONS[:2], np.array([[9, 0], [0, 9], [9, 0], [9, 0], [9, 0], [9, 0]], np.float64))
+    of_all = Answer("b", EMOTIONS, np.eye(8)[[1, 0, 1, 2, 2, 2]].astype(np.float64))
+    right = {one.name: correctness(one, faces, EMOTIONS) for one in (of_two, of_all)}
     assert right["a"].tolist() == [1, 1, 0, -1, -1, -1]
     assert right["b"].tolist() == [0, 0, 1, 1, 1, 1]
     (only,) = mcnemar_tests(right)
@@ -130,9 +135,9 @@ def test_accuracy_measures_every_file_by_every_backend(
     assert sum("plain kernels" in name for name in done["artefacts"]) == len(tflite)
     for name, one in done["artefacts"].items():
         figures = one["figures"]
-        said = result.find(name, "accuracy")
-        assert said is not None and said.interval is not None and said.n == 150
-        assert said.value == pytest.approx(100 * figures["accuracy"], abs=1e-3)
+        figure = result.find(name, "accuracy")
+        assert figure is not None and figure.interval is not None and figure.n == 150
+        assert figure.value == pytest.approx(100 * figures["accuracy"], abs=1e-3)
         assert result.artefacts[f"{one['model']}: {one['file']}"] == one["sha256"]
         assert figures["n"] == np.sum(figures["confusion"]) == 150
         assert figures["accuracy"] == pytest.approx(np.trace(figures["confusion"]) / 150, abs=1e-5)
@@ -169,8 +174,8 @@ def test_results_of_accuracy_on_the_same_faces_are_paired(
     capsys.readouterr()
     files = [str(folder / "result.json") for folder in (tmp_path / "first", tmp_path)]
     assert main(["compare", *files, "--fail-on", "accuracy=1"]) == 0
-    said = [line for line in capsys.readouterr().out.splitlines() if ": accuracy " in line]
-    assert len(said) == 2 and all(" 1.000 " in line and line.endswith("(p = 1, McNemar)") for line in said)
+    lines = [line for line in capsys.readouterr().out.splitlines() if ": accuracy " in line]
+    assert len(lines) == 2 and all(" 1.000 " in line and line.endswith("(p = 1, McNemar)") for line in lines)
 
 
 def test_an_artefact_that_does_not_run_here_is_named_with_the_reason(
@@ -265,10 +270,9 @@ def test_an_error_takes_the_place_of_a_bar(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_without_tqdm_a_terminal_gets_lines_and_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tqdm", None)
-    monkeypatch.setattr(progress, "_BAR", progress._Bar())
-    terminal = Terminal(monkeypatch)
+    terminal, bar = Terminal(monkeypatch), ProgressBar()
     for done in (1, 2):
-        show_progress("faces", done, 2)
+        bar.show("faces", done, 2)
     assert terminal.rows() == ["no progress bars: pip install tqdm", "faces: 1 of 2", "faces: 2 of 2", ""]
 
 
