@@ -17,9 +17,7 @@ from support.model_folders import copy_with_first_file
 from support.paths import ROOT
 
 from benchmarks.cli import main
-<<<<<<< HEAD
-from benchmarks.harness import progress
-from benchmarks.harness.progress import draw_bar, show_line, show_progress
+from benchmarks.harness.progress import ProgressBar, draw_bar, show_line, show_progress
 from benchmarks.quality.accuracy import (
     accuracy_measurements,
     accuracy_notes,
@@ -27,10 +25,6 @@ from benchmarks.quality.accuracy import (
     mcnemar_tests,
     measure_accuracy,
 )
-=======
-from benchmarks.harness.progress import ProgressBar, draw_bar, show_line, show_progress
-from benchmarks.quality.accuracy import correctness, mcnemar_tests
->>>>>>> main
 from benchmarks.quality.faces import drawn_faces, find_classifiers, percent, share
 from benchmarks.results import results
 from benchmarks.results.paired import fingerprint, keep_correctness
