@@ -65,7 +65,7 @@ def _version(text: str) -> tuple[int, ...]:
 
 def _onnx(options: argparse.Namespace) -> None:
     from convert.artefacts.cross_check import agreement
-    from convert.int8.quantise_aware import scales_of, unwrap
+    from convert.int8.quantise_aware import explicit
     from convert.onnx.calibration_cache import tensor_scales
     from convert.onnx.from_keras import export_graph
     from convert.onnx.write import require_opset, write_onnx
@@ -79,20 +79,20 @@ def _onnx(options: argparse.Namespace) -> None:
     run = load_run(options.run)
     simulated, logits = _quantised(run, options)
     model = run.build()
-    graph, rounded = export_graph(model), export_graph(unwrap(simulated))
+    graph, (rounded, scales) = export_graph(model), explicit(simulated)
     expected = logits(KerasBackend(model))
     for precision, build in (
         ("float32", partial(write_onnx, graph)),
         ("float16", partial(write_onnx, graph, half=True)),
-        ("int8", partial(write_onnx, rounded, scales=scales_of(simulated))),
+        ("int8", partial(write_onnx, rounded, scales=scales)),
     ):
         path = build(options.out / f"{run.recipe.name}_{precision}.onnx", opset=options.opset)
         print(f"{path}: against the float model: {agreement(logits(OnnxBackend(path)), expected)}")
     if options.calibration_cache is not None:
-        scales = tensor_scales(graph, scales_of(simulated).activations)
+        cached = tensor_scales(graph, scales.activations)
         options.calibration_cache.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(options.calibration_cache, cache_of_scales(options.tensorrt, scales))
-        print(f"{options.calibration_cache}: {len(scales)} scales")
+        write_bytes(options.calibration_cache, cache_of_scales(options.tensorrt, cached))
+        print(f"{options.calibration_cache}: {len(cached)} scales")
 
 
 def _cross_check(options: argparse.Namespace) -> int:

@@ -44,7 +44,8 @@ qemu() {
 
 wheels() {
     timeout 900 "$UV" pip install --quiet --python-platform "aarch64-manylinux_$glibc" --python-version "$python" \
-        --only-binary :all: --target "$1" --requirement "$project/pyproject.toml"
+        --only-binary :all: --target "$1" --requirement "$project/pyproject.toml" \
+        --constraint "$project/constraints.txt"
 }
 
 case $(uname -m) in
@@ -52,4 +53,4 @@ case $(uname -m) in
 esac
 make qemu qemu "$emulator"
 make root root "$debian" "$include"
-make wheels wheels "$python" "$glibc" "$(sha256sum <"$project/pyproject.toml")"
+make wheels wheels "$python" "$glibc" "$(cat "$project/pyproject.toml" "$project/constraints.txt" | sha256sum)"

@@ -10,8 +10,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from convert.artefacts.parity import compare_logits
 from convert.int8.fold import require_convertible
 from convert.int8.qat import calibrated, calibration_pixels, load_qat, qat_directory
-from convert.int8.quantise_aware import Scheme, scales_of, unwrap
-from convert.onnx.from_keras import export_graph
+from convert.int8.quantise_aware import Scheme, explicit
 from convert.onnx.rules import check_onnx
 from convert.onnx.write import write_onnx
 from convert.tflite import write as tflite
@@ -99,7 +98,8 @@ def make_onnx(run: Run, data: DataSet, folder: Path, judge: Judge) -> list[Candi
     for way, make in simulated.items():
         network = make()
         file = folder / f"{run.recipe.name}_{way}.onnx"
-        write_onnx(export_graph(unwrap(network)), file, scales=scales_of(network))
+        graph, scales = explicit(network)
+        write_onnx(graph, file, scales=scales)
         require_rules(file)
         try:
             backend: InferenceBackend = OnnxBackend(file)

@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from convert.int8.quantise_aware import scales_of, unwrap
-from convert.onnx.from_keras import export_graph
+from convert.int8.quantise_aware import explicit
 from convert.onnx.write import OPSETS, write_onnx
 from convert.tflite.write import quantisation_aware
 from edge_emotion.backends.onnx import OnnxBackend
@@ -51,7 +50,8 @@ def cross_check(simulated: Any, logits: Callable[[InferenceBackend], FloatArray]
     """
     with tempfile.TemporaryDirectory() as workshop:
         folder = Path(workshop)
-        ours = write_onnx(export_graph(unwrap(simulated)), folder / "int8.onnx", scales=scales_of(simulated))
+        graph, scales = explicit(simulated)
+        ours = write_onnx(graph, folder / "int8.onnx", scales=scales)
         tflite = folder / "int8.tflite"
         # Float input and output, because tf2onnx cannot read an integer input; the integers between are the same.
         tflite.write_bytes(quantisation_aware(simulated, integer_ends=False))

@@ -14,10 +14,13 @@ import numpy as np
 from tensorflow_model_optimization.python.core.quantization.keras.quantize_layer import QuantizeLayer
 from tensorflow_model_optimization.quantization.keras import QuantizeConfig, QuantizeWrapperV2, quantizers
 
-from convert.int8.fold import CONVOLUTIONS, consumers, rebuild
-from convert.onnx.scales import Scales
+from convert.int8.fold import CONVOLUTIONS, WEIGHTED, consumers, rebuild
+from convert.onnx.from_keras import export_graph
+from convert.onnx.graph import Graph
+from convert.onnx.scales import STEPS, Scales, whole_steps
 from edge_emotion.errors import ModelError
 from edge_emotion.models.manifest import InputSpec
+from edge_emotion.protocols import FloatArray
 from train.keras import K, tf
 
 Layer = Any
@@ -75,6 +78,10 @@ def quantise_aware(folded: Model, spec: InputSpec, ranges: Mapping[str, Range] |
 
     Without ranges it is only a place to load weights into. Same inputs and outputs as ``folded``.
     """
+    return _simulate(folded, input_range(spec), {} if ranges is None else ranges)
+
+
+def _simulate(folded: Model, pixels: Range, ranges: Mapping[str, Range]) -> Model:
     outputs = set(quantised_layers(folded))
 
     def wrapped(layer: Layer) -> Layer:
@@ -84,10 +91,10 @@ def quantise_aware(folded: Model, spec: InputSpec, ranges: Mapping[str, Range] |
         # Before wrapping: afterwards the kernel attribute is the quantised kernel.
         copy.build(layer.input_shape)
         copy.set_weights(layer.get_weights())
-        reach = Range(-1.0, 1.0) if ranges is None or layer.name not in ranges else ranges[layer.name]
+        reach = ranges.get(layer.name, Range(-1.0, 1.0))
         return QuantizeWrapperV2(copy, Int8(reach if layer.name in outputs else None), name=layer.name)
 
-    return rebuild(folded, wrapped, at_input=QuantizeLayer(FixedRange(input_range(spec)), name="quantise"))
+    return rebuild(folded, wrapped, at_input=QuantizeLayer(FixedRange(pixels), name="quantise"))
 
 
 def channels_last(layer: Layer, kernel: Tensor) -> Tensor:
@@ -123,28 +130,66 @@ def unwrap(simulated: Model) -> Model:
     return rebuild(simulated, bare)
 
 
+def rounded(simulated: Model) -> Model:
+    """The same network with weights that are whole steps, which every writer rounds to the same integers.
+
+    What it computes stays. Left as they were learned, a weight next to the middle of two steps would become one integer
+    in TensorFlow's float32 arithmetic, ``floor((weight + reach) / step + 0.5)``, and the other one in ours.
+    """
+    folded = unwrap(simulated)
+    for layer in folded.layers:
+        if isinstance(layer, WEIGHTED):
+            kernel, bias = layer.get_weights()
+            view = np.asarray(channels_last(layer, kernel))
+            scales = _weight_scales(view)
+            layer.set_weights([np.reshape(whole_steps(view, scales) * scales, kernel.shape), bias])
+    return _simulate(folded, _input_range_of(simulated), _output_ranges_of(simulated))
+
+
+def explicit(simulated: Model) -> tuple[Graph, Scales]:
+    """What an ONNX file with Q/DQ holds of a simulated network: the graph, its weights whole steps, and the scales.
+
+    Raises ModelError for a network with other zero points than 0.
+    """
+    network = rounded(simulated)
+    return export_graph(unwrap(network)), scales_of(network)
+
+
 def scales_of(simulated: Model) -> Scales:
     """The symmetric scales of a simulated network, by the names of its layers, for the export graph of ``unwrap``.
 
     Raises ModelError for a network with other zero points than 0.
     """
-    activations, weights = (
-        {simulated.layers[0].name: _range_of(simulated.get_layer("quantise").quantizer_vars).scale},
-        {},
-    )
-    for layer in simulated.layers:
-        if not isinstance(layer, QuantizeWrapperV2):
-            continue
-        if layer.quantize_config.rounds_output:
-            reach = _range_of(layer._output_quantizer_vars)
-            if round(reach.low / reach.scale) != -128:
-                raise ModelError(f"the range of {layer.name} is not symmetric: give its run a symmetric one")
-            activations[layer.name] = reach.scale
+    activations, weights = {simulated.layers[0].name: _input_range_of(simulated).scale}, {}
+    for name, reach in _output_ranges_of(simulated).items():
+        if round(reach.low / reach.scale) != -128:
+            raise ModelError(f"the range of {name} is not symmetric: give its run a symmetric one")
+        activations[name] = reach.scale
+    for layer in _wrappers(simulated):
         for kernel, _, _ in layer._weight_vars:
-            channels = layer.layer.bias.shape[0]
-            reach = weight_reach(channels_last(layer.layer, kernel)).numpy()
-            weights[layer.name] = np.broadcast_to(reach / 127, channels).astype(np.float32)
+            scales = _weight_scales(channels_last(layer.layer, kernel))
+            weights[layer.name] = np.broadcast_to(scales, layer.layer.bias.shape[0])
     return Scales(activations, weights)
+
+
+def _weight_scales(kernel: Tensor) -> FloatArray:
+    """One scale for each channel (the last axis)."""
+    scales: FloatArray = (weight_reach(kernel).numpy() / STEPS).astype(np.float32)
+    return scales
+
+
+def _wrappers(simulated: Model) -> list[Layer]:
+    return [layer for layer in simulated.layers if isinstance(layer, QuantizeWrapperV2)]
+
+
+def _input_range_of(simulated: Model) -> Range:
+    return _range_of(simulated.get_layer("quantise").quantizer_vars)
+
+
+def _output_ranges_of(simulated: Model) -> dict[str, Range]:
+    """The ranges of the layers whose outputs become int8 tensors, in the order of the graph."""
+    layers = [layer for layer in _wrappers(simulated) if layer.quantize_config.rounds_output]
+    return {layer.name: _range_of(layer._output_quantizer_vars) for layer in layers}
 
 
 def _range_of(ends: Mapping[str, Any]) -> Range:

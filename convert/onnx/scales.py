@@ -18,6 +18,15 @@ from edge_emotion.protocols import FloatArray
 STEPS = 127
 
 
+def whole_steps(kernel: FloatArray, scales: FloatArray) -> FloatArray:
+    """The integers of weights, -127..127, as floats: round half to even to ``kernel / scales``, which broadcast.
+
+    The only place that chooses them: of weights that already are whole steps, every writer makes these integers.
+    """
+    steps: FloatArray = np.clip(np.rint(kernel / scales), -STEPS, STEPS)
+    return steps
+
+
 @dataclass(frozen=True)
 class Scales:
     """``activations``: edge -> scale; ``weights``: name of a weighted node -> one scale per output channel."""

@@ -18,7 +18,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from convert.onnx.graph import Add, Conv, Dense, Graph, Node, Pool, Relu, Weighted
-from convert.onnx.scales import STEPS, Scales
+from convert.onnx.scales import Scales, whole_steps
 from edge_emotion import __version__
 from edge_emotion.errors import ConfigError, ModelError
 from edge_emotion.system.atomic_file import write_bytes
@@ -192,7 +192,7 @@ class _Writer:
         scales = self._scales.weight(node)
         # In steps of its scale: QuantizeLinear gives these integers everywhere, never -128, and the file packs well.
         step = scales.reshape(-1, *[1] * (node.kernel.ndim - 1))
-        self._constant(kernel, np.clip(np.rint(node.kernel / step), -STEPS, STEPS) * step)
+        self._constant(kernel, whole_steps(node.kernel, step) * step)
         scale = self._constant(kernel + "_scale", scales)
         zeros = self._constant(f"zero_points_{len(scales)}", np.zeros(len(scales), np.int8))
         self._round(kernel, kernel, scale, zeros, axis=0)

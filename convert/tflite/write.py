@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from convert.int8.quantise_aware import rounded
 from edge_emotion.backends.tflite import TfliteBackend
 from edge_emotion.errors import ModelError
 from edge_emotion.models.manifest import InputSpec
@@ -50,7 +51,7 @@ def calibrated(model: Model, batches: Callable[[], Iterable[FloatArray]]) -> byt
 
 def quantisation_aware(model: Model, *, integer_ends: bool = True) -> bytes:
     """A model that simulates int8 as what it simulates, int8 in and out; or float in and out."""
-    return _integer(tf.lite.TFLiteConverter.from_keras_model(model), integer_ends=integer_ends)
+    return _integer(tf.lite.TFLiteConverter.from_keras_model(rounded(model)), integer_ends=integer_ends)
 
 
 def floating(model: Model, *, half: bool) -> bytes:

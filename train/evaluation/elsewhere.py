@@ -16,8 +16,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edge_emotion.config.settings import DetectorSettings
 from edge_emotion.datatypes import Image
+from edge_emotion.factory.models import make_detector
 from edge_emotion.labels import EMOTIONS
+from edge_emotion.models.manifest import CropSpec
+from edge_emotion.protocols import FaceDetector
 from train.data.faces import DataError, Faces
 from train.data.layouts.finder import FaceFinder
 from train.data.layouts.images import Options, emotion_of, labelled
@@ -39,6 +43,18 @@ class Elsewhere:
     persons: npt.NDArray[np.str_]
     pictures: int
     cropped: bool
+
+
+def daemon_finder(crop: CropSpec) -> FaceFinder:
+    """Finds faces as the daemon does with its default settings."""
+    settings = DetectorSettings()
+
+    def make() -> FaceDetector:
+        return make_detector(
+            settings.model, threshold=settings.threshold, min_size=settings.min_size, max_faces=settings.max_faces
+        )
+
+    return FaceFinder(settings.model, make, crop)
 
 
 def load_elsewhere(name: str, path: Path, finder: FaceFinder | None, detail: int = 48) -> Elsewhere:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_emotion.errors import ConfigError
-from train.choices import DETECTOR
 
 if TYPE_CHECKING:
     from edge_emotion.models.manifest import InputSpec
@@ -41,9 +40,7 @@ def read_elsewhere(options: argparse.Namespace, spec: InputSpec) -> Mapping[str,
 
     Raises ConfigError for a name that is given twice or only in --cropped, DataError as ``load_elsewhere`` does.
     """
-    from edge_emotion.factory.models import make_detector
-    from train.data.layouts.finder import FaceFinder
-    from train.evaluation.elsewhere import load_elsewhere
+    from train.evaluation.elsewhere import daemon_finder, load_elsewhere
 
     names = [name for name, _ in options.elsewhere]
     odd = [name for name in options.cropped if name not in names]
@@ -56,7 +53,7 @@ def read_elsewhere(options: argparse.Namespace, spec: InputSpec) -> Mapping[str,
         finder = None
         if name not in options.cropped:
             assert spec.crop is not None
-            finder = FaceFinder(DETECTOR, lambda: make_detector(DETECTOR), spec.crop)
+            finder = daemon_finder(spec.crop)
         sets[name] = load_elsewhere(name, path, finder, spec.detail)
         print(f"{name}: {len(sets[name].faces)} faces in {sets[name].pictures} pictures", file=sys.stderr)
     return sets

@@ -18,7 +18,13 @@ from support.paths import ROOT
 
 from benchmarks.cli import main
 from benchmarks.harness.progress import ProgressBar, draw_bar, show_line, show_progress
-from benchmarks.quality.accuracy import correctness, mcnemar_tests
+from benchmarks.quality.accuracy import (
+    accuracy_measurements,
+    accuracy_notes,
+    correctness,
+    mcnemar_tests,
+    measure_accuracy,
+)
 from benchmarks.quality.faces import drawn_faces, find_classifiers, percent, share
 from benchmarks.results import results
 from benchmarks.results.paired import fingerprint, keep_correctness
@@ -27,6 +33,7 @@ from edge_emotion.errors import ConfigError
 from edge_emotion.labels import EMOTIONS
 from edge_emotion.models.folder import MODELS, load_manifest
 from train.data.faces import DataSet, Faces
+from train.evaluation.elsewhere import Elsewhere
 from train.evaluation.evaluate import Answer
 
 
@@ -289,3 +296,24 @@ raise SystemExit(main(sys.argv[1:]))
         5,
         "error: to draw plots: pip install matplotlib\n",
     )
+
+
+def test_sets_from_elsewhere_stand_in_the_table_at_every_operating_point() -> None:
+    tiny = find_classifiers(["tiny"])
+    random = np.random.default_rng(5)
+    faces = Faces(
+        random.integers(0, 256, (12, 48, 48)).astype(np.uint8), faces_of(*[0, 1, 4] * 4).votes, np.ones(12, bool)
+    )
+    acted = Elsewhere("acted", faces, np.repeat(["a", "b", "c"], 4), 14, cropped=True)
+    done = measure_accuracy(tiny, faces, EMOTIONS, backend="tflite", elsewhere={"acted": acted})
+    points = tiny[0].manifest.calibration.operating_points
+    found = {(one.subject, one.metric): one for one in accuracy_measurements(done)}
+    for name, artefact in done["artefacts"].items():
+        assert set(artefact["elsewhere"]["acted"]) == set(points)
+        for point in points:
+            accuracy = found[f"{name}, acted, {point}", "accuracy"]
+            assert accuracy.n == 12 and accuracy.interval is not None
+            assert found[f"{name}, acted, {point}", "ECE"].better == "lower"
+            assert found[f"{name}, acted, {point}", "false alarms"].n == 4
+    (note,) = [line for line in accuracy_notes(done) if line.startswith("acted: ")]
+    assert "12 faces found in 14 pictures, 3 persons" in note and "neutral 4, happiness 4, anger 4" in note

@@ -23,11 +23,9 @@ from convert.artefacts.folder import recalibrate
 from convert.artefacts.parity import compare_logits, require_parity, shortfalls
 from convert.artefacts.verify import verify
 from convert.cli import main
-from edge_emotion.factory.models import make_detector
 from train.data.faces import DataSet
-from train.data.layouts import FaceFinder
 from train.evaluation.acted import ACTED, NATURAL
-from train.evaluation.elsewhere import load_elsewhere
+from train.evaluation.elsewhere import daemon_finder, load_elsewhere
 from train.evaluation.logits import logits_of
 from train.recipes.recipe import FER_CROP
 
@@ -122,9 +120,8 @@ def test_the_shipped_manifest_is_what_recalibrate_writes(fer_plus: DataSet, tmp_
     text, wrong = (shipped / MANIFEST).read_text(), re.compile(r'"prior_strength": 0\.05\b')
     assert wrong.search(text)
     (folder / MANIFEST).write_text(wrong.sub('"prior_strength": 0.5', text))
-    finder = FaceFinder("blazeface_back", lambda: make_detector("blazeface_back"), FER_CROP)
     elsewhere = {
-        NATURAL: load_elsewhere(NATURAL, sets / "news.zip", finder),
+        NATURAL: load_elsewhere(NATURAL, sets / "news.zip", daemon_finder(FER_CROP)),
         ACTED: load_elsewhere(ACTED, sets / "posed.zip", None),
     }
     assert recalibrate(str(folder), fer_plus, version=before.version, elsewhere=elsewhere) == folder
