@@ -15,7 +15,7 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 import onnx
-from export_fixtures import SPEC
+from support.export_fixtures import SPEC
 
 from convert.artefacts.cross_check import agreement, cross_check
 from convert.cli import main
