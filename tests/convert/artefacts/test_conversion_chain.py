@@ -1,4 +1,4 @@
-"""``python -m convert all`` from a training run to a folder that is proven, on a small net and few faces."""
+"""``python -m convert all``, from a training run to a verified folder, with a small network and few faces."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def network(input_shape: tuple[int, int, int], classes: int, *, weights: str | N
 
 
 class Made(NamedTuple):
-    """A data set, a run, what ``all`` has written, its exit code and its output."""
+    """A data set, a run, the files that ``all`` has written, its exit code and its output."""
 
     data: Path
     run: Path

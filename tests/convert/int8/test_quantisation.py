@@ -1,4 +1,4 @@
-"""Quantisation-aware training: the folded network, its ranges, and what the converter makes of them."""
+"""Quantisation-aware training: the folded network, its ranges, and the files that the converter writes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ SPEC = gray_input(48)
 
 
 def lively(model: Any, seed: int = 0) -> Any:
-    """The model with batch norms that do something."""
+    """The model with batch norms that change values."""
     generator = np.random.default_rng(seed)
     for layer in model.layers:
         if isinstance(layer, K.layers.BatchNormalization):

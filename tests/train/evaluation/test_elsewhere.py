@@ -1,4 +1,4 @@
-"""Data sets from elsewhere: reading them, figures over persons, and the operating point that is fitted to them."""
+"""Other data sets: reading them, figures over persons, and the operating point that is fitted to them."""
 
 from __future__ import annotations
 
