@@ -51,7 +51,7 @@ class SinkError(EdgeEmotionError, OSError):
 class ReaderGone(SinkError):  # noqa: N818 - the name is clear without Error
     """The program that read the events from standard output has ended: no other one can take its place."""
 
-    exit_code = 7
+    exit_code = 11
 
 
 class MemoryLimitReached(EdgeEmotionError, MemoryError):  # noqa: N818 - the name is clear without Error

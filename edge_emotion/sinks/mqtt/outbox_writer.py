@@ -32,7 +32,7 @@ class OutboxWriter:
     def __init__(
         self, file: OutboxFile, outbox: Outbox, interval: float, numbers: EventCounter | None, retry: float = RETRY
     ) -> None:
-        """``file`` is open, its events are in ``outbox``. While the file works, ``numbers``, if given, relies on it."""
+        """``file`` is open, its events are in ``outbox``. With ``numbers``, the file is theirs and they close it."""
         self._file, self._outbox, self._interval = file, outbox, interval
         self._numbers, self._retry = numbers, retry
         self._wake: SimpleQueue[None] = SimpleQueue()  # cheaper for its callers than an Event, and never blocks them
@@ -77,7 +77,8 @@ class OutboxWriter:
         finally:
             if not self._stopping.is_set():  # a fault of this thread must not keep the events from being sent
                 self._fall_back(RuntimeError("the writing thread has failed"))
-            self._file.close()
+            if self._numbers is None:
+                self._file.close()
 
     def _timeout(self) -> float | None:
         now = time.monotonic()

@@ -53,8 +53,8 @@ class MqttSink:
     ) -> None:
         """``info`` and ``device`` are as in ``describe``. Cameras are offline until ``camera_available``.
 
-        ``state_dir`` exists and is used by this node only. ``numbers`` is the counter of the events' ``seq``, if they
-        go to no other sink: after a crash it continues after the last number that can have been sent.
+        ``state_dir`` exists and is used by this node only. ``numbers`` is the counter of the events' ``seq``; its
+        outbox file is used then, else one in ``state_dir``.
         """
         self._settings, self._timing, self._node, self._numbers = settings, timing or Timing(), node, numbers
         self._topics = Topics(settings.prefix, node)
@@ -66,7 +66,8 @@ class MqttSink:
         own = [self._topics.availability, self._topics.info]
         self._handlers = IncomingHandlers(own, on_message=self._on_message, on_confirmed=self._on_confirmed)
         self._listener: Callable[[str, bytes], None] | None = None
-        self._file = None if state_dir is None else OutboxFile(state_dir / f"{node}.outbox.db")
+        file = None if state_dir is None else OutboxFile(state_dir / f"{node}.outbox.db")
+        self._file = file if numbers is None else numbers.store
         self._writer: OutboxWriter | None = None
         self._sender: Sender | None = None
         self._thread: threading.Thread | None = None
@@ -264,7 +265,7 @@ class MqttSink:
             )
             return
         if self._numbers is not None:
-            self._numbers.resume(self._file.mark)
+            self._numbers.hand_over()
         if entries:
             _log.info("%d events of an earlier run wait", len(entries))
         self._outbox.load(entries, time.monotonic())

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from support.broker import Broker, free_port, needs_mosquitto, wait_until
 from support.mqtt_stage import INFO, TIMING, MakeSubscriber, count_logged, publish, replayed, sequence
+from support.node_state import copy_state
 from support.samples import event
 
 from edge_emotion.config.settings import MqttSettings
@@ -196,7 +197,9 @@ def test_the_counter_goes_on_after_what_the_outbox_holds(make_durable: MakeDurab
         return seen.mark
 
     wait_until(lambda: copied() == 5)
-    assert (tmp_path / "pi5.seq").read_text().split()[2] == "outbox"
+    killed = EventCounter(copy_state(tmp_path, tmp_path / "killed"), "pi5")
+    assert killed() == 6
+    killed.close()
     sink.close()
     numbers.close()
     assert EventCounter(tmp_path, "pi5")() == 6
