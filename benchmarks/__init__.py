@@ -1,1 +1,1 @@
-"""How fast and how right, on this very machine. Not part of the wheel."""
+"""Measurements of speed and quality on this machine. Not part of the wheel."""

@@ -177,10 +177,10 @@ def _soak(options: argparse.Namespace) -> None:
 
 
 def _marks(options: argparse.Namespace) -> None:
-    from benchmarks.pipeline_speed.daemon_costs import measure_marks
+    from benchmarks.pipeline_speed.daemon_costs import measure_daemon_costs
 
     check_outputs(options)
-    put_out(options, measure_marks(seconds=options.seconds, show=show_line))
+    put_out(options, measure_daemon_costs(seconds=options.seconds, show=show_line))
 
 
 def _show(options: argparse.Namespace) -> None:
@@ -191,11 +191,11 @@ def _show(options: argparse.Namespace) -> None:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from benchmarks.results.comparison import compare, comparison_text, differences
+    from benchmarks.results.comparison import compare_results, comparison_text, differences
     from benchmarks.results.results import read_result
 
     before, after = read_result(options.before), read_result(options.after)
-    comparison = compare(before, after, unlike=options.unlike_machines)
+    comparison = compare_results(before, after, unlike=options.unlike_machines)
     failures = comparison.failures(options.fail_on)
     for line in differences(before, after):
         print(f"not the same: {line}")

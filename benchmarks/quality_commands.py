@@ -1,4 +1,4 @@
-"""``python -m benchmarks accuracy``, ``robustness`` and ``peers``."""
+"""Commands ``python -m benchmarks accuracy``, ``robustness`` and ``peers``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.harness.defaults import shipped_detector
+from benchmarks.harness.defaults import default_detector
 from benchmarks.peers.catalogue import PEERS
 from benchmarks.results.outputs import add_outputs, check_outputs, put_out
 from benchmarks.results.report import check_plotting, write_plot
@@ -20,6 +20,7 @@ from edge_emotion.protocols import FaceDetector
 from edge_emotion.system.atomic_file import write_bytes
 from train.choices import DETECTOR
 from train.commands.data_options import add_data_options, read_data
+from train.evaluation.elsewhere_options import add_elsewhere_options, read_elsewhere
 
 if TYPE_CHECKING:
     from benchmarks.quality.faces import Model
@@ -28,34 +29,35 @@ CURVES = "robustness.png"
 
 
 def add_accuracy(commands: Any) -> None:
-    """``accuracy --data DATA``."""
-    parser = commands.add_parser("accuracy", help="how right every file of a model is by every backend, with intervals")
+    """Add ``accuracy --data DATA``."""
+    parser = commands.add_parser("accuracy", help="accuracy of every file of a model in every backend, with intervals")
     _add_faces(parser, count=None)
     _add_models(parser)
     parser.add_argument("--backend", choices=("tflite", "onnxruntime", "tensorrt"), help="only this one")
-    parser.add_argument("--whole-path", action="store_true", help="also as pasted into pictures, found and aligned")
+    parser.add_argument("--whole-path", action="store_true", help="also end to end: pasted, detected and aligned")
     parser.add_argument("--detector", help=f"for --whole-path ({DETECTOR})")
+    add_elsewhere_options(parser, "to be measured at every operating point")
     _add_out(parser, "confusion matrices and reliability diagrams")
     parser.set_defaults(command=_accuracy)
 
 
 def add_robustness(commands: Any) -> None:
-    """``robustness --data DATA``."""
-    parser = commands.add_parser("robustness", help="what is left in bad pictures, and how steady it is over time")
+    """Add ``robustness --data DATA``."""
+    parser = commands.add_parser("robustness", help="accuracy on corrupted pictures, and stability over time")
     _add_faces(parser, count=300)
     _add_models(parser)
     parser.add_argument("--detector", default=DETECTOR, help="%(default)s")
     parser.add_argument(
         "--corruption", action="append", default=[], metavar="NAME", help="blur, noise, ...; may be repeated (all)"
     )
-    parser.add_argument("--sequences", type=whole_number, default=20, help="of the part over time (20); 0: none")
+    parser.add_argument("--sequences", type=whole_number, default=20, help="sequences for stability (20); 0: none")
     _add_out(parser, "the curves")
     parser.set_defaults(command=_robustness)
 
 
 def add_peers(commands: Any) -> None:
-    """``peers --data DATA``."""
-    parser = commands.add_parser("peers", help="the same faces and frames through other programs; installs them")
+    """Add ``peers --data DATA``."""
+    parser = commands.add_parser("peers", help="other programs on the same faces and frames; installs them")
     _add_faces(parser, count=None)
     parser.add_argument(
         "--model", action="append", default=[], metavar="MODEL", help="ours; may be repeated (mobilenet_v2, tiny)"
@@ -64,16 +66,16 @@ def add_peers(commands: Any) -> None:
     parser.add_argument(
         "--peer", action="append", default=[], metavar="PEER", help=f"{', '.join(PEERS)}; may be repeated (all)"
     )
-    parser.add_argument("--frames", type=positive_count, default=200, help="pictures for the whole path (200)")
+    parser.add_argument("--frames", type=positive_count, default=200, help="pictures for detection and all (200)")
     parser.add_argument("--calls", type=positive_count, default=300, help="timed calls of each process (300)")
     parser.add_argument("--rounds", type=positive_count, default=4, help="processes of each peer, in turn (4)")
-    parser.add_argument("--environments", type=Path, metavar="DIR", help="where they are installed (the cache)")
+    parser.add_argument("--environments", type=Path, metavar="DIR", help="folder to install them in (the cache)")
     add_outputs(parser)
     parser.set_defaults(command=_peers)
 
 
 def whole_number(text: str) -> int:
-    """0 or more, for argparse."""
+    """A whole number from 0 on, for argparse."""
     if int(text) < 0:
         raise argparse.ArgumentTypeError(f"{text} is below 0")
     return int(text)
@@ -86,8 +88,8 @@ def _add_faces(parser: argparse.ArgumentParser, *, count: int | None) -> None:
         help="majority: faces whose winner holds more than half of the votes; winner: every face",
     )  # fmt: skip
     every = "all" if count is None else str(count)
-    parser.add_argument("--faces", type=positive_count, default=count, help=f"so many, drawn by --seed ({every})")
-    parser.add_argument("--seed", type=whole_number, default=0, help="of every draw (0)")
+    parser.add_argument("--faces", type=positive_count, default=count, help=f"number, drawn by --seed ({every})")
+    parser.add_argument("--seed", type=whole_number, default=0, help="of all random choices (0)")
 
 
 def _add_models(parser: argparse.ArgumentParser) -> None:
@@ -111,7 +113,7 @@ def _read(options: argparse.Namespace, models: list[Model]) -> tuple[DataSet, Fa
 
 
 def _settings(options: argparse.Namespace, data: DataSet, faces: Faces, *more: str) -> dict[str, Any]:
-    """What a figure of quality must carry; ``more`` are further options that matter for it, where they are given."""
+    """Settings that belong to every quality figure; ``more``: further options, included where they are given."""
     given = {name: getattr(options, name) for name in more}
     return {
         "dataset": data.name,
@@ -125,13 +127,13 @@ def _settings(options: argparse.Namespace, data: DataSet, faces: Faces, *more: s
 
 
 def _prepare(options: argparse.Namespace) -> list[Model]:
-    """The models that are meant; what would fail at the end fails here."""
+    """The chosen models; checks first what would otherwise fail at the end."""
     from benchmarks.quality.faces import find_classifiers
     from train.reporting.image_output import ready_folder
 
     if options.out is not None:
         check_plotting()
-        ready_folder(options.out)  # first: the others may go there
+        ready_folder(options.out)  # first, because the other outputs may be inside it
     check_outputs(options)
     return find_classifiers(options.model)
 
@@ -145,7 +147,7 @@ def _accuracy(options: argparse.Namespace) -> None:
     if options.whole_path:
         options.detector = options.detector or DETECTOR
     models = _prepare(options)
-    detectors = _ways_to_faces(options.detector, seed=options.seed) if options.whole_path else {}
+    detectors = _detectors_by_path(options.detector, seed=options.seed) if options.whole_path else {}
     machine = this_machine()
     data, faces = _read(options, models)
     done = measure_accuracy(
@@ -155,6 +157,7 @@ def _accuracy(options: argparse.Namespace) -> None:
         backend=options.backend,
         operating_point=options.operating_point,
         detectors=detectors,
+        elsewhere=read_elsewhere(options, models[0].manifest.input),
         seed=options.seed,
     )
     result = measured(
@@ -170,18 +173,18 @@ def _accuracy(options: argparse.Namespace) -> None:
     put_out(options, result, None if options.out is None else partial(_draw_accuracy, options.out, done))
 
 
-def _ways_to_faces(name: str, *, seed: int) -> dict[str, Callable[[], FaceDetector]]:
-    """In the whole picture, and as they are followed from there if the daemon does that."""
-    from benchmarks.quality.followed_detector import Followed
+def _detectors_by_path(name: str, *, seed: int) -> dict[str, Callable[[], FaceDetector]]:
+    """Name -> detector: in the whole picture, and followed from there if the daemon follows faces."""
+    from benchmarks.quality.followed_detector import FollowedDetector
     from edge_emotion.factory.cameras import make_follower
     from edge_emotion.factory.models import following_detector
 
-    detector, near = shipped_detector(name), following_detector(DetectorSettings(model=name))
-    ways: dict[str, Callable[[], FaceDetector]] = {"whole path": lambda: detector}
+    detector, near = default_detector(name), following_detector(DetectorSettings(model=name))
+    detectors: dict[str, Callable[[], FaceDetector]] = {"whole path": lambda: detector}
     if near is not None:
         follower = make_follower(near)
-        ways["followed"] = lambda: Followed(detector, follower, seed=seed)
-    return ways
+        detectors["followed"] = lambda: FollowedDetector(detector, follower, seed=seed)
+    return detectors
 
 
 def _draw_accuracy(out: Path, done: dict[str, Any]) -> None:
@@ -197,13 +200,13 @@ def _draw_accuracy(out: Path, done: dict[str, Any]) -> None:
 
 def _robustness(options: argparse.Namespace) -> None:
     from benchmarks.quality.robustness import check_corruptions, measure_robustness, robustness_measurements
-    from benchmarks.quality.stability import measure_temporal, temporal_measurements, usable
+    from benchmarks.quality.stability import measure_temporal, temporal_measurements, usable_rows
     from benchmarks.results.results import measured, this_machine
     from edge_emotion.factory.models import Models, following_detector, make_classifier
 
     options.corruption = list(check_corruptions(options.corruption))
     models = _prepare(options)
-    detector = shipped_detector(options.detector)
+    detector = default_detector(options.detector)
     machine = this_machine()
     data, faces = _read(options, models)
     classifiers = {
@@ -211,7 +214,7 @@ def _robustness(options: argparse.Namespace) -> None:
     }
     if options.sequences:
         for classifier in classifiers.values():
-            usable(faces, data.classes, classifier.labels)
+            usable_rows(faces, data.classes, classifier.labels)
     done = measure_robustness(
         classifiers, detector, faces, data.classes, corruptions=options.corruption, seed=options.seed
     )
@@ -244,10 +247,10 @@ def _peers(options: argparse.Namespace) -> None:
     check_outputs(options)
     names = list(dict.fromkeys(options.model)) or ["mobilenet_v2", "tiny"]
     models = find_classifiers(names)
-    # Ours must run: it would be a pity to learn of a slip of the pen after every peer was installed.
+    # Our own models must run: a typing error is reported before the peers are installed.
     files = {f"{name}: {entry.file}": entry.sha256 for name in names for entry in [make_classifier(name).entry]}
     for name in dict.fromkeys((options.detector, NEAR)):
-        entry = shipped_detector(name).manifest.file()
+        entry = default_detector(name).manifest.file()
         files[f"{name}: {entry.file}"] = entry.sha256
     machine = this_machine()
     for line in machine.cautions:

@@ -14,6 +14,7 @@ from edge_emotion.cli.terminal import add_debug, positive_count, run_command
 from edge_emotion.models.folder import MODELS
 from edge_emotion.models.manifest import VERSION
 from train.commands.data_options import add_data_options, read_data
+from train.evaluation.elsewhere_options import add_elsewhere_options, read_elsewhere
 
 if TYPE_CHECKING:
     from convert.int8.quantise_aware import Scheme
@@ -67,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     again.add_argument("model", help="a shipped model or a model folder")
     add_data_options(again, detect=True)
     again.add_argument("--version", type=_version, required=True, help="version of the model that comes out")
+    add_elsewhere_options(again, "natural (people who do not act) and acted, both or none: for the point 'expressive'")
     again.set_defaults(command=_recalibrate)
     verify = commands.add_parser("verify", help="compare every artefact of a model with the float model")
     verify.add_argument("model", help="a shipped model or a model folder")
@@ -167,25 +169,31 @@ def _tell(folder: Path) -> None:
     """The figures of a model folder that was written."""
     from edge_emotion.models.folder import load_manifest
     from edge_emotion.models.manifest import ModelManifest
-    from train.evaluation.evaluate import as_text
+    from train.evaluation.evaluate import metrics_text
 
     manifest = load_manifest(folder)
     assert isinstance(manifest, ModelManifest)
     for key, figures in manifest.metrics.items():
-        print(f"{key}: {as_text(figures)}")
+        print(f"{key}: {metrics_text(figures)}")
     print(folder)
 
 
 def _recalibrate(options: argparse.Namespace) -> None:
     from convert.artefacts.folder import recalibrate
+    from edge_emotion.errors import ConfigError
     from edge_emotion.models.folder import find_model, load_manifest
+    from train.evaluation.acted import ACTED, NATURAL
 
-    data = read_data(options, [load_manifest(find_model(options.model)).input])
-    print(recalibrate(options.model, data, version=options.version))
+    spec = load_manifest(find_model(options.model)).input
+    data = read_data(options, [spec])
+    elsewhere = read_elsewhere(options, spec)
+    if elsewhere and set(elsewhere) != {NATURAL, ACTED}:
+        raise ConfigError(f"--elsewhere: give {NATURAL}=PATH and {ACTED}=PATH, both or none")
+    print(recalibrate(options.model, data, version=options.version, elsewhere=elsewhere))
 
 
 def _verify(options: argparse.Namespace) -> None:
-    from convert.artefacts.parity import describe, require_parity
+    from convert.artefacts.parity import parity_line, require_parity
     from convert.artefacts.verify import describe_verified, verify_model
     from edge_emotion.models.folder import find_model, load_manifest
 
@@ -195,7 +203,7 @@ def _verify(options: argparse.Namespace) -> None:
         options.model, data, run=options.run, split=options.split, backend=options.backend, missing=missing
     )
     for name, one in verified.items():
-        print(f"{describe(name, one.parity)}\n{describe_verified(one)}")
+        print(f"{parity_line(name, one.parity)}\n{describe_verified(one)}")
     for name, reason in missing.items():
         print(f"{name:44} not verified: {reason}")
     require_parity({name: one.parity for name, one in verified.items()})

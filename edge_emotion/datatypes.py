@@ -128,6 +128,11 @@ class EmotionScores:
         """The most probable emotion, or 'unknown' if its probability is below ``threshold``."""
         return self.emotion if self.confidence >= threshold else UNKNOWN
 
+    def likely(self, least: float) -> tuple[str, ...]:
+        """The emotions with a probability of at least ``least``, the most probable one first and always there."""
+        order = sorted(range(len(self.labels)), key=lambda index: -self.probabilities[index])
+        return tuple(self.labels[index] for index in order if index == order[0] or self.probabilities[index] >= least)
+
     def as_dict(self) -> dict[str, float]:
         """Label to probability, in the order of the labels."""
         return dict(zip(self.labels, self.probabilities, strict=True))

@@ -48,6 +48,12 @@ class SinkError(EdgeEmotionError, OSError):
     exit_code = 6
 
 
+class ReaderGone(SinkError):  # noqa: N818 - the name is clear without Error
+    """The program that read the events from standard output has ended: no other one can take its place."""
+
+    exit_code = 11
+
+
 class MemoryLimitReached(EdgeEmotionError, MemoryError):  # noqa: N818 - the name is clear without Error
     """The process holds more memory than ``max_rss`` allows. It ends in order, for a supervisor to start it again."""
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_emotion.datatypes import CameraState, EmotionEvent, Face, Frame, Image
+from edge_emotion.errors import EdgeEmotionError
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -117,10 +118,19 @@ class EventSink(Protocol):
 
 
 @runtime_checkable
+class EndingSink(Protocol):
+    """A sink whose reader may leave for good; the run then ends."""
+
+    @property
+    def ended(self) -> EdgeEmotionError | None:
+        """Why no event can be delivered any more; None while one can."""
+
+
+@runtime_checkable
 class ControlChannel(Protocol):
     """Commands to the node and its status messages, beside the events. Like a sink, it never blocks or raises.
 
-    Topics and payloads are those of docs/mqtt.md; mappings are plain JSON values.
+    Topics and payloads are those of docs/reference/mqtt.md; mappings are plain JSON values.
     """
 
     @property
@@ -130,6 +140,10 @@ class ControlChannel(Protocol):
     @property
     def dropped(self) -> int:
         """Events that were discarded."""
+
+    @property
+    def refused(self) -> int:
+        """Events that the broker refused for good."""
 
     def listen(self, received: Callable[[str, bytes], None]) -> None:
         """Call ``received`` with topic and payload of each command, in any thread. Call this once, before ``open``."""

@@ -42,8 +42,9 @@ ORDER = {
     ),
     "convert": (
         "convert",
-        "onnx tflite",
+        "onnx",
         "int8",
+        "tflite",
         "artefacts",
         "detectors onnx_commands",
         "cli",
@@ -70,7 +71,12 @@ STAGES = {
 HEAVY = {"tensorflow", "keras", "tf_keras", "torch", "pandas", "skimage"}
 CONFINED = {
     "paho": {"edge_emotion/mqtt", "edge_emotion/client/connection.py", "edge_emotion/sinks/mqtt"},
-    "ai_edge_litert": {"edge_emotion/backends", "benchmarks/model_speed/machine_peak.py", "convert/tflite/read.py"},
+    "ai_edge_litert": {
+        "edge_emotion/backends",
+        "benchmarks/model_speed/machine_peak.py",
+        "convert/tflite/read.py",
+        "train/networks/exported.py",
+    },
     "tflite_runtime": {"edge_emotion/backends"},
     "onnxruntime": {"edge_emotion/backends", "benchmarks/peers/vgg13_worker.py"},
     "onnx": {

@@ -1,1 +1,1 @@
-"""The workstation stage: emotion classifiers are trained and measured here, with tf_keras. Not part of the wheel."""
+"""Training stage, for the workstation: trains and measures emotion classifiers with tf_keras. Not part of the wheel."""

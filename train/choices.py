@@ -1,4 +1,4 @@
-"""What the command line offers, kept apart from what takes seconds to import."""
+"""Choices and defaults of the command line, in a module that imports fast."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Literal
 from edge_emotion.config.settings import DetectorSettings
 
 DETECTOR = DetectorSettings().model
-"""Where no other is named: the daemon's."""
+"""Default detector: the daemon's."""
 
 Precision = Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]
-"""Keras' precision policies, and 'auto'."""
+"""Keras' precision policies, and 'auto': chosen by the hardware."""
 
 Logger = Literal["wandb", "mlflow"]
-"""Where figures go beside TensorBoard."""
+"""Experiment trackers that can be used beside TensorBoard."""

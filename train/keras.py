@@ -1,6 +1,6 @@
-"""The one place that imports TensorFlow and selects Keras 2.
+"""The only module that imports TensorFlow; it selects Keras 2.
 
-tfmot (convert/) only understands tf_keras models, so the whole workstation side uses them. The variable must be set
+tfmot (convert/) supports only tf_keras models, so train and convert use them throughout. The variable must be set
 before TensorFlow is imported anywhere in the process.
 """
 

@@ -1,1 +1,1 @@
-"""Parts that all benchmarks share: processes, interleaved runs, conditions of the machine."""
+"""Parts that all benchmarks share: subprocesses, interleaved runs, progress, conditions of the machine."""

@@ -1,4 +1,4 @@
-"""Looks after heat, slowing down and energy, in a thread, while something else is measured."""
+"""Temperature, throttling and energy of the machine, sampled in a thread while a benchmark runs."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from benchmarks.harness.energy import ROOT, Meter, find_meters
 from edge_emotion.system.telemetry import temperature, throttling
 
 EVERY = 0.5
-"""Seconds between two looks."""
+"""Seconds between two samples."""
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """What was so during a run: the hottest moment in degrees Celsius, joules by meter, and reasons to be slow.
+    """The conditions during one run: highest temperature in degrees Celsius, reasons for throttling, joules by meter.
 
-    None is what this machine does not tell.
+    None where this machine has no such sensor.
     """
 
     hottest: float | None
@@ -29,58 +29,58 @@ class Conditions:
     joules: dict[str, float]
 
 
-class _Look(NamedTuple):
+class _Sample(NamedTuple):
     at: float
     degrees: float | None
     reasons: list[str] | None
     joules: dict[str, float]
 
 
-class Watch:
-    """Looks every ``EVERY`` seconds, for the time of the block. ``absent`` is what this machine does not tell, why."""
+class ConditionsMonitor:
+    """Context manager that samples the sensors every ``EVERY`` seconds. ``absent``: sensor -> why it is missing."""
 
     def __init__(self, root: Path = ROOT) -> None:
         self.absent: dict[str, str] = {}
-        self._root, self._looks = root, list[_Look]()
+        self._root, self._samples = root, list[_Sample]()
         self._meters, missing = find_meters(root)
         if missing:
             self.absent["energy"] = missing
         if temperature(root) is None:
             self.absent["temperature"] = "no thermal zone in /sys/class/thermal"
         if throttling(root) is None:
-            self.absent["throttling"] = "neither firmware nor kernel tells whether the processor is slowed down"
+            self.absent["throttling"] = "neither firmware nor kernel reports whether the processor is slowed down"
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
 
-    def __enter__(self) -> Watch:
-        self.look(time.monotonic())
+    def __enter__(self) -> ConditionsMonitor:
+        self.sample(time.monotonic())
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stopped.set()
         self._thread.join()
-        self.look(time.monotonic())
+        self.sample(time.monotonic())
 
-    def look(self, now: float) -> None:
-        """Look once, at monotonic seconds ``now``."""
+    def sample(self, now: float) -> None:
+        """Take one sample at ``now``, monotonic seconds."""
         for name, meter in list(self._meters.items()):
             if not _works(meter, now):
                 del self._meters[name]
-                self.absent[f"energy {name}"] = "its meter has stopped telling"
+                self.absent[f"energy {name}"] = "its meter can no longer be read"
         joules = {name: meter.joules for name, meter in self._meters.items()}
-        self._looks.append(_Look(now, temperature(self._root), throttling(self._root), joules))
+        self._samples.append(_Sample(now, temperature(self._root), throttling(self._root), joules))
 
     def between(self, begin: float, end: float) -> Conditions:
-        """What was so from ``begin`` to ``end``, monotonic seconds, energy by interpolation between the looks."""
-        looks = list(self._looks)
-        times = [look.at for look in looks]
-        during = [look for look in looks if begin <= look.at <= end] or looks[-1:]
-        degrees = [look.degrees for look in during if look.degrees is not None]
-        reasons = [look.reasons for look in during if look.reasons is not None]
+        """The conditions from ``begin`` to ``end``, monotonic seconds; energy is interpolated between the samples."""
+        samples = list(self._samples)
+        times = [sample.at for sample in samples]
+        during = [sample for sample in samples if begin <= sample.at <= end] or samples[-1:]
+        degrees = [sample.degrees for sample in during if sample.degrees is not None]
+        reasons = [sample.reasons for sample in during if sample.reasons is not None]
         joules = {}
         for name in self._meters:
-            first, last = np.interp((begin, end), times, [look.joules[name] for look in looks])
+            first, last = np.interp((begin, end), times, [sample.joules[name] for sample in samples])
             joules[name] = float(last - first)
         return Conditions(
             max(degrees, default=None),
@@ -90,12 +90,12 @@ class Watch:
 
     def _run(self) -> None:
         while not self._stopped.wait(EVERY):
-            self.look(time.monotonic())
+            self.sample(time.monotonic())
 
 
 def _works(meter: Meter, now: float) -> bool:
     try:
-        meter.look(now)
+        meter.update(now)
     except (OSError, ValueError):
         return False
     return True

@@ -1,4 +1,4 @@
-"""The real daemon in a process of its own, for as long as something is measured on it."""
+"""The real daemon in a subprocess, started for the time of a measurement."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ import yaml
 from edge_emotion.errors import EdgeEmotionError
 
 NODE = "benchmark"
-"""Its name in topics."""
+"""The daemon's node name in MQTT topics."""
 STOP_TIMEOUT = 30.0
 
+"""Seconds that the daemon may take to stop."""
 
-class Node:
-    """A daemon that runs with ``settings``; its log is ``log``."""
+
+class DaemonProcess:
+    """A daemon subprocess that runs with ``settings``; configuration, state and log lie in ``folder``."""
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         self._log = folder / "daemon.log"
@@ -33,21 +35,21 @@ class Node:
 
     @property
     def log(self) -> str:
-        """What it has said so far."""
+        """The content of the log so far."""
         return self._log.read_text(encoding="utf-8", errors="replace")
 
     @property
-    def last_words(self) -> str:
-        """The last line of its log."""
+    def last_log_line(self) -> str:
+        """The last line of the log."""
         return "".join(self.log.strip().splitlines()[-1:])
 
     def check(self) -> None:
-        """Raises EdgeEmotionError with its last words if it has ended."""
+        """Raises EdgeEmotionError with the last line of the log if the daemon has ended."""
         if self.process.poll() is not None:
-            raise EdgeEmotionError(f"the daemon has ended with {self.process.returncode}: {self.last_words}")
+            raise EdgeEmotionError(f"the daemon has ended with {self.process.returncode}: {self.last_log_line}")
 
     def stop(self) -> None:
-        """End it in order, or by force after STOP_TIMEOUT seconds."""
+        """Terminate the daemon; kill it after STOP_TIMEOUT seconds."""
         self.process.terminate()
         try:
             self.process.wait(STOP_TIMEOUT)
@@ -57,10 +59,10 @@ class Node:
 
 
 @contextmanager
-def running(folder: Path, settings: Mapping[str, Any]) -> Iterator[Node]:
-    """A node for the time of the block."""
-    node = Node(folder, settings)
+def running_daemon(folder: Path, settings: Mapping[str, Any]) -> Iterator[DaemonProcess]:
+    """A daemon process that is stopped at the end of the block."""
+    daemon = DaemonProcess(folder, settings)
     try:
-        yield node
+        yield daemon
     finally:
-        node.stop()
+        daemon.stop()

@@ -1,4 +1,4 @@
-"""Models and pipelines with the settings that ship: what a user has who sets nothing."""
+"""Detectors and pipelines with the daemon's default settings."""
 
 from __future__ import annotations
 
@@ -17,17 +17,20 @@ if TYPE_CHECKING:
     from edge_emotion.pipeline.pipeline import Pipeline
 
 
-def shipped_detector(name: str = DETECTOR) -> BlazeFaceDetector:
-    """A detector with the daemon's threshold, least size and number of faces. Raises ModelError, BackendUnavailable."""
+def default_detector(name: str = DETECTOR) -> BlazeFaceDetector:
+    """A detector with the daemon's default threshold, smallest face and number of faces.
+
+    Raises ModelError, BackendUnavailable.
+    """
     from edge_emotion.factory.models import configured_detector
 
     return configured_detector(DetectorSettings(model=name))
 
 
-def shipped_pipeline(models: Models, *, next_seq: Callable[[], int] | None = None, **changes: float) -> Pipeline:
-    """The daemon's pipeline; ``changes`` are the fields of PipelineSettings that a benchmark sets otherwise."""
+def default_pipeline(models: Models, *, next_seq: Callable[[], int] | None = None, **changes: float) -> Pipeline:
+    """A pipeline with the daemon's default settings; ``changes`` replace fields of PipelineSettings."""
     from edge_emotion.factory.cameras import make_pipeline, pipeline_settings
 
     tree = {"node": "benchmark", "cameras": {"benchmark": {"source": "0"}}, "jsonl": {}}
-    shipped = pipeline_settings(load(None, tree, environment=False), "benchmark")
-    return make_pipeline(replace(shipped, **changes), models, next_seq or count(1).__next__)  # type: ignore[arg-type]
+    defaults = pipeline_settings(load(None, tree, environment=False), "benchmark")
+    return make_pipeline(replace(defaults, **changes), models, next_seq or count(1).__next__)  # type: ignore[arg-type]

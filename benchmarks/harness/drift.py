@@ -1,4 +1,4 @@
-"""Whether a run was as fast at its end as at its beginning: what heats up slows down."""
+"""Drift of a run: its speed at the end against that at the beginning; a processor that heats up slows down."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Any, NamedTuple
 import numpy as np
 
 BLOCKS = 5
-"""Parts of a third whose medians are compared. Chance alone parts 5 and 5 equal ones like that once in 252 times."""
+"""Blocks per third, whose medians are compared. For equal thirds, chance alone separates 5 from 5 once in 252 times."""
 NEGLIGIBLE = 1.02
-"""A run that becomes slower by less than this factor is steady, however little noise there is."""
+"""A run that becomes slower by less than this factor counts as steady, however little noise there is."""
 
 
 class Drift(NamedTuple):
-    """``ratio`` is the time of the last third over that of the first."""
+    """``ratio``: median time of the last third of a run over that of its first third."""
 
     ratio: float
     steady: bool
 
 
 def drift(times: Sequence[float] | np.ndarray[Any, Any]) -> Drift | None:
-    """Of times in order; None if they are too few to tell: fewer than 3 x BLOCKS.
+    """Drift of ``times`` in the order of their measurement; None for fewer than 3 x BLOCKS times.
 
-    A run is not steady if each block of its last third is slower than every block of its first: by more than noise.
+    A run is not steady if the median of every block of its last third is above that of every block of its first third.
     """
     third = len(times) // 3
     if third < BLOCKS:

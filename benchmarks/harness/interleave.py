@@ -1,4 +1,4 @@
-"""Things that are measured in processes of their own, in turns: A B A B."""
+"""Interleaved measurement of several subjects, each in subprocesses: A B A B."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from edge_emotion.errors import EdgeEmotionError
 Outcome = TypeVar("Outcome")
 
 
-def in_turns(
+def interleave(
     things: Mapping[str, Callable[[], Outcome]],
     rounds: int,
     absent: dict[str, str],
     show: Callable[[str], None],
-    gist: Callable[[Outcome], str],
+    summary: Callable[[Outcome], str],
 ) -> dict[str, list[Outcome]]:
-    """Run each thing once in each round, so that whatever else the machine does meets all of them.
+    """Run each of ``things`` once per round, so that disturbances of the machine meet all of them alike.
 
-    One that fails, or gives what is no outcome, is run no more, and ``absent`` says why. ``show`` gets a line for each
-    run, with its ``gist``.
+    A run that fails, or whose outcome is invalid, is not repeated; the reason goes to ``absent``. ``show`` gets one
+    line per run, with the ``summary`` of its outcome. Returns name -> outcomes, one per round.
     """
     outcomes: dict[str, list[Outcome]] = {name: [] for name in things}
     for number, (turn, (name, run)) in enumerate(product(range(rounds), things.items())):
@@ -40,15 +40,15 @@ def in_turns(
             show(f"{name}: {absent[name]}")
             continue
         outcomes[name].append(outcome)
-        show(f"round {turn + 1} of {rounds}: {name}: {gist(outcome)}")
+        show(f"round {turn + 1} of {rounds}: {name}: {summary(outcome)}")
     draw_bar("runs", rounds * len(things), rounds * len(things))
     return outcomes
 
 
-def ask(module: str, job: str, patience: float) -> str:
-    """The last line that ``python -m module job`` prints, a process of its own, within ``patience`` seconds.
+def run_module(module: str, job: str, patience: float) -> str:
+    """Run ``python -m module job`` in a subprocess of at most ``patience`` seconds; the last line that it prints.
 
-    Raises EdgeEmotionError with that process' last words.
+    Raises EdgeEmotionError with the subprocess' last line on stderr if it fails.
     """
     try:
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""What a running process uses, as the kernel counts it (man proc), and on which cores it runs."""
+"""Resource usage of a process as the kernel counts it (man 5 proc), and the cores that it runs on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Usage:
-    """``rss`` in MiB, ``cpu`` in seconds of one core since the start."""
+    """Resource usage: ``rss`` in MiB, ``cpu`` in seconds of one core since the process' start."""
 
     rss: float
     cpu: float
@@ -18,7 +18,7 @@ class Usage:
 
 
 def pin(cores: int) -> list[int]:
-    """Keep this process on so many of its cores, the lowest ones, where the system allows it; which they are."""
+    """Bind this process to its ``cores`` lowest cores, where the system allows it; returns the cores chosen."""
     if not hasattr(os, "sched_setaffinity"):
         return []
     chosen = sorted(os.sched_getaffinity(0))[:cores]
@@ -27,10 +27,10 @@ def pin(cores: int) -> list[int]:
 
 
 def peak_rss(pid: int | None = None) -> float:
-    """The most memory that the process ``pid`` (default: this one) has held at once, MiB: VmHWM of its status.
+    """Peak resident memory of the process ``pid`` (default: this one) in MiB: VmHWM of its status.
 
-    getrusage's ru_maxrss would be the parent's, if that was larger when it started this process. Raises OSError if it
-    is gone.
+    getrusage's ru_maxrss would be the parent's, if that was larger when it started this process. Raises OSError if the
+    process has ended.
     """
     status = Path("/proc") / ("self" if pid is None else str(pid)) / "status"
     fields = dict(line.split(":", 1) for line in status.read_text(encoding="utf-8").splitlines())
@@ -38,9 +38,9 @@ def peak_rss(pid: int | None = None) -> float:
 
 
 def usage(pid: int) -> Usage:
-    """Look at the process ``pid``. Raises OSError if it is gone."""
+    """Current resource usage of the process ``pid``. Raises OSError if it has ended."""
     folder = Path("/proc") / str(pid)
-    # The name of the program stands in brackets and may hold spaces; after it come the fields from number 3 on.
+    # The program's name is in parentheses and may contain spaces; field 3 is the first one after it.
     fields = (folder / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     user, system, threads, pages = (int(fields[number - 3]) for number in (14, 15, 20, 24))
     return Usage(

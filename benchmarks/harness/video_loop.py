@@ -1,4 +1,4 @@
-"""A video played forwards and backwards without end."""
+"""Endless, seamless repetition of a video."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 
 
-def to_and_fro(video: Array | Sequence[Array]) -> list[Array]:
-    """Its frames forwards and, without the ends, backwards: over and over, a video without a cut."""
+def forward_and_backward(video: Array | Sequence[Array]) -> list[Array]:
+    """The frames forwards, then backwards without the two ends: repeated, a video without a cut."""
     return [*video, *video[-2:0:-1]]

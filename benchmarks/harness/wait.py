@@ -1,4 +1,4 @@
-"""Waiting for what must happen soon, and never for ever."""
+"""Waiting for a condition, with a time limit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from edge_emotion.errors import EdgeEmotionError
 
 
 def wait_until(reached: Callable[[], bool], what: str, *, patience: float, pause: float = 0.01) -> None:
-    """Look every ``pause`` seconds. Raises EdgeEmotionError with ``what`` has not happened in ``patience`` seconds."""
+    """Poll ``reached`` every ``pause`` seconds.
+
+    Raises EdgeEmotionError ("``what`` within ``patience`` s") if it stays false.
+    """
     begin = time.monotonic()
     while not reached():
         if time.monotonic() - begin > patience:

@@ -1,4 +1,4 @@
-"""How fast a model's files are here, each in a process of its own, in turns, and how far from the machine's peak."""
+"""Latency of each file of a model, interleaved, in subprocesses, and its share of the machine's peak rate."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 
-from benchmarks.harness.interleave import ask, in_turns
+from benchmarks.harness.interleave import interleave, run_module
 from benchmarks.model_speed.machine_peak import INPUT, Arithmetic, write_peak_model
 from benchmarks.model_speed.macs import count_activations, count_macs
 from benchmarks.model_speed.worker import DELEGATES, FORMATS, Job, Report, Scenario
@@ -21,20 +21,20 @@ from edge_emotion.models.folder import checked_file, find_model, load_manifest
 from edge_emotion.models.manifest import ModelFile
 
 BUILDING = 1800.0
-"""Seconds that a process may need beside its measurements: TensorRT builds an engine at the first start."""
+"""Seconds that a subprocess may need beside its measurements: TensorRT builds an engine at the first start."""
 
 
 @dataclass(frozen=True)
-class Thing:
-    """What is measured: a job under its name. ``peak`` is the peak that its rate is compared with.
+class MeasuredFile:
+    """One subject of the benchmark: a job with its name. ``peak``: the peak that its rate is compared with.
 
-    ``macs`` and ``activations`` (bytes at once) follow from the file, where it tells.
+    ``macs``: multiply-accumulates of one inference. ``activations``: bytes needed at once. None where unknown.
     """
 
     subject: str
     job: Job
     macs: int | None
-    peak: Thing | None = None
+    peak: MeasuredFile | None = None
     activations: int | None = None
 
 
@@ -49,65 +49,67 @@ def measure_latency(
 ) -> Result:
     """Measure every file of ``models`` with every one of ``backends`` (None: all that read it) and ``threads``.
 
-    A round measures each thing once, so that whatever else the machine does meets all of them; ``show`` gets a line for
-    each. What cannot be measured is said in the result. Raises ModelError for a bad model, ConfigError if there is
-    nothing to measure, EdgeEmotionError if nothing could be.
+    A round measures each subject once, so that disturbances meet all of them alike; ``show`` gets one line per run. The
+    result lists what could not be measured. Raises ModelError for a bad model, ConfigError if there is nothing to
+    measure, EdgeEmotionError if every measurement failed.
     """
     machine, absent = this_machine(), dict[str, str]()
     for line in machine.cautions:
         show(line)
     with tempfile.TemporaryDirectory() as folder:
         peaks = _peaks(Path(folder), threads, scenario, absent)
-        present = list(_present(backends or list(FORMATS), absent))
-        things = list(_things(models, present, peaks, threads, scenario, absent))
-        if not things:
+        present = list(available_backends(backends or list(FORMATS), absent))
+        files = list(_measured_files(models, present, peaks, threads, scenario, absent))
+        if not files:
             reasons = "".join(f"; {name}: {absent[name]}" for name in backends or () if name in absent)
             raise ConfigError(f"no file of {', '.join(models)} is read by {', '.join(backends or FORMATS)}{reasons}")
-        needed = [peak for peak in peaks.values() if any(thing.peak is peak for thing in things)]
-        reports = run_rounds([*things, *needed], rounds, absent, show)
-    kept = [thing for thing in things if reports[thing.subject]]
+        needed = [peak for peak in peaks.values() if any(one_file.peak is peak for one_file in files)]
+        reports = run_interleaved([*files, *needed], rounds, absent, show)
+    kept = [one_file for one_file in files if reports[one_file.subject]]
     if not kept:
         raise EdgeEmotionError("nothing could be measured: " + "; ".join(f"{k}: {v}" for k, v in absent.items()))
     limits = [peak for peak in needed if reports[peak.subject]]
     return measured(
         "latency",
         [
-            *(one for thing in kept for one in as_measurements(thing, reports)),
+            *(one for one_file in kept for one in latency_measurements(one_file, reports)),
             *(one for peak in limits for one in peak_measurements(peak, reports[peak.subject])),
         ],
         machine=machine,
         settings={"rounds": rounds, **scenario.model_dump()},
-        artefacts={f"{thing.job.folder.name}/{thing.job.entry.file}": thing.job.entry.sha256 for thing in kept},
+        artefacts={
+            f"{one_file.job.folder.name}/{one_file.job.entry.file}": one_file.job.entry.sha256 for one_file in kept
+        },
         invalid={one.subject: fault for one in kept + limits if (fault := _fault(reports[one.subject], scenario))},
         absent=absent,
-        details={"backends": {thing.subject: reports[thing.subject][0].backend for thing in kept}},
+        details={"backends": {one_file.subject: reports[one_file.subject][0].backend for one_file in kept}},
     )
 
 
-def run_rounds(
-    things: Sequence[Thing], rounds: int, absent: dict[str, str], show: Callable[[str], None]
+def run_interleaved(
+    files: Sequence[MeasuredFile], rounds: int, absent: dict[str, str], show: Callable[[str], None]
 ) -> dict[str, list[Report]]:
-    """The reports of each thing, A B A B; one that fails is measured no more, and ``absent`` says why."""
-    runs = {thing.subject: partial(run_job, thing.job) for thing in things}
-    return in_turns(runs, rounds, absent, show, lambda report: f"p50 {report.latency['p50']:.3f} ms")
+    """Subject -> reports of interleaved rounds; one that fails is not repeated and its reason goes to ``absent``."""
+    runs = {one_file.subject: partial(run_job, one_file.job) for one_file in files}
+    return interleave(runs, rounds, absent, show, lambda report: f"p50 {report.latency['p50']:.3f} ms")
 
 
 def run_job(job: Job) -> Report:
-    """Do it in a process of its own. Raises EdgeEmotionError with that process' last words."""
+    """Do one job in a subprocess. Raises EdgeEmotionError with the subprocess' last line on stderr."""
     patience = BUILDING + job.scenario.limit + job.scenario.seconds
-    return Report.model_validate_json(ask("benchmarks.model_speed.worker", job.model_dump_json(), patience))
+    return Report.model_validate_json(run_module("benchmarks.model_speed.worker", job.model_dump_json(), patience))
 
 
-def as_measurements(thing: Thing, reports: dict[str, list[Report]]) -> Iterator[Measurement]:
-    """The figures of one thing from its reports and those of its peak."""
-    mine = reports[thing.subject]
+def latency_measurements(one_file: MeasuredFile, reports: dict[str, list[Report]]) -> Iterator[Measurement]:
+    """The measurements of one subject, from its reports and those of its peak."""
+    mine = reports[one_file.subject]
     queries, batched = min(report.queries for report in mine), min(report.offline_n for report in mine)
 
     def lower(metric: str, unit: str, runs: Iterable[float], n: int = 1) -> Measurement:
-        return Measurement(subject=thing.subject, metric=metric, unit=unit, better="lower", runs=tuple(runs), n=n)
+        return Measurement(subject=one_file.subject, metric=metric, unit=unit, better="lower", runs=tuple(runs), n=n)
 
     def higher(metric: str, unit: str, runs: Iterable[float], n: int) -> Measurement:
-        return Measurement(subject=thing.subject, metric=metric, unit=unit, better="higher", runs=tuple(runs), n=n)
+        return Measurement(subject=one_file.subject, metric=metric, unit=unit, better="higher", runs=tuple(runs), n=n)
 
     for name in mine[0].latency:
         if all(name in report.latency for report in mine):
@@ -117,39 +119,44 @@ def as_measurements(thing: Thing, reports: dict[str, list[Report]]) -> Iterator[
     yield lower("peak RSS", "MiB", (report.peak_rss for report in mine))
     yield lower("added RSS", "MiB", (report.peak_rss - report.base_rss for report in mine))
     yield lower("file", "KiB", (report.file_size / 1024 for report in mine))
-    if thing.activations is not None:
-        yield lower("activations", "KiB", (thing.activations / 1024,))
-    if thing.macs is None:
+    if one_file.activations is not None:
+        yield lower("activations", "KiB", (one_file.activations / 1024,))
+    if one_file.macs is None:
         return
-    rates = mac_rates(thing.macs, mine)
-    yield Measurement(subject=thing.subject, metric="MACs", unit="10^6", runs=(thing.macs / 1e6,))
+    rates = mac_rates(one_file.macs, mine)
+    yield Measurement(subject=one_file.subject, metric="MACs", unit="10^6", runs=(one_file.macs / 1e6,))
     yield higher("rate", "GMAC/s", rates, queries)
-    if thing.peak and thing.peak.macs and (best := reports[thing.peak.subject]) and _on_processor(thing, mine[0]):
-        limit = max(peak_rates(thing.peak.macs, best))
+    if (
+        one_file.peak
+        and one_file.peak.macs
+        and (best := reports[one_file.peak.subject])
+        and ran_on_processor(one_file, mine[0])
+    ):
+        limit = max(peak_rates(one_file.peak.macs, best))
         yield higher("of peak", "%", (100 * rate / limit for rate in rates), queries)
 
 
-def peak_measurements(peak: Thing, mine: Sequence[Report]) -> Iterator[Measurement]:
-    """The figures of a peak. They describe the machine, and so none of them is better or worse."""
+def peak_measurements(peak: MeasuredFile, mine: Sequence[Report]) -> Iterator[Measurement]:
+    """The measurements of a peak. They describe the machine, so none of them has a better direction."""
     rates, queries = peak_rates(peak.macs or 0, mine), min(report.queries for report in mine)
     yield Measurement(subject=peak.subject, metric="rate", unit="GMAC/s", runs=rates, n=queries)
 
 
 def peak_rates(macs: int, reports: Sequence[Report]) -> tuple[float, ...]:
-    """As ``mac_rates``, by the fastest query of each run: a limit is what was reached when nothing interfered."""
+    """GMAC/s by the fastest query of each run: the upper limit is the rate reached without interference."""
     return tuple(macs / report.fastest / 1e6 for report in reports)
 
 
 def mac_rates(macs: int, reports: Sequence[Report]) -> tuple[float, ...]:
-    """10^9 multiply-accumulates in a second, by the median query of each run."""
+    """GMAC/s (10^9 multiply-accumulates per second) by the median query of each run."""
     return tuple(macs / report.latency["p50"] / 1e6 for report in reports)
 
 
-def _on_processor(thing: Thing, report: Report) -> bool:
-    """Whether the processor has done the work, so that its peak says something. onnxruntime may have used a GPU."""
-    if thing.job.backend in DELEGATES:
+def ran_on_processor(one_file: MeasuredFile, report: Report) -> bool:
+    """Whether the model ran on the processor, so that the processor's peak applies. onnxruntime may have used a GPU."""
+    if one_file.job.backend in DELEGATES:
         return False
-    return FORMATS[thing.job.backend] == "tflite" or report.backend.endswith("(CPU)")
+    return FORMATS[one_file.job.backend] == "tflite" or report.backend.endswith("(CPU)")
 
 
 def _fault(reports: Sequence[Report], scenario: Scenario) -> str | None:
@@ -157,8 +164,8 @@ def _fault(reports: Sequence[Report], scenario: Scenario) -> str | None:
     return f"{len(faults)} of {len(reports)} runs: {faults[0]}" if faults else None
 
 
-def _present(backends: Sequence[str], absent: dict[str, str]) -> Iterator[str]:
-    """Each once, without those whose delegate is not here: that is said once, not for every file."""
+def available_backends(backends: Sequence[str], absent: dict[str, str]) -> Iterator[str]:
+    """Each backend once, without those whose delegate is missing: ``absent`` names these once, not per file."""
     for backend in dict.fromkeys(backends):
         try:
             if backend in DELEGATES:
@@ -169,14 +176,14 @@ def _present(backends: Sequence[str], absent: dict[str, str]) -> Iterator[str]:
             yield backend
 
 
-def _things(
+def _measured_files(
     models: Sequence[str],
     backends: Sequence[str],
-    peaks: dict[tuple[str, int], Thing],
+    peaks: dict[tuple[str, int], MeasuredFile],
     threads: Sequence[int],
     scenario: Scenario,
     absent: dict[str, str],
-) -> Iterator[Thing]:
+) -> Iterator[MeasuredFile]:
     folders = [find_model(name).resolve() for name in models]
     if len({folder.name for folder in folders}) < len(folders):
         raise ConfigError(f"two models have the same folder name: {', '.join(models)}; rename one")
@@ -200,7 +207,7 @@ def _things(
                         threads=count,
                         scenario=scenario,
                     )
-                    yield Thing(f"{label}, {backend}, {_threads(count)}", job, macs, peak, activations)
+                    yield MeasuredFile(f"{label}, {backend}, {_threads(count)}", job, macs, peak, activations)
 
 
 def _macs(label: str, path: Path, entry: ModelFile, absent: dict[str, str]) -> int | None:
@@ -212,15 +219,15 @@ def _macs(label: str, path: Path, entry: ModelFile, absent: dict[str, str]) -> i
 
 
 def _arithmetic(entry: ModelFile) -> Arithmetic:
-    """What a file is computed in: weights in float16 become float32 first."""
+    """The arithmetic that a file is computed in: float16 weights are converted to float32 first."""
     return "int8" if entry.precision == "int8" else "float32"
 
 
 def _peaks(
     folder: Path, threads: Sequence[int], scenario: Scenario, absent: dict[str, str]
-) -> dict[tuple[str, int], Thing]:
-    """The peak of each arithmetic and number of threads."""
-    peaks: dict[tuple[str, int], Thing] = {}
+) -> dict[tuple[str, int], MeasuredFile]:
+    """(arithmetic, threads) -> the peak to compare with."""
+    peaks: dict[tuple[str, int], MeasuredFile] = {}
     arithmetics: tuple[Arithmetic, ...] = ("int8", "float32")
     for arithmetic in arithmetics:
         try:
@@ -231,7 +238,7 @@ def _peaks(
             continue
         for count in threads:
             job = Job(folder=folder, entry=entry, input=INPUT, backend="tflite", threads=count, scenario=scenario)
-            peaks[arithmetic, count] = Thing(f"peak {arithmetic}, {_threads(count)}", job, macs)
+            peaks[arithmetic, count] = MeasuredFile(f"peak {arithmetic}, {_threads(count)}", job, macs)
     return peaks
 
 
@@ -240,7 +247,7 @@ def _threads(count: int) -> str:
 
 
 def check_threads(threads: Sequence[int]) -> list[int]:
-    """Each number once, in order. Raises ConfigError for more threads than this process has cores."""
+    """``threads`` sorted, without repetitions. Raises ConfigError for more threads than this process has cores."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if max(threads) > cores:
         raise ConfigError(f"--threads {max(threads)}: there are {cores} cores here")

@@ -1,7 +1,7 @@
-"""The machine's peak, measured: a model of nothing but products of matrices, run as every other model is.
+"""The machine's peak arithmetic rate, measured with a model of nothing but matrix products, run like any other model.
 
-LAYERS convolutions of 1 x 1 with SIZE channels over SIDE x SIDE places: each is the product of a SIDE^2 x SIZE and a
-SIZE x SIZE matrix, small enough to stay in the caches, large enough that the calls between them do not count.
+LAYERS convolutions of 1 x 1 with SIZE channels at SIDE x SIDE positions: each is the product of a SIDE^2 x SIZE and a
+SIZE x SIZE matrix, small enough for the caches, large enough that the overhead per call is negligible.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ Arithmetic = Literal["int8", "float32"]
 
 
 def write_peak_model(folder: Path, arithmetic: Arithmetic) -> ModelFile:
-    """Write ``peak_<arithmetic>.tflite``; its entry as in a manifest.
+    """Write ``peak_<arithmetic>.tflite`` to ``folder``; returns its manifest entry.
 
-    Raises BackendUnavailable without LiteRT, whose package carries the format's schema (tflite_runtime's does not).
+    Raises BackendUnavailable without LiteRT, whose package has the format's schema (tflite_runtime's has not).
     """
     path = folder / f"peak_{arithmetic}.tflite"
     path.write_bytes(_model(arithmetic))
@@ -53,7 +53,7 @@ def _model(arithmetic: Arithmetic) -> bytes:
 
 
 class _Graph:
-    """A network under construction, by the object interface of TFLite's schema."""
+    """A TFLite network under construction, through the object API of the format's schema."""
 
     def __init__(self, schema: ModuleType, arithmetic: Arithmetic) -> None:
         self._schema: Any = schema
@@ -61,14 +61,14 @@ class _Graph:
         self._random = np.random.default_rng(0)
         self.subgraph: Any = schema.SubGraphT()
         self.subgraph.tensors, self.subgraph.operators = [], []
-        self._buffers: list[Any] = [schema.BufferT()]  # the first one is empty: tensors without values
+        self._buffers: list[Any] = [schema.BufferT()]  # buffer 0 is empty by convention: tensors without values
 
     def activation(self, channels: int) -> int:
-        """A tensor 1 x SIDE x SIDE x channels; its index."""
+        """Add a tensor 1 x SIDE x SIDE x ``channels``; returns its index."""
         return self._tensor((1, SIDE, SIDE, channels), scale=1 / 64)
 
     def convolve(self, source: int, before: int, after: int) -> int:
-        """Append a convolution of 1 x 1; the index of its result."""
+        """Append a 1 x 1 convolution from ``before`` to ``after`` channels; returns the index of its output."""
         shape = (after, 1, 1, before)
         if self._int8:
             weights = self._tensor(shape, self._random.integers(-127, 128, shape).astype(np.int8), scale=1 / 1024)
@@ -87,7 +87,7 @@ class _Graph:
         return result
 
     def pack(self) -> bytes:
-        """The file's content."""
+        """The content of the .tflite file."""
         flatbuffers: Any = importlib.import_module("flatbuffers")
         code, model = self._schema.OperatorCodeT(), self._schema.ModelT()
         code.builtinCode = code.deprecatedBuiltinCode = self._schema.BuiltinOperator.CONV_2D

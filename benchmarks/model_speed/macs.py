@@ -1,7 +1,7 @@
-"""Multiply-accumulates and activations of one picture, counted from the shapes in a model's file.
+"""Multiply-accumulates (MACs) and activations of one inference, counted from the shapes in a model's file.
 
-Convolutions and products of matrices count, everything else (additions, pooling, activations) does not.
-An addition and a multiplication together are one MAC.
+Convolutions and matrix products count; additions, pooling and activation functions do not. One multiplication and one
+addition together are one MAC.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ from edge_emotion.errors import BackendUnavailable, ModelError
 
 
 def count_macs(path: Path, file_format: str) -> int:
-    """Of a file of format ``tflite`` or ``onnx``, for a batch of one.
+    """MACs of a file of format ``tflite`` or ``onnx``, for a batch of one.
 
-    Raises ModelError if the file cannot be read or leaves a size open, BackendUnavailable without what reads it.
+    Raises ModelError if the file cannot be read or a shape is unknown, BackendUnavailable without the library to read
+    it.
     """
     return _tflite(path) if file_format == "tflite" else _onnx(path)
 
 
 def count_activations(path: Path) -> int:
-    """Bytes of activations that a TFLite file needs at once, for a batch of one. Raises ModelError if it is none."""
+    """Bytes of activations that a TFLite file needs at once, for a batch of one. Raises ModelError for another file."""
     backend = TfliteBackend(path, plain_kernels=True)
     try:
         return backend.activation_bytes
@@ -32,7 +33,7 @@ def count_activations(path: Path) -> int:
 
 
 def operation_macs(operation: Operation) -> int:
-    """Of one TFLite operator (its inputs are picture and weights; TRANSPOSE_CONV has the output's shape first)."""
+    """MACs of one TFLite operator; its inputs are data and weights (TRANSPOSE_CONV: the output's shape first)."""
     outputs = prod(operation.outputs[0]) if operation.outputs else 0
     match operation.name:
         case "CONV_2D":  # weights: outputs x height x width x inputs of a group
@@ -65,7 +66,7 @@ def _onnx(path: Path) -> int:
         for value in (model.graph.input[0], *model.graph.output):
             value.type.tensor_type.shape.dim[0].dim_value = 1
         graph = infer_shapes(model, strict_mode=True, data_prop=True).graph
-    except Exception as error:  # protobuf's and onnx' share no base
+    except Exception as error:  # protobuf's and onnx' exceptions have no common base class
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ModelError(f"{path} cannot be read as an ONNX model: {reason}") from error
     shapes: dict[str, tuple[int, ...]] = {one.name: tuple(one.dims) for one in graph.initializer}

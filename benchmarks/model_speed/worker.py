@@ -1,4 +1,4 @@
-"""``python -m benchmarks.model_speed.worker JOB``: one model file in a process of its own; prints a Report as JSON."""
+"""``python -m benchmarks.model_speed.worker JOB``: measure one model file in this process; prints a Report as JSON."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from edge_emotion.protocols import FloatArray, InferenceBackend
 from edge_emotion.system.telemetry import MIB, resident_bytes
 
 PLAIN = "tflite-plain"
-"""LiteRT without XNNPACK. The other backends are those of the runtime."""
+"""LiteRT without XNNPACK, by this name. The other backends are those of the runtime."""
 DELEGATES = {"tflite-coral": "libedgetpu.so.1", "tflite-gpu": "libtensorflowlite_gpu_delegate.so"}
-"""LiteRT with the delegate of this library: an Edge TPU, the GPU of a board. Few have one; nobody ships it."""
+"""LiteRT with the delegate in this shared library: an Edge TPU, or a board's GPU. LiteRT does not contain them."""
 FORMATS = dict.fromkeys((PLAIN, *DELEGATES), "tflite") | {name: one.format for name, one in INTERPRETERS.items()}
-"""What each backend reads."""
+"""Backend -> file format that it reads."""
 SAMPLES = 32
-"""Different inputs, which are asked about again and again in the order that the seed gives."""
+"""Number of different inputs, which are repeated in the order that the seed gives."""
 WARM_UP = 32
-"""Queries that do not count."""
+"""Queries before the measurement, which do not count."""
 
 
 class Scenario(Part):
-    """How a file is measured, after MLPerf Inference (Reddi et al. 2020).
+    """Parameters of the measurement of one file, after MLPerf Inference (Reddi et al. 2020).
 
-    Single stream: one query after the other, until there are ``queries`` and ``seconds`` have passed; a run that is
-    not there after ``limit`` seconds ends and is invalid. Offline: batches of ``batch``, for ``seconds``.
+    Single stream: one query after the other, until ``queries`` were answered and ``seconds`` have passed; after
+    ``limit`` seconds the run is ended and invalid. Offline: batches of ``batch`` inputs, for ``seconds``.
     """
 
     queries: int = 1024
@@ -49,7 +49,7 @@ class Scenario(Part):
 
 
 class Job(Part):
-    """One file of a model folder, what runs it, and how."""
+    """One file of a model folder, the backend and number of threads to run it with, and the scenario."""
 
     folder: Path
     entry: ModelFile
@@ -60,10 +60,10 @@ class Job(Part):
 
 
 class Report(Part):
-    """What one process has found: ``latency`` in ms by quantile, ``offline`` in inferences/s.
+    """The figures of one process: ``latency`` in ms by quantile, ``offline`` in inferences/s.
 
-    Memory is in MiB, ``base_rss`` that before the interpreter was imported; ``file_size`` is in bytes. ``load`` is the
-    time in ms from nothing to a backend that has answered once, its library's import included.
+    Memory is in MiB, ``base_rss`` measured before the interpreter is imported; ``file_size`` is in bytes. ``load`` is
+    the time in ms until a backend has answered its first query, the import of its library included.
     """
 
     backend: str
@@ -79,7 +79,7 @@ class Report(Part):
     file_size: int
 
     def fault(self, scenario: Scenario) -> str | None:
-        """Why the run is INVALID, None if it is VALID."""
+        """The reason why the run is INVALID, None if it is VALID."""
         if self.queries >= scenario.queries and self.seconds >= scenario.seconds:
             return None
         return (
@@ -89,7 +89,7 @@ class Report(Part):
 
 
 def make_backend(job: Job, path: Path) -> InferenceBackend:
-    """The job's interpreter with its file. Raises ModelError or BackendUnavailable."""
+    """The job's backend with its file loaded. Raises ModelError or BackendUnavailable."""
     if job.backend == PLAIN or job.backend in DELEGATES:
         from edge_emotion.backends.tflite import TfliteBackend
 
@@ -98,8 +98,8 @@ def make_backend(job: Job, path: Path) -> InferenceBackend:
     return INTERPRETERS[job.backend].make(path, job.entry, job.threads)
 
 
-def measure(job: Job) -> Report:
-    """Do the job in this process, which is then pinned to as many cores as it has threads."""
+def measure_model_file(job: Job) -> Report:
+    """Do the job in this process, which is first pinned to as many cores as the job has threads."""
     pin(job.threads)
     path, scenario = checked_file(job.folder, job.entry), job.scenario
     seeds = range(scenario.seed * SAMPLES, (scenario.seed + 1) * SAMPLES)
@@ -110,7 +110,7 @@ def measure(job: Job) -> Report:
     backend.run(samples[:1])
     load = perf_counter() - begin
     times, took = single_stream(backend.run, samples, scenario)
-    peak = peak_rss()  # before there are batches, which need more
+    peak = peak_rss()  # before the batches, which need more memory
     batches, offline_took = offline(backend.run, samples, scenario)
     return Report(
         backend=backend.name,
@@ -130,7 +130,7 @@ def measure(job: Job) -> Report:
 def single_stream(
     run: Callable[[FloatArray], object], samples: FloatArray, scenario: Scenario
 ) -> tuple[list[float], float]:
-    """The seconds of each query, floats in to floats out, and of all of them."""
+    """Seconds of each query, from float input to float output, and of all queries together."""
     order = np.random.default_rng(scenario.seed).permutation(len(samples))
     queries = [samples[index : index + 1] for index in order]
     for n in range(WARM_UP):
@@ -148,7 +148,7 @@ def single_stream(
 
 
 def offline(run: Callable[[FloatArray], object], samples: FloatArray, scenario: Scenario) -> tuple[int, float]:
-    """How many batches were answered, and in how many seconds. The first one does not count."""
+    """Number of batches answered, and the seconds they took. The first batch warms up and does not count."""
     batch = samples[np.arange(scenario.batch) % len(samples)]
     run(batch)
     start = perf_counter()
@@ -160,13 +160,13 @@ def offline(run: Callable[[FloatArray], object], samples: FloatArray, scenario: 
 
 
 def _command(options: argparse.Namespace) -> None:
-    print(measure(Job.model_validate_json(options.job)).model_dump_json())
+    print(measure_model_file(Job.model_validate_json(options.job)).model_dump_json())
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.model_speed.worker", description="One model file, measured."
+        prog="python -m benchmarks.model_speed.worker", description="Measure one model file."
     )
-    parser.add_argument("job", help="as JSON")
+    parser.add_argument("job", help="a Job as JSON")
     parser.set_defaults(command=_command, debug=False)
     sys.exit(run_command(parser.parse_args()))

@@ -1,1 +1,1 @@
-"""The same work through other programs, each in a Python environment of its own. Workers import nothing of ours."""
+"""The same work done by other programs (peers), each in its own environment. Workers import nothing of edge_emotion."""

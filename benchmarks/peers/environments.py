@@ -1,4 +1,4 @@
-"""What each peer runs in: a Python environment or packages of npm, made once and kept in the cache."""
+"""Environments of the peers: a virtual environment or a folder of npm packages, made once and kept in the cache."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from edge_emotion.errors import BackendUnavailable
 
 MADE = ".made"
 INSTALL_TIMEOUT, WORK_TIMEOUT = 1800, 3600
+"""Seconds that pip or npm, and a worker, may take."""
 
 
 class Runner(NamedTuple):
-    """What runs one peer or model."""
+    """The interpreter, worker module and worker options that run one peer or model."""
 
     python: Path
     worker: str
@@ -30,16 +31,16 @@ class Runner(NamedTuple):
 
 
 def runner_of(peer: Peer, cache: Path) -> Runner:
-    """What runs this peer, installed if it is not yet. Raises BackendUnavailable with the reason if it cannot be."""
+    """The runner of ``peer``, installed if necessary. Raises BackendUnavailable with the reason if that fails."""
     if peer.worker == NPM_WORKER:
         return Runner(Path(sys.executable), peer.worker, (str(modules_of(peer, cache)), *peer.options))
     return Runner(python_of(peer, cache), peer.worker, peer.options)
 
 
 def python_of(peer: Peer, cache: Path) -> Path:
-    """The interpreter of this peer's environment, which is made where it is missing or was left half made.
+    """The interpreter of the peer's virtual environment, which is made if it is missing or incomplete.
 
-    Peers with the same packages share one. Raises BackendUnavailable with pip's last words if it cannot be made.
+    Peers with the same packages share one. Raises BackendUnavailable with pip's last line if it cannot be made.
     """
 
     def make(folder: Path) -> None:
@@ -53,10 +54,10 @@ def python_of(peer: Peer, cache: Path) -> Path:
 
 
 def modules_of(peer: Peer, cache: Path) -> Path:
-    """The folder (absolute) with this peer's packages of npm, made as ``python_of`` makes an environment.
+    """The absolute folder with the peer's npm packages, made if it is missing or incomplete.
 
-    npm notes the versions of what these ask for in the ``package-lock.json`` beside it. Raises BackendUnavailable with
-    npm's reason, or where node or npm is missing.
+    npm writes the versions of all dependencies to the ``package-lock.json`` beside it. Raises BackendUnavailable with
+    npm's reason, or if node or npm is missing.
     """
     for program in ("node", "npm"):
         if shutil.which(program) is None:
@@ -80,7 +81,7 @@ def _made(cache: Path, wanted: str, make: Callable[[Path], None]) -> Path:
 
 
 def run_worker(python: Path, worker: str, task: Path, answer: Path, options: Sequence[str]) -> None:
-    """One worker in a process of its own. Raises BackendUnavailable with its last words if it fails."""
+    """Run one worker in a subprocess. Raises BackendUnavailable with its last line on stderr if it fails."""
     answer.unlink(missing_ok=True)
     module = f"benchmarks.peers.{worker}"
     _call(
@@ -111,7 +112,7 @@ def _call(
 
 
 def _last_words(output: str, errors: str) -> str:
-    """The last line; of npm, whose last line only names a log file, the summary that it gives with ``--json``."""
+    """The last line of the output; for npm the summary of ``--json``, since its last line only names a log file."""
     summary = re.search(r'^ *"summary": (".*"),?$', output + errors, re.MULTILINE)
     if summary:
         return str(json.loads(summary[1])).partition("\n")[0]

@@ -1,6 +1,6 @@
 'use strict';
 
-/* npm's @vladmandic/face-api on WebAssembly, called as its users call it: `... FOLDER ANSWER ssd|tiny`. */
+/* Worker for npm's @vladmandic/face-api on WebAssembly, called as its users do: `... FOLDER ANSWER ssd|tiny`. */
 
 const path = require('path');
 const { serve } = require('./worker.cjs');
@@ -34,6 +34,6 @@ serve(async (detector) => {
       { box: [box.x, box.y, box.width, box.height], scores: scores(expressions) }));
   };
   const packages = [PACKAGE, '@tensorflow/tfjs', '@tensorflow/tfjs-backend-wasm'];
-  // With the other detector the way from a crop to its scores is the same: it is measured once.
+  // Both detectors share the classification of a crop: it is measured once.
   return { labels: LABELS, packages, frame, ...(detector === 'ssd' && { crop }) };
 });

@@ -1,4 +1,4 @@
-"""PyPI's fer, called as its users call it: ``python -m benchmarks.peers.fer_worker TASK ANSWER tflite|hdf5``."""
+"""Worker for PyPI's fer, called as its users do: ``python -m benchmarks.peers.fer_worker TASK ANSWER tflite|hdf5``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.peers.worker import one_core, serve
 
 
 def main(task: str, answer: str, variant: str) -> None:
-    """Serve one task."""
+    """Do one task."""
     one_core()
     import cv2
     from fer.fer import FER
@@ -21,7 +21,7 @@ def main(task: str, answer: str, variant: str) -> None:
     cv2.setNumThreads(1)
 
     class Recorded(FER):  # type: ignore[misc]
-        """fer rounds what it returns to two decimals, which makes ties: this keeps what its network said."""
+        """fer rounds its scores to two decimals, which creates ties: this keeps the network's own output."""
 
         scores: Array = np.empty((0, 7))
 
@@ -44,7 +44,7 @@ def main(task: str, answer: str, variant: str) -> None:
         return boxes, usual.scores[: len(found)]
 
     labels = list(FER._get_labels().values())
-    tensorflow = packages_distributions()["tensorflow"][0]  # its name depends on the processor
+    tensorflow = packages_distributions()["tensorflow"][0]  # the package's name depends on the processor
     packages = ["fer", tensorflow, "opencv-contrib-python-headless", "numpy"]
     serve(task, answer, labels=labels, packages=packages, crop=crop, frame=frame, colour=True)
 

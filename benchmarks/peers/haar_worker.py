@@ -1,4 +1,4 @@
-"""OpenCV's frontal face cascade alone: ``python -m benchmarks.peers.haar_worker TASK ANSWER``."""
+"""Worker for OpenCV's frontal face cascade: ``python -m benchmarks.peers.haar_worker TASK ANSWER``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.peers.worker import one_core, serve
 
 
 def main(task: str, answer: str) -> None:
-    """Serve one task."""
+    """Do one task."""
     one_core()
     cv2.setNumThreads(1)
     cascade = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_default.xml")

@@ -1,6 +1,6 @@
 'use strict';
 
-/* npm's @vladmandic/human on WebAssembly, with nothing but faces and their emotions: `... FOLDER ANSWER`. */
+/* Worker for npm's @vladmandic/human on WebAssembly, faces and emotions only: `... FOLDER ANSWER`. */
 
 const fs = require('fs');
 const path = require('path');
@@ -11,7 +11,7 @@ const PACKAGE = '@vladmandic/human';
 const GREY = [0.2989, 0.587, 0.114];
 const OFF = { enabled: false };
 
-/** tfjs reads models from disk only with tfjs-node, which is not here. */
+/** Without tfjs-node, tfjs has no loader for models on disk: register one. */
 function readModelsFromDisk({ io }) {
   const load = (file) => {
     const model = JSON.parse(fs.readFileSync(file));
@@ -35,7 +35,7 @@ serve(async () => {
     backend: 'wasm',
     wasmPath: path.join(modules, '@tensorflow', 'tfjs-backend-wasm', 'dist', path.sep),
     modelBasePath: `file://${path.join(modules, PACKAGE, 'models', path.sep)}`,
-    cacheSensitivity: 0, // else what it said of one picture is its answer to the next ones, as in a video it may be
+    cacheSensitivity: 0, // otherwise it reuses the result of one picture for the next ones, which only a video allows
     face: { mesh: OFF, iris: OFF, description: OFF },
     body: OFF,
     hand: OFF,
@@ -46,16 +46,16 @@ serve(async () => {
   const model = human.models.models.emotion;
   if (!human.models.models.blazeface || !model) throw new Error('human could not load its models');
 
-  // human rounds what it returns down to two decimals, which makes ties: this keeps what its network said.
+  // human rounds its scores down to two decimals, which creates ties: this keeps the network's own output.
   const execute = model.execute.bind(model);
-  let said = [];
+  let outputs = [];
   model.execute = (input) => {
     const output = execute(input);
-    said.push(output.dataSync());
+    outputs.push(output.dataSync());
     return output;
   };
 
-  // It has no call for a face that is already cut out: what it does to one is done here (its src/gear/emotion.ts).
+  // human has no call for a cropped face: its own preparation of one is repeated here (its src/gear/emotion.ts).
   const crop = ({ data, height, width }) => tf.tidy(() => {
     const face = tf.div(tf.tensor4d(data, [1, height, width, 3], 'float32'), 255);
     const [, rows, columns] = model.inputs[0].shape;
@@ -64,11 +64,11 @@ serve(async () => {
   });
   const frame = async ({ data, height, width }) => {
     const tensor = tf.tensor3d(data, [height, width, 3], 'int32');
-    said = [];
+    outputs = [];
     const { face, error } = await human.detect(tensor);
     tensor.dispose();
     if (error) throw new Error(error);
-    return face.map(({ box }, index) => ({ box, scores: said[index] }));
+    return face.map(({ box }, index) => ({ box, scores: outputs[index] }));
   };
   const remember = () => { human.config.cacheSensitivity = 0.7; }; // its default
   const packages = [PACKAGE, '@tensorflow/tfjs-core', '@tensorflow/tfjs-backend-wasm'];

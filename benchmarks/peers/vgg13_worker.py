@@ -1,7 +1,7 @@
-"""The graph of emotion-ferplus with random weights: ``python -m benchmarks.peers.vgg13_worker TASK ANSWER``.
+"""Worker for the graph of emotion-ferplus: ``python -m benchmarks.peers.vgg13_worker TASK ANSWER``.
 
-VGG13 of Barsoum et al. 2016 (arXiv:1608.01041) as in the ONNX model zoo: 64 x 64 grey, 8,757,704 parameters. Its
-scores mean nothing and are not asked for; how long it takes does not depend on its weights.
+VGG13 of Barsoum et al. 2016 (arXiv:1608.01041) as in the ONNX model zoo: 64 x 64 grey, 8,757,704 parameters. The
+weights are random: the scores are meaningless and not used, the latency is the same.
 """
 
 from __future__ import annotations
@@ -58,14 +58,14 @@ def vgg13(seed: int = 0) -> bytes:
 
 
 def main(task: str, answer: str) -> None:
-    """Serve one task."""
+    """Do one task."""
     one_core()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(vgg13(), options, providers=["CPUExecutionProvider"])
 
     def crop(face: Array) -> Array:
-        # np.resize repeats bytes and scales nothing: any input does, since how long it takes does not depend on it.
+        # np.resize repeats values instead of scaling: the latency does not depend on the values.
         picture = np.resize(face, (1, 1, SIDE, SIDE)).astype(np.float32)
         return np.asarray(session.run(None, {"input": picture})[0][0])
 

@@ -1,10 +1,10 @@
 'use strict';
 
 /*
- * What every worker in JavaScript does: read the task, time its functions, write the answer. Nothing but node.
+ * Common part of the workers in JavaScript: reads the task, times their functions, writes the answer. Needs only node.
  *
- * npm_worker.py calls it as `node X_worker.cjs FOLDER ANSWER [OPTION ...]`, and says what is in FOLDER and ANSWER. It is
- * the twin of worker.py: as many calls before those that count, pictures made before the clock starts.
+ * npm_worker.py starts it as `node X_worker.cjs FOLDER ANSWER [OPTION ...]` and describes FOLDER and ANSWER. It does
+ * the same as worker.py: as many warm-up calls, pictures decoded before the clock starts.
  */
 
 const fs = require('fs');
@@ -12,7 +12,7 @@ const path = require('path');
 
 const WARM_UP = 10;
 
-/** N x H x W grey or N x H x W x 3 bytes of a file as N pictures {data: H x W x 3 bytes, height, width}. */
+/** The bytes of a file, N x H x W grey or N x H x W x 3, as N pictures {data: H x W x 3 bytes, height, width}. */
 function pictures(file, [count, height, width, channels = 1]) {
   const bytes = fs.readFileSync(file);
   const size = height * width;
@@ -25,7 +25,7 @@ function pictures(file, [count, height, width, channels = 1]) {
   });
 }
 
-/** Milliseconds of so many calls, over the pictures again and again, after a few that do not count. */
+/** Milliseconds of each of `calls` calls, cycling through the inputs, after WARM_UP calls that do not count. */
 async function time(call, inputs, calls) {
   const taken = [];
   for (let i = 0; i < WARM_UP + calls; i++) {
@@ -36,10 +36,10 @@ async function time(call, inputs, calls) {
   return taken.slice(WARM_UP);
 }
 
-/** What is installed, as its package.json says: asking by `require` is refused by packages with a list of exports. */
+/** Installed versions by package.json's text: `require` of it fails for packages with an `exports` list. */
 function versions(packages) {
-  const told = (name) => JSON.parse(fs.readFileSync(path.join(process.env.NODE_PATH, name, 'package.json'))).version;
-  return { ...Object.fromEntries(packages.map((name) => [name, told(name)])), node: process.versions.node };
+  const read = (name) => JSON.parse(fs.readFileSync(path.join(process.env.NODE_PATH, name, 'package.json'))).version;
+  return { ...Object.fromEntries(packages.map((name) => [name, read(name)])), node: process.versions.node };
 }
 
 async function work(make) {
@@ -49,27 +49,27 @@ async function work(make) {
   const frames = pictures(path.join(folder, 'frames.raw'), task.frames);
   const video = pictures(path.join(folder, 'video.raw'), task.video);
   const { labels, packages, crop, frame, remember } = await make(...options);
-  const said = { labels, versions: JSON.stringify(versions(packages)) };
+  const result = { labels, versions: JSON.stringify(versions(packages)) };
   if (task.judge && crop) {
-    said.scores = [];
-    for (const one of crops) said.scores.push(Array.from(await crop(one)));
+    result.scores = [];
+    for (const one of crops) result.scores.push(Array.from(await crop(one)));
   }
   if (task.judge && frame) {
-    Object.assign(said, { boxes: [], box_scores: [] });
+    Object.assign(result, { boxes: [], box_scores: [] });
     for (const [index, one] of frames.entries()) {
       for (const { box, scores } of await frame(one)) {
-        said.boxes.push([index, ...box]);
-        said.box_scores.push(Array.from(scores));
+        result.boxes.push([index, ...box]);
+        result.box_scores.push(Array.from(scores));
       }
     }
   }
-  if (crop) said.crop_ms = await time(crop, crops, task.calls);
+  if (crop) result.crop_ms = await time(crop, crops, task.calls);
   if (frame) {
-    said.frame_ms = await time(frame, frames, task.calls);
+    result.frame_ms = await time(frame, frames, task.calls);
     if (remember) remember();
-    said.video_ms = await time(frame, [...video, ...video.slice(1, -1).reverse()], task.calls); // without a cut
+    result.video_ms = await time(frame, [...video, ...video.slice(1, -1).reverse()], task.calls); // without a cut
   }
-  fs.writeFileSync(answer, JSON.stringify(said));
+  fs.writeFileSync(answer, JSON.stringify(result));
 }
 
 /**
@@ -77,8 +77,8 @@ async function work(make) {
  * remember}.
  *
  * crop: a picture -> C scores. frame: a picture -> faces {box: [x, y, width, height], scores: C}. Either may be missing.
- * remember: called before frames that follow one another, for what makes use of that.
- * The last line on stderr is the reason of a failure.
+ * remember: called before the frames of the video, for programs that use the frames before.
+ * If it fails, the last line on stderr is the reason.
  */
 exports.serve = (make) => work(make).catch((error) => {
   console.error(String(error.message || error).split('\n')[0]);

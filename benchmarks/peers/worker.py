@@ -1,4 +1,4 @@
-"""What every worker does: read the task, time its functions on one core, write the answer. numpy only.
+"""Common part of the workers: reads the task, times their functions on one core, writes the answer. Needs only numpy.
 
 Task (.npz): ``crops`` uint8 N x S x S, ``frames`` uint8 M x H x W, both grey or with a last axis of B, G, R, ``video``
 uint8 V x H x W x 3, which follow one another, ``calls`` timed calls, ``judge`` whether the scores are wanted. Answer
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness.video_loop import Array, to_and_fro
+from benchmarks.harness.video_loop import Array, forward_and_backward
 
 WARM_UP = 10
 
@@ -30,7 +30,7 @@ Frame = Callable[[Array], tuple[Array, Array]]
 
 
 def one_core() -> None:
-    """Stay on one core, for every thread that is started later. Call it before heavy imports."""
+    """Bind this process and its later threads to one core. Call it before heavy imports."""
     os.environ.update(OMP_NUM_THREADS="1", TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTEROP_THREADS="1")
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
@@ -47,9 +47,9 @@ def serve(
     video: Callable[[Array], object] | None = None,
     colour: bool = False,
 ) -> None:
-    """Do the task with the functions that there are; ``video`` is for those that remember the last frame.
+    """Do the task with the functions given; ``video`` instead of ``frame`` for programs that use the frames before.
 
-    ``crop`` is given what the data set holds, or BGR if it wants ``colour``: making that is none of its work.
+    ``crop`` gets the data set's picture, or BGR with ``colour``; the conversion is not timed.
     """
     task = np.load(task_file)
     answer: dict[str, Any] = {
@@ -72,18 +72,18 @@ def serve(
         answer["crop_ms"] = _time(crop, crops, int(task["calls"]))
     if frame is not None:
         answer["frame_ms"] = _time(frame, pictures, int(task["calls"]))
-        answer["video_ms"] = _time(video or frame, to_and_fro(task["video"]), int(task["calls"]))
+        answer["video_ms"] = _time(video or frame, forward_and_backward(task["video"]), int(task["calls"]))
     with Path(answer_file).open("wb") as file:
         np.savez(file, **answer)
 
 
 def as_bgr(picture: Array) -> Array:
-    """A picture, grey (H x W) or BGR already, as H x W x 3."""
+    """A picture, grey (H x W) or BGR (H x W x 3), as H x W x 3."""
     return picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
 
 
 def _time(call: Callable[[Array], Any], inputs: Sequence[Array], calls: int) -> Array:
-    """Milliseconds of so many calls, over the inputs again and again, after a few that do not count."""
+    """Milliseconds of each of ``calls`` calls, cycling through the inputs, after WARM_UP calls that do not count."""
     taken = []
     for one in islice(cycle(inputs), WARM_UP + calls):
         begin = perf_counter()

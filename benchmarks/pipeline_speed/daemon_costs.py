@@ -1,4 +1,4 @@
-"""The marks of the daemon on this machine: start, publishing, outbox, an idle scene, its own work."""
+"""Costs of the daemon on this machine: start, publishing, outbox, an idle scene, its own work."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Literal
 
 import numpy as np
 
-from benchmarks.harness.daemon_process import Node, running
-from benchmarks.harness.defaults import shipped_detector, shipped_pipeline
+from benchmarks.harness.daemon_process import DaemonProcess, running_daemon
+from benchmarks.harness.defaults import default_detector, default_pipeline
 from benchmarks.harness.process import usage
 from benchmarks.harness.wait import wait_until
 from benchmarks.pipeline_speed.publisher import Publisher
@@ -33,39 +33,40 @@ from edge_emotion.protocols import FloatArray, InferenceBackend
 from edge_emotion.sinks.memory import MemorySink
 
 PATIENCE = 60.0
-"""Seconds for the daemon to say its first event, and to have its camera."""
+"""Seconds that the daemon may take to its first event, or to open its camera."""
 WARM_UP = 5.0
-"""Seconds of a scene before its CPU time counts."""
+"""Seconds that a scene runs before its CPU time counts."""
 UNITS = {"_per_s": "1/s", "_ms": "ms", "_s": "s", "_percent": "%"}
+"""End of a cost's name -> its unit."""
 
 
-def measure_marks(*, seconds: float, show: Callable[[str], None]) -> Result:
-    """Every mark, one after the other; each that goes on for a time does so for ``seconds``. ``show`` gets each line.
+def measure_daemon_costs(*, seconds: float, show: Callable[[str], None]) -> Result:
+    """Measure every cost, one after the other, continuous ones for ``seconds`` each. ``show`` gets a line per cost.
 
-    Raises BackendUnavailable without mosquitto, EdgeEmotionError if the daemon ends or nothing happens.
+    Raises BackendUnavailable without mosquitto, EdgeEmotionError if the daemon ends or no event comes.
     """
     executable = find_mosquitto()
     if executable is None:
-        raise BackendUnavailable("the marks need a broker: apt install mosquitto")
-    machine, marks = this_machine(), dict[str, float]()
+        raise BackendUnavailable("marks needs a broker: apt install mosquitto")
+    machine, costs = this_machine(), dict[str, float]()
 
-    def note(measured: dict[str, float]) -> None:
-        marks.update(measured)
+    def record(measured: dict[str, float]) -> None:
+        costs.update(measured)
         for name, value in measured.items():
             show(f"{name:34}{value:12.3f}")
 
     with ExitStack() as stack:
         folder, port = Path(stack.enter_context(tempfile.TemporaryDirectory())), free_port()
         stack.enter_context(mosquitto(executable, port))
-        note({"start_to_first_event_s": first_event(folder / "start")})
-        event = own_work(note)
-        note(publishing(event, folder / "publish", port, seconds=seconds))
-        note(outbox(event, folder / "outbox", port, seconds=seconds))
-        note(scenes(folder, port, seconds=seconds))
-    counts = {name: count for name, count in marks.items() if name.endswith("_n")}
+        record({"start_to_first_event_s": first_event(folder / "start")})
+        event = own_work(record)
+        record(publishing(event, folder / "publish", port, seconds=seconds))
+        record(outbox(event, folder / "outbox", port, seconds=seconds))
+        record(scenes(folder, port, seconds=seconds))
+    counts = {name: count for name, count in costs.items() if name.endswith("_n")}
     return measured(
         "marks",
-        [_measurement(name, value) for name, value in marks.items() if name not in counts],
+        [_measurement(name, value) for name, value in costs.items() if name not in counts],
         machine=machine,
         settings={"seconds": seconds},
         details=counts,
@@ -73,29 +74,29 @@ def measure_marks(*, seconds: float, show: Callable[[str], None]) -> Result:
 
 
 def _measurement(name: str, value: float) -> Measurement:
-    """A mark, whose name ends with its unit, or with none if it is a share."""
+    """One cost as a measurement; its name ends with its unit, or has none if it is a share."""
     unit = next((unit for ending, unit in UNITS.items() if name.endswith(ending)), "1")
     better: Literal["lower", "higher"] = "higher" if unit == "1/s" else "lower"
     return Measurement(subject=name, metric="mark", unit=unit, better=better, runs=(value,))
 
 
 def first_event(folder: Path) -> float:
-    """Seconds from the start of the process to the first event of the demo's clip, played as fast as it goes."""
+    """Seconds from the start of the process to the first event of the demo clip, played as fast as possible."""
     folder.mkdir()
     lines = folder / "events.jsonl"
     camera = {"source": str(CLIP), "realtime": False, "max_fps": 240}
-    with running(folder, {"cameras": {"clip": camera}, "jsonl": {"path": str(lines)}}) as node:
+    with running_daemon(folder, {"cameras": {"clip": camera}, "jsonl": {"path": str(lines)}}) as daemon:
 
-        def spoken() -> bool:
-            node.check()
+        def event_written() -> bool:
+            daemon.check()
             return lines.exists() and lines.stat().st_size > 0
 
-        wait_until(spoken, "no event", patience=PATIENCE, pause=0.002)
-        return time.monotonic() - node.started
+        wait_until(event_written, "no event", patience=PATIENCE, pause=0.002)
+        return time.monotonic() - daemon.started
 
 
-class Timed:
-    """A backend that adds up the CPU seconds that its model costs the calling thread."""
+class TimedBackend:
+    """Backend that adds up the CPU seconds that the wrapped backend uses in the calling thread."""
 
     def __init__(self, inner: InferenceBackend) -> None:
         self._inner = inner
@@ -103,36 +104,36 @@ class Timed:
         self.seconds = 0.0
 
     def run(self, batch: FloatArray) -> tuple[FloatArray, ...]:
-        """As the backend within."""
+        """As the wrapped backend."""
         begin = time.thread_time()
         outputs = self._inner.run(batch)
         self.seconds += time.thread_time() - begin
         return outputs
 
     def close(self) -> None:
-        """As the backend within."""
+        """As the wrapped backend."""
         self._inner.close()
 
 
-def own_work(note: Callable[[dict[str, float]], None]) -> EmotionEvent:
-    """CPU time of the daemon on the clip, every frame of it: decoding, models, and the rest. Returns an event.
+def own_work(record: Callable[[dict[str, float]], None]) -> EmotionEvent:
+    """CPU time per frame of the demo clip: decoding, models, and the daemon's own work. Returns the first event.
 
-    Its own work is what the main thread does beside the models; CPU time, so that a busy machine does not count.
+    Own work is the main thread's time without the models. CPU time, so that other programs on the machine do not count.
     """
     models = models_of(DetectorSettings(), ClassifierSettings())
     timed = []
     for model in (one for one in models if one is not None):
-        model.backend = Timed(model.backend)
+        model.backend = TimedBackend(model.backend)
         timed.append(model.backend)
     changed, sink, numbers = threading.Condition(), MemorySink(), EventCounter(None)
-    pipeline = shipped_pipeline(models, idle_interval=0, next_seq=numbers)
+    pipeline = default_pipeline(models, idle_interval=0, next_seq=numbers)
     settings = CameraSettings(source=str(CLIP), realtime=False, max_fps=240)
     daemon = Daemon([Camera(make_capture("clip", settings, changed), pipeline)], [sink], changed, numbers)
     all_began, main_began = time.process_time(), time.thread_time()
     frames = daemon.run().frames
     all_threads, main = time.process_time() - all_began, time.thread_time() - main_began
     in_models = sum(one.seconds for one in timed)
-    note(
+    record(
         {
             "frame_cpu_ms": 1000 * all_threads / frames,
             "decode_cpu_ms": 1000 * (all_threads - main) / frames,
@@ -147,7 +148,7 @@ def own_work(note: Callable[[dict[str, float]], None]) -> EmotionEvent:
 def publishing(
     event: EmotionEvent, folder: Path, port: int, *, seconds: float, rate: float = 100.0
 ) -> dict[str, float]:
-    """How long one event keeps the main loop, at ``rate`` events a second with a broker that answers; ms."""
+    """Milliseconds that publishing an event blocks the main loop, at ``rate`` events per second to a running broker."""
     with Publisher(event, folder, port) as publisher:
         taken = []
         due = time.monotonic()
@@ -161,7 +162,7 @@ def publishing(
 
 
 def outbox(event: EmotionEvent, folder: Path, port: int, *, seconds: float, waiting: int = 500) -> dict[str, float]:
-    """Events a second through the outbox, from their making to their acknowledgement, with ``waiting`` at most."""
+    """Events per second through the outbox, from creation to acknowledgement, at most ``waiting`` of them unsent."""
     with Publisher(event, folder, port) as publisher:
         count, begin = 0, time.monotonic()
         while time.monotonic() - begin < seconds:
@@ -176,20 +177,20 @@ def outbox(event: EmotionEvent, folder: Path, port: int, *, seconds: float, wait
 
 
 def scenes(folder: Path, port: int, *, seconds: float) -> dict[str, float]:
-    """CPU of the daemon, % of a core at 15 frames a second, with somebody and with nobody in view."""
+    """CPU of the daemon in % of one core at 15 frames per second, with and without a face in view."""
     cpu = {}
     for name, images in zip(("busy", "idle"), _busy_and_idle(), strict=True):
         place = folder / name
         place.mkdir()
         write_video((images[n % len(images)] for n in range(max(150, len(images)))), place / "scene.mp4", 15)
         cameras = {name: {"source": str(place / "scene.mp4"), "loop": True}}
-        with running(place, {"cameras": cameras, "mqtt": {"host": HOST, "port": port}}) as node:
-            await_online(node)
+        with running_daemon(place, {"cameras": cameras, "mqtt": {"host": HOST, "port": port}}) as daemon:
+            await_online(daemon)
             time.sleep(WARM_UP)
-            before, began = usage(node.process.pid).cpu, time.monotonic()
+            before, began = usage(daemon.process.pid).cpu, time.monotonic()
             time.sleep(seconds)
-            cpu[name] = 100 * (usage(node.process.pid).cpu - before) / (time.monotonic() - began)
-            node.check()
+            cpu[name] = 100 * (usage(daemon.process.pid).cpu - before) / (time.monotonic() - began)
+            daemon.check()
     return {
         "busy_cpu_percent": cpu["busy"],
         "idle_cpu_percent": cpu["idle"],
@@ -197,22 +198,22 @@ def scenes(folder: Path, port: int, *, seconds: float) -> dict[str, float]:
     }
 
 
-def await_online(node: Node) -> None:
-    """Until the daemon has its camera. Raises EdgeEmotionError if it ends, or with its last words after PATIENCE s."""
+def await_online(daemon: DaemonProcess) -> None:
+    """Wait until the camera is open. Raises EdgeEmotionError if the daemon ends, or after PATIENCE seconds."""
 
     def online() -> bool:
-        node.check()
-        return "is online" in node.log
+        daemon.check()
+        return "is online" in daemon.log
 
     try:
         wait_until(online, "the camera is not online", patience=PATIENCE, pause=0.05)
     except EdgeEmotionError as error:
-        raise EdgeEmotionError(f"{error}: {node.last_words}") from error
+        raise EdgeEmotionError(f"{error}: {daemon.last_log_line}") from error
 
 
 def _busy_and_idle() -> tuple[list[Image], list[Image]]:
-    """The frames of the demo's clip with a face, and those with none."""
-    detector = shipped_detector()
+    """The frames of the demo clip with a face, and those without."""
+    detector = default_detector()
     busy: list[Image] = []
     idle: list[Image] = []
     for image in read_video(CLIP):

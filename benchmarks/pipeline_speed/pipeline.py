@@ -1,4 +1,4 @@
-"""The path from frame to broker: its stages on one core, and the whole daemon on one or more cameras."""
+"""The pipeline from frame to broker: its stages on one core, and the whole daemon on one or more cameras."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness.conditions import Conditions, Watch
+from benchmarks.harness.conditions import Conditions, ConditionsMonitor
 from benchmarks.harness.energy import ROOT
-from benchmarks.harness.interleave import ask, in_turns
+from benchmarks.harness.interleave import interleave, run_module
 from benchmarks.pipeline_speed.pipeline_worker import Job, Kind
 from benchmarks.pipeline_speed.plan import Plan
-from benchmarks.pipeline_speed.runs import Run, as_measurements
+from benchmarks.pipeline_speed.runs import Run, run_measurements
 from benchmarks.pipeline_speed.scenes import FPS, HEIGHT, MOST, WIDTH, Scene, make_scenes, name_faces
 from benchmarks.pipeline_speed.whole_daemon import measure_cameras
 from benchmarks.results.results import Result, measured, this_machine
@@ -24,20 +24,20 @@ from edge_emotion.factory.models import make_classifier
 from edge_emotion.mqtt.local_broker import find_mosquitto, free_port, mosquitto
 
 PATIENCE = 600.0
-"""Seconds that a process may need beside its measurements, on a slow board."""
+"""Seconds that a subprocess may need beside its measurements, on a slow board."""
 OWN_CAMERA = "own camera"
 NO_BROKER = "it needs a broker: apt install mosquitto"
 
 
 def measure_pipeline(clip: Path, plan: Plan, *, show: Callable[[str], None], root: Path = ROOT) -> Result:
-    """Measure ``plan`` on a ``clip`` with a face, each thing in processes of its own, in turns; a line for each run.
+    """Measure ``plan`` on a ``clip`` with a face, interleaved, in subprocesses. ``show`` gets a line per run.
 
-    ``root`` is where the machine's sensors are looked for. What cannot be measured is said in the result. Raises
-    SourceError if the clip has no frame with exactly one face, ConfigError for a plan that cannot be, ModelError for a
-    model that is not there, EdgeEmotionError if nothing could be measured.
+    ``root``: where the machine's sensor files are. The result lists what could not be measured. Raises SourceError if
+    the clip has no frame with exactly one face, ConfigError for an impossible plan, ModelError for a missing model,
+    EdgeEmotionError if every measurement failed.
     """
     _check(plan)
-    make_classifier(plan.model)  # what is wrong with it would else be said after every round
+    make_classifier(plan.model)  # a fault of the model is reported here, once, instead of after every round
     machine, absent = this_machine(), dict[str, str]()
     for line in machine.cautions:
         show(line)
@@ -46,24 +46,24 @@ def measure_pipeline(clip: Path, plan: Plan, *, show: Callable[[str], None], roo
         scenes = make_scenes(clip, dict.fromkeys((1, *plan.faces)), plan.detector, folder, absent)
         if name_faces(1) in absent:
             raise SourceError(f"{clip} written anew: {absent[name_faces(1)]}")
-        watch = stack.enter_context(Watch(root))
+        monitor = stack.enter_context(ConditionsMonitor(root))
         things = dict(_things(plan, scenes, _start_broker(stack), absent))
-        runs = {name: some for name, some in in_turns(things, plan.rounds, absent, show, _gist).items() if some}
+        runs = {name: some for name, some in interleave(things, plan.rounds, absent, show, _summary).items() if some}
     if not runs:
         raise EdgeEmotionError("nothing could be measured: " + "; ".join(f"{k}: {v}" for k, v in absent.items()))
-    conditions = {name: [watch.between(run.began, run.ended) for run in some] for name, some in runs.items()}
-    steady = {name: steadiness(some) for name, some in runs.items()}
+    conditions = {name: [monitor.between(run.began, run.ended) for run in some] for name, some in runs.items()}
+    steady = {name: drift_verdict(some) for name, some in runs.items()}
     missing = {f"{what} of {name}": why for name, some in runs.items() for what, why in some[0].absent.items()}
     settings = plan.model_dump(mode="json", exclude={"source"})
-    if plan.source is not None:  # a result is sent to others; the address is not for them
+    if plan.source is not None:  # results are published: leave out the camera's address
         settings["source"] = classify_source(plan.source)
     return measured(
         "pipeline",
-        [one for name, some in runs.items() for one in as_measurements(name, some, conditions[name])],
+        [one for name, some in runs.items() for one in run_measurements(name, some, conditions[name])],
         machine=machine,
         settings={"clip": clip.name, "size": [WIDTH, HEIGHT], **settings, "threads": 1},
         artefacts={file: sha256 for some in runs.values() for file, sha256 in some[0].artefacts.items()},
-        absent=absent | missing | watch.absent,
+        absent=absent | missing | monitor.absent,
         notes=(*_steady_notes(steady), *_slow_notes(conditions), *_scene_notes(scenes, plan)),
         details={"steady": steady},
     )
@@ -76,8 +76,8 @@ def _check(plan: Plan) -> None:
         raise ConfigError("nothing to measure: give --faces, --cameras or --source")
 
 
-def steadiness(runs: Sequence[Run]) -> str:
-    """``yes``, ``too short`` to tell, or ``no`` and how much slower a run became."""
+def drift_verdict(runs: Sequence[Run]) -> str:
+    """``yes``, ``too short`` to decide, or ``no`` with the largest slowdown of a run."""
     drifts = [run.drift for run in runs if run.drift is not None]
     worst = max((one.ratio for one in drifts if not one.steady), default=None)
     if worst is not None:
@@ -88,19 +88,19 @@ def steadiness(runs: Sequence[Run]) -> str:
 def _things(
     plan: Plan, scenes: Sequence[Scene], port: int | None, absent: dict[str, str]
 ) -> Iterator[tuple[str, Callable[[], Run]]]:
-    """Everything that is measured, by name; what needs a broker goes to ``absent`` without one."""
+    """Name -> run for every subject of the plan; without a broker, those that need one go to ``absent``."""
     first = scenes[0]
-    shown = plan.model_copy(update={"source": None})  # everybody can read a process' arguments
+    shown = plan.model_copy(update={"source": None})  # every user of the machine can read a process' arguments
 
     def job(kind: Kind, scene: Scene) -> Callable[[], Run]:
-        return partial(_ask, Job(kind=kind, scene=scene.path, faces=scene.faces, port=port, plan=shown))
+        return partial(_run_job, Job(kind=kind, scene=scene.path, faces=scene.faces, port=port, plan=shown))
 
     def daemon(cameras: Mapping[str, Any]) -> Callable[[], Run]:
         return partial(measure_cameras, cameras, plan.hardest, port or 0, seconds=plan.seconds, settle=plan.settle)
 
     if plan.faces:
         yield "reading", job("read", first)
-    yield from ((name_faces(scene.faces), job("line", scene)) for scene in scenes if scene.faces in plan.faces)
+    yield from ((name_faces(scene.faces), job("single_core", scene)) for scene in scenes if scene.faces in plan.faces)
     connected: dict[str, Callable[[], Run]] = {"publishing": job("publish", first)} if plan.faces else {}
     for count in dict.fromkeys(plan.cameras):
         name = f"{count} camera" + "s" * (count > 1)
@@ -117,7 +117,7 @@ def _things(
 
 
 def _start_broker(stack: ExitStack) -> int | None:
-    """The port of a mosquitto of our own, until the stack ends; None where it is not installed."""
+    """Port of a mosquitto that runs until the stack closes; None if it is not installed."""
     executable = find_mosquitto()
     if executable is None:
         return None
@@ -126,27 +126,29 @@ def _start_broker(stack: ExitStack) -> int | None:
     return port
 
 
-def _ask(job: Job) -> Run:
+def _run_job(job: Job) -> Run:
     patience = PATIENCE + job.plan.settle + job.plan.seconds
-    return Run.model_validate_json(ask("benchmarks.pipeline_speed.pipeline_worker", job.model_dump_json(), patience))
+    return Run.model_validate_json(
+        run_module("benchmarks.pipeline_speed.pipeline_worker", job.model_dump_json(), patience)
+    )
 
 
-def _gist(run: Run) -> str:
+def _summary(run: Run) -> str:
     if "fps" in run.figures:
         return f"{run.figures['fps']:.1f} fps"
     return ", ".join(f"{stage} p50 {quantiles['p50']:.3f} ms" for stage, quantiles in run.stages.items())
 
 
 def _steady_notes(steady: Mapping[str, str]) -> Iterator[str]:
-    said = {answer: [name for name, one in steady.items() if one == answer] for answer in steady.values()}
-    yield from (f"thermally steady: {answer}: {'; '.join(names)}" for answer, names in said.items())
+    by_answer = {answer: [name for name, one in steady.items() if one == answer] for answer in steady.values()}
+    yield from (f"thermally steady: {answer}: {'; '.join(names)}" for answer, names in by_answer.items())
 
 
 def _slow_notes(conditions: Mapping[str, Sequence[Conditions]]) -> Iterator[str]:
     for name, some in conditions.items():
         reasons = dict.fromkeys(reason for seen in some for reason in seen.throttling or ())
         if reasons:
-            yield f"caution: {name}: the processor was slowed down meanwhile: {', '.join(reasons)}"
+            yield f"caution: {name}: the processor was slowed down during it: {', '.join(reasons)}"
 
 
 def _scene_notes(scenes: Sequence[Scene], plan: Plan) -> Iterator[str]:

@@ -1,6 +1,6 @@
-"""``python -m benchmarks.pipeline_speed.pipeline_worker JOB``: one part of the pipeline, measured.
+"""``python -m benchmarks.pipeline_speed.pipeline_worker JOB``: measure one part of the pipeline in this process.
 
-Runs in a process of its own and prints a Run as JSON.
+Prints a Run as JSON.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from benchmarks.pipeline_speed.plan import Plan
 from benchmarks.pipeline_speed.publisher import Publisher, usual_event
 from benchmarks.pipeline_speed.runs import Run, in_ms
 from benchmarks.pipeline_speed.scenes import read_video
-from benchmarks.pipeline_speed.single_core import measure_line
+from benchmarks.pipeline_speed.single_core import measure_single_core
 from edge_emotion.cli.terminal import run_command
 from edge_emotion.config.loader import load
 from edge_emotion.config.settings import CameraSettings
@@ -34,19 +34,19 @@ from edge_emotion.mqtt.local_broker import HOST
 from edge_emotion.protocols import FrameSource
 
 LEAST = 20
-"""Events, at least, however short the time is."""
+"""Events to publish at least, however short the time is."""
 PAUSE = 0.02
-"""Seconds between two events: each finds the client at rest."""
+"""Seconds between two events, so that the client is idle before each."""
 
 
-Kind = Literal["read", "line", "publish"]
+Kind = Literal["read", "single_core", "publish"]
 
 
 class Job(Part):
-    """What to measure of a plan.
+    """One part of a plan to measure.
 
-    ``read``: how long a frame of ``scene`` takes to read. ``line``: everything between a frame with ``faces`` faces and
-    its events, which go to the broker at ``port`` of this machine, if there is one. ``publish``: events to that broker.
+    ``read``: reading frames of ``scene``. ``single_core``: all stages from a frame with ``faces`` faces to its events,
+    which go to the local broker at ``port``, if there is one. ``publish``: publishing events to that broker.
     """
 
     kind: Kind
@@ -56,8 +56,8 @@ class Job(Part):
     plan: Plan
 
 
-def measure(job: Job, folder: Path) -> Run:
-    """Do the job in this process, which is then pinned to one core. ``folder`` is for its state."""
+def measure_part(job: Job, folder: Path) -> Run:
+    """Do the job in this process, which is first pinned to one core. ``folder``: for the daemon's state."""
     pin(1)
     cv2.setNumThreads(1)
     if job.kind == "read":
@@ -77,13 +77,13 @@ def measure(job: Job, folder: Path) -> Run:
         environment=False,
     )
     images = list(read_video(job.scene))
-    return measure_line(settings, images, job.faces, seconds=job.plan.seconds, settle=job.plan.settle)
+    return measure_single_core(settings, images, job.faces, seconds=job.plan.seconds, settle=job.plan.settle)
 
 
 def measure_reading(job: Job) -> Run:
-    """A frame from the daemon's own source, and from OpenCV, which is what decodes it there, in turns.
+    """Time per frame of the daemon's source and of OpenCV's decoder alone, which the source uses, in turns.
 
-    Whether that was steady is told by whole passes through the scene, whose frames differ.
+    Drift is measured on whole passes through the scene, since its frames differ in cost.
     """
     source = make_source(CameraSettings(source=str(job.scene), realtime=False))
     rows: list[tuple[float, float]] = []
@@ -107,9 +107,9 @@ def measure_reading(job: Job) -> Run:
 
 
 def _pass(source: FrameSource, scene: Path) -> Iterator[tuple[float, float]]:
-    """Seconds that each frame took to come from the source, and to be decoded."""
+    """Seconds to read each frame from the source, and to decode it with OpenCV."""
     source.open()
-    source.read()  # has come with opening
+    source.read()  # decoded by open() already
     capture = cv2.VideoCapture(str(scene))
     capture.read()
     with suppress(SourceEnded):
@@ -124,7 +124,7 @@ def _pass(source: FrameSource, scene: Path) -> Iterator[tuple[float, float]]:
 
 
 def measure_publishing(job: Job, folder: Path) -> Run:
-    """From the hand-over of an event to the broker's acknowledgement, through outbox and client."""
+    """Time from handing an event to the sink to the broker's PUBACK, through outbox and MQTT client."""
     assert job.port is not None
     rows: list[tuple[float, float]] = []
     with Publisher(usual_event(), folder, job.port) as publisher:
@@ -147,13 +147,13 @@ def measure_publishing(job: Job, folder: Path) -> Run:
 
 def _command(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        print(measure(Job.model_validate_json(options.job), Path(folder)).model_dump_json())
+        print(measure_part(Job.model_validate_json(options.job), Path(folder)).model_dump_json())
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.pipeline_speed.pipeline_worker", description="One part of the path."
+        prog="python -m benchmarks.pipeline_speed.pipeline_worker", description="Measure one part of the pipeline."
     )
-    parser.add_argument("job", help="as JSON")
+    parser.add_argument("job", help="a Job as JSON")
     parser.set_defaults(command=_command, debug=False)
     sys.exit(run_command(parser.parse_args()))

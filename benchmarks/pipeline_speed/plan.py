@@ -1,4 +1,4 @@
-"""What ``python -m benchmarks pipeline`` is asked for."""
+"""Settings of ``python -m benchmarks pipeline``."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from edge_emotion.models.manifest import Part
 
 
 class Plan(Part):
-    """What to measure: for each of ``faces`` the line on one core, for each of ``cameras`` the daemon on so many.
+    """Subjects to measure: per number in ``faces`` the pipeline on one core, per number in ``cameras`` the daemon.
 
-    ``source`` is one more camera, a real one. With ``everywhere`` no face is followed. Each of ``rounds`` runs lasts
-    ``seconds`` after ``settle``.
+    ``source``: one more camera, a real one. ``everywhere``: detect in every whole frame, never follow faces. Each of
+    ``rounds`` runs lasts ``seconds`` after ``settle`` seconds.
     """
 
     detector: str = "blazeface_back"
@@ -26,9 +26,9 @@ class Plan(Part):
 
     @property
     def hardest(self) -> dict[str, Any]:
-        """Settings of the daemon with which every frame is looked at and every face in it classified.
+        """Settings of the daemon with the highest load: every frame is processed, every face in it classified.
 
-        Known faces are followed, as they are usually, unless ``everywhere`` makes that the hardest case of all.
+        Known faces are followed as by default, unless ``everywhere`` adds detection in every whole frame.
         """
         following = {"refresh_interval": 0} if self.everywhere else {}
         return {

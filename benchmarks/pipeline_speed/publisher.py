@@ -1,4 +1,4 @@
-"""Events through the daemon's own outbox and MQTT client, to a broker."""
+"""Publishing of events to a broker through the daemon's own outbox and MQTT client."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from edge_emotion.sinks.mqtt.sink import MqttSink
 from edge_emotion.wire.ulid import ulid
 
 POLL = 0.0001
-"""Seconds between two looks whether an event was acknowledged."""
+"""Seconds between two checks whether an event was acknowledged."""
 PATIENCE = 10.0
-"""Seconds for the broker to be there, and to acknowledge an event."""
+"""Seconds to connect to the broker, and for an acknowledgement."""
 
 UNACKNOWLEDGED = "the broker has not acknowledged an event"
 
 
 class Publisher:
-    """What the daemon does to publish one event: number it, save the number, hand it to the durable MQTT sink."""
+    """The daemon's steps to publish one event: number it, save the number, hand it to the durable MQTT sink."""
 
     def __init__(self, event: EmotionEvent, folder: Path, port: int) -> None:
         self._event, self._numbers = event, EventCounter(folder, "benchmark")
@@ -48,7 +48,10 @@ class Publisher:
         self._numbers.close()
 
     def drain(self, most: int = 0, *, pause: float = POLL) -> None:
-        """Return when at most so many events wait. Raises EdgeEmotionError if none is acknowledged for PATIENCE s."""
+        """Wait until at most ``most`` events are unacknowledged.
+
+        Raises EdgeEmotionError if none is acknowledged for PATIENCE seconds.
+        """
         while (waiting := self.sink.waiting) > most:
             wait_until(partial(self._fewer_than, waiting), UNACKNOWLEDGED, patience=PATIENCE, pause=pause)
 
@@ -56,7 +59,7 @@ class Publisher:
         return self.sink.waiting < waiting
 
     def publish(self) -> float:
-        """One event; the seconds that the caller was kept."""
+        """Publish one event; returns the seconds that the call took."""
         moment = datetime.now(timezone.utc)
         begin = time.perf_counter()
         event = replace(self._event, seq=self._numbers(), id=ulid(moment), ts=moment)
@@ -65,9 +68,9 @@ class Publisher:
         return time.perf_counter() - begin
 
     def deliver(self) -> tuple[float, float]:
-        """One event; the seconds that the caller was kept, and those until the broker has acknowledged it (PUBACK).
+        """Publish one event and wait for its PUBACK; returns the seconds of the publishing call, and of both together.
 
-        Nothing else may wait. Raises EdgeEmotionError after PATIENCE seconds.
+        No other event may be unacknowledged. Raises EdgeEmotionError after PATIENCE seconds.
         """
         begin = time.perf_counter()
         kept = self.publish()
@@ -76,7 +79,7 @@ class Publisher:
 
 
 def usual_event() -> EmotionEvent:
-    """One of the usual size; ``Publisher`` gives it number, name and time."""
+    """An event of typical size; ``Publisher`` sets its number, id and time."""
     now = datetime.now(timezone.utc)
     return EmotionEvent(
         type="change",

@@ -1,4 +1,4 @@
-"""What a run of the pipeline has found, and the figures that several runs of one thing make."""
+"""Result of one run of the pipeline benchmark, and the measurements made of several runs."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ FIGURES: dict[str, tuple[str, Literal["lower", "higher"] | None]] = {
     "drift": ("x", None),
     "hottest": ("°C", None),
 }
-"""Metric -> unit, and what is better. CPU alone says nothing: who does more needs more."""
+"""Metric -> unit and better direction. CPU alone has none: more frames need more."""
 
 
 class Run(Part):
-    """One run. ``stages`` are ms by quantile, ``figures`` by their names in FIGURES, both of ``n`` observations.
+    """One run. ``stages``: stage -> quantile -> ms; ``figures``: by the names in FIGURES; both of ``n`` observations.
 
-    ``began`` and ``ended`` are monotonic seconds. ``drift`` is None if there was too little to tell. ``absent`` says
-    what could not be measured, why.
+    ``began`` and ``ended`` are monotonic seconds. ``drift`` is None if there were too few times. ``absent``: what could
+    not be measured -> why.
     """
 
     stages: dict[str, dict[str, float]] = Field(default={})
@@ -44,14 +44,14 @@ class Run(Part):
 
 
 def in_ms(seconds: Mapping[str, Sequence[float] | np.ndarray[Any, Any]]) -> dict[str, dict[str, float]]:
-    """Stage -> seconds as stage -> quantile -> ms."""
+    """Stage -> seconds, as stage -> quantile -> ms."""
     return {stage: quantiles(1000 * np.asarray(values)) for stage, values in seconds.items()}
 
 
-def as_measurements(name: str, runs: Sequence[Run], conditions: Sequence[Conditions]) -> Iterator[Measurement]:
-    """The figures of one thing from all its runs, and from what was so meanwhile; then its stages, each a subject.
+def run_measurements(name: str, runs: Sequence[Run], conditions: Sequence[Conditions]) -> Iterator[Measurement]:
+    """The measurements of one subject, from its runs and their conditions; then those of its stages.
 
-    What not every run has found is left out.
+    Figures that are missing in any run are left out.
     """
     n = min(run.n for run in runs)
     figures = [run.figures | _of_conditions(run, seen) for run, seen in zip(runs, conditions, strict=True)]
@@ -73,7 +73,7 @@ def _of_conditions(run: Run, seen: Conditions) -> dict[str, float]:
 
 
 def _energy(name: str, runs: Sequence[Run], conditions: Sequence[Conditions]) -> Iterator[Measurement]:
-    """Watts and millijoules per frame of each meter; only of the daemon, which does nothing but its work."""
+    """Watts, and millijoules per frame, by meter; only for runs of the whole daemon, where nothing else is running."""
     if any("CPU" not in run.figures for run in runs):
         return
     n = min(run.n for run in runs)
@@ -86,5 +86,5 @@ def _energy(name: str, runs: Sequence[Run], conditions: Sequence[Conditions]) ->
 
 
 def _common(tables: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The keys that are in all of them, in the order of the first."""
+    """The keys that all tables have, in the order of the first table."""
     return [key for key in tables[0] if all(key in table for table in tables)]

@@ -1,4 +1,4 @@
-"""Videos with a known number of faces, made of a clip with one: what the pipeline is measured on."""
+"""Test videos (scenes) with a known number of faces, made from a clip with one face."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from benchmarks.harness.defaults import shipped_detector
+from benchmarks.harness.defaults import default_detector
 from edge_emotion.config.settings import DetectorSettings
 from edge_emotion.datatypes import Face, Image
 from edge_emotion.errors import SourceError
@@ -20,11 +20,11 @@ from edge_emotion.protocols import FaceDetector
 
 WIDTH, HEIGHT, FPS = 640, 480, 30
 FRAMES = 100
-"""Of the clip, at most; the workers hold them in memory."""
+"""Frames of the clip to use at most; the workers hold them in memory."""
 AROUND = 0.5
-"""Of a face's size that is shown on each side of it, so that the detector knows it for a face."""
+"""Margin around a face, in face sizes on each side; the detector needs it to recognise the face."""
 MOST = DetectorSettings().max_faces
-"""Faces in one frame: as many as the daemon looks at."""
+"""Largest number of faces in a frame: the daemon's default limit."""
 GREY = 127
 
 
@@ -38,12 +38,12 @@ class Scene(NamedTuple):
 
 
 def make_scenes(clip: Path, counts: Iterable[int], detector: str, folder: Path, absent: dict[str, str]) -> list[Scene]:
-    """For each number of faces one: the clip's own frames for one face, else its faces beside each other.
+    """One scene per number in ``counts``: for one face the clip's own frames, else faces of the clip side by side.
 
-    One in which the detector never finds so many goes to ``absent``. Raises SourceError if no frame of the clip shows
-    exactly one face.
+    A scene in which the detector never finds the right number goes to ``absent``. Raises SourceError if no frame of the
+    clip shows exactly one face.
     """
-    finder = shipped_detector(detector)
+    finder = default_detector(detector)
     alone = find_alone(clip, finder, FRAMES)
     scenes = []
     for faces in counts:
@@ -63,7 +63,7 @@ def name_faces(faces: int) -> str:
 
 
 def tile(alone: Sequence[tuple[Image, Face]], faces: int, number: int) -> Image:
-    """Frame ``number`` of a scene: ``faces`` faces of as many moments of the clip, in rows, on grey."""
+    """Frame ``number`` of a scene: ``faces`` faces from as many different frames of the clip, in rows, on grey."""
     columns = math.ceil(math.sqrt(faces))
     rows = math.ceil(faces / columns)
     side = min(WIDTH // columns, HEIGHT // rows)
@@ -78,7 +78,7 @@ def tile(alone: Sequence[tuple[Image, Face]], faces: int, number: int) -> Image:
 
 
 def read_video(path: Path) -> Iterator[Image]:
-    """Its frames; none of what is no video."""
+    """The frames of a video, BGR; none if OpenCV cannot read it."""
     capture = cv2.VideoCapture(str(path))
     while True:
         ok, image = capture.read()
@@ -88,21 +88,21 @@ def read_video(path: Path) -> Iterator[Image]:
 
 
 def write_video(images: Iterable[Image], path: Path, fps: float) -> None:
-    """As MPEG-4. Raises SourceError where OpenCV cannot."""
+    """Write BGR frames as MPEG-4. Raises SourceError if OpenCV cannot."""
     writer: cv2.VideoWriter | None = None
     for image in images:
         if writer is None:
             height, width = image.shape[:2]
             writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, (width, height))
             if not writer.isOpened():
-                raise SourceError(f"OpenCV cannot write the video {path}: it needs one with FFmpeg")
+                raise SourceError(f"OpenCV cannot write the video {path}: install an OpenCV with FFmpeg")
         writer.write(image)
     if writer is not None:
         writer.release()
 
 
 def find_alone(clip: Path, detector: FaceDetector, most: int) -> list[tuple[Image, Face]]:
-    """The clip's first ``most`` frames with exactly one face, in the scene's size, and where it is.
+    """The clip's first ``most`` frames with exactly one face, resized to the scene's size, with the face.
 
     Raises SourceError if there is none.
     """

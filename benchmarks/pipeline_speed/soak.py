@@ -1,4 +1,4 @@
-"""Several cameras at full speed for minutes or hours: whether the daemon's memory stays flat."""
+"""Several cameras at full speed for minutes or hours, to see whether the daemon's memory grows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.harness.daemon_process import running
+from benchmarks.harness.daemon_process import running_daemon
 from benchmarks.harness.process import usage
 from benchmarks.results.results import Measurement, Result, measured, this_machine
 from edge_emotion.mqtt.local_broker import HOST, find_mosquitto, free_port, mosquitto
@@ -27,11 +27,11 @@ def soak(
     every: float,
     show: Callable[[str], None],
 ) -> Result:
-    """Run the daemon with three cameras on ``source``, each as fast as it can, and sample it ``every`` seconds.
+    """Run the daemon with three cameras on ``source``, each as fast as possible, and sample it ``every`` seconds.
 
-    Events go to a mosquitto of our own where that is installed, and to /dev/null. Growth is that of the median RSS
-    over the last fifth of the time against the same span after the first ``settle`` minutes. ``show`` gets each line.
-    Raises EdgeEmotionError if the daemon ends.
+    Events go to /dev/null and, if it is installed, to a mosquitto. Growth: median RSS of the last fifth of the time
+    against that of an equal span after the first ``settle`` minutes. ``show`` gets a line per sample. Raises
+    EdgeEmotionError if the daemon ends.
     """
     machine = this_machine()
     camera = {"source": source, "loop": True, "realtime": False, "max_fps": 240}
@@ -46,17 +46,17 @@ def soak(
             port = free_port()
             stack.enter_context(mosquitto(executable, port))
             settings["mqtt"] = {"host": HOST, "port": port}
-        node = stack.enter_context(running(folder, settings))
+        daemon = stack.enter_context(running_daemon(folder, settings))
         show(TITLE)
         rows: list[dict[str, float]] = []
-        last_cpu, last_at = 0.0, node.started
-        while (elapsed := time.monotonic() - node.started) < minutes * 60:
+        last_cpu, last_at = 0.0, daemon.started
+        while (elapsed := time.monotonic() - daemon.started) < minutes * 60:
             time.sleep(min(every, minutes * 60 - elapsed))
-            node.check()
-            now, at = usage(node.process.pid), time.monotonic()
+            daemon.check()
+            now, at = usage(daemon.process.pid), time.monotonic()
             rows.append(
                 {
-                    "minute": round((at - node.started) / 60, 2),
+                    "minute": round((at - daemon.started) / 60, 2),
                     "rss_mib": round(now.rss, 1),
                     "cpu_percent": round(100 * (now.cpu - last_cpu) / (at - last_at), 1),
                     "threads": now.threads,
@@ -64,9 +64,9 @@ def soak(
                 }
             )
             last_cpu, last_at = now.cpu, at
-            show(as_line(rows[-1]))
-        node.stop()
-        summary = node.log.strip().splitlines()[-1]
+            show(sample_line(rows[-1]))
+        daemon.stop()
+        summary = daemon.log.strip().splitlines()[-1]
     grown = growth(rows, settle=settle, span=(minutes - settle) / 5)
     return measured(
         "soak",
@@ -78,7 +78,7 @@ def soak(
 
 
 def _measurement(name: str, value: float, samples: int) -> Measurement:
-    """One figure of ``growth``. Growth may be negative, and so has no ratio."""
+    """One figure of ``growth``. Growth may be negative and has no ratio, so it has no better direction."""
     metric, _, unit = name.rpartition("_")
     if unit == "percent":
         return Measurement(subject="daemon", metric=metric, unit="%", runs=(value,), n=samples)
@@ -86,7 +86,7 @@ def _measurement(name: str, value: float, samples: int) -> Measurement:
 
 
 def growth(rows: Sequence[dict[str, float]], *, settle: float, span: float) -> dict[str, float]:
-    """Median RSS at the beginning and at the end of the settled time, ``span`` minutes each, and what it grew by."""
+    """Median RSS of the first and the last ``span`` minutes after ``settle`` minutes, the peak, and the growth."""
     settled = [row for row in rows if row["minute"] >= settle] or list(rows)
     begin, end = settled[0]["minute"] + span, settled[-1]["minute"] - span
     early = median(row["rss_mib"] for row in settled if row["minute"] <= begin)
@@ -99,6 +99,6 @@ def growth(rows: Sequence[dict[str, float]], *, settle: float, span: float) -> d
     }
 
 
-def as_line(row: dict[str, float]) -> str:
-    """One sample as text, under TITLE."""
+def sample_line(row: dict[str, float]) -> str:
+    """One sample as a line of text, aligned with TITLE."""
     return f"{row['minute']:7.2f}{row['rss_mib']:9.1f}{row['cpu_percent']:7.0f}{row['threads']:9.0f}{row['files']:7.0f}"

@@ -1,4 +1,4 @@
-"""The real daemon on one or more cameras, and what its own ``stats`` say of them."""
+"""The real daemon on one or more cameras, measured by its own ``stats`` messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.harness.daemon_process import NODE, Node, running
+from benchmarks.harness.daemon_process import NODE, DaemonProcess, running_daemon
 from benchmarks.harness.drift import drift
 from benchmarks.harness.process import peak_rss
 from benchmarks.pipeline_speed.runs import Run
@@ -24,9 +24,9 @@ from edge_emotion.wire.payloads import read_object
 from edge_emotion.wire.topics import Topics
 
 PATIENCE = 60.0
-"""Seconds for all cameras to be read, and at most without stats."""
+"""Seconds until all cameras are open, and between two ``stats`` messages, at most."""
 AGE = "age"
-"""Of a frame; the daemon's stats call it latency."""
+"""Name of a frame's age; the daemon's stats call it latency."""
 
 Stats = Mapping[str, Any]
 
@@ -34,9 +34,9 @@ Stats = Mapping[str, Any]
 def measure_cameras(
     cameras: Mapping[str, Mapping[str, Any]], settings: Mapping[str, Any], port: int, *, seconds: float, settle: float
 ) -> Run:
-    """Run the daemon with the broker at ``port`` of this machine, and look at it for ``seconds`` after ``settle``.
+    """Run the daemon with the local broker at ``port``, and collect its stats for ``seconds`` after ``settle`` seconds.
 
-    Raises EdgeEmotionError if it ends, or if a camera gives nothing.
+    Raises EdgeEmotionError if the daemon ends, or if a camera delivers nothing.
     """
     mqtt = {"host": HOST, "port": port, "stats_interval": 1}
     broker = MqttSettings.model_validate(mqtt)
@@ -47,27 +47,26 @@ def measure_cameras(
         link.open()
         stack.callback(link.close)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        node = stack.enter_context(running(folder, {**settings, "cameras": dict(cameras), "mqtt": mqtt}))
-        reports = _reports(link, node)
-        _await_online(reports, node)
+        daemon = stack.enter_context(running_daemon(folder, {**settings, "cameras": dict(cameras), "mqtt": mqtt}))
+        reports = _reports(link, daemon)
+        _await_online(reports, daemon)
         settled, ended = time.monotonic() + settle, 0.0
         counted: list[Stats] = []
         while sum(one["interval"] for one in counted) < seconds:
             report, ended = next(reports), time.monotonic()
             if ended - report["interval"] >= settled:
                 counted.append(report)
-        rss = peak_rss(node.process.pid)
+        rss = peak_rss(daemon.process.pid)
     waiting = all(camera.get("realtime") is False for camera in cameras.values())
-    return summarise(counted, ended=ended, rss=rss, waiting=waiting)
+    return run_from_stats(counted, ended=ended, rss=rss, waiting=waiting)
 
 
-def summarise(reports: Sequence[Stats], *, ended: float, rss: float, waiting: bool) -> Run:
-    """A run from the stats of its seconds; ``rss`` is the peak in MiB, ``fps`` that of one camera.
+def run_from_stats(reports: Sequence[Stats], *, ended: float, rss: float, waiting: bool) -> Run:
+    """A run from the stats messages of one daemon; ``rss``: peak in MiB; ``fps``: per camera.
 
-    The age of a frame is that at the hand-over of its events. It and the stages are medians over the seconds of each
-    second's quantiles. Recordings that are ``waiting`` for the daemon have none of these, and lose nothing: how long
-    their stages take is measured on one core.
-    Raises EdgeEmotionError if no frame was processed.
+    A frame's age is measured when its events are handed over. Age and stages are medians of each message's quantiles.
+    ``waiting``: recordings that wait for the daemon; they have no age and lose no frame, and their stages are measured
+    on one core instead. Raises EdgeEmotionError if no frame was processed.
     """
     rows = [(report["interval"], camera) for report in reports for camera in report["cameras"].values()]
     seconds = sum(report["interval"] for report in reports)
@@ -86,10 +85,10 @@ def summarise(reports: Sequence[Stats], *, ended: float, rss: float, waiting: bo
     }
     stages = {}
     if not waiting:
-        said = [camera["stages_ms"] for _, camera in rows if camera["stages_ms"]]
+        known = [camera["stages_ms"] for _, camera in rows if camera["stages_ms"]]
         for stage in STAGES:
             name = AGE if stage == "latency" else stage
-            stages[name] = {quantile: median(one[stage][quantile] for one in said) for quantile in ("p50", "p90")}
+            stages[name] = {quantile: median(one[stage][quantile] for one in known) for quantile in ("p50", "p90")}
         figures["dropped"] = 100 * dropped / captured
     return Run(
         stages=stages,
@@ -102,7 +101,7 @@ def summarise(reports: Sequence[Stats], *, ended: float, rss: float, waiting: bo
 
 
 def _slowness(report: Stats, waiting: bool) -> float | None:
-    """Of one report: seconds for each frame where frames wait for us, else the age of frames in ms."""
+    """Slowness of one message: seconds per frame if frames wait for the daemon, else the age of frames in ms."""
     cameras = [camera for camera in report["cameras"].values() if camera["stages_ms"]]
     if not cameras:
         return None
@@ -111,21 +110,21 @@ def _slowness(report: Stats, waiting: bool) -> float | None:
     return float(median(camera["stages_ms"]["latency"]["p50"] for camera in cameras))
 
 
-def _reports(link: SubscriberThread, node: Node) -> Iterator[Stats]:
-    heard = time.monotonic()
+def _reports(link: SubscriberThread, daemon: DaemonProcess) -> Iterator[Stats]:
+    received = time.monotonic()
     while True:
         message = link.get(1.0)
-        node.check()
+        daemon.check()
         if message is not None:
-            heard = time.monotonic()
+            received = time.monotonic()
             yield read_object(message.payload)
-        elif time.monotonic() - heard > PATIENCE:
-            raise EdgeEmotionError(f"the daemon has said nothing for {PATIENCE:g} s: {node.last_words}")
+        elif time.monotonic() - received > PATIENCE:
+            raise EdgeEmotionError(f"no stats from the daemon for {PATIENCE:g} s: {daemon.last_log_line}")
 
 
-def _await_online(reports: Iterator[Stats], node: Node) -> None:
+def _await_online(reports: Iterator[Stats], daemon: DaemonProcess) -> None:
     for report in reports:
         if all(camera["status"] == "online" for camera in report["cameras"].values()):
             return
-        if time.monotonic() - node.started > PATIENCE:
-            raise EdgeEmotionError(f"a camera is not online after {PATIENCE:g} s: {node.last_words}")
+        if time.monotonic() - daemon.started > PATIENCE:
+            raise EdgeEmotionError(f"a camera is not online after {PATIENCE:g} s: {daemon.last_log_line}")

@@ -1,4 +1,4 @@
-"""How right deployed artefacts are: every file of a model by every backend that is here, on the same faces."""
+"""Accuracy of deployed artefacts: every file of a model in every backend available here, on the same faces."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from itertools import combinations
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from benchmarks.harness.progress import show_progress
 from benchmarks.quality.faces import Model, percent, scored, share
-from benchmarks.results.paired import keep_rightness
+from benchmarks.results.paired import keep_correctness
 from benchmarks.results.results import Measurement
 from edge_emotion.errors import BackendUnavailable, ModelError
 from edge_emotion.models.classifier import EmotionClassifier
@@ -21,19 +22,21 @@ from edge_emotion.models.self_test import run_self_test
 from edge_emotion.protocols import FaceDetector
 from train.data.faces import Faces
 from train.evaluation.artefacts import artefacts
-from train.evaluation.end_to_end import WholePath, measure_whole_path
+from train.evaluation.elsewhere import Elsewhere
+from train.evaluation.elsewhere_figures import measure_points
+from train.evaluation.end_to_end import EndToEnd, measure_end_to_end
 from train.evaluation.evaluate import Answer, evaluate, translate
 from train.evaluation.logits import logits_of
-from train.evaluation.mcnemar import duel
+from train.evaluation.mcnemar import mcnemar_test
 from train.evaluation.metrics import Interval
 from train.evaluation.model_figures import Figures
 
 PIECE = 128
-"""Faces between two lines of progress."""
+"""Faces per batch, between two updates of the progress."""
 
 
 class Loaded(NamedTuple):
-    """One artefact that runs here, named 'model: file (backend)'."""
+    """One artefact loaded in one backend; its name is 'model: file (backend)'."""
 
     name: str
     model: str
@@ -48,7 +51,7 @@ def load_artefacts(
     operating_point: str | None,
     missing: dict[str, str],
 ) -> Iterator[Loaded]:
-    """Each artefact in turn. One that does not run here, or fails its self-test, goes to ``missing`` with the reason.
+    """Load each artefact in turn. One that cannot run, or fails its self-test, goes to ``missing`` with the reason.
 
     Raises ConfigError for an operating point that a model does not have.
     """
@@ -73,13 +76,15 @@ def measure_accuracy(
     backend: str | None = None,
     operating_point: str | None = None,
     detectors: Mapping[str, Callable[[], FaceDetector]] | None = None,
+    elsewhere: Mapping[str, Elsewhere] = MappingProxyType({}),
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Figures of every artefact on N faces labelled with ``classes``, and a duel of every two of them.
+    """Figures of every artefact on N faces labelled with ``classes``, and McNemar's test of every pair of artefacts.
 
-    With ``detectors``, by what their faces are called and made anew for each model, also the whole path of each model's
-    first artefact: pasted into pictures, found, aligned, classified. Faces of a class that a model does not know do not
-    count for it. Raises ModelError if nothing runs here.
+    ``detectors``: name -> function that makes a detector. For each of them, the first artefact of each model is also
+    measured end to end: faces pasted into pictures, detected, aligned, classified. Faces of classes that a model does
+    not have are left out for it. ``elsewhere`` are further sets, on which each artefact is measured at every operating
+    point. Raises ModelError if no artefact runs here.
     """
     measured: dict[str, Any] = {}
     right: dict[str, npt.NDArray[np.int8]] = {}
@@ -87,8 +92,8 @@ def measure_accuracy(
     paths: dict[str, Any] = {}
     loaded = load_artefacts(models, backend=backend, operating_point=operating_point, missing=missing)
     for name, model, classifier, size in loaded:
-        said = answer_of(classifier, faces, name)
-        figures = evaluate(said, faces.labels, classes)
+        answer = answer_of(classifier, faces, name)
+        figures = evaluate(answer, faces.labels, classes)
         measured[name] = {
             "model": model,
             "version": classifier.manifest.version,
@@ -97,20 +102,24 @@ def measure_accuracy(
             "backend": classifier.backend.name,
             "size_bytes": size,
             "figures": figures.model_dump(mode="json"),
+            "elsewhere": {
+                called: {point: one.model_dump(mode="json") for point, one in measure_points(classifier, data).items()}
+                for called, data in elsewhere.items()
+            },
         }
-        right[name] = rightness(said, faces, classes)
+        right[name] = correctness(answer, faces, classes)
         for called, make_detector in (detectors or {}).items():
             if (subject := f"{model}, {called}") not in paths:
-                paths[subject] = whole_path(classifier, make_detector(), faces, classes, seed=seed, name=subject)
+                paths[subject] = end_to_end(classifier, make_detector(), faces, classes, seed=seed, name=subject)
         classifier.backend.close()
     if not measured:
         raise ModelError("no artefact runs here: " + "; ".join(f"{name}: {why}" for name, why in missing.items()))
-    kept = keep_rightness(right, faces, classes)
-    return {"artefacts": measured, "duels": duels(right), "whole_path": paths, "not_measured": missing, **kept}
+    kept = keep_correctness(right, faces, classes)
+    return {"artefacts": measured, "duels": mcnemar_tests(right), "whole_path": paths, "not_measured": missing, **kept}
 
 
 def answer_of(classifier: EmotionClassifier, faces: Faces, name: str) -> Answer:
-    """What a classifier says of cropped faces at its operating point, as log-probabilities."""
+    """Log-probabilities of a classifier for cropped faces, at its operating point."""
     pieces = []
     for begin in range(0, len(faces), PIECE):
         piece = faces.take(np.arange(begin, min(begin + PIECE, len(faces))))
@@ -121,24 +130,24 @@ def answer_of(classifier: EmotionClassifier, faces: Faces, name: str) -> Answer:
     return Answer(name, classifier.labels, np.log(np.maximum(probabilities, 1e-12)))
 
 
-def rightness(said: Answer, faces: Faces, classes: tuple[str, ...]) -> npt.NDArray[np.int8]:
-    """Of N faces: 1 right, 0 wrong, -1 of a class that the model does not know."""
-    rows, truth = translate(faces.labels, classes, said.classes)
+def correctness(answer: Answer, faces: Faces, classes: tuple[str, ...]) -> npt.NDArray[np.int8]:
+    """Result for each of N faces: 1 right, 0 wrong, -1 for a class that the model does not have."""
+    rows, truth = translate(faces.labels, classes, answer.classes)
     right = np.full(len(faces), -1, np.int8)
-    right[rows] = said.logits[rows].argmax(axis=1) == truth
+    right[rows] = answer.logits[rows].argmax(axis=1) == truth
     return right
 
 
-def duels(right: Mapping[str, npt.NDArray[np.int8]]) -> list[dict[str, Any]]:
-    """McNemar's exact test of every two artefacts, on the faces whose class both know."""
+def mcnemar_tests(right: Mapping[str, npt.NDArray[np.int8]]) -> list[dict[str, Any]]:
+    """McNemar's exact test of every pair of artefacts, on the faces whose class both have."""
     pairs = []
     for first, second in combinations(right, 2):
         both = (right[first] >= 0) & (right[second] >= 0)
-        pairs.append(duel(first, right[first][both] == 1, second, right[second][both] == 1)._asdict())
+        pairs.append(mcnemar_test(first, right[first][both] == 1, second, right[second][both] == 1)._asdict())
     return pairs
 
 
-def whole_path(
+def end_to_end(
     classifier: EmotionClassifier,
     detector: FaceDetector,
     faces: Faces,
@@ -147,18 +156,19 @@ def whole_path(
     seed: int,
     name: str,
 ) -> dict[str, Any]:
-    """The whole path on the faces whose class the model knows. Raises DataError if the detector finds none."""
+    """End-to-end figures on the faces whose class the model has. Raises DataError if the detector finds none."""
     rows, truth = translate(faces.labels, classes, classifier.labels)
-    told = partial(show_progress, name)
-    path: WholePath = measure_whole_path(classifier, detector, faces.take(rows), truth, seed=seed, progress=told)
+    progress = partial(show_progress, name)
+    path: EndToEnd = measure_end_to_end(classifier, detector, faces.take(rows), truth, seed=seed, progress=progress)
     more = {"interval": list(path.interval), "difference": path.difference, "detection": share(path.found, path.n)}
     return {**asdict(path), **more}
 
 
 def accuracy_measurements(measured: Mapping[str, Any]) -> Iterator[Measurement]:
-    """What ``measure_accuracy`` found, as figures: of each artefact, and of each model's whole paths."""
+    """The measurements in ``measure_accuracy``' result: of each artefact, and of each model end to end."""
     for name, one in measured["artefacts"].items():
         yield from _artefact_measurements(name, Figures.model_validate(one["figures"]))
+        yield from _elsewhere_measurements(name, one["elsewhere"])
         size = round(one["size_bytes"] / 1e6, 4)
         yield Measurement(subject=name, metric="file", unit="MB", better="lower", runs=(size,))
     for subject, path in measured["whole_path"].items():
@@ -166,7 +176,7 @@ def accuracy_measurements(measured: Mapping[str, Any]) -> Iterator[Measurement]:
         for metric, key in (("right if found", "accuracy"), ("as cropped", "cropped")):
             yield from percent(subject, metric, share(round(path[key] * path["found"]), path["found"]))
         difference = scored(subject, "difference", path["difference"], n=path["found"], interval=path["interval"])
-        yield difference.model_copy(update={"better": None})  # it has a sign: no ratio of it says anything
+        yield difference.model_copy(update={"better": None})  # it may be negative: ratios of it are meaningless
 
 
 def _artefact_measurements(name: str, figures: Figures) -> Iterator[Measurement]:
@@ -184,18 +194,45 @@ def _artefact_measurements(name: str, figures: Figures) -> Iterator[Measurement]
             yield scored(name, f"recall {label}", one.recall, n=one.n, interval=one.interval)
 
 
+def _elsewhere_measurements(name: str, sets: Mapping[str, Mapping[str, Any]]) -> Iterator[Measurement]:
+    for called, points in sets.items():
+        for point, one in points.items():
+            subject = f"{name}, {called}, {point}"
+            yield scored(subject, "accuracy", one["accuracy"], n=one["n"], interval=one["interval"])
+            yield scored(subject, "mean recall", one["mean_recall"], n=one["n"])
+            for metric, key in (("ECE", "ece"), ("false alarms", "false_alarms")):
+                if one[key] is not None:
+                    n = one["n"] if key == "ece" else one["count"]["neutral"]
+                    yield scored(subject, metric, one[key], n=n).model_copy(update={"better": "lower"})
+
+
 def accuracy_notes(measured: Mapping[str, Any]) -> Iterator[str]:
-    """How many faces show each emotion, and the duels, a line each."""
+    """Notes on ``measure_accuracy``' result: faces per emotion and McNemar tests, a line each."""
     classes = [one["figures"]["per_class"] for one in measured["artefacts"].values()]
     known = {label: one["n"] for each in classes for label, one in each.items()}
     yield "faces: " + ", ".join(f"{label} {n:,}" for label, n in known.items())
     if "contempt" in known:
         yield "balanced accuracy: mean recall without contempt"
-    yield from duel_notes(measured["duels"])
+    yield from _elsewhere_notes(measured["artefacts"])
+    yield from mcnemar_notes(measured["duels"])
 
 
-def duel_notes(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """A line for each McNemar test."""
+def _elsewhere_notes(artefacts: Mapping[str, Any]) -> Iterator[str]:
+    """One line per further data set: its faces, pictures, persons and emotions."""
+    sets = next(iter(artefacts.values()))["elsewhere"]
+    for called, points in sets.items():
+        one = next(iter(points.values()))
+        count = ", ".join(f"{label} {n:,}" for label, n in one["count"].items() if n)
+        yield (
+            f"{called}: {one['n']:,} faces found in {one['pictures']:,} pictures, {one['persons']:,} persons, over "
+            f"whom the intervals are; no emotion is excluded; {count}"
+        )
+    if sets:
+        yield "false alarms: neutral faces with another emotion at a confidence of at least 50 %"
+
+
+def mcnemar_notes(found: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """One line per McNemar test."""
     for one in found:
         yield (
             f"only {one['first']} right: {one['only_first']}, only {one['second']} right: {one['only_second']}, "

@@ -1,4 +1,4 @@
-"""What the benchmarks of quality share: shares with intervals, the models they measure, the faces they measure on."""
+"""Shared parts of the quality benchmarks: proportions with intervals, the models and the faces to measure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from train.evaluation.metrics import wilson_interval
 
 
 def share(hits: int, n: int) -> dict[str, Any]:
-    """A share with its n and 95 % interval (Wilson 1927); None for both where n is 0."""
+    """A proportion with its n and 95 % interval (Wilson 1927); both None for n = 0."""
     if not n:
         return {"hits": 0, "n": 0, "share": None, "interval": None}
     low, high = wilson_interval(hits, n)
@@ -27,14 +27,14 @@ def share(hits: int, n: int) -> dict[str, Any]:
 
 
 def percent(subject: str, metric: str, value: Mapping[str, Any]) -> list[Measurement]:
-    """A ``share`` as a figure where higher is better; none where nothing was counted."""
+    """A ``share`` as a measurement in per cent, higher is better; empty for n = 0."""
     if value["share"] is None:
         return []
     return [scored(subject, metric, value["share"], n=value["n"], interval=value["interval"])]
 
 
 def scored(subject: str, metric: str, value: float, *, n: int, interval: Sequence[float] | None = None) -> Measurement:
-    """A figure between 0 and 1, in per cent, where higher is better."""
+    """A value between 0 and 1 as a measurement in per cent, higher is better."""
     bounds = None if interval is None else (round(100 * interval[0], 3), round(100 * interval[1], 3))
     return Measurement(
         subject=subject, metric=metric, unit="%", better="higher", runs=(round(100 * value, 3),), n=n, interval=bounds
@@ -42,7 +42,7 @@ def scored(subject: str, metric: str, value: float, *, n: int, interval: Sequenc
 
 
 class Model(NamedTuple):
-    """A classifier that is measured; ``name`` is its own, or its folder where two have the same."""
+    """A classifier to measure; ``name`` is that of its manifest, or its folder if two have the same name."""
 
     name: str
     folder: Path
@@ -50,9 +50,9 @@ class Model(NamedTuple):
 
 
 def find_classifiers(models: Sequence[str]) -> list[Model]:
-    """The classifiers of these names or folders; all that ship if none is named.
+    """The classifiers with these names or folders; all shipped ones for an empty list.
 
-    Raises ModelError for a model that is not there, ConfigError for one that is no emotion classifier.
+    Raises ModelError for a missing model, ConfigError for one that is no emotion classifier.
     """
     found = {}
     for name in models or [folder.name for folder in shipped_models()]:
@@ -70,7 +70,7 @@ def find_classifiers(models: Sequence[str]) -> list[Model]:
 
 
 def drawn_faces(data: DataSet, split: Split, *, protocol: str, count: int | None, seed: int) -> Faces:
-    """The faces that are measured, or ``count`` of them drawn by ``seed``, in the order of the data set."""
+    """The faces to measure, or ``count`` of them drawn by ``seed``, in the order of the data set."""
     faces = measured_faces(data, split, protocol=protocol)
     if count is None or count >= len(faces):
         return faces

@@ -1,4 +1,4 @@
-"""Faces as the daemon finds them in most frames: again, around their last place."""
+"""Detector that imitates face following: each face is found again near its last position, as in most daemon frames."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from edge_emotion.pipeline.following import FaceFollower
 from edge_emotion.protocols import FaceDetector
 
 ASIDE = 0.2
-"""Sides of its box that a face has moved since, at most, along x and y; the detector's own unsteadiness is in it."""
+"""Largest displacement of a face since the last frame, in sides of its box, along x and y, detector jitter included."""
 
 
-class Followed:
-    """A detector whose faces are followed once: each is looked for from a place aside. Who is not found is left out."""
+class FollowedDetector:
+    """A detector whose faces are each followed once, from a displaced box; those not found again are left out."""
 
     def __init__(self, detector: FaceDetector, follower: FaceFollower, *, seed: int) -> None:
         self._detector, self._follower = detector, follower
         self._generator = np.random.default_rng(seed)
 
     def detect(self, image: Image) -> Sequence[Face]:
-        """Faces in an H x W x 3 BGR picture, where the follower finds them."""
+        """Faces in an H x W x 3 BGR picture, as the follower finds them."""
         found: list[Face] = []
         for face in self._detector.detect(image):
             side = max(face.box.width, face.box.height)

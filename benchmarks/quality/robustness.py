@@ -1,4 +1,4 @@
-"""How much of the whole path is left when pictures get worse: detection rate and accuracy over severity."""
+"""Robustness of detection and classification together: detection rate and accuracy by severity of corruption."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from train.data.faces import Faces
 from train.data.layouts.finder import chosen_face
 
 CLEAN = "clean"
-Said = Mapping[str, npt.NDArray[np.int64]]
-"""By model: of N faces the position of what was said in its labels, or -1 where the face was not found."""
+Predictions = Mapping[str, npt.NDArray[np.int64]]
+"""Model -> for each of N faces the index of the predicted label, -1 where the face was not found."""
 
 
 def check_corruptions(names: Sequence[str]) -> tuple[str, ...]:
-    """The corruptions of these names, all if none is named. Raises ConfigError for one that there is not."""
+    """The corruptions of these names, all for an empty list. Raises ConfigError for an unknown one."""
     for name in names:
         if name not in CORRUPTIONS:
             raise ConfigError(f"unknown corruption {name!r}: use {', '.join(CORRUPTIONS)}")
@@ -40,20 +40,20 @@ def measure_robustness(
     corruptions: Sequence[str],
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Each face in a picture, as it is and under every corruption at every severity; found, then classified.
+    """Detect and classify each face in a picture, uncorrupted and under every corruption at every severity.
 
-    ``detection``: shares of all faces. ``models``: by name, ``accuracy`` of the faces found and ``right``, the share of
-    all faces that were found and named rightly; of those whose class the model knows. Where a face lies in its
-    picture depends on ``seed`` and the face alone, so that severities differ in nothing else.
+    ``detection``: proportion of all faces. ``models``: by name, ``accuracy`` on the faces found, and ``right``, the
+    proportion of all faces that were found and classified correctly; both of the faces whose class the model has. The
+    position of a face in its picture depends only on ``seed`` and the face, so that severities differ in nothing else.
     """
     steps = [(CLEAN, 0), *((name, severity) for name in corruptions for severity in SEVERITIES)]
     rows = []
     for done, (name, severity) in enumerate(steps):
         show_progress("robustness", done, len(steps))
-        said = classify_corrupted(classifiers, detector, faces, name, severity, seed=seed)
+        predicted = classify_corrupted(classifiers, detector, faces, name, severity, seed=seed)
         value = CORRUPTIONS[name].values[severity - 1] if severity else None
         step = {"corruption": name, "severity": severity, "value": value}
-        rows.append(step | _shares(classifiers, said, faces, classes))
+        rows.append(step | _shares(classifiers, predicted, faces, classes))
     show_progress("robustness", len(steps), len(steps))
     return {"units": {name: CORRUPTIONS[name].unit for name in corruptions}, "steps": rows}
 
@@ -66,33 +66,33 @@ def classify_corrupted(
     severity: int,
     *,
     seed: int,
-) -> Said:
-    """What each classifier says of N faces under one corruption; the detector looks once for all of them."""
-    said = {model: np.full(len(faces), -1) for model in classifiers}
+) -> Predictions:
+    """Predictions of each classifier for N faces under one corruption; the detector runs once for all classifiers."""
+    predicted = {model: np.full(len(faces), -1) for model in classifiers}
     for row, face in enumerate(faces.images):
         image, square = corrupt(face, name, severity, np.random.default_rng((seed, row)))
         hit = chosen_face(detector.detect(image), square)
         if hit is not None:
             for model, classifier in classifiers.items():
-                said[model][row] = classifier.classify(image, [hit])[0].best
-    return said
+                predicted[model][row] = classifier.classify(image, [hit])[0].best
+    return predicted
 
 
 def _shares(
-    classifiers: Mapping[str, EmotionClassifier], said: Said, faces: Faces, classes: Sequence[str]
+    classifiers: Mapping[str, EmotionClassifier], predicted: Predictions, faces: Faces, classes: Sequence[str]
 ) -> dict[str, Any]:
-    found = next(iter(said.values())) >= 0
+    found = next(iter(predicted.values())) >= 0
     models = {
-        model: model_shares(said[model], _truth(classifier, faces, classes))
+        model: model_shares(predicted[model], _truth(classifier, faces, classes))
         for model, classifier in classifiers.items()
     }
     return {"detection": share(int(found.sum()), len(faces)), "models": models}
 
 
-def model_shares(said: npt.NDArray[np.int64], truth: npt.NDArray[np.int64]) -> dict[str, Any]:
-    """Accuracy of the faces found, and share of all found and right; truth -1: a class that the model does not know."""
+def model_shares(predicted: npt.NDArray[np.int64], truth: npt.NDArray[np.int64]) -> dict[str, Any]:
+    """Accuracy on the faces found, and proportion of all found and right; truth -1: a class that the model lacks."""
     known = truth >= 0
-    found, hits = known & (said >= 0), int((known & (said == truth)).sum())
+    found, hits = known & (predicted >= 0), int((known & (predicted == truth)).sum())
     return {"accuracy": share(hits, int(found.sum())), "right": share(hits, int(known.sum()))}
 
 
@@ -102,7 +102,7 @@ def _truth(classifier: EmotionClassifier, faces: Faces, classes: Sequence[str]) 
 
 
 def robustness_measurements(measured: Mapping[str, Any]) -> Iterator[Measurement]:
-    """What ``measure_robustness`` found, as figures of each step."""
+    """The measurements in ``measure_robustness``' result, of each step."""
     for step in measured["steps"]:
         subject = step["corruption"] + ("" if step["value"] is None else f" {step['severity']} ({step['value']:g})")
         yield from percent(subject, "found", step["detection"])

@@ -1,4 +1,4 @@
-"""How steadily the pipeline speaks over time: flicker, settling and false changes on sequences whose truth is known."""
+"""Stability of the pipeline's output over time: flicker, settling and false changes on sequences of known emotions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.harness.defaults import shipped_pipeline
+from benchmarks.harness.defaults import default_pipeline
 from benchmarks.harness.progress import show_progress
 from benchmarks.quality.faces import percent, scored, share
 from benchmarks.results.results import Measurement
@@ -23,28 +23,28 @@ from train.data.faces import Faces
 
 FPS = 15
 SEGMENTS, SEGMENT_SECONDS, PEOPLE = 4, 6.0, 3
-"""A sequence shows so many emotions one after the other, each for so long, by so many faces in turn."""
+"""Emotions per sequence, seconds per emotion, and faces that show one emotion in turn."""
 
 SIDE, SHAKE, BREATH, FLICKER, NOISE = 160, 1.5, 1.5, 4.0, 3.0
-"""Pixels across a face; how far place and size (pixels), light and noise (grey levels) vary between frames."""
+"""Side of a face in pixels; standard deviations per frame of position and size (pixels), light and noise (levels)."""
 
 START = datetime(2000, 1, 1, tzinfo=timezone.utc)
-WAYS = "shipped", "raw"
+VARIANTS = "shipped", "raw"
 
 
-class Moment(NamedTuple):
-    """One frame of a sequence: seconds, the emotion shown, the emotion said; None while nobody is seen."""
+class Observation(NamedTuple):
+    """One frame of a sequence: seconds, emotion shown, emotion reported (None while no face is tracked)."""
 
     seconds: float
     shown: str
-    said: str | None
+    reported: str | None
 
 
-class Course(NamedTuple):
-    """What one sequence came to.
+class SequenceCounts(NamedTuple):
+    """Counts on one sequence.
 
     ``flicker``: changes that were not needed; ``false_changes``: those of them to a wrong emotion. ``settled``: seconds
-    from each true change to its first right answer, None if there was none.
+    from each true change to the first correct report, None if there was none.
     """
 
     seconds: float
@@ -63,43 +63,43 @@ def measure_temporal(
     sequences: int,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Each model on sequences of its own emotions, through the pipeline as it ships and frame by frame ('raw').
+    """Run each model on sequences of its emotions, through the default pipeline ('shipped') and unsmoothed ('raw').
 
-    Both ways see the same sequences, and so do models that know the same emotions; others are shown other ones. A
-    sequence is made of faces whose label is known: several of one emotion in turn, which move, breathe and flicker a
-    little, then of another emotion. Raises ConfigError if fewer than two emotions have enough faces.
+    Both see the same sequences, and so do models with the same emotions. A sequence is made from faces with known
+    labels: several of one emotion in turn, with small changes of position, size and light, then of another emotion.
+    Raises ConfigError if fewer than two emotions have enough faces.
     """
     figures: dict[str, Any] = {}
-    total = len(models) * len(WAYS) * sequences
+    total = len(models) * len(VARIANTS) * sequences
     progress = count(1)
     for name, used in models.items():
-        rows = usable(faces, classes, used.classifier.labels)
+        rows = usable_rows(faces, classes, used.classifier.labels)
         figures[name] = {}
-        for way in WAYS:
-            courses = []
+        for variant in VARIANTS:
+            counts = []
             for number in range(sequences):
                 generator = np.random.default_rng((seed, number))
-                frames = sequence(faces, rows, generator)
-                courses.append(follow(watch(make(used, way=way), frames)))
+                frames = sequence_frames(faces, rows, generator)
+                counts.append(count_changes(observe(pipeline_variant(used, variant=variant), frames)))
                 show_progress("sequences", next(progress), total)
-            figures[name][way] = summarise(courses)
+            figures[name][variant] = temporal_figures(counts)
     return figures
 
 
-def make(models: Models, *, way: str) -> Pipeline:
-    """The pipeline with the settings that ship, or with no smoothing, no threshold and no patience.
+def pipeline_variant(models: Models, *, variant: str) -> Pipeline:
+    """The default pipeline, or one without smoothing, threshold and dwell time.
 
-    Both find faces alike: everywhere, and then near their last place.
+    Both detect faces in the same way: in the whole frame first, then near their last position.
     """
-    if way == "shipped":
-        return shipped_pipeline(models)
-    return shipped_pipeline(
+    if variant == "shipped":
+        return default_pipeline(models)
+    return default_pipeline(
         models, threshold=0, hysteresis=0, min_dwell=0, time_constant=0, interval=0, idle_interval=0
     )
 
 
-def usable(faces: Faces, classes: Sequence[str], known: Sequence[str]) -> dict[str, np.ndarray[Any, Any]]:
-    """Rows of each emotion that the model knows and that enough faces show. Raises ConfigError if there are not two."""
+def usable_rows(faces: Faces, classes: Sequence[str], known: Sequence[str]) -> dict[str, np.ndarray[Any, Any]]:
+    """Emotion -> rows, for emotions of the model with at least PEOPLE faces. Raises ConfigError for fewer than two."""
     rows = {name: np.flatnonzero(faces.labels == column) for column, name in enumerate(classes) if name in known}
     enough = {name: found for name, found in rows.items() if len(found) >= PEOPLE}
     if len(enough) < 2:
@@ -107,10 +107,10 @@ def usable(faces: Faces, classes: Sequence[str], known: Sequence[str]) -> dict[s
     return enough
 
 
-def sequence(
+def sequence_frames(
     faces: Faces, rows: Mapping[str, np.ndarray[Any, Any]], generator: np.random.Generator
 ) -> Iterator[tuple[Frame, str]]:
-    """Frames at FPS, each with the emotion that it shows; neighbouring segments show different ones."""
+    """Frames at FPS, each with the emotion shown; neighbouring segments show different emotions."""
     names, number, shown = list(rows), 0, ""
     per_face = round(SEGMENT_SECONDS * FPS / PEOPLE)
     for _ in range(SEGMENTS):
@@ -131,73 +131,76 @@ def _picture(face: np.ndarray[Any, Any], generator: np.random.Generator) -> Any:
     return np.clip(image + grain + np.float32(generator.normal(0, FLICKER)), 0, 255).astype(np.uint8)
 
 
-def watch(pipeline: Pipeline, frames: Iterator[tuple[Frame, str]]) -> list[Moment]:
-    """What the pipeline says of the most prominent face after each frame."""
-    moments = []
+def observe(pipeline: Pipeline, frames: Iterator[tuple[Frame, str]]) -> list[Observation]:
+    """The emotion that the pipeline reports for the most prominent face after each frame."""
+    observations = []
     for frame, shown in frames:
         pipeline.process(frame)
         state = pipeline.state()
-        moments.append(Moment(frame.timestamp, shown, None if state is None else state.emotion))
-    return moments
+        observations.append(Observation(frame.timestamp, shown, None if state is None else state.emotion))
+    return observations
 
 
-def follow(moments: Sequence[Moment]) -> Course:
-    """Count what was said against what was shown.
+def count_changes(observations: Sequence[Observation]) -> SequenceCounts:
+    """Compare the reported emotions with those shown.
 
-    A change is one emotion (or 'unknown') said after another. Needed is the one that first says what has come to be
-    shown; all others are flicker, and false those to an emotion that is neither shown then nor 'unknown'.
+    A change is a report that differs from the one before, 'unknown' included. The first report of a newly shown emotion
+    is needed; all other changes are flicker, and false if to an emotion that is neither shown nor 'unknown'.
     """
     last: str | None = None
     shown, arrived = "", False
     flicker = false = 0
-    for moment in moments:
-        arrived = arrived and moment.shown == shown
-        shown = moment.shown
-        if None not in (moment.said, last) and moment.said != last:
-            flicker += arrived or moment.said != shown
-            false += moment.said not in (shown, UNKNOWN)
-        arrived = arrived or moment.said == shown
-        last = moment.said or last
-    seconds = moments[-1].seconds - moments[0].seconds
-    right = sum(moment.said == moment.shown for moment in moments)
-    return Course(seconds, len(moments), right, flicker, false, _settled(moments))
+    for observation in observations:
+        arrived = arrived and observation.shown == shown
+        shown = observation.shown
+        if None not in (observation.reported, last) and observation.reported != last:
+            flicker += arrived or observation.reported != shown
+            false += observation.reported not in (shown, UNKNOWN)
+        arrived = arrived or observation.reported == shown
+        last = observation.reported or last
+    seconds = observations[-1].seconds - observations[0].seconds
+    right = sum(observation.reported == observation.shown for observation in observations)
+    return SequenceCounts(seconds, len(observations), right, flicker, false, _settled(observations))
 
 
-def _settled(moments: Sequence[Moment]) -> tuple[float | None, ...]:
-    """Of each true change but the beginning."""
-    starts = [i for i in range(1, len(moments)) if moments[i].shown != moments[i - 1].shown]
+def _settled(observations: Sequence[Observation]) -> tuple[float | None, ...]:
+    """Seconds to settle after each true change; the beginning of the sequence is none."""
+    starts = [i for i in range(1, len(observations)) if observations[i].shown != observations[i - 1].shown]
     return tuple(
-        next((now.seconds - moments[begin].seconds for now in moments[begin:end] if now.said == now.shown), None)
-        for begin, end in pairwise([*starts, len(moments)])
+        next(
+            (now.seconds - observations[begin].seconds for now in observations[begin:end] if now.reported == now.shown),
+            None,
+        )
+        for begin, end in pairwise([*starts, len(observations)])
     )
 
 
-def summarise(courses: Sequence[Course]) -> dict[str, Any]:
-    """All sequences of one model together.
+def temporal_figures(counts: Sequence[SequenceCounts]) -> dict[str, Any]:
+    """Figures over all sequences of one model.
 
-    Times to settle are of the true changes that settled at all; ``settled`` says how many did.
+    Settling times are of the true changes that settled; ``settled`` is the proportion that did.
     """
-    minutes = sum(course.seconds for course in courses) / 60
-    every = [seconds for course in courses for seconds in course.settled]
+    minutes = sum(counted.seconds for counted in counts) / 60
+    every = [seconds for counted in counts for seconds in counted.settled]
     times = [seconds for seconds in every if seconds is not None]
     quantiles = np.quantile(times, (0.5, 0.9)).round(3).tolist() if times else [None, None]
     return {
-        "sequences": len(courses),
+        "sequences": len(counts),
         "minutes": round(minutes, 3),
-        "flicker_per_minute": round(sum(course.flicker for course in courses) / minutes, 3),
-        "false_changes_per_minute": round(sum(course.false_changes for course in courses) / minutes, 3),
+        "flicker_per_minute": round(sum(counted.flicker for counted in counts) / minutes, 3),
+        "false_changes_per_minute": round(sum(counted.false_changes for counted in counts) / minutes, 3),
         "settled": share(len(times), len(every)),
         "settle_p50_s": quantiles[0],
         "settle_p90_s": quantiles[1],
-        "right_time": round(sum(course.right for course in courses) / sum(course.frames for course in courses), 5),
+        "right_time": round(sum(counted.right for counted in counts) / sum(counted.frames for counted in counts), 5),
     }
 
 
 def temporal_measurements(measured: Mapping[str, Any]) -> Iterator[Measurement]:
-    """What ``measure_temporal`` found, as figures of each model and way."""
-    for model, ways in measured.items():
-        for way, one in ways.items():
-            subject, n = f"{model}, {way}", one["sequences"]
+    """The measurements in ``measure_temporal``' result, of each model and pipeline."""
+    for model, variants in measured.items():
+        for variant, one in variants.items():
+            subject, n = f"{model}, {variant}", one["sequences"]
             for metric in ("flicker", "false_changes"):
                 yield Measurement(
                     subject=subject, metric=metric.replace("_", " "), unit="/min", better="lower",

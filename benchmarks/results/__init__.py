@@ -1,1 +1,1 @@
-"""Results: their form, comparison, report and plots."""
+"""Results of the benchmarks: format, comparison, report and plots."""

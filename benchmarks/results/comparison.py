@@ -1,4 +1,4 @@
-"""Two results of one machine: ratios, and whether they are more than noise."""
+"""Comparison of two results of one machine: ratios, and whether they exceed the noise."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from benchmarks.results.results import Measurement, Result, significant
 from edge_emotion.errors import ConfigError
 
 CHANCE = 0.05
-"""How often equal things may be taken for different ones."""
+"""Significance level: the accepted probability of calling equal subjects different."""
 PAIRED = "accuracy"
-"""The metric that is paired face by face where two results hold the same faces."""
+"""The metric that is compared face by face where two results are of the same faces."""
 
 
 class Limit(NamedTuple):
-    """``metric`` must not become worse than ``factor`` times what it was."""
+    """A limit for ``--fail-on``: ``metric`` may become worse by at most ``factor``."""
 
     metric: str
     factor: float
@@ -27,7 +27,7 @@ class Limit(NamedTuple):
 
 @dataclass(frozen=True)
 class Change:
-    """One measurement before and after; ``p`` is that of McNemar's exact test where both are of the same faces."""
+    """One measurement before and after; ``p``: of McNemar's exact test where both are of the same faces."""
 
     before: Measurement
     after: Measurement
@@ -35,12 +35,12 @@ class Change:
 
     @property
     def ratio(self) -> float | None:
-        """After / before, of the medians; None where a ratio says nothing: not both are above 0."""
+        """After / before, of the medians; None unless both are above 0."""
         return _ratio(self.after.value, self.before.value)
 
     @property
     def bounds(self) -> tuple[float, float] | None:
-        """The least and the greatest ratio of their ranges; None where these are not known or not above 0."""
+        """Smallest and largest ratio of the two ranges; None if a range is unknown or not above 0."""
         ranges = self._ranges
         if ranges is None:
             return None
@@ -50,10 +50,10 @@ class Change:
 
     @property
     def _ranges(self) -> tuple[tuple[float, float], tuple[float, float]] | None:
-        """From the least to the most run of each, or their 95 % intervals if both have one; None for too few runs.
+        """Range of the runs of each, or both 95 % intervals if both have one; None for too few runs.
 
-        There are too few if chance alone would part the runs of two equal things more often than CHANCE (an exact
-        permutation test, Fisher 1935): four of each are enough.
+        Too few: chance alone would separate the runs of two equal subjects more often than CHANCE (exact permutation
+        test, Fisher 1935). Four runs of each are enough.
         """
         first, second = self.before, self.after
         if first.interval and second.interval:
@@ -64,7 +64,7 @@ class Change:
 
     @property
     def verdict(self) -> str:
-        """``better`` or ``worse`` where p or the ranges leave no doubt, else why nothing is said."""
+        """``better`` or ``worse`` if p or the ranges are conclusive, else the reason why neither is stated."""
         if self.before.better is None:
             return ""
         if self.p is not None:
@@ -82,9 +82,9 @@ class Change:
         return "better" if fell == (self.before.better == "lower") else "worse"
 
     def breaks(self, limit: Limit) -> bool:
-        """Whether it became worse by more than the limit allows, and by more than noise where noise is known.
+        """Whether it became worse by more than the limit, and by more than the noise where that is known.
 
-        What falls to 0 or rises from it has no ratio: that is more than any factor.
+        A change to or from 0 has no ratio and exceeds every factor.
         """
         if self.verdict not in ("worse", "noise not known") or self._direction == "better":
             return False
@@ -94,8 +94,8 @@ class Change:
         return worse_by > limit.factor
 
     @property
-    def gist(self) -> str:
-        """What became of it, in words."""
+    def summary(self) -> str:
+        """The change in words."""
         if self.ratio is None:
             return f"was {significant(self.before.value)} and is {significant(self.after.value)}"
         return f"is {self.ratio:.3f} of what it was"
@@ -103,16 +103,16 @@ class Change:
 
 @dataclass(frozen=True)
 class Comparison:
-    """``changes`` are of what both have measured; ``missing`` is only in the first, ``new`` only in the second."""
+    """``changes``: measurements in both results; ``missing``: only in the first; ``new``: only in the second."""
 
     changes: tuple[Change, ...]
     missing: tuple[Measurement, ...]
     new: tuple[Measurement, ...]
 
     def failures(self, limits: Sequence[Limit]) -> list[str]:
-        """What breaks a limit, a line each. What is measured no more breaks it, too: nobody knows what it would be.
+        """One line per broken limit. A measurement that is missing in the second result breaks its limit, too.
 
-        Raises ConfigError for a limit on what was never measured or has no better direction.
+        Raises ConfigError for a limit on a metric that is in no result or has no better direction.
         """
         lines = []
         known = {one.metric for one in (*(change.before for change in self.changes), *self.missing) if one.better}
@@ -120,8 +120,8 @@ class Comparison:
             if limit.metric not in known:
                 raise ConfigError(f"--fail-on {limit.metric}: no such metric; there are: {', '.join(sorted(known))}")
             lines += [
-                f"{change.before.subject}: {limit.metric} {change.gist}, allowed is a factor of {limit.factor:g} for "
-                "the worse"
+                f"{change.before.subject}: {limit.metric} {change.summary}, allowed is a factor of {limit.factor:g} "
+                "for the worse"
                 for change in self.changes
                 if change.before.metric == limit.metric and change.breaks(limit)
             ]
@@ -133,8 +133,8 @@ class Comparison:
         return lines
 
 
-def compare(before: Result, after: Result, *, unlike: bool = False) -> Comparison:
-    """Line up two results. Raises ConfigError if they cannot be: see ``check_comparable``."""
+def compare_results(before: Result, after: Result, *, unlike: bool = False) -> Comparison:
+    """Pair the measurements of two results. Raises ConfigError if that is not possible: see ``check_comparable``."""
     check_comparable(before, after, unlike=unlike)
     pairs = [(one, after.find(one.subject, one.metric)) for one in before.measurements]
     changes = tuple(
@@ -174,7 +174,7 @@ def check_comparable(before: Result, after: Result, *, unlike: bool) -> None:
 
 
 def differences(before: Result, after: Result) -> list[str]:
-    """What is not the same about two results beside their figures, a line each."""
+    """Differences of two results beside their measurements, a line each."""
     pairs = {
         **{
             name: (before.artefacts.get(name, "")[:12], after.artefacts.get(name, "")[:12])
@@ -198,7 +198,7 @@ def differences(before: Result, after: Result) -> list[str]:
 
 
 def comparison_text(comparison: Comparison) -> str:
-    """A line for each change, then what only one of them has."""
+    """A table with one line per change, then the measurements that only one result has."""
     subjects = [f"{change.before.subject}: {change.before.metric}" for change in comparison.changes]
     width = max(map(len, subjects))
     lines = [f"{'':{width}}{'before':>12}{'after':>12}{'ratio':>8}  noise bounds"]
@@ -214,7 +214,7 @@ def comparison_text(comparison: Comparison) -> str:
 
 
 def limit(text: str) -> Limit:
-    """``METRIC=FACTOR`` for argparse: ``p90=1.1``."""
+    """Parse ``METRIC=FACTOR`` for argparse: ``p90=1.1``."""
     metric, sign, factor = text.rpartition("=")
     try:
         value = float(factor)

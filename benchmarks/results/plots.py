@@ -1,4 +1,4 @@
-"""Diagrams of robustness, as the content of PNG files."""
+"""Plots of robustness, as PNG content."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ GREY = "#555555"
 
 
 def robustness_png(measured: Mapping[str, Any]) -> bytes:
-    """One diagram per corruption over severity 0 (clean) to 5: detection dashed, accuracy of the faces found full."""
+    """One plot per corruption by severity (0 is clean): detection rate dashed, accuracy on the faces found solid."""
     clean, names = measured["steps"][0], list(measured["units"])
     models, rows = list(clean["models"]), -(-len(names) // COLUMNS)
     figure = Figure((2.9 * min(COLUMNS, len(names)), 2.6 * rows))
@@ -35,7 +35,7 @@ def robustness_png(measured: Mapping[str, Any]) -> bytes:
 
 
 def _curve(axes: Any, shares: list[dict[str, Any]], colour: str, style: str, name: str) -> None:
-    """A share with its 95 % interval; a gap where nothing was measured."""
+    """A proportion with its 95 % interval; no point where n is 0."""
     there = [(severity, one) for severity, one in enumerate(shares) if one["share"] is not None]
     severities, values = [severity for severity, _ in there], [one["share"] for _, one in there]
     low, high = ([one["interval"][side] for _, one in there] for side in (0, 1))

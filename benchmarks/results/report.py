@@ -1,4 +1,4 @@
-"""A result as text, Markdown and a picture. Rows are subjects, columns are metrics."""
+"""A result as text, as Markdown and as a picture. Rows are subjects, columns are metrics."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from edge_emotion.errors import BackendUnavailable, ConfigError
 from edge_emotion.system.atomic_file import write_bytes, write_text
 
 WIDTH = 120
-"""Columns of text; a wider table goes on below."""
+"""Characters per line of text; further columns of a wider table follow below."""
 MANY = 5
-"""Subjects with the same n that are named one by one; of more, only their number is said."""
+"""Subjects with the same n that are listed by name at most; of more, only the number is given."""
 CROWD = 20
-"""Subjects in one diagram from which on bars are no longer read."""
+"""Subjects in one plot from which on dots replace bars."""
 
 
-def as_text(result: Result) -> str:
-    """Tables for a terminal, with everything that belongs to the figures."""
+def result_text(result: Result) -> str:
+    """A result as tables for a terminal, with its machine, settings and notes."""
     header, rows = table(result)
     return "\n".join([*_head(result), *_columns(header, rows), *_notes(result)])
 
 
-def as_markdown(result: Result) -> str:
-    """The same as Markdown."""
+def result_markdown(result: Result) -> str:
+    """A result as Markdown, with its machine, settings and notes."""
     header, rows = table(result)
     lines = [f"# {result.benchmark}", "", *(f"{line}  " for line in _head(result)), ""]
     lines += [f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows)]
@@ -38,7 +38,7 @@ def as_markdown(result: Result) -> str:
 
 
 def table(result: Result) -> tuple[list[str], list[list[str]]]:
-    """Header and rows; a unit stands in the header where the whole column shares it."""
+    """Header and rows of a result's table; a unit shared by a whole column is in the header."""
     units = {metric: {one.unit for one in result.measurements if one.metric == metric} for metric in result.metrics}
     header = [f"{metric} {min(unit)}".rstrip() if len(unit) == 1 else metric for metric, unit in units.items()]
     rows = []
@@ -50,18 +50,17 @@ def table(result: Result) -> tuple[list[str], list[list[str]]]:
 
 
 def write_plot(path: Path, result: Result) -> None:
-    """A PNG: of robustness its curves, else for each metric that has a direction one bar for each subject.
+    """Draw a result as PNG: the curves of robustness, else one panel per metric with a direction, one bar per subject.
 
-    Whiskers are the 95 % interval where there is one, else they reach from the least run to the most. Where bars would
-    be too many they are dots. Raises OSError, ConfigError if nothing was measured, BackendUnavailable without
-    matplotlib.
+    Whiskers are 95 % intervals, or the range of the runs. More than CROWD subjects are drawn as dots. Raises OSError,
+    ConfigError if nothing was measured, BackendUnavailable without matplotlib.
     """
     check_plotting()
     write_bytes(path, _curves(result) or _panels(result))
 
 
 def _curves(result: Result) -> bytes | None:
-    """Those of robustness; None for every other benchmark."""
+    """The curves of robustness; None for other benchmarks."""
     if result.benchmark != "robustness" or "steps" not in result.details:
         return None
     from benchmarks.results.plots import robustness_png
@@ -88,13 +87,13 @@ def _panels(result: Result) -> bytes:
 
 
 def check_plotting() -> None:
-    """Raises BackendUnavailable if no picture could be drawn, before an hour has gone into its figures."""
+    """Raises BackendUnavailable without matplotlib; called before a long measurement."""
     _figure_class()
 
 
 def write_markdown(path: Path, result: Result) -> None:
-    """As a file. Raises OSError."""
-    write_text(path, as_markdown(result))
+    """Write a result as Markdown. Raises OSError."""
+    write_text(path, result_markdown(result))
 
 
 def _bars(axis: Any, measurements: list[Measurement]) -> None:
@@ -113,7 +112,7 @@ def _bars(axis: Any, measurements: list[Measurement]) -> None:
 
 
 def whiskers(measurements: Sequence[Measurement]) -> tuple[list[float], list[float]]:
-    """How far each reaches below and above its value: to its interval, else to its least and most run."""
+    """Length of each whisker below and above its value: to the 95 % interval, else to the range of the runs."""
     ranges = [(one.value, one.interval or (min(one.runs), max(one.runs))) for one in measurements]
     return [max(value - low, 0) for value, (low, _) in ranges], [max(high - value, 0) for value, (_, high) in ranges]
 
@@ -141,7 +140,7 @@ def _notes(result: Result) -> list[str]:
 
 
 def _counts(result: Result) -> list[str]:
-    """How many observations stand behind each subject; those with as many share a line."""
+    """Number of observations of each subject; subjects with the same number share a line."""
     alike: dict[str, list[str]] = {}
     for subject in result.subjects:
         stated = _stated(result, subject)
@@ -160,7 +159,7 @@ def _counts(result: Result) -> list[str]:
 
 
 def _stated(result: Result, subject: str) -> Measurement:
-    """The measurement whose n is said for the whole subject: its first; of a stage, that of what it is a stage of."""
+    """The measurement whose n is stated for a subject: its first one; for a stage, that of the whole subject."""
     whole, colon, _ = subject.partition(": ")
     known = whole if colon and whole in result.subjects else subject
     return next(one for one in result.measurements if one.subject == known)
@@ -171,7 +170,7 @@ def _validity(result: Result, subject: str) -> str:
 
 
 def _cell(one: Measurement, with_unit: bool, usual: int) -> str:
-    """Value and doubt; n, too, where it is not the ``usual`` one of its row and there is more than one observation."""
+    """Value and uncertainty; also n where it differs from the ``usual`` one of its row and is above 1."""
     doubt = "" if one.spread is None else f" ±{100 * one.spread:.0f}%"
     if one.interval is not None:
         doubt = f" ({' to '.join(map(significant, one.interval))})"
@@ -196,6 +195,6 @@ def _columns(header: list[str], rows: list[list[str]]) -> list[str]:
 
 def _figure_class() -> Any:
     try:
-        return importlib.import_module("matplotlib.figure").Figure  # draws without a display
+        return importlib.import_module("matplotlib.figure").Figure  # needs no display
     except ImportError as error:
         raise BackendUnavailable("to draw plots: pip install matplotlib") from error

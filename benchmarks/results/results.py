@@ -1,4 +1,4 @@
-"""One form for what every benchmark finds: figures with their runs, the machine, the settings, and what is missing."""
+"""Common format of all benchmark results: measurements with their runs, machine, settings, and what is missing."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from edge_emotion.system.atomic_file import write_text
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
 BUSY = 0.25
-"""Load for each core from which on the figures of a machine are doubted."""
+"""Load per core from which on a machine counts as busy."""
 
 
 class Machine(Part):
-    """Where it was measured: what ``describe_machine`` says. A template knows little of it."""
+    """The machine of a result, from ``describe_machine``. A template has only some of the fields."""
 
     machine: str
     processor: str | None = None
@@ -37,33 +37,33 @@ class Machine(Part):
 
     @property
     def identity(self) -> tuple[str, str | None, int | None]:
-        """What two results must share for their figures to be compared."""
+        """The fields that two results must share to be compared."""
         return self.machine, self.processor, self.cores
 
     @property
     def busy(self) -> bool:
-        """Whether something else was running at the start."""
+        """Whether other programs were running at the start."""
         return self.load is not None and self.load > BUSY * (self.cores or 1)
 
     @property
     def cautions(self) -> list[str]:
-        """What makes its figures doubtful, a line for each."""
-        said = []
+        """Reasons to doubt the figures of this machine, a line each."""
+        reasons = []
         if self.governor not in (None, "unknown", "performance"):
-            said.append(
+            reasons.append(
                 f"caution: governor {self.governor}: the clock moves; for steady figures: "
                 "echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
             )
         if self.busy:
-            said.append(f"caution: load {self.load:g} on {self.cores} cores: something else was running")
-        return said
+            reasons.append(f"caution: load {self.load:g} on {self.cores} cores: something else was running")
+        return reasons
 
 
 class Measurement(Part):
-    """One figure: ``metric`` of ``subject``, in ``unit``, once for each of ``runs``.
+    """One figure: ``metric`` of ``subject`` in ``unit``, once for each of ``runs``.
 
-    A run is one process. ``n`` is how many observations stand behind the figure of each run. ``better`` says which
-    direction is better, where one is. ``interval`` holds 95 %, for a figure that is drawn from pictures.
+    A run is one process. ``n``: observations behind the figure of each run. ``better``: the better direction, if there
+    is one. ``interval``: 95 % interval, for figures of a sample of pictures.
     """
 
     subject: str
@@ -76,23 +76,22 @@ class Measurement(Part):
 
     @property
     def value(self) -> float:
-        """The median of the runs."""
+        """Median of the runs."""
         return median(self.runs)
 
     @property
     def spread(self) -> float | None:
-        """Half the range of the runs, as a share of their median; None for a single run or a median of 0."""
+        """Half the range of the runs over their median; None for a single run or a median of 0."""
         if len(self.runs) < 2 or not self.value:
             return None
         return (max(self.runs) - min(self.runs)) / 2 / abs(self.value)
 
 
 class Result(Part):
-    """What one call of a benchmark has found.
+    """The result of one call of a benchmark.
 
-    ``artefacts`` are the sha256 of the model files that were run, by name. ``invalid`` says for a subject why its
-    figures must not be quoted, ``absent`` for what could not be measured why. ``notes`` are what else belongs to the
-    figures, a line for each.
+    ``artefacts``: name -> sha256 of the model files that were run. ``invalid``: subject -> why its figures must not be
+    quoted. ``absent``: what could not be measured -> why. ``notes``: further lines that belong to the figures.
     """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
@@ -119,20 +118,20 @@ class Result(Part):
 
     @property
     def subjects(self) -> tuple[str, ...]:
-        """Every subject once, in order."""
+        """The subjects, in order, without repetitions."""
         return tuple(dict.fromkeys(one.subject for one in self.measurements))
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Every metric once, in order."""
+        """The metrics, in order, without repetitions."""
         return tuple(dict.fromkeys(one.metric for one in self.measurements))
 
     def find(self, subject: str, metric: str) -> Measurement | None:
-        """The one measurement of it, if there is one."""
+        """The measurement with this subject and metric, None if there is none."""
         return next((one for one in self.measurements if (one.subject, one.metric) == (subject, metric)), None)
 
     def only(self, subjects: Sequence[str], metrics: Sequence[str]) -> Result:
-        """With no figures but those of ``metrics``, of subjects that contain one of ``subjects``; of none given: all.
+        """A copy with the measurements of ``metrics`` only, of subjects that contain one of ``subjects``; empty: all.
 
         Raises ConfigError if nothing is left.
         """
@@ -150,21 +149,21 @@ class Result(Part):
 
 
 def this_machine() -> Machine:
-    """``describe_machine``, as part of a result."""
+    """``describe_machine`` as part of a result."""
     return Machine.model_validate(describe_machine())
 
 
 def measured(benchmark: str, measurements: Sequence[Measurement], **others: Any) -> Result:
-    """A result of this moment. ``others`` are fields of Result, ``machine`` as it was at the start."""
+    """A result of this moment. ``others`` are fields of Result; ``machine`` is described before measuring."""
     now = datetime.now(timezone.utc).replace(microsecond=0)
     return Result(benchmark=benchmark, measured_at=now, measurements=tuple(measurements), **others)
 
 
 def quantiles(values: Sequence[float] | np.ndarray[Any, Any]) -> dict[str, float]:
-    """QUANTILES by nearest rank: each is the smallest observation that reaches its share of them.
+    """QUANTILES by nearest rank: each is the smallest observation that reaches its share of all.
 
-    A quantile beyond which not even one observation is expected (p99.9 of fewer than 1000) is left out, the median
-    never.
+    A quantile above which less than one observation is expected (p99.9 of fewer than 1000) is left out, except for the
+    median.
     """
     known = [name for name, share in QUANTILES.items() if name == "p50" or len(values) * (1 - share) > 1 - 1e-9]
     found = np.quantile(values, [QUANTILES[name] for name in known], method="inverted_cdf")
@@ -172,12 +171,12 @@ def quantiles(values: Sequence[float] | np.ndarray[Any, Any]) -> dict[str, float
 
 
 def write_result(path: Path, result: Result) -> None:
-    """As JSON. Raises OSError."""
+    """Write a result as JSON. Raises OSError."""
     write_text(path, json.dumps(result.model_dump(mode="json", by_alias=True, exclude_none=True), indent=2) + "\n")
 
 
 def read_result(name: str | Path) -> Result:
-    """A result's file. Raises ConfigError with the first fault."""
+    """Read a result. Raises ConfigError with the first fault."""
     path = Path(name)
     try:
         return Result.model_validate(json.loads(path.read_text(encoding="utf-8")))
@@ -192,7 +191,7 @@ def read_result(name: str | Path) -> Result:
 
 
 def significant(value: float) -> str:
-    """Three figures, and no exponent."""
+    """A number with three significant figures and without exponent."""
     if not value or not math.isfinite(value):
         return f"{value:g}"
     return f"{value:,.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"

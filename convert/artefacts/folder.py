@@ -1,17 +1,18 @@
-"""The model folder that ships: files, manifest, golden sets, figures."""
+"""Writing of the model folder that ships: files, manifest, self-tests, figures."""
 
 from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
 from convert.artefacts.candidates import Candidate, Way, choose, make_judge, make_onnx, make_tflite, ways
 from convert.artefacts.golden_set import make_golden
-from convert.artefacts.parity import describe, require_parity, shortfalls
+from convert.artefacts.parity import parity_line, require_parity, shortfalls
 from convert.artefacts.verify import verify
 from convert.artefacts.write_folder import write_model
 from convert.tflite import write as tflite
@@ -24,6 +25,9 @@ from edge_emotion.models.manifest import Calibration, Golden, Metrics, ModelFile
 from edge_emotion.protocols import FloatArray, InferenceBackend
 from edge_emotion.system.atomic_file import sha256
 from train.data.faces import DataSet, Faces
+from train.evaluation.acted import CROWD, Sample, fit_points
+from train.evaluation.elsewhere import Elsewhere
+from train.evaluation.elsewhere_figures import measure_points
 from train.evaluation.evaluate import measure_logits
 from train.evaluation.logits import logits_of
 from train.evaluation.operating_points import choose_operating_points
@@ -37,11 +41,11 @@ def convert(
 ) -> Path:
     """Write the model folder of a run: int8 and float16 TFLite, int8 ONNX, and their manifest. Returns the folder.
 
-    TFLite's int8 by ``way``, or by the best of those that are there; ONNX by the better of its two. Everything is
-    chosen on the validation split; the test split is measured once, at the end. Raises ConfigError for a directory that
-    is no finished run of this data, ModelError if a file is not what it should be. With ``gate`` also if one loses too
-    much against the float model, and BackendUnavailable if one cannot be run here; else both are only said. After an
-    error nothing is written.
+    TFLite's int8 is made by ``way``, or by the best available quantisation; ONNX by the better of its two. Everything
+    is chosen on the validation split; the test split is measured once, at the end. Raises ConfigError for a directory
+    without a finished run on this data, ModelError for a faulty file. With ``gate`` also ModelError for a file that
+    loses too much against the float model, and BackendUnavailable for one that cannot be run here; without it both are
+    only reported. After an error nothing is written.
     """
     trained = load_run(run)
     trained.require_trained_on(data)
@@ -52,7 +56,7 @@ def convert(
         manifest = _manifest(trained, data, _write_files(trained, int8, explicit, workshop), workshop, version)
         manifest = _measured(manifest, trained, data, workshop)
         for name, parity in manifest.parity.items():
-            print(describe(name, parity))
+            print(parity_line(name, parity))
         if gate:
             _require_proof(manifest)
         else:
@@ -60,13 +64,18 @@ def convert(
         return _publish(workshop, manifest, models)
 
 
-def recalibrate(model: str, data: DataSet, *, version: str) -> Path:
-    """Choose operating points, golden sets and figures of a model folder anew; its files stay. Returns the folder.
+def recalibrate(
+    model: str, data: DataSet, *, version: str, elsewhere: Mapping[str, Elsewhere] = MappingProxyType({})
+) -> Path:
+    """Choose operating points, self-tests and figures of a model folder again; its files stay. Returns the folder.
 
-    For a change of the runtime's preprocessing, or of what operating points are. The float model is not there: its
-    figures stay those of the conversion, and comparisons with it, which are no longer true, are dropped. Raises
-    ModelError for a folder that is no classifier or a version that is none, BackendUnavailable for a file that cannot
-    be run here; then nothing is written.
+    With the sets NATURAL and ACTED in ``elsewhere`` also the point ``expressive``, and temperatures that fit these
+    sets.
+
+    For changes of the runtime's preprocessing or of the operating points. Without the float model, its figures stay
+    those of the conversion, and comparisons with it, which are no longer valid, are dropped. Raises ModelError for a
+    folder without a classifier or an invalid version, BackendUnavailable for a file that cannot be run here; then
+    nothing is written.
     """
     folder = find_model(model)
     manifest = load_manifest(folder)
@@ -77,6 +86,11 @@ def recalibrate(model: str, data: DataSet, *, version: str) -> Path:
     logits = logits_of(int8, validation, manifest.input)
     prior = manifest.calibration.class_prior
     points = choose_operating_points(logits, validation.labels, np.array(prior), manifest.labels)
+    outside = {name: logits_of(int8, one.faces, manifest.input) for name, one in elsewhere.items()}
+    if elsewhere:
+        samples = {CROWD: Sample(logits, validation.labels)}
+        samples |= {name: Sample(outside[name], one.faces.labels) for name, one in elsewhere.items()}
+        points = fit_points(samples, prior, points, manifest.labels)
     calibration = Calibration(class_prior=prior, operating_points=points, default=next(iter(points)))
     manifest = manifest.model_copy(update={"calibration": calibration, "version": version})
     metrics = {
@@ -84,24 +98,26 @@ def recalibrate(model: str, data: DataSet, *, version: str) -> Path:
         **_figures(manifest, "validation/int8", int8, logits, validation),
         **_figures(manifest, "test/int8", int8, logits_of(int8, test, manifest.input), test),
     }
+    for name, one in elsewhere.items():
+        metrics |= _outside_figures(manifest, f"{name}/int8", int8, outside[name], one)
     manifest = _with_golden_sets(manifest, folder).model_copy(update={"metrics": metrics, "parity": {}})
     _require_golden_sets(manifest)
     return write_model(folder, manifest)
 
 
 def _quantised(run: Run, data: DataSet, ways: Sequence[Way], workshop: Path) -> tuple[Candidate, Candidate]:
-    """The best int8 TFLite file and the best int8 ONNX file, after a table of all."""
+    """The best int8 TFLite file and the best int8 ONNX file; prints a table of all candidates."""
     judge = make_judge(run, data["validation"].majority())
     forms = make_tflite(run, ways, data, workshop, judge), make_onnx(run, data, workshop, judge)
     for candidate in (*forms[0], *forms[1]):
         if candidate.parity is not None:
             name = f"{candidate.file.suffix[1:]} {candidate.way}"
-            print(f"{describe(name, candidate.parity)}, loss {candidate.loss:.4f}")
+            print(f"{parity_line(name, candidate.parity)}, loss {candidate.loss:.4f}")
     return choose(forms[0]), choose(forms[1])
 
 
 def _write_files(run: Run, int8: Candidate, explicit: Candidate, workshop: Path) -> tuple[ModelFile, ...]:
-    """int8 first: the order in which the runtime tries them."""
+    """Write the files; int8 comes first, because the runtime tries them in this order."""
     name = run.recipe.name
     half = workshop / f"{name}_float16.tflite"
     half.write_bytes(tflite.floating(run.build(), half=True))
@@ -123,7 +139,7 @@ def _write_files(run: Run, int8: Candidate, explicit: Candidate, workshop: Path)
 
 
 def _require_proof(manifest: ModelManifest) -> None:
-    """The gate."""
+    """The gate: raises for a file without self-test or parity."""
     _require_golden_sets(manifest)
     require_parity(manifest.parity)
 
@@ -135,14 +151,14 @@ def _require_golden_sets(manifest: ModelManifest) -> None:
 
 
 def _warn(manifest: ModelManifest) -> None:
-    """What the gate would have said."""
+    """Print the faults that the gate would raise."""
     for name, parity in manifest.parity.items():
         for fault in shortfalls(name, parity):
             print(f"warning: {fault}; convert all would refuse it", file=sys.stderr)
 
 
 def _manifest(run: Run, data: DataSet, files: tuple[ModelFile, ...], workshop: Path, version: str) -> ModelManifest:
-    """Calibrated on the validation split for the first of the files, each with its golden set; without figures."""
+    """The manifest, calibrated on the validation split for the first file, with self-tests, without figures."""
     validation = data["validation"].majority()
     logits = logits_of(TfliteBackend(workshop / files[0].file), validation, run.recipe.input)
     manifest = ModelManifest(
@@ -152,7 +168,7 @@ def _manifest(run: Run, data: DataSet, files: tuple[ModelFile, ...], workshop: P
 
 
 def _with_golden_sets(manifest: ModelManifest, folder: Path) -> ModelManifest:
-    """The manifest with a golden set for each file that can be run here."""
+    """The manifest with a self-test for each file that can be run here."""
     files = tuple(entry.model_copy(update={"golden": _golden(manifest, folder, entry)}) for entry in manifest.files)
     return manifest.model_copy(update={"files": files})
 
@@ -162,7 +178,7 @@ def _golden(manifest: ModelManifest, folder: Path, entry: ModelFile) -> Golden |
     if entry.format == "tflite":
         return make_golden(manifest, TfliteBackend(file), TfliteBackend(file, plain_kernels=True))
     try:
-        # Its own optimisations are the other kernels.
+        # The other kernels are those of its optimisations.
         return make_golden(manifest, OnnxBackend(file, optimise=False), OnnxBackend(file))
     except BackendUnavailable as error:
         print(f"{entry.file} gets no golden set: {error}", file=sys.stderr)
@@ -170,7 +186,7 @@ def _golden(manifest: ModelManifest, folder: Path, entry: ModelFile) -> Golden |
 
 
 def _measured(manifest: ModelManifest, run: Run, data: DataSet, workshop: Path) -> ModelManifest:
-    """With figures by split, precision and operating point, and the parity on the test split of what runs here.
+    """The manifest with figures by split, precision and operating point, and with parity on the test split.
 
     The test split is measured here, once, and nothing is chosen by it.
     """
@@ -190,7 +206,7 @@ def _measured(manifest: ModelManifest, run: Run, data: DataSet, workshop: Path) 
 def _figures(
     manifest: ModelManifest, key: str, backend: InferenceBackend, logits: FloatArray, faces: Faces
 ) -> dict[str, Metrics]:
-    """The figures of logits at each operating point; at the default under the key itself."""
+    """Key of each operating point -> metrics of these logits at it; the default point has the plain key."""
     default = manifest.calibration.default
     return {
         key if point == default else f"{key}/{point}": measure_logits(
@@ -200,8 +216,20 @@ def _figures(
     }
 
 
+def _outside_figures(
+    manifest: ModelManifest, key: str, backend: InferenceBackend, logits: FloatArray, data: Elsewhere
+) -> dict[str, Metrics]:
+    """As ``_figures`` on another data set; the interval of the accuracy is over persons."""
+    default, figures = manifest.calibration.default, _figures(manifest, key, backend, logits, data.faces)
+    for point, one in measure_points(EmotionClassifier(manifest, backend), data, logits).items():
+        name = key if point == default else f"{key}/{point}"
+        more = {"interval": one.interval, "false_alarms": one.false_alarms, "coverage": one.coverage}
+        figures[name] = figures[name].model_copy(update=more)
+    return figures
+
+
 def _publish(workshop: Path, manifest: ModelManifest, models: Path) -> Path:
-    """Put checked files and their manifest into their folder, and take out files of an earlier conversion."""
+    """Move the checked files and their manifest into their folder, and remove files of an earlier conversion."""
     names = [entry.file for entry in manifest.files]
     folder = write_model(models / manifest.name, manifest, {name: (workshop / name).read_bytes() for name in names})
     for path in folder.iterdir():

@@ -56,10 +56,8 @@ def classify(images: Sequence[Path], options: ClassifyOptions) -> int:
             code = error.exit_code
             continue
         findings = find_emotions(image, detector, classifier)
-        if options.as_json:
-            print(_findings_as_json(path, findings, classifier, options.threshold))
-        else:
-            print(_findings_as_text(path, findings, options.threshold))
+        as_output = _findings_as_json if options.as_json else _findings_as_text
+        print(as_output(path, findings, classifier, options.threshold))
         if path in targets:
             write_png(targets[path], annotate(image, findings, threshold=options.threshold))
     return code
@@ -117,7 +115,7 @@ def _targets(images: Sequence[Path], folder: Path | None) -> dict[Path, Path]:
     return targets
 
 
-def _findings_as_text(path: Path, findings: Findings, threshold: float) -> str:
+def _findings_as_text(path: Path, findings: Findings, classifier: EmotionClassifier, threshold: float) -> str:
     lines = [f"{path}: {len(findings) or 'no'} face{'' if len(findings) == 1 else 's'}"]
     for face, scores in findings:
         box = face.box
@@ -127,6 +125,8 @@ def _findings_as_text(path: Path, findings: Findings, threshold: float) -> str:
         )
         ranked = sorted(scores.as_dict().items(), key=lambda item: -item[1])
         lines.append("    " + "  ".join(f"{label} {probability:.1%}" for label, probability in ranked))
+        if likely := classifier.likely(scores):
+            lines.append(f"    9 times in 10 one of: {', '.join(likely)}")
     return "\n".join(lines)
 
 
@@ -137,6 +137,7 @@ def _findings_as_json(path: Path, findings: Findings, classifier: EmotionClassif
         {
             "emotion": scores.named(threshold),
             "confidence": round(scores.confidence, 4),
+            **({"likely": list(likely)} if (likely := classifier.likely(scores)) else {}),
             "probabilities": {label: round(value, 4) for label, value in scores.as_dict().items()},
             "box": [round(value, 1) for value in (face.box.x, face.box.y, face.box.width, face.box.height)],
             "score": round(face.score, 4),

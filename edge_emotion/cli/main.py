@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -15,12 +16,13 @@ from edge_emotion.cli.terminal import add_debug, fraction, positive_count, posit
 
 EXIT_CODES = """exit codes: 0 done; 1 unexpected error; 2 wrong arguments or configuration; 3 no frames (camera, file);
 4 model damaged or unfit; 5 a library is missing; 6 events cannot be delivered; 8 max_rss is reached;
-9 doctor has found a failure;
+9 doctor has found a failure; 11 the program that read the events from standard output has ended;
 130 stopped by Ctrl-C"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. An error is one line; a traceback only with --debug."""
+    os.umask(os.umask(0o077) | 0o022)  # what a command makes can be written by its owner only
     options = _parser().parse_args(argv)
     logging.basicConfig(
         level=logging.DEBUG if options.debug else logging.INFO,

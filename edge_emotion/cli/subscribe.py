@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import select
 import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from edge_emotion.cli.event_formats import CSV_HEADER, FORMATS, describe_totals
 from edge_emotion.client import Client, EventReceived
-from edge_emotion.system.append_file import AppendedFile
+from edge_emotion.system.append_file import AppendedFile, LineOutput, standard_output
 
 PATIENCE = 1.0
 """Seconds at most between two checks that the output still has a reader."""
@@ -30,8 +29,10 @@ def subscribe(
     """
     header = CSV_HEADER if form == "csv" else None
     until = None if duration is None else time.monotonic() + duration
-    with closing(StandardOutput(header) if output is None else AppendedFile(output, header)) as lines:
+    with closing(standard_output() if output is None else AppendedFile(output, header)) as lines:
         try:
+            if header is not None and output is None:
+                _write(lines, header)
             with _termination_as_interrupt(), client:
                 _copy(client, lines, form, count, until)
         except KeyboardInterrupt:  # the usual way to end it
@@ -49,12 +50,25 @@ def _copy(client: Client, lines: LineOutput, form: str, count: int | None, until
             return
         item = client.receive(min(left, PATIENCE))
         if item is None:
-            lines.check()
+            if not lines.has_reader():
+                raise BrokenPipeError(f"no process reads {lines.name}")
             continue
         for line in FORMATS[form](item):
-            lines.write(line)
+            _write(lines, line)
         client.acknowledge()  # now, not with the next: an interrupt would give it back to the broker
         seen += isinstance(item, EventReceived)
+
+
+def _write(lines: LineOutput, line: str) -> None:
+    """Return when the whole line is written, however slow its reader is."""
+    # A lone surrogate becomes the \\u escape that it is in JSON.
+    data = line.encode("utf-8", "backslashreplace")
+    for step in (partial(lines.write, data), lines.flush):
+        while True:
+            with suppress(BlockingIOError):
+                step()
+                break
+            lines.wait(PATIENCE)
 
 
 @contextmanager
@@ -65,42 +79,3 @@ def _termination_as_interrupt() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-class LineOutput(Protocol):
-    """Takes lines without their ends."""
-
-    def write(self, line: str) -> None:
-        """Write the whole line and let others see it. Raises OSError if that fails."""
-
-    def check(self) -> None:
-        """Raises BrokenPipeError if the reader has gone."""
-
-    def close(self) -> None:
-        """Write no more."""
-
-
-class StandardOutput:
-    """Line by line; a reader who has gone (``| head``) is noticed also while there is nothing to write."""
-
-    def __init__(self, header: str | None = None) -> None:
-        if header is not None:
-            self.write(header)
-
-    def write(self, line: str) -> None:
-        """Raises BrokenPipeError if the reader has gone."""
-        print(line, flush=True)
-
-    def check(self) -> None:
-        """Raises BrokenPipeError if the reader has gone."""
-        try:
-            number = sys.stdout.fileno()
-        except (OSError, ValueError):  # in memory, or closed
-            return
-        poll = select.poll()
-        poll.register(number, 0)
-        if any(what & (select.POLLERR | select.POLLHUP) for _, what in poll.poll(0)):
-            raise BrokenPipeError("the reader of standard output has gone")
-
-    def close(self) -> None:
-        """It stays open."""

@@ -1,4 +1,4 @@
-"""For Python programs that want the events: connect, iterate, know what was missed.
+"""Receive emotion events in a Python program: connect, iterate, detect missed events.
 
     from edge_emotion.client import Client, broker_settings
 
@@ -6,7 +6,7 @@
         for event in client.events():
             print(event.camera, event.emotion, event.confidence)
 
-The contract behind it is docs/mqtt.md.
+The MQTT contract is docs/reference/mqtt.md.
 """
 
 from __future__ import annotations

@@ -22,15 +22,16 @@ from edge_emotion.wire.topics import NAME_PATTERN
 
 _log = logging.getLogger(__name__)
 
-KEPT_FOR = 7 * 86_400
+SESSION_EXPIRY = 7 * 86_400
 """Seconds for which the broker keeps a named session."""
 
 
 class Client:
     """Receives events, states and availability of one node or of all. A context manager, for one thread.
 
-    A lost connection comes back by itself, and what happened meanwhile is made up for as far as the broker has kept
-    it: five minutes, or with ``session`` for ``session_expiry`` seconds, also while the program does not run.
+    A lost connection is made again automatically. Messages of the time between are received then, as far as the broker
+    has kept them: for five minutes, or with ``session`` for ``session_expiry`` seconds, also while the program does
+    not run.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class Client:
         node: str | None = None,
         camera: str | None = None,
         session: str | None = None,
-        session_expiry: int = KEPT_FOR,
+        session_expiry: int = SESSION_EXPIRY,
         group: str | None = None,
         gaps: bool = True,
         positions: Mapping[str, int] | None = None,
@@ -48,75 +49,79 @@ class Client:
     ) -> None:
         """Nothing is connected yet. Raises ConfigError for an impossible name or combination.
 
-        - ``settings``: without them, what ``broker_settings()`` finds in the environment
-        - ``node``, ``camera``: only these
-        - ``session``: a name under which the broker keeps what comes while this program is away; one name per program
-          and choice of ``node`` and ``group``. An event is then given back to the broker, to come again, unless the
-          next one was taken or the ``with`` block ended without an error
-        - ``group``: share the events with all clients of the same group, each goes to one of them. States and
-          availability still go to all. None of them gets all numbers, so nobody can tell what is missing: gap
-          detection is off
-        - ``gaps=False``: also if the broker's access rules hide some of the node's cameras
-        - ``positions``: what an earlier client's ``positions`` said, to find what went missing since
+        - ``settings``: default is ``broker_settings()``, from the environment
+        - ``node``, ``camera``: receive only these
+        - ``session``: a name under which the broker keeps messages while this program does not run; one name for each
+          program and choice of ``node`` and ``group``. An event is acknowledged when the next one is taken or the
+          ``with`` block ends without an error; otherwise it is sent again
+        - ``group``: share the events with all clients of the same group, each event goes to one of them. States and
+          availability go to all. No client receives all numbers, so gap detection is off
+        - ``gaps=False``: no gap detection, for example if the broker's access rules hide some cameras of a node
+        - ``positions``: those of an earlier client, to detect events that were missed in between
         """
         self._settings = settings or broker_settings()
         for name in (node, camera, session, group):
             if name is not None and not re.fullmatch(NAME_PATTERN, name):
-                raise ConfigError(f"{name!r} is no name: use messages, digits, - and _, 64 at most")
+                raise ConfigError(f"{name!r} is no name: use letters, digits, - and _, at most 64")
         if session is not None and self._settings.protocol != "5":
-            raise ConfigError("a session that the broker keeps needs MQTT 5: leave out session, or set protocol 5")
+            raise ConfigError("a named session needs MQTT 5: leave out session, or set protocol 5")
         if not 1 <= session_expiry < 2**32:
-            raise ConfigError(f"session_expiry {session_expiry} is no number of seconds from 1 to {2**32 - 1}")
+            raise ConfigError(f"session_expiry {session_expiry} is not a number of seconds from 1 to {2**32 - 1}")
         self._node, self._shared = node, group is not None
         detector = GapDetector(positions) if gaps and group is None else None
         self._reader = Reader(self._settings.prefix, node, camera, detector)
-        # Never the configured id: a broker drops the daemon that has the same one.
+        # Never the configured client id: a broker disconnects the daemon if it has the same one.
         client_id = f"edge-emotion-subscriber-{session or secrets.token_hex(4)}"
         keep = session_expiry if session else 0
-        self._link = SubscriberThread(
+        self._network = SubscriberThread(
             self._settings, client_id, self._topics(group), keep=keep, timing=timing or Timing()
         )
-        self._held: ReceivedMessage | None = None
+        self._unacknowledged: ReceivedMessage | None = None
 
     def __enter__(self) -> Client:
-        """Connect and subscribe. Raises SinkError if the broker cannot be reached or refuses, ConfigError for files."""
+        """Connect and subscribe. Raises SinkError if there is no connection, ConfigError for unusable files."""
         self.connect()
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        """Leave; an item that was being worked on when an error occurred comes again to a named session."""
+        """Disconnect. After an error, the last item is not acknowledged: a named session receives it again."""
         if kind is None:
             self.acknowledge()
         self.close()
 
     @property
     def connected(self) -> bool:
-        """True while there is a connection; what ``nodes`` and ``cameras`` say is as old as its loss."""
-        return self._link.connected
+        """True while there is a connection. Without one, ``nodes`` and ``cameras`` are not updated."""
+        return self._network.connected
+
+    @property
+    def waiting(self) -> int:
+        """Messages that were received and not yet taken."""
+        return self._network.waiting
 
     @property
     def nodes(self) -> Mapping[str, bool]:
-        """Node -> online or not, as of the last item taken; like ``cameras`` it changes only while you iterate."""
+        """Node -> online or not, as of the last item taken. Like ``cameras``, it changes only while you iterate."""
         return self._reader.nodes
 
     @property
     def cameras(self) -> Mapping[tuple[str, str], CameraStatus]:
-        """(node, camera) -> the last it said of itself."""
+        """(node, camera) -> its latest availability and state, as of the last item taken."""
         return self._reader.cameras
 
     @property
     def not_understood(self) -> int:
-        """Messages that were skipped because they are not of the contract."""
+        """Messages that were skipped because they do not conform to the MQTT contract."""
         return self._reader.not_understood
 
     @property
     def checks_gaps(self) -> bool:
-        """False if missing events cannot be told: in a group, or on wish."""
+        """False without gap detection: in a group, or with ``gaps=False``."""
         return self._reader.detector is not None
 
     @property
     def totals(self) -> Totals:
-        """The counts of all nodes together."""
+        """Counts of all nodes together."""
         return self._reader.totals
 
     @property
@@ -126,29 +131,31 @@ class Client:
 
     @property
     def positions(self) -> dict[str, int]:
-        """Node -> number of its last event, for the ``positions`` of a later client."""
+        """Node -> number of its last event: the argument ``positions`` for a later client."""
         return self._reader.detector.positions if self._reader.detector else {}
 
     def is_online(self, node: str, camera: str) -> bool:
-        """True if both the node and its camera say so."""
+        """True if both the node and its camera are online."""
         return self.nodes.get(node, False) and bool(self.cameras.get((node, camera), CameraStatus()).online)
 
     def connect(self) -> None:
-        """What ``with`` does at its beginning; then ``close`` is yours."""
+        """Do what ``with`` does at its beginning; then call ``close`` at the end."""
         if self._settings.tls is not None and self._settings.tls.insecure:
-            _log.warning("mqtt.tls.insecure is set: whoever answers as %s is believed", self._settings.host)
+            _log.warning(
+                "mqtt.tls.insecure is set: messages of any host that answers as %s are accepted", self._settings.host
+            )
         if self._shared:
             _log.info("the events are shared with a group: gap detection is off")
         try:
-            self._link.open()
+            self._network.open()
         except BaseException:
-            self._link.close()
+            self._network.close()
             raise
 
     def events(self, timeout: float | None = None, *, duplicates: bool = False) -> Iterator[EmotionEvent]:
-        """Events as they come; ends when none came for ``timeout`` seconds, without one only when closed.
+        """Events as they arrive; ends after ``timeout`` seconds without an event, by default only when closed.
 
-        An event that is delivered twice is given once, unless ``duplicates`` are wanted or gap detection is off.
+        An event that is delivered twice is yielded once, unless ``duplicates`` is set or gap detection is off.
         """
         until = _deadline(timeout)
         while (item := self.receive(_left(until))) is not None:
@@ -157,34 +164,34 @@ class Client:
                 until = _deadline(timeout)
 
     def items(self, timeout: float | None = None) -> Iterator[Item]:
-        """Everything as it comes: events with their arrival, states, availability. Ends like ``events``."""
+        """Everything as it arrives: events with their arrival, states, availability. Ends like ``events``."""
         while (item := self.receive(timeout)) is not None:
             yield item
 
     def receive(self, timeout: float | None = None) -> Item | None:
-        """The next item; None if there was none for ``timeout`` seconds, and after ``close``."""
+        """The next item; None after ``timeout`` seconds without one, and after ``close``."""
         self.acknowledge()
         until = _deadline(timeout)
-        while (message := self._link.get(_left(until))) is not None:
+        while (message := self._network.get(_left(until))) is not None:
             item = self._reader.read(message)
             if item is not None:
-                self._held = message
+                self._unacknowledged = message
                 return item
-            self._link.done(message)
+            self._network.done(message)
         return None
 
     def acknowledge(self) -> None:
-        """The last item is dealt with. ``receive`` says so itself, when it is called for the next one."""
-        if self._held is not None:
-            self._link.done(self._held)
-            self._held = None
+        """Acknowledge the last item. The next call of ``receive`` does so, too."""
+        if self._unacknowledged is not None:
+            self._network.done(self._unacknowledged)
+            self._unacknowledged = None
 
     def close(self) -> None:
-        """Leave the broker; iterations end. May be called from another thread, and twice."""
-        self._link.close()
+        """Disconnect; iterations end. May be called from another thread, and twice."""
+        self._network.close()
 
     def _topics(self, group: str | None) -> list[str]:
-        """All cameras, whatever the filter: the numbers are those of the node."""
+        """Topics of all cameras, whatever ``camera`` is: the event numbers are those of the node."""
         root = f"{self._settings.prefix}/{self._node or '+'}"
         share = f"$share/{group}/" if group else ""
         return [f"{root}/availability", f"{root}/+/availability", f"{root}/+/state", f"{share}{root}/+/events"]

@@ -1,4 +1,4 @@
-"""One connection of a subscriber: paho-mqtt as the sink uses it, turned around."""
+"""One connection of a subscriber to the broker."""
 
 from __future__ import annotations
 
@@ -18,68 +18,78 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edge_emotion.config.settings import MqttSettings
 from edge_emotion.mqtt.connection import Connection
+from edge_emotion.wire.payloads import MAX_PAYLOAD
+
+_MAX_PACKET = 2 * MAX_PAYLOAD
+"""Bytes of a packet that are read: enough to recognise a payload that is too large."""
 
 _WINDOW = 100
-"""Messages at most that the broker may send before an earlier one is acknowledged."""
+"""ReceiveMaximum: messages that the broker may send before an earlier one is acknowledged."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReceivedMessage:
-    """One message as it came. ``receipt`` is what its acknowledgement needs."""
+    """One message as it was received. ``source`` is its connection and packet identifier, for the acknowledgement."""
 
     topic: str
     payload: bytes
     received_at: datetime
-    receipt: tuple[SubscriberConnection, int]
+    source: tuple[SubscriberConnection, int]
 
 
 class SubscriberConnection(Connection):
     """One connection that subscribes and receives; like its parent, for the one thread that owns it."""
 
     def __init__(
-        self, settings: MqttSettings, client_id: str, topics: Sequence[str], deliver: Callable[[ReceivedMessage], None]
+        self,
+        settings: MqttSettings,
+        client_id: str,
+        topics: Sequence[str],
+        deliver: Callable[[ReceivedMessage], None],
+        *,
+        expiry: int,
     ) -> None:
-        super().__init__(settings, client_id, None)
-        self.granted: str | None = None
-        """The broker's answer to SUBSCRIBE: None until it came, then why it refuses, or nothing."""
-        self._topics, self._deliver = topics, deliver
-        self._modern = settings.protocol == "5"
+        """The broker keeps the session for ``expiry`` s after the connection has ended (MQTT 5 only)."""
+        super().__init__(settings, client_id, None, max_packet=_MAX_PACKET)
+        self.subscription_refusal: str | None = None
+        """The broker's answer to SUBSCRIBE: None until it has arrived, then the refused topics, or an empty string."""
+        self._topics, self._deliver, self._expiry = topics, deliver, expiry
         self._client.on_subscribe = self._on_subscribe
         self._client.on_message = self._on_message
 
-    def open(self, timeout: float, *, expiry: int) -> None:
-        """Connect the socket and send CONNECT; the broker keeps the session ``expiry`` s after a loss (MQTT 5 only)."""
+    def connect(self, timeout: float) -> None:
+        """Connect the socket and send CONNECT, which resumes an earlier session. Raises OSError or UnicodeError."""
         self._client.connect_timeout = timeout
         options: dict[str, Any] = {}
         if self._modern:
             # mosquitto 2.0.11 never saves a session that began clean, whatever its expiry says.
-            options = {"clean_start": False, "properties": _properties(PacketTypes.CONNECT, expiry)}
-        self._client.connect(self._settings.host, self._settings.effective_port, self._settings.keepalive, **options)
+            options = {"clean_start": False, "properties": _properties(PacketTypes.CONNECT, self._expiry)}
+        self._client.connect(self.settings.host, self.settings.effective_port, self.settings.keepalive, **options)
 
-    def subscribe(self) -> None:
-        """Ask for the topics; ``granted`` tells the answer."""
+    def request_topics(self) -> None:
+        """Send SUBSCRIBE; the answer is ``subscription_refusal``."""
         self._client.subscribe([(topic, 1) for topic in self._topics])
 
-    def acknowledge_by_hand(self) -> None:
-        """From now on the broker keeps each message until ``acknowledge``."""
+    def set_manual_acknowledgement(self) -> None:
+        """From now on a message is acknowledged by ``acknowledge``, not when it is received."""
         self._client.manual_ack_set(True)
 
     def acknowledge(self, number: int) -> None:
-        """The broker may forget this message."""
+        """Acknowledge the message with this packet identifier."""
         self._client.ack(number, qos=1)
 
-    def leave(self, patience: float, *, forget: bool) -> None:
-        """Say goodbye; the broker is to forget the session, or to keep it for its time.
+    def end(self, timeout: float, *, end_session: bool) -> None:
+        """Send DISCONNECT, and wait up to ``timeout`` s for the broker to close the connection.
 
-        Waits up to ``patience`` s for the broker to hang up. A next connection that is faster than it reads this one
-        would take the session over, and acknowledgements with it.
+        The session ends, too, or the broker keeps it until it expires. Without the wait, the next connection could
+        take over the session before the broker has read the acknowledgements of this one.
         """
         sock = self._client.socket()
-        bye = _properties(PacketTypes.DISCONNECT, 0) if forget and self._modern else None
+        properties = _properties(PacketTypes.DISCONNECT, 0) if end_session and self._modern else None
         if sock is not None:
             with socket.socket(fileno=os.dup(sock.fileno())) as copy:  # paho closes its own at once
-                self._client.disconnect(properties=bye)
-                _await_end(copy, patience)
+                self._client.disconnect(properties=properties)
+                _wait_for_end(copy, timeout)
         self.close()
 
     def _on_subscribe(
@@ -88,12 +98,12 @@ class SubscriberConnection(Connection):
         refused = [
             f"{topic}: {answer}" for topic, answer in zip(self._topics, answers, strict=True) if answer.is_failure
         ]
-        self.granted = ", ".join(refused)
+        self.subscription_refusal = ", ".join(refused)
 
     def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
         now = datetime.now(timezone.utc)
-        receipt = (self, message.mid if message.qos else 0)
-        self._deliver(ReceivedMessage(message.topic, bytes(message.payload), now, receipt))
+        source = (self, message.mid if message.qos else 0)
+        self._deliver(ReceivedMessage(message.topic, bytes(message.payload), now, source))
 
 
 def _properties(packet: int, expiry: int) -> Properties:
@@ -104,8 +114,8 @@ def _properties(packet: int, expiry: int) -> Properties:
     return properties
 
 
-def _await_end(sock: socket.socket, patience: float) -> None:
-    until = time.monotonic() + patience
+def _wait_for_end(sock: socket.socket, timeout: float) -> None:
+    until = time.monotonic() + timeout
     with suppress(OSError):
         while (left := until - time.monotonic()) > 0:
             sock.settimeout(left)

@@ -1,4 +1,4 @@
-"""What comes from a node, as values: the topics and payloads of the contract, read by somebody who trusts nobody."""
+"""Messages of nodes as values. Nothing in a payload is trusted: it is checked against the contract and its topic."""
 
 from __future__ import annotations
 
@@ -8,22 +8,19 @@ from datetime import datetime
 
 from edge_emotion.client.gaps import Arrival
 from edge_emotion.datatypes import CameraState, EmotionEvent
-from edge_emotion.wire.payloads import SCHEMA, event_from_json, state_from_json
+from edge_emotion.wire.payloads import MAX_PAYLOAD, SCHEMA, event_from_json, state_from_json
 from edge_emotion.wire.topics import Address
-
-LARGEST = 65_536
-"""Bytes of a payload at most; an event has less than 1,000."""
 
 
 class AnotherSchema(ValueError):  # noqa: N818 - says it all
-    """A payload of another version of the contract; the message says what to do."""
+    """A payload of another version of the contract; the message gives the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventReceived:
-    """An event, how it fits to the ones before it, when it came (UTC), and the bytes it came as.
+    """An event, its arrival compared with earlier ones, the time when it was received (UTC), and its payload.
 
-    ``missed`` events of its node are missing before it, those of cameras that were filtered out included.
+    ``missed`` events of its node are missing before it, including those of cameras that were filtered out.
     """
 
     event: EmotionEvent
@@ -35,7 +32,7 @@ class EventReceived:
 
 @dataclass(frozen=True, slots=True)
 class StateReceived:
-    """What a camera sees now; ``state`` is None when the broker was told to forget it."""
+    """Current state of a camera; None if the retained topic was cleared."""
 
     node: str
     camera: str
@@ -45,7 +42,7 @@ class StateReceived:
 
 @dataclass(frozen=True, slots=True)
 class AvailabilityReceived:
-    """A node (``camera`` is None) or one of its cameras is online or not; None: the broker was told to forget it."""
+    """Whether a node (``camera`` is None) or a camera is online; None if the retained topic was cleared."""
 
     node: str
     camera: str | None
@@ -57,7 +54,7 @@ Item = EventReceived | StateReceived | AvailabilityReceived
 
 
 def read_event(address: Address, payload: bytes) -> EmotionEvent:
-    """The event. Raises ValueError for what is none or claims to come from elsewhere, AnotherSchema."""
+    """The event. Raises ValueError for any other payload or an event of another origin, AnotherSchema."""
     _limit(payload)
     try:
         event = event_from_json(payload)
@@ -66,16 +63,16 @@ def read_event(address: Address, payload: bytes) -> EmotionEvent:
         if schema is None or schema == SCHEMA:
             raise
         raise AnotherSchema(
-            f"it is of schema {schema!r:.20}, this subscriber understands {SCHEMA}: install the version of "
+            f"it is of schema {schema!r:.20}, this subscriber supports {SCHEMA}: install the version of "
             f"edge-emotion that runs on {address.node}"
         ) from error
     if (event.node, event.camera) != (address.node, address.camera):
-        raise ValueError(f"it says that it comes from {event.node!r:.70}, camera {event.camera!r:.70}")
+        raise ValueError(f"its payload comes from {event.node!r:.70}, camera {event.camera!r:.70}")
     return event
 
 
 def read_state(payload: bytes) -> CameraState | None:
-    """The state, None for an empty payload. Raises ValueError for what is none."""
+    """The state, None for an empty payload. Raises ValueError for any other payload."""
     if not payload:
         return None
     _limit(payload)
@@ -88,12 +85,12 @@ def read_state(payload: bytes) -> CameraState | None:
 
 
 def _limit(payload: bytes) -> None:
-    if len(payload) > LARGEST:
-        raise ValueError(f"{len(payload)} bytes are more than the {LARGEST} of the largest message")
+    if len(payload) > MAX_PAYLOAD:
+        raise ValueError(f"{len(payload)} bytes, more than the limit of {MAX_PAYLOAD}")
 
 
 def _schema_of(payload: bytes) -> object:
-    """What a JSON object says of its schema; None if it is no object or says nothing."""
+    """The field ``schema`` of a JSON object; None if there is none."""
     try:
         data = json.loads(payload)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Which broker a subscriber talks to, and as whom: from arguments, or from the environment of the daemon."""
+"""Broker and login of a subscriber: from arguments, or from the daemon's environment variables."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def broker_settings(
     protocol: str | None = None,
     prefix: str | None = None,
 ) -> MqttSettings:
-    """Where the broker is and who asks. What is not given comes from the environment, as for the daemon.
+    """Settings of the connection. Arguments that are None are taken from the environment, as by the daemon.
 
-    ``EDGE_EMOTION_MQTT__HOST``, ``__PORT``, ``__USERNAME``, ``__PASSWORD``, ``__TLS__CA`` and so on; the last resort
-    is localhost without login. ``tls=TlsSettings()`` trusts the system's authorities. Raises ConfigError.
+    The variables are ``EDGE_EMOTION_MQTT__HOST``, ``__PORT``, ``__USERNAME``, ``__PASSWORD``, ``__TLS__CA`` and so on;
+    the default is localhost without login. ``tls=TlsSettings()`` trusts the system's authorities. Raises ConfigError.
     """
     given = {
         "host": host, "port": port, "username": username, "password": password, "password_file": password_file,

@@ -125,7 +125,8 @@ class Control:
         if self.settings.mqtt is not None and now - self._reported >= self.settings.mqtt.stats_interval:
             stats = self._stats(now)
             for channel in self._channels:
-                channel.report({**stats, "outbox": {"depth": channel.waiting, "dropped": channel.dropped}})
+                outbox = {"depth": channel.waiting, "dropped": channel.dropped, "refused": channel.refused}
+                channel.report({**stats, "outbox": outbox})
 
     def _stats(self, now: float) -> dict[str, Any]:
         seconds, self._reported = now - self._reported, now

@@ -21,7 +21,7 @@ from edge_emotion.daemon.capture import Capture, Status
 from edge_emotion.datatypes import CameraState, EmotionEvent, Frame
 from edge_emotion.outbox.event_counter import EventCounter
 from edge_emotion.pipeline.pipeline import Pipeline
-from edge_emotion.protocols import EventSink
+from edge_emotion.protocols import EndingSink, EventSink
 from edge_emotion.system.sd_notify import Watchdog, notify
 from edge_emotion.system.telemetry import check_resident
 
@@ -116,7 +116,8 @@ class Daemon:
     def run(self) -> Summary:
         """Run from start to stop: open sinks and cameras, process, end every track, deliver, release.
 
-        Raises, after the orderly shutdown, the error of a camera that failed for good, and MemoryLimitReached.
+        Raises, after the orderly shutdown, the error of a camera that failed for good, ReaderGone and
+        MemoryLimitReached.
         """
         cv2.setNumThreads(1)  # frames are small, and the other cores are for other cameras
         opened: list[EventSink] = []
@@ -158,6 +159,7 @@ class Daemon:
         while not self._stopped.is_set():
             self._run_jobs()
             self.on_turn()
+            _check_readers(self._sinks)
             worked = [self._serve(camera) for camera in self.cameras]
             if all(camera.status in ("ended", "failed") for camera in self.cameras):
                 return
@@ -259,6 +261,13 @@ class Daemon:
         for sink in opened:
             sink.close()
         self._sequence.close()
+
+
+def _check_readers(sinks: Sequence[EventSink]) -> None:
+    """Raises the error of a sink whose reader has gone for good."""
+    for sink in sinks:
+        if isinstance(sink, EndingSink) and sink.ended is not None:
+            raise sink.ended
 
 
 def _published_values(state: CameraState) -> tuple[object, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -10,9 +11,9 @@ from typing import Any
 
 from edge_emotion.config.settings import Settings
 from edge_emotion.labels import subset
-from edge_emotion.system.atomic_file import load_json, log, save_json
+from edge_emotion.system.state_file import load_json, log, save_json
 from edge_emotion.wire.payloads import read_json
-from edge_emotion.wire.topics import FEATURES, Feature
+from edge_emotion.wire.topics import FEATURES, NAME_PATTERN, Feature
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class OverrideStore:
         """Entries of the file that do not fit the model's ``labels`` are logged and ignored."""
         self._path, self._changed = path, False
         self._kept: dict[str, CameraOverrides] = {}
-        for camera, values in ({} if path is None else load_json(path)).items():
+        for camera, values in ({} if path is None else load_json(path, _check)).items():
             self._kept[camera] = _restored(camera, values, labels)
 
     def __getitem__(self, camera: str) -> CameraOverrides:
@@ -75,10 +76,17 @@ class OverrideStore:
         self._changed = False
 
 
+def _check(saved: dict[str, Any]) -> None:
+    """Raises ValueError for a file that ``OverrideStore`` has not written."""
+    for camera in saved:
+        if not re.fullmatch(NAME_PATTERN, camera):
+            raise ValueError(f"{camera!r:.100} is not a camera's name")
+
+
 def _restored(camera: str, values: Any, labels: Sequence[str]) -> CameraOverrides:
     try:
         restored = CameraOverrides(
-            enabled=values["enabled"] is not False,
+            enabled=_boolean(values["enabled"]),
             threshold=_fraction(values["threshold"]),
             classes=_classes(values["classes"], labels),
         )
@@ -94,6 +102,12 @@ def _switch(payload: bytes) -> bool:
     if payload not in (b"ON", b"OFF"):
         raise ValueError("expected ON or OFF")
     return payload == b"ON"
+
+
+def _boolean(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("expected true or false")
+    return value
 
 
 def _fraction(value: object) -> float | None:

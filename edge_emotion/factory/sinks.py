@@ -27,8 +27,8 @@ def make_sinks(
         from edge_emotion.sinks.mqtt.sink import MqttSink
 
         info, device = describe_node(settings, classifier, detector)
-        # A line of JSON is written at once: with such a sink the outbox alone does not know which numbers were seen.
-        numbers = sequence if settings.jsonl is None else None
+        if sequence is not None:  # a line of JSON does not wait for the outbox
+            sequence.shown_elsewhere = settings.jsonl is not None
         sinks.append(
             MqttSink(
                 settings.mqtt,
@@ -37,7 +37,7 @@ def make_sinks(
                 list(settings.cameras),
                 device=device,
                 state_dir=None if sequence is None else sequence.folder,
-                numbers=numbers,
+                numbers=sequence,
             )
         )
     return sinks

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from edge_emotion.datatypes import EmotionScores, Face, Image
 from edge_emotion.errors import ConfigError, ModelError
 from edge_emotion.labels import subset
-from edge_emotion.models.manifest import ModelFile, ModelManifest
+from edge_emotion.models.manifest import ModelFile, ModelManifest, OperatingPoint
 from edge_emotion.models.preprocess import face_batch
 from edge_emotion.protocols import FloatArray, InferenceBackend
 
@@ -47,9 +47,15 @@ class EmotionClassifier:
         self.refused = tuple(refused)
         columns = range(len(manifest.labels)) if classes is None else subset(manifest.labels, classes)
         self._columns = np.array(columns)
-        self._shift = prior_shift(calibration.class_prior, point.prior_strength)[self._columns]
+        self._shift = logit_shift(calibration.class_prior, point, manifest.labels)[self._columns]
         self._temperature = point.temperature
+        # It was fitted to the choice among all of them.
+        self._likely_from = point.likely_from if len(self._columns) == len(manifest.labels) else None
         self.labels = tuple(manifest.labels[column] for column in self._columns)
+
+    def likely(self, scores: EmotionScores) -> tuple[str, ...] | None:
+        """The emotions of which one is true 9 times in 10, the most probable first; None if not fitted."""
+        return None if self._likely_from is None else scores.likely(self._likely_from)
 
     def classify(self, image: Image, faces: Sequence[Face]) -> list[EmotionScores]:
         """Scores of each face in an H x W x 3 BGR picture, in one batch; an empty list for no faces."""
@@ -81,6 +87,13 @@ def prior_shift(class_prior: npt.ArrayLike, strength: float) -> npt.NDArray[np.f
     0 leaves the logits as they are; 1 removes the prior of the training data.
     """
     return np.asarray(strength * np.log(np.asarray(class_prior, np.float64)))
+
+
+def logit_shift(class_prior: npt.ArrayLike, point: OperatingPoint, labels: Sequence[str]) -> npt.NDArray[np.float64]:
+    """Values that an operating point subtracts from the logits before it divides them; one for each of L labels."""
+    offsets = point.offsets or {}
+    added = np.array([offsets.get(label, 0.0) for label in labels])
+    return np.asarray(prior_shift(class_prior, point.prior_strength) - added)
 
 
 def softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_emotion.errors import ModelError
-from edge_emotion.models.classifier import EmotionClassifier, prior_shift
+from edge_emotion.models.classifier import EmotionClassifier, logit_shift
 from edge_emotion.models.manifest import InputSpec, ModelFile, ModelManifest
 from edge_emotion.models.preprocess import normalise
 from edge_emotion.protocols import FloatArray
@@ -53,7 +53,7 @@ def run_self_test(classifier: EmotionClassifier, entry: ModelFile) -> float | No
 def top_labels(manifest: ModelManifest, logits: FloatArray) -> tuple[str, ...]:
     """The likeliest emotion of each of N rows of logits, at the manifest's default operating point."""
     point = manifest.calibration.operating_points[manifest.calibration.default]
-    shifted = logits - prior_shift(manifest.calibration.class_prior, point.prior_strength)
+    shifted = logits - logit_shift(manifest.calibration.class_prior, point, manifest.labels)
     return tuple(manifest.labels[column] for column in shifted.argmax(axis=1))
 
 

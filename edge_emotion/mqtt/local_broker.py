@@ -23,19 +23,19 @@ START_TIMEOUT = 10.0
 
 
 def find_mosquitto() -> str | None:
-    """Path of the broker's program; None where it is not installed. Debian puts it where only root looks."""
+    """Path of the mosquitto program; None if it is not installed. On Debian it is in /usr/sbin."""
     return shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
 
 def free_port() -> int:
-    """A TCP port on this machine that nobody listens on."""
+    """A free TCP port of this machine."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
 
 
 def _await_port(port: int, alive: Any) -> bool:
-    """True once something listens; False if ``alive()`` turns false or it takes too long."""
+    """True when the port accepts connections; False if ``alive()`` becomes false or START_TIMEOUT has passed."""
     deadline = time.monotonic() + START_TIMEOUT
     while time.monotonic() < deadline and alive():
         try:
@@ -49,11 +49,11 @@ def _await_port(port: int, alive: Any) -> bool:
 
 @contextmanager
 def mosquitto(executable: str, port: int) -> Iterator[None]:
-    """A broker on HOST for the time of the block, open to everybody on this machine. Raises SinkError."""
+    """Run mosquitto on HOST during the block, without login, for this machine only. Raises SinkError."""
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "mosquitto.conf"
         config.write_text(f"listener {port} {HOST}\nallow_anonymous true\npersistence false\nlog_type none\n")
-        # A session of its own: Ctrl-C in the terminal is for the daemon, which then still needs the broker.
+        # In its own session: Ctrl-C in the terminal must stop the daemon first, which still needs the broker.
         process = subprocess.Popen(
             [executable, "-c", str(config)],
             stdout=subprocess.DEVNULL,
@@ -71,7 +71,7 @@ def mosquitto(executable: str, port: int) -> Iterator[None]:
 
 @contextmanager
 def _amqtt(port: int) -> Iterator[None]:
-    """The pure Python broker, in a thread with an event loop of its own."""
+    """Run amqtt, a broker in pure Python, in a thread with its own event loop. Raises BackendUnavailable."""
     try:
         from amqtt.broker import Broker
     except ImportError as error:

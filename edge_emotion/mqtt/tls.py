@@ -12,7 +12,7 @@ from edge_emotion.system.paths import expand
 
 
 def tls_context(settings: TlsSettings) -> ssl.SSLContext:
-    """TLS 1.2 or newer. Raises SinkError for a file that cannot be read or is not what it should be."""
+    """A context for TLS 1.2 or newer. Raises SinkError for a file that is unreadable or has the wrong content."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.sslsocket_class = _TlsSocket
@@ -24,7 +24,7 @@ def tls_context(settings: TlsSettings) -> ssl.SSLContext:
     else:
         _load("PEM certificates", lambda files: context.load_verify_locations(*files), settings.ca)
     if settings.certificate is not None and settings.key is not None:
-        # With an empty password OpenSSL does not ask for one on the terminal.
+        # With an empty password OpenSSL does not prompt for one on the terminal.
         _load(
             "a PEM certificate and its unencrypted key",
             lambda files: context.load_cert_chain(files[0], files[1], password=""),
@@ -35,7 +35,7 @@ def tls_context(settings: TlsSettings) -> ssl.SSLContext:
 
 
 class _TlsSocket(ssl.SSLSocket):
-    """Closes itself when the handshake fails; paho would leave that to the garbage collector."""
+    """Closes the socket when the handshake fails; paho would leave that to the garbage collector."""
 
     def do_handshake(self, block: bool = False) -> None:
         try:
@@ -49,7 +49,7 @@ def _load(expected: str, load: Callable[[list[str]], None], *files: Path) -> Non
     paths = [expand(file) for file in files]
     try:
         for path in paths:
-            path.open("rb").close()  # OpenSSL's errors name no file
+            path.open("rb").close()  # OpenSSL's errors do not name the file
         load([str(path) for path in paths])
     except ssl.SSLError as error:
         raise SinkError(

@@ -3,78 +3,60 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import logging
-import os
-import re
+import sqlite3
 import threading
 import time
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
-from edge_emotion.errors import ConfigError
-from edge_emotion.system.atomic_file import sync_folder
+from edge_emotion.errors import ConfigError, SinkError
+from edge_emotion.outbox.counter_record import CounterRecord
+from edge_emotion.outbox.node_lock import NodeLock
+from edge_emotion.outbox.recovery import StateFiles, last_readable, recover, remove_old_counter
+from edge_emotion.outbox.store import OutboxFile
+from edge_emotion.system.clock import boot_id
+from edge_emotion.system.private_file import make_private_folder
 
 log = logging.getLogger(__name__)
 
 BLOCK, LARGEST_BLOCK = 64, 4096
 """Numbers reserved at a time; a power cut skips fewer than 1.5 times as many. More if they last less than 10 s."""
 
-_LENGTH = 128
-"""Bytes of the file. It is written in place: one sector is never half written, and a full disk has room for it."""
-
-_UNKNOWN = "-"
+LOOK = 1.0
+"""Seconds between two looks at whether the state directory is still there."""
 
 _DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-"""What may be wrong with a folder that is the right one."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Record:
-    """``last`` is the last number that was shown to anybody, as far as ``keeper`` says.
-
-    ``closed``: exactly, the counter has stopped. ``here``: if the machine still runs, of which ``boot`` tells.
-    ``outbox``: it was at least this, and the outbox knows more. ``reserved`` is on the disk before any number up to
-    it is shown.
-    """
-
-    last: int
-    reserved: int
-    keeper: str
-    boot: str
-
-    def dump(self) -> bytes:
-        return f"{self.last} {self.reserved} {self.keeper} {self.boot}\n".encode().ljust(_LENGTH)
+"""Faults of a folder that is the right one."""
 
 
 class EventCounter:
-    """Counts 1, 2, 3 ...; kept in the file ``<node>.seq`` of the state directory, which one process at a time may use.
+    """Counts 1, 2, 3 ...; kept in the state directory, which one process at a time may use for a node.
 
-    After a clean stop and after the death of the process it goes on with the next number; after a power cut with
-    one that was certainly never used. In memory only without a directory, or, which is logged, in one that the disk
-    does not let us write. Raises ConfigError if the directory cannot be one or another process counts for this node.
+    Numbers are reserved ahead, on the disk, in a table of the outbox file ``<node>.outbox.db``. The last one is also
+    written in place to ``<node>.lock``, without a sync, when it may be shown: after a clean stop and after the death
+    of the process counting goes on with the next number; after a power cut, or if one of the two is damaged, with one
+    that was certainly never used. In memory only without a directory, or, which is logged, in one that cannot be
+    written. Raises ConfigError if the directory cannot be one or another process counts for this node.
     """
 
-    def __init__(self, folder: Path | None, node: str = "node") -> None:
+    def __init__(self, folder: Path | None, node: str = "node", boot: str | None = None) -> None:
+        """``boot`` is the machine's boot id unless given."""
         self.folder: Path | None = None
         """Where the node's state is kept; None if it is not."""
+        self.store: OutboxFile | None = None
+        """The outbox file; open until ``close``, unless the disk fails."""
+        self.shown_elsewhere = False
+        """True if events also go to a receiver that does not wait for the outbox."""
         self._node = node
         self._guard = threading.Lock()
-        self._claim: IO[bytes] | None = None
-        self._file: IO[bytes] | None = None
-        self._last = self._shown = self._reserved = self._promised = 0
+        self._lock: NodeLock | None = None
+        self._last = self._shown = self._recorded = self._reserved = self._promised = 0
         self._block, self._extended_at = BLOCK, 0.0
         self._extender: threading.Thread | None = None
-        self._keeper = "here"
-        self._floor = 0
-        """While the outbox keeps the numbers: the last one from before that."""
-        self._pending = False
-        """True while the outbox of the run before has not been asked; until then we count from the reserved ones."""
-        self._doubtful = False
-        self._failing = False
-        self._boot = _boot()
+        self._handed_over = False
+        self._failing: set[str] = set()
+        self._look_at = 0.0
+        self._boot = boot or boot_id()
         if folder is not None:
             self._open(folder)
 
@@ -85,106 +67,118 @@ class EventCounter:
 
     def save(self) -> None:
         """Remember the numbers so far: they may be shown after it. No sync, but for what is reserved ahead."""
-        if self._file is None or self._last == self._shown:
+        if self._lock is None or self._last == self._shown:
             return
         if self._last > self._reserved:
             self._wait_for_extender()
             if self._last > self._reserved:
                 self._extend()
-        elif self._promised - self._last < self._block // 2 and self._extender is None:
+        elif self._is_due():
             self._extender = threading.Thread(target=self._extend, name="event-counter", daemon=True)
             self._extender.start()
         self._shown = self._last
-        if self._pending:
-            self._pending, self._keeper = False, "here"
-        if self._keeper != "outbox":
-            self._record()
-
-    def resume(self, stored: int | None) -> None:
-        """Events are shown only after an outbox has stored them, ``stored`` was the highest: go on after that one.
-
-        From now on the outbox remembers the numbers. Call it before the first number is given out.
-        """
-        if self._pending and stored is not None:
-            self._last = max(self._floor, stored)
-        elif stored is not None:
-            self._last = max(self._last, stored + LARGEST_BLOCK if self._doubtful else stored)
-        self._pending, self._shown = False, self._last
-        self.hand_over()
+        if not self._stored_first:
+            self._record(self._shown)
 
     def hand_over(self) -> None:
-        """The outbox stores what is shown from now on. From any thread."""
-        self._floor = self._shown
-        self._keep("outbox")
+        """From now on the outbox stores each event before it is sent. From any thread.
+
+        No change if events are also ``shown_elsewhere``.
+        """
+        if self.store is not None and self.store.counter is None:  # a new file, after the disk has failed
+            self._save_table()
+        self._handed_over = True
+        self._note_stored()
 
     def take_back(self) -> None:
-        """The outbox has stopped storing: from now on numbers are remembered here. From any thread."""
-        self._keep("here")
+        """The outbox has stopped storing: a number may be shown when it is saved. From any thread."""
+        self._handed_over = False
+        self._record(self._shown)
 
     def close(self) -> None:
         """Remember exactly where it stopped, and let another process count."""
         self._wait_for_extender()
-        if self._file is not None:
-            self._promised = self._last
-            self._keeper = "closed"
-            self._record(sync=True)
-            self._file.close()
-            self._file = None
-        if self._claim is not None:
-            self._claim.close()
+        if self._lock is None:
+            return
+        with self._guard:
+            self._recorded = self._promised = max(self._last, self._recorded)
+        self._write(closed=True)
+        self._lock.close()
+        self._lock = None
+
+    def _note_stored(self) -> None:
+        """The outbox has changed: events may be sent up to its mark. In the thread that writes it."""
+        if self.store is not None:
+            self._record((self.store.mark or 0) if self._stored_first else self._shown)
+
+    @property
+    def _stored_first(self) -> bool:
+        """True if a number is shown only after the outbox has stored it."""
+        return self._handed_over and not self.shown_elsewhere
 
     def _open(self, folder: Path) -> None:
+        files = StateFiles(folder, self._node)
         try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._claim = (folder / f"{self._node}.lock").open("ab")
-            fcntl.flock(self._claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._begin(folder / f"{self._node}.seq")
+            make_private_folder(folder)
+            self._lock = NodeLock(files.lock)
+            self._begin(files)
             self.folder = folder
         except BlockingIOError as error:
             raise ConfigError(
                 f"another daemon runs as node {self._node!r} with state_dir {folder}: stop it first"
             ) from error
-        except OSError as error:
-            if error.errno not in _DISK:
-                raise ConfigError(f"state_dir {folder} is not usable: {error.strerror}") from error
-            self._do_without(folder / f"{self._node}.seq")
+        except SinkError:
+            self._give_up()
+            raise
+        except (OSError, sqlite3.Error) as error:
+            self._give_up()
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            if isinstance(error, OSError) and error.errno not in _DISK:
+                raise ConfigError(f"state_dir {folder} is not usable: {reason}") from error
+            self._last = self._last or last_readable(files, self._boot)
             log.warning(
                 "state_dir %s cannot be written (%s): the event counter and events that wait are kept in memory only; "
                 "make room or give the user the rights, or set another state_dir",
                 folder,
-                error.strerror,
+                reason,
             )
 
-    def _do_without(self, path: Path) -> None:
-        with suppress(OSError):
-            if self._file is None:
-                self._start_after(path)
-            elif not path.stat().st_size:
-                path.unlink()  # otherwise it would look damaged next time
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+    def _begin(self, files: StateFiles) -> None:
+        """Before the first number: where counting goes on, and the first reservation on the disk.
 
-    def _start_after(self, path: Path) -> None:
-        record = _read(path)
-        alive = record.boot == self._boot != _UNKNOWN
-        self._doubtful = record.keeper == "damaged"
-        self._pending, self._floor = record.keeper == "outbox" and alive, record.last
-        exact = record.keeper == "closed" or (record.keeper == "here" and alive)
-        self._last = record.last if exact else record.reserved
-
-    def _begin(self, path: Path) -> None:
-        """Before the first number: the first reservation, and the folder's entry, reach the disk."""
-        self._start_after(path)
-        self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b", buffering=0)
-        path.chmod(0o600)
-        self._keeper = "outbox" if self._pending else "here"
-        self._shown, self._promised = self._last, self._last + BLOCK
-        self._write()
-        os.ftruncate(self._file.fileno(), _LENGTH)
-        os.fsync(self._file.fileno())
-        sync_folder(path.parent)
+        In this order: a kill or power cut between two steps loses no number and uses none twice.
+        """
+        assert self._lock is not None
+        self.store = OutboxFile(files.outbox, self._boot)
+        self.store.ensure_open()
+        self.store.on_change = self._note_stored
+        self._last = self._shown = self._recorded = self._promised = recover(files, self.store, self._boot)
+        self._lock.write(self._make_record())
+        self._promised = self._last + BLOCK
+        self.store.save_counter(self._make_record())
+        self.store.sync()
         self._reserved = self._promised
+        self._lock.write(self._make_record())
+        self._lock.sync()
+        remove_old_counter(files)
+
+    def _give_up(self) -> None:
+        for each in (self.store, self._lock):
+            if each is not None:
+                each.close()
+        self.store = self._lock = None
+
+    def _is_due(self) -> bool:
+        """True if there is work for the other thread: few numbers are left, or the state directory was deleted."""
+        if self._extender is not None:
+            return False
+        if self._promised - self._last < self._block // 2:
+            return True
+        now = time.monotonic()
+        if now < self._look_at:
+            return False
+        self._look_at = now + LOOK
+        return self._lock is not None and self._lock.is_gone()
 
     def _extend(self) -> None:
         """Reserve further numbers; they count as reserved only when the disk has it."""
@@ -192,61 +186,89 @@ class EventCounter:
         hurry = now - self._extended_at < 10
         self._block = min(self._block * 2, LARGEST_BLOCK) if hurry else BLOCK
         self._extended_at = now
+        self._make_again()
         with self._guard:
             self._promised = target = max(self._last, self._promised) + self._block
-        self._record(sync=True)
+        self._save_table()
         self._reserved = target  # also if it failed, which was logged: the events are worth more than their numbers
         self._extender = None
+
+    def _make_again(self) -> None:
+        """If the state directory was deleted: make it, and its files, anew."""
+        if self._lock is None or self.store is None or not self._lock.is_gone():
+            return
+        log.error(
+            "%s was deleted while it was in use: it is made again; do not delete the state directory of a node that "
+            "runs",
+            self._lock.path,
+        )
+        try:
+            make_private_folder(self._lock.path.parent)
+            fresh = NodeLock(self._lock.path)
+            with self._guard:
+                self._lock.close()
+                self._lock = fresh
+            if not self._handed_over and self.store.is_gone():
+                self.store.close()
+                self.store.ensure_open()
+        except (OSError, sqlite3.Error) as error:
+            self._fails("folder", error)
+        else:
+            self._failing.discard("folder")
 
     def _wait_for_extender(self) -> None:
         extender = self._extender
         if extender is not None:
             extender.join()
 
-    def _keep(self, keeper: str) -> None:
-        with self._guard:
-            self._keeper = keeper
-        self._record()
-
-    def _record(self, sync: bool = False) -> None:
+    def _save_table(self) -> None:
+        """On the disk when this returns; a failure is logged."""
+        assert self.store is not None
         try:
-            self._write()
-            if sync and self._file is not None:
-                os.fsync(self._file.fileno())
-        except OSError as error:
-            if not self._failing:
-                log.error("cannot save the event counter of node %s: %s", self._node, error.strerror)
-            self._failing = True
+            with self._guard:
+                record = self._make_record()
+            self.store.save_counter(record)
+            self.store.sync()
+        except (OSError, sqlite3.Error) as error:
+            self._fails("table", error)
         else:
-            self._failing = False
+            self._failing.discard("table")
+        self._record(0)
 
-    def _write(self) -> None:
-        with self._guard:
-            if self._file is None:
-                return
-            last = self._floor if self._keeper == "outbox" else self._last
-            record = _Record(last, self._promised, self._keeper, self._boot)
-            os.pwrite(self._file.fileno(), record.dump(), 0)
+    def _record(self, last: int) -> None:
+        """In the lock file, without a sync: up to ``last`` numbers may be shown. A failure is logged."""
+        try:
+            with self._guard:
+                self._recorded = max(self._recorded, last)
+                if self._lock is not None:
+                    self._lock.write(self._make_record())
+        except OSError as error:
+            self._fails("copy", error)
+        else:
+            self._failing.discard("copy")
 
+    def _write(self, closed: bool) -> None:
+        assert self.store is not None and self._lock is not None
+        record = self._make_record(closed)
+        try:
+            self.store.ensure_open()
+            self.store.save_counter(record)
+        except (OSError, sqlite3.Error) as error:
+            self._fails("table", error)
+        self.store.close()
+        try:
+            self._lock.write(record)
+            self._lock.sync()
+        except OSError as error:
+            self._fails("copy", error)
 
-def _read(path: Path) -> _Record:
-    """The record, or that of a counter that has not begun. Raises OSError."""
-    try:
-        fields = path.read_bytes()[:_LENGTH].decode(errors="replace").split()
-    except FileNotFoundError:
-        return _Record(0, 0, "closed", _UNKNOWN)
-    numbers = [int(field) for field in fields[:2] if re.fullmatch("[0-9]{1,15}", field)]
-    if len(fields) == len(numbers) == 1:  # of version 1.0: only the number
-        return _Record(numbers[0], numbers[0], "closed", _UNKNOWN)
-    if len(fields) == 4 and len(numbers) == 2:
-        return _Record(numbers[0], numbers[1], fields[2], fields[3])
-    log.warning("%s is damaged: event numbers start again at 1, or after those that the outbox knows", path)
-    return _Record(0, 0, "damaged", _UNKNOWN)
+    def _make_record(self, closed: bool = False) -> CounterRecord:
+        mark, waiting = (None, 0) if self.store is None else (self.store.mark, self.store.waiting)
+        return CounterRecord(self._recorded, self._promised, closed, self._boot, mark, waiting)
 
-
-def _boot() -> str:
-    """Differs after each start of the machine; ``_UNKNOWN`` if that cannot be known."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
-        return _UNKNOWN
+    def _fails(self, part: str, error: Exception) -> None:
+        """Log a failure once, until all parts can be saved again."""
+        if not self._failing:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            log.error("cannot save the event counter of node %s: %s", self._node, reason)
+        self._failing.add(part)

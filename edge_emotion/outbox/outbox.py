@@ -3,9 +3,30 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _locked(method: Callable[Concatenate[Outbox, P], T]) -> Callable[Concatenate[Outbox, P], T]:
+    """The method while it holds the outbox's lock, which may be taken again by the same thread."""
+
+    @wraps(method)
+    def locked(self: Outbox, /, *arguments: P.args, **options: P.kwargs) -> T:
+        with self._lock:
+            return method(self, *arguments, **options)
+
+    return locked
+
+
+def _ignore() -> None:
+    """Nobody waits for this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +60,19 @@ class Outbox:
 
     An event leaves when it is acknowledged, not when it is taken. ``restart`` begins a new delivery: all that is
     still here is given out again from the oldest on, as replayed. Once ``load`` was called, an event is given out
-    only after ``stored`` covered it: what the network has seen is then known after a crash. Not thread-safe: its
-    owner locks.
+    only after ``stored`` covered it: what the network has seen is then known after a crash. Thread-safe: ``on_new``
+    and ``on_sendable`` are called by the thread that made the change, and must neither wait nor call the outbox.
     """
 
     def __init__(self, limit: int, max_age: float = math.inf) -> None:
         if limit < 1:
             raise ValueError(f"an outbox holds at least 1 event, not {limit}")
         self._limit, self._max_age = limit, max_age
+        self._lock = threading.RLock()
+        self.on_new: Callable[[], None] = _ignore
+        """Called when there is an event to be stored."""
+        self.on_sendable: Callable[[], None] = _ignore
+        """Called when there may be an event to ``take``."""
         self._taken: dict[int, Entry] = {}
         self._untaken: deque[Entry] = deque()
         self._next = 0
@@ -60,13 +86,23 @@ class Outbox:
         """Events that were given up, since the start."""
         self.expired = 0
         """Those of them that had waited too long."""
+        self.refused = 0
+        """Events that the broker refused for good or that have no wire form."""
 
+    @_locked
     def __len__(self) -> int:
         """Events that are not acknowledged, taken or not."""
         return len(self._taken) + len(self._untaken)
 
     def append(self, seq: int, camera: str, payload: bytes, now: float) -> bool:
         """Add the newest event. False if the oldest one had to make room."""
+        with self._lock:
+            room = self._append(seq, camera, payload, now)
+            notify = self.on_new if self._durable else self.on_sendable
+        notify()  # after the lock is free: the other thread would only wait for it
+        return room
+
+    def _append(self, seq: int, camera: str, payload: bytes, now: float) -> bool:
         self.expire(now)
         full = len(self) >= self._limit
         if full:
@@ -78,6 +114,7 @@ class Outbox:
             self._uncollected.append(entry)
         return not full
 
+    @_locked
     def take(self) -> tuple[Entry, bool] | None:
         """The oldest event that was not taken since ``restart``, and whether it is a replay; None if there is none."""
         if not self._untaken or (self._durable and self._untaken[0].number >= self._stored):
@@ -87,15 +124,18 @@ class Outbox:
         return entry, entry.number < self._fresh_from
 
     @property
+    @_locked
     def next_number(self) -> int:
         """Number of the event that ``append`` would add."""
         return self._next
 
     @property
+    @_locked
     def oldest_untaken(self) -> int:
         """Number of the event that ``take`` would give; that of the next one to come if there is none."""
         return self._untaken[0].number if self._untaken else self._next
 
+    @_locked
     def acknowledge(self, number: int) -> bool:
         """The event is delivered or refused for good: forget it. False if it is not here any more."""
         known = self._taken.pop(number, None) is not None
@@ -103,6 +143,14 @@ class Outbox:
             self._forget(number)
         return known
 
+    @_locked
+    def refuse(self, number: int | None = None) -> None:
+        """An event can never be delivered: count it, and forget it if it is here under ``number``."""
+        self.refused += 1
+        if number is not None:
+            self.acknowledge(number)
+
+    @_locked
     def restart(self, now: float) -> None:
         """A new connection: what is here waited for it, so it is given out (again), in order, as replayed."""
         self._untaken.extendleft(reversed(self._taken.values()))
@@ -110,6 +158,7 @@ class Outbox:
         self._fresh_from = self._next
         self.expire(now)
 
+    @_locked
     def expire(self, now: float) -> None:
         """Drop what has waited for longer than ``max_age`` s and is not on its way."""
         while self._untaken and now - self._untaken[0].since > self._max_age:
@@ -117,12 +166,14 @@ class Outbox:
             self.dropped += 1
             self.expired += 1
 
+    @_locked
     def discard(self) -> int:
         """Give up all that is here; it counts as dropped. Returns how many that were."""
         given_up = self.clear()
         self.dropped += given_up
         return given_up
 
+    @_locked
     def clear(self) -> int:
         """Forget all that is here, which somebody else has kept. Returns how many that were."""
         count = len(self)
@@ -130,6 +181,7 @@ class Outbox:
             entries.clear()
         return count
 
+    @_locked
     def load(self, entries: Sequence[Entry], now: float) -> None:
         """Put ``entries`` of an earlier run, sorted by number, before all that is here; from now on all is stored."""
         early = list(self._untaken)
@@ -145,6 +197,7 @@ class Outbox:
             self._drop_oldest()
         self.expire(now)
 
+    @_locked
     def collect(self) -> Changes:
         """What is to be stored since the last call. ``stored`` says when it is."""
         changes = Changes(list(self._uncollected), self._gone, self._next)
@@ -153,22 +206,28 @@ class Outbox:
         self._collected = self._next
         return changes
 
+    @_locked
     def stored(self, upto: int) -> None:
         """All entries below the number ``upto`` outlive this process."""
         self._stored = max(self._stored, upto)
+        self.on_sendable()
 
+    @_locked
     def release(self) -> None:
         """Nothing can be stored any more: give out events without it."""
         self._durable = False
         self._uncollected.clear()
         self._gone.clear()
+        self.on_sendable()
 
+    @_locked
     def collect_all(self) -> Changes:
         """Everything that is here, to be stored anew; what comes after it is given out only when it is stored."""
         self._durable = True
         self._collected = self._stored = self._next
         return Changes([*self._taken.values(), *self._untaken], (), self._next)
 
+    @_locked
     def waits_from(self, number: int) -> bool:
         """True if an event of this number or a later one is not acknowledged."""
         newest = self._untaken[-1].number if self._untaken else next(reversed(self._taken), -1)

@@ -2,48 +2,36 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
-import re
 import secrets
 import sqlite3
-import time
-import zlib
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from edge_emotion.errors import SinkError
+from edge_emotion.outbox import schema
+from edge_emotion.outbox.counter_record import CounterRecord
 from edge_emotion.outbox.outbox import Entry
+from edge_emotion.outbox.rows import Row, boot_number, emptied, to_entry, to_rows
 from edge_emotion.system.atomic_file import sync_folder
-from edge_emotion.wire.topics import NAME_PATTERN
+from edge_emotion.system.clock import boot_id
+from edge_emotion.system.private_file import is_gone, move_aside_unless_regular, open_private
 
 _log = logging.getLogger("edge_emotion.sinks.mqtt")
 
-_OURS = 0x45454F42
-"""SQLite's application_id of our files: EEOB."""
-
-_VERSION = 1
-
-_SCHEMA = f"""
-BEGIN;
-CREATE TABLE event (
-    number INTEGER PRIMARY KEY, mark INTEGER NOT NULL, at REAL NOT NULL, camera TEXT NOT NULL, crc INTEGER, payload BLOB
-);
-CREATE TABLE client (token TEXT NOT NULL);
-PRAGMA application_id = {_OURS};
-PRAGMA user_version = {_VERSION};
-COMMIT;
-"""
-
 _TROUBLE = ("locked", "full", "unable to open", "disk I/O")
-"""What SQLite says when the file is not at fault but the disk or another process. A file that cannot be written has
+"""Messages of SQLite when the file is not at fault but the disk or another process. A file that cannot be written has
 been found out before; "readonly" means then that its header is damaged."""
+
+_BESIDE = ("-wal", "-journal", "-shm")
 
 
 class OutboxFile:
-    """Events by number; written by one thread at a time, of the one process that has it open.
+    """Events by number, and the node's event counter; of the one process that has it open. Thread-safe.
 
     A commit is a plain write: it survives the death of the process. Only ``sync``, and SQLite's checkpoint every
     two thousand pages, make the disk take it over, so events that are acknowledged at once cost it next to nothing
@@ -53,38 +41,68 @@ class OutboxFile:
     was ever stored. One page is written for that, not the two of a table of its own.
     """
 
-    def __init__(self, path: Path) -> None:
-        """``path`` need not exist; its folder must."""
+    def __init__(self, path: Path, boot: str | None = None) -> None:
+        """``path`` need not exist; its folder must. ``boot`` is the machine's boot id unless given."""
         self.path = path
         self.mark: int | None = None
         """The highest ``seq`` that was ever stored; None if none was."""
+        self.waiting = 0
+        """Events in the file."""
         self.token = ""
         """Eight random hexadecimal digits that stay with this file."""
         self.lost = 0
-        """Events that the file held and that could not be read."""
+        """Events that the file held and that could not be read, since the start."""
+        self.counter: CounterRecord | None = None
+        """The event counter's record; None if the file has none."""
+        self.damaged = False
+        """True if the event counter's record, or the whole file, was found damaged."""
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when ``mark`` or ``waiting`` has changed, in the thread that writes."""
+        self._lock = threading.RLock()
+        self._boot = boot_number(boot or boot_id())
         self._newest = -1
+        self._unclaimed: list[Entry] = []
         self._connection: sqlite3.Connection | None = None
-        self._wal: int | None = None
+        self._handle = self._wal = -1
 
     def open(self) -> list[Entry]:
-        """Open or begin the file; returns what waits in it, oldest first.
+        """Open or begin the file, unless it is open; returns what waits in it and was not returned yet, oldest first.
 
-        A damaged or foreign file is moved aside. Raises SinkError if another process has it open, OSError or
-        sqlite3.Error if the disk does not let us write.
+        A damaged or foreign file is moved aside, after events that are intact were taken out of it. Raises SinkError
+        if another process has it open, OSError or sqlite3.Error if the disk cannot be written.
         """
-        try:
-            return self._open()
-        except sqlite3.DatabaseError as error:
-            self.close()
-            if "locked" in str(error):
-                raise SinkError(f"another process uses the outbox {self.path}: stop it first") from error
-            if isinstance(error, sqlite3.OperationalError) and any(words in str(error) for words in _TROUBLE):
-                raise
-            self._move_aside(error)
-        return self._open()
+        with self._lock:
+            self.ensure_open()
+            entries, self._unclaimed = self._unclaimed, []
+        return entries
+
+    def ensure_open(self) -> None:
+        """As ``open``, which is still to be called for what waits in the file."""
+        with self._lock:
+            if self._connection is None:
+                self._unclaimed = self._open_or_begin()
+
+    def count_missing(self, copy: CounterRecord) -> None:
+        """Compare the file with what another record, written after each change, says of it; count and log losses.
+
+        Damage to the end of SQLite's write-ahead log is silent otherwise: the file is then an older one.
+        """
+        newest = self.mark or 0
+        if copy.mark is not None and copy.mark >= newest:
+            most = copy.mark - newest if copy.mark > newest else max(0, copy.waiting - self.waiting)
+            missing = max(0, min(copy.waiting, most) - self.lost)
+            self.lost += missing
+            if missing or copy.mark > newest:
+                _log.warning(
+                    "the newest changes of %s were damaged: %d events that waited in it are lost, and others may be "
+                    "sent once more",
+                    self.path,
+                    missing,
+                )
 
     def write(self, new: Sequence[Entry], gone: Sequence[int]) -> None:
-        """Store the new ones, delete the gone ones, as one transaction. Raises sqlite3.Error."""
+        """Store the new ones, delete the gone ones, as one transaction. Raises sqlite3.Error, OSError."""
+        self._announce(self.waiting - len(gone))
         with self._transaction() as connection:
             kept = new[-1].number if new else self._newest
             if new and self._newest >= 0:  # perhaps only kept for its mark
@@ -92,124 +110,198 @@ class OutboxFile:
             connection.executemany("DELETE FROM event WHERE number = ?", ((n,) for n in gone if n != kept))
             mark = self._insert(connection, new)
             if kept in gone:
-                connection.execute("UPDATE event SET payload = NULL WHERE number = ?", (kept,))
+                connection.execute("DELETE FROM event WHERE number = ?", (kept,))
+                schema.insert(connection, [emptied(kept, mark or 0)])
         self.mark, self._newest = mark, kept
+        self._announce(self.waiting + len(new))
 
     def replace(self, entries: Sequence[Entry]) -> None:
-        """Forget all events and store these. Raises sqlite3.Error."""
+        """Forget all events and store these. Raises sqlite3.Error, OSError."""
+        self._announce(0)
         with self._transaction() as connection:
             connection.execute("DELETE FROM event")
-            mark = self._insert(connection, entries)
-        self.mark, self._newest = mark, entries[-1].number if entries else -1
+            mark, newest = self._insert(connection, entries), entries[-1].number if entries else -1
+            if not entries and mark is not None:
+                newest = 0
+                schema.insert(connection, [emptied(newest, mark)])
+        self.mark, self._newest = mark, newest
+        self._announce(len(entries))
+
+    def save_counter(self, record: CounterRecord) -> None:
+        """Replace the event counter's record. Raises sqlite3.Error, OSError."""
+        with self._transaction() as connection:
+            connection.execute("DELETE FROM counter")
+            connection.execute("INSERT INTO counter VALUES (?)", (record.dump(),))
+        self.counter = record
 
     def sync(self) -> None:
-        """Returns when the disk has everything that was written. Raises OSError."""
-        if self._wal is None and self._wal_path.exists():
-            self._wal = os.open(self._wal_path, os.O_RDONLY | os.O_CLOEXEC)
-            sync_folder(self.path.parent)
-        if self._wal is not None:  # without it SQLite does not use WAL on this file system, and syncs by itself
-            os.fsync(self._wal)
+        """Return when the disk has everything that was written. Raises OSError."""
+        with self._lock:
+            if self._wal < 0 and self._beside("-wal").exists():
+                self._wal = os.open(self._beside("-wal"), os.O_RDONLY | os.O_CLOEXEC)
+                sync_folder(self.path.parent)
+            if self._wal < 0:  # SQLite does not use WAL on this file system, and syncs by itself
+                return
+            wal = os.dup(self._wal)
+        try:
+            os.fsync(wal)  # without the lock: others may write meanwhile
+        finally:
+            os.close(wal)
+
+    def is_gone(self) -> bool:
+        """True if the file was deleted or replaced while it is open."""
+        return self._handle >= 0 and is_gone(self.path, self._handle)
 
     def close(self) -> None:
         """Leave one synced file behind, as far as the disk allows. Never raises."""
-        if self._wal is not None:
-            os.close(self._wal)
-        if self._connection is not None:
-            with suppress(sqlite3.Error):
-                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            with suppress(sqlite3.Error):
-                self._connection.close()
-        self._wal = self._connection = None
+        with self._lock:
+            if self._connection is not None:
+                with suppress(sqlite3.Error):
+                    self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                with suppress(sqlite3.Error):
+                    self._connection.close()
+            for handle in (self._wal, self._handle):
+                if handle >= 0:
+                    os.close(handle)
+            self._handle = self._wal = -1
+            self._connection = None
 
-    @property
-    def _wal_path(self) -> Path:
-        return self.path.with_name(self.path.name + "-wal")
+    def _announce(self, waiting: int) -> None:
+        """Before events are deleted and after they are stored: ``waiting`` is never more than what the file holds."""
+        if waiting != self.waiting:
+            self.waiting = waiting
+            self.on_change()
+
+    def _open_or_begin(self) -> list[Entry]:
+        try:
+            return self._open()
+        except (SinkError, MemoryError):
+            self.close()
+            raise
+        except Exception as error:  # damage may lead to any kind
+            if isinstance(error, OSError) or (
+                isinstance(error, sqlite3.OperationalError) and any(words in str(error) for words in _TROUBLE)
+            ):
+                self.close()
+                if "locked" in str(error):
+                    raise SinkError(f"another process uses the outbox {self.path}: stop it first") from error
+                raise
+            intact, lost = self._rescue()
+            self.close()
+            self._move_aside(error, len(intact))
+        self._open()
+        self.damaged = True
+        self._count_lost(lost)
+        return self._put_back(intact)
 
     def _open(self) -> list[Entry]:
-        with suppress(FileExistsError):  # created here because SQLite would let others read it
-            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
-        self.path.chmod(0o600)
-        connection = sqlite3.connect(self.path, timeout=0.0, isolation_level=None, check_same_thread=False)
-        self._connection = connection
+        for suffix in _BESIDE:
+            move_aside_unless_regular(self._beside(suffix))
+        self._handle = open_private(self.path)  # here because SQLite would follow a link and let others read it
+        self._connection = connection = sqlite3.connect(
+            self.path, timeout=0.0, isolation_level=None, check_same_thread=False
+        )
+        connection.text_factory = _decode
         connection.execute("PRAGMA page_size = 2048")  # of a new file; an event or two on the page that a commit writes
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA wal_autocheckpoint = 2000")
-        connection.execute("BEGIN EXCLUSIVE")
-        connection.execute("COMMIT")
-        if _number(connection, "PRAGMA application_id") == 0 and not _number(
-            connection, "SELECT count(*) FROM sqlite_master"
-        ):
-            connection.executescript(_SCHEMA)
-            connection.execute("INSERT INTO client VALUES (?)", (secrets.token_hex(4),))
-        return self._read(connection)
+        with self._transaction("EXCLUSIVE"):
+            lost = schema.prepare(connection)
+            rows = self._read(connection)
+            good = [row for row in rows if row.is_intact()]
+            connection.executemany(
+                "DELETE FROM event WHERE number = ?", ((row.number,) for row in rows if not row.is_intact())
+            )
+        self._take(good)
+        self._count_lost(lost + len(rows) - len(good))
+        return self._entries(good)
 
-    def _read(self, connection: sqlite3.Connection) -> list[Entry]:
-        ours = (_number(connection, "PRAGMA application_id"), _number(connection, "PRAGMA user_version"))
-        if ours != (_OURS, _VERSION):
-            raise sqlite3.DatabaseError("it is not an outbox of this version")
-        verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if verdict != "ok":
-            raise sqlite3.DatabaseError(str(verdict).replace("\n", " "))
-        token = connection.execute("SELECT token FROM client").fetchone()
-        if token is None or not re.fullmatch("[0-9a-f]{8}", str(token[0])):
-            raise sqlite3.DatabaseError("its client is missing")
-        self.token = token[0]
-        self.mark = connection.execute("SELECT max(mark) FROM event").fetchone()[0]
-        self._newest = _number(connection, "SELECT ifnull(max(number), -1) FROM event")
-        rows = connection.execute("SELECT number, at, camera, crc, payload FROM event ORDER BY number").fetchall()
-        return self._entries([row for row in rows if row[4] is not None])
+    def _read(self, connection: sqlite3.Connection) -> list[Row]:
+        self.token = schema.read_token(connection)
+        if not self.token:
+            self.token = secrets.token_hex(4)
+            schema.write_token(connection, self.token)
+            _log.warning("the client id in %s is damaged: a new one is used", self.path)
+        self.counter = None
+        for (line,) in connection.execute("SELECT record FROM counter").fetchall():
+            try:
+                self.counter = CounterRecord.parse(str(line))
+            except ValueError:
+                self.damaged = True
+        return schema.read_rows(connection)
 
-    def _entries(self, rows: list[tuple[Any, ...]]) -> list[Entry]:
-        """The rows that are what they were; a bit that has flipped must not become an event."""
-        now, clock = time.monotonic(), time.time()
-        good = [
-            # A clock that stood further back then, or was set back since, makes nothing younger than new.
-            Entry(number, 0, camera, payload, now - max(0.0, clock - at))
-            for number, at, camera, crc, payload in rows
-            if isinstance(at, float)
-            and isinstance(camera, str)
-            and isinstance(payload, bytes)
-            and re.fullmatch(NAME_PATTERN, camera)
-            and zlib.crc32(payload) == crc
-        ]
-        self.lost += len(rows) - len(good)
-        if len(good) < len(rows):
-            _log.warning("%d events in %s are damaged and dropped", len(rows) - len(good), self.path)
-        return good
+    def _take(self, rows: Sequence[Row]) -> None:
+        self.mark = max((row.mark for row in rows), default=None)
+        self._newest = rows[-1].number if rows else -1
+        self.waiting = sum(row.payload is not None for row in rows)
+
+    def _entries(self, rows: Sequence[Row]) -> list[Entry]:
+        return [entry for entry in map(to_entry(self._boot), rows) if entry.payload]
+
+    def _count_lost(self, count: int) -> None:
+        self.lost += count
+        if count:
+            _log.warning("%d events in %s are damaged and dropped", count, self.path)
+
+    def _rescue(self) -> tuple[list[Row], int]:
+        """Rows of a damaged file that are intact, and how many others can be seen to be missing."""
+        rows: dict[int, Row] = {}
+        count = 0
+        with suppress(Exception):
+            if self._connection is not None and schema.identify(self._connection) == (schema.OURS, schema.VERSION):
+                for order in ("ASC", "DESC"):  # up to the damage from either side
+                    rows |= schema.intact_rows(self._connection, order)
+                count = schema.number(self._connection, "SELECT count(*) FROM event")
+        return [rows[number] for number in sorted(rows)], max(0, count - len(rows))
+
+    def _put_back(self, rows: list[Row]) -> list[Entry]:
+        with self._transaction() as connection:
+            schema.insert(connection, rows)
+        self._take(rows)
+        return self._entries(rows)
 
     def _insert(self, connection: sqlite3.Connection, entries: Sequence[Entry]) -> int | None:
-        offset, mark, rows = time.time() - time.monotonic(), self.mark, []
-        for entry in entries:
-            mark = entry.seq if mark is None else max(mark, entry.seq)
-            crc = zlib.crc32(entry.payload)
-            rows.append((entry.number, mark, entry.since + offset, entry.camera, crc, entry.payload))
-        connection.executemany("INSERT INTO event VALUES (?, ?, ?, ?, ?, ?)", rows)
-        return mark
+        rows = list(to_rows(entries, self.mark, self._boot))
+        schema.insert(connection, rows)
+        return rows[-1].mark if rows else self.mark
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        if self._connection is None:
-            raise sqlite3.OperationalError("the outbox is not open")
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield self._connection
-            self._connection.execute("COMMIT")
-        except BaseException:
-            with suppress(sqlite3.Error):
-                self._connection.execute("ROLLBACK")
-            raise
+    def _transaction(self, kind: str = "IMMEDIATE") -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            if self._connection is None:
+                raise sqlite3.OperationalError("the outbox is not open")
+            if self.is_gone():
+                raise FileNotFoundError(errno.ENOENT, "the file was deleted while it was in use")
+            self._connection.execute(f"BEGIN {kind}")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
+                raise
 
-    def _move_aside(self, error: sqlite3.Error) -> None:
+    def _beside(self, suffix: str) -> Path:
+        return self.path.with_name(self.path.name + suffix)
+
+    def _move_aside(self, error: Exception, intact: int) -> None:
         """One such file is kept, not one for each accident: a disk has an end."""
         aside = self.path.with_name(self.path.name + ".damaged")
         self.path.replace(aside)
-        for suffix in ("-wal", "-journal", "-shm"):
+        for suffix in _BESIDE:
             with suppress(FileNotFoundError):
-                self.path.with_name(self.path.name + suffix).replace(aside.with_name(aside.name + suffix))
-        _log.warning("%s cannot be read (%s): moved to %s, a new outbox begins", self.path, error, aside.name)
+                self._beside(suffix).replace(aside.with_name(aside.name + suffix))
+        _log.warning(
+            "%s cannot be read (%s): moved to %s, a new outbox begins with the %d events that are intact",
+            self.path,
+            error,
+            aside.name,
+            intact,
+        )
 
 
-def _number(connection: sqlite3.Connection, query: str) -> int:
-    return int(connection.execute(query).fetchone()[0])
+def _decode(text: bytes) -> str:
+    """Damaged text is found by its checksum, not by an exception."""
+    return text.decode("utf-8", "replace")

@@ -9,7 +9,7 @@ from edge_emotion.datatypes import CameraState, EmotionEvent
 
 
 class MemorySink:
-    """Keeps what it is given, in the order it came. It needs no ``open`` and still works after ``close``."""
+    """Keeps everything in lists, in order of arrival. It needs no ``open`` and still works after ``close``."""
 
     def __init__(self) -> None:
         self.events: list[EmotionEvent] = []
@@ -17,10 +17,10 @@ class MemorySink:
         self.availability: list[tuple[str, bool]] = []
 
     def check(self) -> None:
-        """Nothing can be wrong."""
+        """Never raises."""
 
     def open(self) -> None:
-        """Nothing to prepare."""
+        """Does nothing."""
 
     def publish(self, event: EmotionEvent) -> None:
         """Append to ``events``."""
@@ -35,13 +35,13 @@ class MemorySink:
         self.availability.append((camera, available))
 
     def close(self) -> None:
-        """Nothing to stop: the lists stay readable."""
+        """Does nothing: the lists stay readable."""
 
 
 class MemoryChannel:
-    """Keeps what a node says of itself; ``ask`` is what somebody asks of it."""
+    """Keeps what the node publishes about itself; ``ask`` sends it a command."""
 
-    waiting = dropped = 0
+    waiting = dropped = refused = 0
 
     def __init__(self) -> None:
         self.info: Mapping[str, Any] = {}
@@ -50,15 +50,15 @@ class MemoryChannel:
         self.features: dict[tuple[str, str], bytes] = {}
         self.answers: list[tuple[str, Mapping[str, Any]]] = []
         self.reports: list[Mapping[str, Any]] = []
-        self._heard: Callable[[str, bytes], None] = lambda _topic, _payload: None
+        self._received: Callable[[str, bytes], None] = lambda _topic, _payload: None
 
     def ask(self, topic: str, payload: bytes) -> None:
-        """Send a message to the node."""
-        self._heard(topic, payload)
+        """Pass a command to the node."""
+        self._received(topic, payload)
 
-    def listen(self, heard: Callable[[str, bytes], None]) -> None:
-        """Remember whom ``ask`` is for."""
-        self._heard = heard
+    def listen(self, received: Callable[[str, bytes], None]) -> None:
+        """Let ``ask`` call ``received``."""
+        self._received = received
 
     def describe(self, info: Mapping[str, Any], cameras: Sequence[str], device: Mapping[str, Any] | None) -> None:
         """Replace ``info``, ``cameras`` and ``device``."""

@@ -1,86 +1,216 @@
-"""Where lines go: standard output, or a file to which whole lines are appended."""
+"""Whole lines, appended to a file, a pipe or standard output. No call waits for a reader."""
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import select
 import stat
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 from edge_emotion.errors import SinkError
 from edge_emotion.system.paths import expand
 
+_GONE = select.POLLERR | select.POLLHUP | select.POLLNVAL
 
-class AppendedFile:
-    """A file that only ever holds whole lines: one write each, undone if the disk had no room for all of it.
 
-    What a power cut left of a last line is closed off, never removed. Only one process at a time writes to it.
+class LineOutput:
+    """Lines to a file descriptor that is open already; its owner closes it.
+
+    At most PIPE_BUF bytes are written at a time, and only while the descriptor is writable: a pipe then has room for
+    them (POSIX, pipe(7)). What follows of a line that has been begun is written before the next one.
+    """
+
+    def __init__(self, handle: int, name: str) -> None:
+        """``name`` is how messages call it."""
+        self.name = name
+        self._handle = handle
+        self._rest = b""
+
+    def write(self, line: bytes) -> None:
+        """Write one line, given without its end.
+
+        Raises BlockingIOError while the reader does not keep up, BrokenPipeError if there is none, SinkError if the
+        disk has no room: the line is then not written.
+        """
+        self.flush()
+        self._rest = line + b"\n"
+        try:
+            self.flush()
+        except OSError:
+            if len(self._rest) == len(line) + 1:
+                self._rest = b""
+                raise
+
+    def flush(self) -> None:
+        """Write what is left of a long line that has been begun. Raises as ``write``."""
+        while self._rest:
+            if not self._poll(0.0):
+                raise BlockingIOError(errno.EAGAIN, f"the reader of {self.name} does not keep up")
+            try:
+                written = os.write(self._handle, self._rest[: select.PIPE_BUF])
+            except (BlockingIOError, BrokenPipeError):
+                raise
+            except OSError as error:
+                raise SinkError(f"cannot write to {self.name}: {error.strerror}") from error
+            self._rest = self._rest[written:]
+
+    def wait(self, seconds: float) -> None:
+        """Return when ``write`` is worth a try, after ``seconds`` at most."""
+        self._poll(seconds)
+
+    def has_reader(self) -> bool:
+        """False if this is a pipe or terminal whose other end is closed."""
+        return not self._poll(0.0) & _GONE
+
+    def follow(self) -> None:
+        """A descriptor has no path that could name another file."""
+
+    def close(self) -> None:
+        """The descriptor stays open."""
+
+    def _poll(self, seconds: float) -> int:
+        poll = select.poll()
+        poll.register(self._handle, select.POLLOUT)
+        return next((found for _, found in poll.poll(seconds * 1000)), 0)
+
+
+class AppendedFile(LineOutput):
+    """A file that only ever holds whole lines: a line for which the disk has no room is undone.
+
+    What a power cut left of a last line is closed off, never removed. Only one process at a time writes to it. A
+    FIFO may be without a reader; then ``write`` raises BrokenPipeError until there is one.
     """
 
     def __init__(self, path: Path, header: str | None = None) -> None:
         """Append to what is there; ``header`` is the first line of the file. Raises SinkError."""
-        self._path = expand(path)
+        super().__init__(-1, str(expand(path)))
+        self._path, self._header = expand(path), header
+        self._handle = self._open()
         try:
-            self._file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise SinkError(f"cannot write to {self._path}: {error.strerror}; choose another file") from error
-        try:
-            self._begin(header)
+            self._begin()
         except BaseException:
             self.close()
             raise
 
-    def write(self, line: str) -> None:
-        """Append one line. Raises SinkError; the file is then as it was before."""
-        # A lone surrogate becomes the \\u escape that it is in JSON.
-        data = (line + "\n").encode("utf-8", "backslashreplace")
-        try:
-            written = os.write(self._file, data)
-        except OSError as error:
-            raise SinkError(f"cannot write to {self._path}: {error.strerror}") from error
-        if written < len(data):
-            self._undo(written)
-            raise SinkError(f"cannot write to {self._path}: no room for a whole line")
+    def write(self, line: bytes) -> None:
+        """As ``LineOutput.write``, in the file that the path names now."""
+        if self._handle < 0:
+            self._handle = self._open()
+            self._begin()
+        if self._handle < 0:
+            raise BrokenPipeError(errno.EPIPE, f"no process reads {self.name}")
+        with suppress(SinkError):
+            self.follow()
+        if self._is_regular():
+            self._append(line + b"\n")
+        else:
+            super().write(line)
 
-    def check(self) -> None:
-        """A file has no reader who could leave."""
+    def follow(self) -> None:
+        """Go on in the file that the path names now, if the present one was renamed or deleted (logrotate).
+
+        Raises SinkError if that cannot be opened; lines then still go to the old one.
+        """
+        if not self._moved():
+            return
+        before, self._handle = self._handle, -1
+        try:
+            self._handle = self._open()
+            self._begin()
+        except BaseException:
+            self.close()
+            self._handle = before
+            raise
+        os.close(before)
 
     def close(self) -> None:
         """Close the file and let others write to it."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
 
-    def _begin(self, header: str | None) -> None:
+    def has_reader(self) -> bool:
+        """True: another program may open the path at any time."""
+        return True
+
+    def wait(self, seconds: float) -> None:
+        """As ``LineOutput.wait``."""
+        if self._handle >= 0:
+            super().wait(seconds)
+
+    def _moved(self) -> bool:
+        if self._handle < 0:
+            return False
+        try:
+            return not os.path.samestat(os.stat(self._path), os.fstat(self._handle))  # noqa: PTH116
+        except FileNotFoundError:
+            return True
+        except OSError:  # a folder that cannot be reached for the moment
+            return False
+
+    def _open(self) -> int:
+        """The descriptor; -1 for a FIFO without a reader. Raises SinkError."""
+        flags = os.O_RDWR | os.O_CREAT
+        with suppress(OSError):
+            if stat.S_ISFIFO(self._path.stat().st_mode):
+                flags = os.O_WRONLY | os.O_NONBLOCK
+        try:
+            return os.open(self._path, flags | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY, 0o644)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return -1
+            raise SinkError(f"cannot write to {self.name}: {error.strerror}; choose another file") from error
+
+    def _begin(self) -> None:
+        if self._handle < 0:
+            return
         if not self._is_regular():  # a device or a pipe has no past
-            if header is not None:
-                self.write(header)
+            if self._header is not None:
+                self.write(self._header.encode())
             return
         self._lock()
-        size = os.fstat(self._file).st_size
-        if size and os.pread(self._file, 1, size - 1) != b"\n":
-            self.write("")
-        if header is not None:
-            self._head(header, size)
+        size = os.fstat(self._handle).st_size
+        if size and os.pread(self._handle, 1, size - 1) != b"\n":
+            self._append(b"\n")
+        if self._header is not None:
+            self._head(self._header.encode(), size)
 
-    def _head(self, header: str, size: int) -> None:
-        expected = (header + "\n").encode()
+    def _head(self, header: bytes, size: int) -> None:
         if not size:
-            self.write(header)
-        elif os.pread(self._file, len(expected), 0) != expected:
-            raise SinkError(f"{self._path} has other columns than this version writes: choose another file")
+            self._append(header + b"\n")
+        elif os.pread(self._handle, len(header) + 1, 0) != header + b"\n":
+            raise SinkError(f"{self.name} has other columns than this version writes: choose another file")
+
+    def _append(self, data: bytes) -> None:
+        """All of it or nothing. Raises SinkError."""
+        try:
+            written = os.write(self._handle, data)
+        except OSError as error:
+            raise SinkError(f"cannot write to {self.name}: {error.strerror}") from error
+        if written < len(data):
+            os.ftruncate(self._handle, os.fstat(self._handle).st_size - written)
+            raise SinkError(f"cannot write to {self.name}: no room for a whole line")
 
     def _lock(self) -> None:
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise SinkError(f"another process writes to {self._path}: choose another file") from error
+            raise SinkError(f"another process writes to {self.name}: choose another file") from error
         except OSError:  # a network file system without locks
             return
 
-    def _undo(self, written: int) -> None:
-        if self._is_regular():
-            os.ftruncate(self._file, os.fstat(self._file).st_size - written)
-
     def _is_regular(self) -> bool:
-        return stat.S_ISREG(os.fstat(self._file).st_mode)
+        return stat.S_ISREG(os.fstat(self._handle).st_mode)
+
+
+def standard_output() -> LineOutput:
+    """Standard output, past Python's buffer. Raises SinkError if it is closed or in memory only."""
+    try:
+        sys.stdout.flush()
+        return LineOutput(sys.stdout.fileno(), "standard output")
+    except (AttributeError, OSError, ValueError) as error:
+        raise SinkError("cannot write to standard output: it is closed or not a file") from error

@@ -1,69 +1,44 @@
-"""Small JSON files in the state directory, written whole or not at all."""
+"""Files that are replaced as a whole: a reader finds the old content or the new one, after a power cut too."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
-import json
-import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-log = logging.getLogger(__name__)
-
-
-def load_json(path: Path) -> dict[str, Any]:
-    """The object in ``path``; an empty one if there is none, or, which is logged, none that can be read."""
-    try:
-        data = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, RecursionError) as error:
-        log.warning("%s cannot be read (%s) and is left aside: it will be written anew", path, error)
-        return {}
-    if not isinstance(data, dict):
-        log.warning("%s holds no JSON object and is left aside: it will be written anew", path)
-        return {}
-    return data
+PUBLIC, PRIVATE = 0o644, 0o600
+"""Permissions of a new file, before the umask: readable by everybody, or by its owner only."""
 
 
-def save_json(path: Path, data: dict[str, Any]) -> None:
-    """Replace ``path``, mode 0600, on the disk when this returns. A disk that does not let us is logged, no error."""
-    fresh = path.with_name(path.name + ".new")
-    try:
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
-            file.write(json.dumps(data, indent=1).encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(path)
-        sync_folder(path.parent)
-    except OSError as error:
-        log.error("cannot save %s (%s): a restart forgets what it would hold", path, error.strerror)
-
-
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, mode: int = PUBLIC) -> None:
     """``write_bytes`` for UTF-8."""
-    write_bytes(path, text.encode("utf-8"))
+    write_bytes(path, text.encode("utf-8"), mode)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write beside, then rename: a reader sees the old file or the new one, never half of one. Raises OSError."""
-    write_all({path: content})
+def write_bytes(path: Path, content: bytes, mode: int = PUBLIC) -> None:
+    """Replace ``path`` by a new file with ``content``. The disk has it when this returns. Raises OSError.
+
+    A symbolic link at ``path`` is replaced, not followed.
+    """
+    write_all({path: content}, mode)
 
 
-def write_all(contents: Mapping[Path, bytes]) -> None:
+def write_all(contents: Mapping[Path, bytes], mode: int = PUBLIC) -> None:
     """``write_bytes`` for files that belong together: none is renamed, in their order, before all are written."""
     parts = {path: path.with_name(path.name + ".part") for path in contents}
     try:
         for path, content in contents.items():
-            parts[path].write_bytes(content)
+            _write_new(parts[path], content, mode)
         for path, part in parts.items():
             part.replace(path)
     except BaseException:
         for part in parts.values():
             part.unlink(missing_ok=True)
         raise
+    for folder in {path.parent for path in contents}:
+        sync_folder(folder)
 
 
 def sha256(path: Path) -> str:
@@ -72,9 +47,21 @@ def sha256(path: Path) -> str:
 
 
 def sync_folder(folder: Path) -> None:
-    """Returns when the disk has the names in it. Raises OSError."""
+    """Return when the disk has the names in ``folder``. Raises OSError."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that cannot sync folders
+            raise
     finally:
         os.close(handle)
+
+
+def _write_new(path: Path, content: bytes, mode: int) -> None:
+    path.unlink(missing_ok=True)  # left by a crash, or planted
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(path, flags, mode), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())

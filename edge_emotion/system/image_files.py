@@ -1,4 +1,4 @@
-"""Reading and writing picture files. OpenCV's own functions print warnings, give no reasons and crash on odd names."""
+"""Reading and writing picture files; OpenCV's own functions give no reasons and fail on unusual file names."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from edge_emotion.datatypes import Image
 from edge_emotion.errors import SinkError, SourceError
+from edge_emotion.system.atomic_file import write_bytes
 from edge_emotion.system.image_header import MAX_PIXELS, picture_kind, picture_size
 
 MAX_BYTES = 256 * 2**20
@@ -61,6 +62,6 @@ def _read(file: Path) -> bytes:
 def write_png(file: Path, image: Image) -> None:
     """Write an H x W x 3 BGR picture. Raises SinkError naming the file."""
     try:
-        file.write_bytes(cv2.imencode(".png", image)[1].tobytes())
+        write_bytes(file, cv2.imencode(".png", image)[1].tobytes())
     except OSError as error:
         raise SinkError(f"cannot write {file}: {error.strerror}") from error

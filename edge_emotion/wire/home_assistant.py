@@ -1,6 +1,6 @@
-"""What Home Assistant is told of a node: one device with its entities.
+"""Device discovery for Home Assistant: one device for a node, with its entities.
 
-The form is that of its MQTT integration, "Device discovery payload" and the pages of the platforms sensor, event,
+The format is that of its MQTT integration, "Device discovery payload" and the pages of the platforms sensor, event,
 switch, number and binary_sensor (https://www.home-assistant.io/integrations/mqtt).
 """
 
@@ -15,7 +15,7 @@ from edge_emotion.labels import UNKNOWN
 from edge_emotion.wire.topics import Topics
 
 NOBODY = "nobody"
-"""What the emotion of a camera is in Home Assistant when it sees no face."""
+"""Value of a camera's emotion entity when no face is in the picture."""
 
 Component = dict[str, Any]
 
@@ -25,7 +25,8 @@ def device_config(
 ) -> dict[str, Any]:
     """The payload for ``<discovery prefix>/device/<id>/config``, plain JSON values.
 
-    ``labels`` are all emotions of the ``model``, ``machine`` is what ``machine.readings`` gives on this one.
+    ``labels`` are all emotions of the ``model``. ``machine`` is the result of ``Machine.readings`` on this machine: a
+    sensor that it does not have gets no entity.
     """
     components: dict[str, Component] = {}
     for camera in cameras:
@@ -49,7 +50,7 @@ def device_config(
 
 def _camera(topics: Topics, camera: str, labels: Sequence[str]) -> dict[str, Component]:
     state, stats = topics.camera(camera, "state"), f"value_json.cameras['{camera}'].processed_fps"
-    # What the camera shows is unknown without it; what can be set is there as long as the node is.
+    # Values that the camera measures need the camera; values that can be set need only the node.
     seen = {"availability": [_available(topics.availability), _available(topics.camera(camera, "availability"))]}
     made: dict[str, Component] = {
         "emotion": {
@@ -79,7 +80,7 @@ def _camera(topics: Topics, camera: str, labels: Sequence[str]) -> dict[str, Com
             "platform": "event",
             "event_types": [*labels, UNKNOWN],
             "state_topic": topics.camera(camera, "events"),
-            # Neither somebody who leaves nor what waited for the broker is an expression that is seen now.
+            # Neither the end of a track nor a replayed event is an expression at this moment.
             "value_template": "{{ value if value_json.type != 'end' and not value_json.replayed }}",
             **seen,
         },
@@ -136,7 +137,7 @@ def _figure(topics: Topics, value: str, unit: str) -> Component:
 
 
 def _named(topics: Topics, path: tuple[str, ...], component: Component) -> Component:
-    """With its names: dots, which no name holds, keep ``a_b`` and ``c`` from being the same as ``a`` and ``b_c``."""
+    """With its names. Dots, which no name contains, keep the ids of ``a_b``, ``c`` and of ``a``, ``b_c`` apart."""
     platform = component.get("platform", "sensor")
     slug = re.sub(r"[^a-z0-9]+", "_", "_".join((topics.node, *path)).lower()).strip("_")
     return {

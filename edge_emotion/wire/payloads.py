@@ -1,6 +1,6 @@
-"""The wire form: values to JSON bytes and back, and the topic names. Each inverse stands beside its function.
+"""Payloads: each value, its wire form and the inverse side by side.
 
-Schema 1 of the MQTT contract, docs/mqtt.md.
+The MQTT contract is docs/reference/mqtt.md.
 """
 
 from __future__ import annotations
@@ -8,30 +8,56 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import MAXYEAR, MINYEAR, datetime, timezone
 from typing import Any
 
 from edge_emotion.datatypes import Box, CameraState, EmotionEvent
 
-ONLINE, OFFLINE = b"online", b"offline"
-GONE = b""
-"""As the payload of a retained topic: the broker forgets it (MQTT 5, 3.3.1.3)."""
-
-
 SCHEMA = 1
+"""Version of the MQTT contract, in every JSON payload."""
+
+MAX_PAYLOAD = 65_536
+"""Largest payload in bytes that a subscriber reads; an event has less than 1,000."""
+
 DIGITS = 4
-"""Decimals of probabilities and fractions on the wire."""
+"""Decimals of probabilities and fractions."""
+
+ONLINE, OFFLINE = b"online", b"offline"
+
+CLEARED = b""
+"""Payload that removes a retained topic from the broker (MQTT 5, 3.3.1.3)."""
+
+_NOT_REPLAYED, _REPLAYED = b'"replayed":false}', b'"replayed":true}'
+"""The end of every event: ``replayed`` is its last field."""
+
+
+def availability_to_payload(online: bool | None) -> bytes:
+    """Whether a node or camera is online; None removes the retained topic."""
+    return {True: ONLINE, False: OFFLINE, None: CLEARED}[online]
+
+
+def availability_from_payload(payload: bytes) -> bool | None:
+    """The inverse of ``availability_to_payload``. Raises ValueError for any other payload."""
+    try:
+        return {ONLINE: True, OFFLINE: False, CLEARED: None}[payload]
+    except KeyError:
+        raise ValueError(f"expected online or offline, not {payload[:20]!r}") from None
 
 
 def format_time(moment: datetime) -> str:
     """UTC as ISO 8601 with milliseconds: ``2026-11-20T04:31:07.123Z``."""
-    utc = moment.astimezone(timezone.utc)
-    return utc.strftime("%Y-%m-%dT%H:%M:%S.") + f"{utc.microsecond // 1000:03d}Z"
+    return moment.astimezone(timezone.utc).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
 def parse_time(text: str) -> datetime:
-    """The inverse of ``format_time``. Raises ValueError for anything else."""
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
+    """The inverse of ``format_time``. Raises ValueError for any other text, and for the years 1 and 9999.
+
+    The edges of these years do not exist in every time zone: conversion to local time would fail.
+    """
+    moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
+    if moment.year in (MINYEAR, MAXYEAR):
+        raise ValueError(f"the time {text} is not in the years {MINYEAR + 1} to {MAXYEAR - 1}")
+    return moment
 
 
 def event_to_json(event: EmotionEvent) -> bytes:
@@ -65,7 +91,7 @@ def event_to_json(event: EmotionEvent) -> bytes:
 
 
 def event_from_json(payload: bytes) -> EmotionEvent:
-    """The inverse of ``event_to_json``, up to its rounding. Raises ValueError saying what does not fit."""
+    """The inverse of ``event_to_json``, up to its rounding. Raises ValueError with the field that is wrong."""
     data = read_object(payload)
     try:
         if data["schema"] != SCHEMA:
@@ -98,8 +124,22 @@ def event_from_json(payload: bytes) -> EmotionEvent:
         raise ValueError(f"not an event of schema {SCHEMA}: {type(error).__name__} {error}") from error
 
 
+def as_replayed(payload: bytes) -> bytes:
+    """The payload of the same event with ``replayed`` set, without parsing it.
+
+    Equal to ``event_to_json`` of that event. Raises ValueError for a payload that ``event_to_json`` of this schema has
+    not made.
+    """
+    if payload.startswith(b'{"schema":%d,' % SCHEMA):
+        if payload.endswith(_NOT_REPLAYED):
+            return payload.removesuffix(_NOT_REPLAYED) + _REPLAYED
+        if payload.endswith(_REPLAYED):
+            return payload
+    raise ValueError(f"not an event of schema {SCHEMA}")
+
+
 def state_to_json(state: CameraState) -> bytes:
-    """What a camera sees now, as compact JSON."""
+    """The current state of a camera as compact JSON."""
     return to_json(
         {
             "ts": format_time(state.ts),
@@ -113,7 +153,7 @@ def state_to_json(state: CameraState) -> bytes:
 
 
 def state_from_json(payload: bytes) -> CameraState:
-    """The inverse of ``state_to_json``, up to its rounding. Raises ValueError saying what does not fit."""
+    """The inverse of ``state_to_json``, up to its rounding. Raises ValueError with the field that is wrong."""
     data = read_object(payload)
     try:
         return CameraState(
@@ -129,15 +169,15 @@ def state_from_json(payload: bytes) -> CameraState:
 
 
 def to_json(data: Mapping[str, Any]) -> bytes:
-    """Plain JSON values as compact JSON. Raises ValueError for NaN, infinity and halves of characters."""
+    """Plain JSON values as compact JSON. Raises ValueError for NaN, infinity and unpaired surrogates."""
     return json.dumps(data, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def read_json(payload: bytes) -> Any:
-    """Any JSON value. Raises ValueError for what is none, NaN and infinity, and what is nested too deeply."""
+    """Any JSON value. Raises ValueError for malformed JSON, NaN, infinity and values that are nested too deeply."""
 
     def refuse(number: str) -> float:
-        raise ValueError(f"{number} is no number of JSON")
+        raise ValueError(f"{number} is not a JSON number")
 
     try:
         return json.loads(payload, parse_constant=refuse)
@@ -149,7 +189,7 @@ def read_object(payload: bytes) -> dict[str, Any]:
     """A JSON object. Raises ValueError for anything else."""
     data = read_json(payload)
     if not isinstance(data, dict):
-        raise ValueError(f"a JSON object was expected, not {type(data).__name__}")
+        raise ValueError(f"expected a JSON object, not {type(data).__name__}")
     return data
 
 
@@ -173,11 +213,3 @@ def _whole(value: object) -> int:
     if type(value) is not int:
         raise TypeError(f"expected a whole number, not {value!r}")
     return value
-
-
-def read_availability(payload: bytes) -> bool | None:
-    """True for online, None for an empty payload. Raises ValueError for anything but online, offline, nothing."""
-    try:
-        return {b"online": True, b"offline": False, b"": None}[payload]
-    except KeyError:
-        raise ValueError(f"expected online or offline, not {payload[:20]!r}") from None

@@ -1,4 +1,4 @@
-"""Topic names and addresses of the MQTT contract, and what may be set through it."""
+"""Topics of the MQTT contract, their inverses, and the features that can be set."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Literal, get_args
 Channel = Literal["availability", "info", "state", "events"]
 NAME_PATTERN = r"^[a-zA-Z0-9_-]{1,64}$"
 RESERVED = ("availability", "info", "stats", "request", "response")
-"""No names for cameras: these topics are the node's own."""
+"""Names that cameras cannot have, because the node uses these topics."""
 Feature = Literal["enabled", "threshold", "classes"]
 FEATURES: tuple[Feature, ...] = get_args(Feature)
 
 
 @dataclass(frozen=True, slots=True)
 class SetCommand:
-    """Somebody wants a feature of a camera to be something else: ``<camera>/<feature>/set``."""
+    """A message on ``<camera>/<feature>/set``: it changes a feature of a camera."""
 
     camera: str
     feature: str
@@ -36,7 +36,7 @@ class Topics:
 
     @property
     def availability(self) -> str:
-        """Of the node: online or offline; the last will is here."""
+        """Of the node: online or offline; also the topic of the last will."""
         return f"{self.root}/availability"
 
     @property
@@ -46,16 +46,16 @@ class Topics:
 
     @property
     def stats(self) -> str:
-        """How the node is doing."""
+        """Statistics of the node."""
         return f"{self.root}/stats"
 
     @property
     def command_filters(self) -> tuple[str, str]:
-        """Filters for what a node is asked: of a camera's features, and of the node."""
+        """Topic filters of the commands to a node: for features of a camera, and requests."""
         return f"{self.root}/+/+/set", f"{self.root}/request/+"
 
     def feature(self, camera: str, feature: str) -> str:
-        """What a feature of a camera is now."""
+        """Current value of a feature of a camera."""
         return f"{self.root}/{camera}/{feature}/state"
 
     def response(self, command: str) -> str:
@@ -63,13 +63,13 @@ class Topics:
         return f"{self.root}/response/{command}"
 
     def read_command(self, topic: str) -> SetCommand | str:
-        """The inverse of ``wishes``: of a camera, or the command that is requested. Raises ValueError for others."""
+        """The inverse of ``command_filters``: a SetCommand, or the name of a request. Raises ValueError for others."""
         parts = topic.removeprefix(self.root + "/").split("/")
         if topic.startswith(self.root + "/") and len(parts) == 3 and parts[2] == "set":
             return SetCommand(parts[0], parts[1])
         if topic.startswith(self.root + "/") and len(parts) == 2 and parts[0] == "request":
             return parts[1]
-        raise ValueError(f"nothing is asked of {self.root} there")
+        raise ValueError(f"it is not a command for {self.root}")
 
     def camera(self, camera: str, channel: Channel) -> str:
         """``<prefix>/<node>/<camera>/<channel>``."""
@@ -78,7 +78,7 @@ class Topics:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a message comes from: ``<prefix>/<node>[/<camera>]/<channel>``."""
+    """Origin of a message: ``<prefix>/<node>[/<camera>]/<channel>``."""
 
     node: str
     camera: str | None
@@ -86,11 +86,11 @@ class Address:
 
 
 def read_address(prefix: str, topic: str) -> Address:
-    """The parts of a topic. Raises ValueError if it is none that a subscriber asks for."""
+    """The parts of a topic. Raises ValueError for a topic to which no client subscribes."""
     parts = topic.removeprefix(prefix + "/").split("/")
     if not topic.startswith(prefix + "/") or len(parts) not in (2, 3):
-        raise ValueError(f"the topic is none below {prefix}/<node>")
+        raise ValueError(f"the topic is not below {prefix}/<node>")
     for name in parts[:-1]:
         if not re.fullmatch(NAME_PATTERN, name):
-            raise ValueError(f"{name!r} is no name of a node or camera")
+            raise ValueError(f"{name!r} is not a valid name of a node or camera")
     return Address(parts[0], parts[1] if len(parts) == 3 else None, parts[-1])

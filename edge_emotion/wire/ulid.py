@@ -1,4 +1,4 @@
-"""ULIDs: sortable, unguessable enough, 26 characters (https://github.com/ulid/spec)."""
+"""ULIDs: identifiers of 26 characters that sort by time (https://github.com/ulid/spec)."""
 
 import secrets
 from datetime import datetime
@@ -8,6 +8,6 @@ ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
 def ulid(moment: datetime) -> str:
-    """48 bits of UTC milliseconds, then 80 random bits."""
+    """A ULID of this moment: 48 bits of UTC milliseconds, then 80 random bits."""
     value = (int(moment.timestamp() * 1000) << 80) | secrets.randbits(80)
     return "".join(ALPHABET[(value >> shift) & 31] for shift in range(125, -1, -5))

@@ -1,4 +1,4 @@
-"""The benchmarks run and say what they must; how fast this machine is asserts nothing."""
+"""The benchmarks run and print their figures; no test depends on the speed of this machine."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ import pytest
 from support.broker import needs_mosquitto
 
 from benchmarks.cli import main
-from benchmarks.harness.interleave import ask, in_turns
+from benchmarks.harness.interleave import interleave, run_module
 from benchmarks.harness.wait import wait_until
-from benchmarks.pipeline_speed import daemon_costs as marks
-from benchmarks.pipeline_speed import publisher
+from benchmarks.pipeline_speed import daemon_costs, publisher
 from benchmarks.pipeline_speed.plan import Plan
 from benchmarks.pipeline_speed.publisher import Publisher, usual_event
 from benchmarks.pipeline_speed.soak import growth
@@ -44,9 +43,9 @@ def test_soak_samples_the_real_daemon(tmp_path: Path, capsys: pytest.CaptureFixt
         assert row["rss_mib"] > 1 and row["threads"] >= 1 and row["files"] >= 3
     values = {one.metric: one.value for one in result.measurements}
     assert values["rss_peak"] >= values["rss_end"]
-    said = capsys.readouterr()
-    assert "RSS MiB" in said.err
-    assert "rss_peak MiB" in said.out
+    printed = capsys.readouterr()
+    assert "RSS MiB" in printed.err
+    assert "rss_peak MiB" in printed.out
 
 
 def test_growth_is_measured_after_settling() -> None:
@@ -92,10 +91,10 @@ def test_events_that_are_never_acknowledged_are_an_error(tmp_path: Path, monkeyp
 
 
 def test_a_camera_that_never_comes_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(marks, "PATIENCE", 0.01)
-    node: Any = SimpleNamespace(check=lambda: None, log="starting\nno such file", last_words="no such file")
+    monkeypatch.setattr(daemon_costs, "PATIENCE", 0.01)
+    node: Any = SimpleNamespace(check=lambda: None, log="starting\nno such file", last_log_line="no such file")
     with pytest.raises(EdgeEmotionError, match=r"^the camera is not online within 0.01 s: no such file$"):
-        marks.await_online(node)
+        daemon_costs.await_online(node)
 
 
 def test_one_process_that_fails_does_not_take_the_others_with_it() -> None:
@@ -107,12 +106,12 @@ def test_one_process_that_fails_does_not_take_the_others_with_it() -> None:
 
     absent: dict[str, str] = {}
     things = {
-        "no answer": lambda: ask("benchmarks.harness.drift", "{}", 60),
+        "no answer": lambda: run_module("benchmarks.harness.drift", "{}", 60),
         "no process": fail(OSError(12, "Cannot allocate memory")),
         "nonsense": lambda: Plan.model_validate_json('{"rounds": "many"}').detector,
         "good": lambda: "fine",
     }
-    found = in_turns(things, 2, absent, lambda line: None, str)
+    found = interleave(things, 2, absent, lambda line: None, str)
     assert found == {"no answer": [], "no process": [], "nonsense": [], "good": ["fine", "fine"]}
     assert absent["no answer"] == "its process has ended without an answer"
     assert "Cannot allocate memory" in absent["no process"] and "rounds" in absent["nonsense"]
@@ -121,12 +120,12 @@ def test_one_process_that_fails_does_not_take_the_others_with_it() -> None:
 
 @needs_mosquitto
 def test_marks_are_measured_on_the_real_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(marks, "WARM_UP", 0.5)
+    monkeypatch.setattr(daemon_costs, "WARM_UP", 0.5)
     assert main(["marks", "--seconds", "0.5", "--json", str(tmp_path / "r.json")]) == 0
     found = read_result(tmp_path / "r.json")
     result = {one.subject: one.value for one in found.measurements}
     assert {one.subject: one.unit for one in found.measurements}["outbox_events_per_s"] == "1/s"
-    assert 0 < result["start_to_first_event_s"] < marks.PATIENCE
+    assert 0 < result["start_to_first_event_s"] < daemon_costs.PATIENCE
     parts = [result[f"{name}_cpu_ms"] for name in ("decode", "models", "own_work")]
     assert sum(parts) == pytest.approx(result["frame_cpu_ms"])
     assert 0 < result["own_work_share"] < 1

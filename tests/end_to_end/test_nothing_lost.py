@@ -33,7 +33,7 @@ class Publisher:
 
     def __init__(self, folder: Path, port: int) -> None:
         self._log, self._state = folder / "intended", folder / "state"
-        program = str(ROOT / "tests" / "steady_publisher.py")
+        program = str(ROOT / "tests" / "support" / "steady_publisher.py")
         self._command = [sys.executable, program, str(port), str(self._state), str(RATE), str(self._log)]
         self._errors = folder / "publisher.log"
         self._process: subprocess.Popen[bytes] | None = None

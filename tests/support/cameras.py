@@ -21,6 +21,7 @@ import pytest
 from edge_emotion.datatypes import Image
 from support.broker import free_port
 from support.frame_numbers import STRIP, strip
+from support.paths import ROOT
 from support.source_fakes import DEVICE, MjpegServer, fake_video_capture
 
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -87,8 +88,8 @@ class RtspCamera:
         height, width = picture.shape[:2]
         self._file.write_bytes(picture.tobytes())
         numbers = map(str, (self._port, width, height, FPS, 1 + 10_000 * next(self._starts)))
-        command = [SYSTEM_PYTHON, str(Path(__file__).with_name("rtsp_server.py")), *numbers, str(self._file)]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        command = [SYSTEM_PYTHON, "-m", "support.rtsp_server", *numbers, str(self._file)]
+        self._process = subprocess.Popen(command, cwd=ROOT / "tests", stdout=subprocess.PIPE)
         assert self._process.stdout is not None
         assert select.select([self._process.stdout], [], [], 30)[0], "the RTSP server does not start"
         assert self._process.stdout.readline() == b"ready\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from edge_emotion.config.settings import MqttSettings
 from edge_emotion.sinks.mqtt.sink import MqttSink, Timing
 from support.broker import Broker, Subscriber
 from support.mqtt_stage import INFO, TIMING, MakeSink, MakeSubscriber
+from support.scripted_broker import Answer, ScriptedBroker
 
 
 @pytest.fixture
@@ -37,6 +38,19 @@ def make_sink() -> Iterator[MakeSink]:
 
 
 @pytest.fixture
+def make_broker() -> Iterator[Callable[..., ScriptedBroker]]:
+    brokers: list[ScriptedBroker] = []
+
+    def make(answer: Answer = lambda _topic, _number: 0, extra: bytes = b"") -> ScriptedBroker:
+        brokers.append(ScriptedBroker(answer, extra))
+        return brokers[-1]
+
+    yield make
+    for each in brokers:
+        each.close()
+
+
+@pytest.fixture
 def make_subscriber() -> Iterator[MakeSubscriber]:
     subscribers: list[Subscriber] = []
 
@@ -51,5 +65,6 @@ def make_subscriber() -> Iterator[MakeSubscriber]:
 
 @pytest.fixture
 def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    caplog.set_level(logging.INFO, "edge_emotion.sinks.mqtt")
+    """The log of the sink, the outbox and the client, from INFO on."""
+    caplog.set_level(logging.INFO, "edge_emotion")
     return caplog

@@ -1,4 +1,4 @@
-"""What the tests of the MQTT sink have in common: names, timing, and ways to read what arrived and was said."""
+"""Shared by the tests of the MQTT sink: names, timing, and ways to read what arrived and was logged."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MakeSink = Callable[..., MqttSink]
 MakeSubscriber = Callable[..., Subscriber]
 
 
-def said(log: pytest.LogCaptureFixture, text: str) -> int:
+def count_logged(log: pytest.LogCaptureFixture, text: str) -> int:
     """How many lines contain ``text``."""
     return sum(text in message for message in log.messages)
 

@@ -1,8 +1,9 @@
 """An RTSP camera on loopback: H.264 of one picture, with the number of each frame written into it.
 
 Run by the system's Python, which alone has GStreamer's bindings:
-``/usr/bin/python3 rtsp_server.py PORT WIDTH HEIGHT FPS FIRST PICTURE``, where PICTURE is a file with the bytes of the
-picture (H x W x B, G, R). Frames are numbered from FIRST on, see frame_numbers.py. Prints ``ready`` when it listens.
+``/usr/bin/python3 -m support.rtsp_server PORT WIDTH HEIGHT FPS FIRST PICTURE`` in ``tests``. PICTURE is a file with the
+bytes of the picture (H x W x B, G, R). Frames are numbered from FIRST on, see frame_numbers.py. Prints ``ready`` when
+it listens.
 """
 
 import sys

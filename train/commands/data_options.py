@@ -1,4 +1,4 @@
-"""Options with which a command takes a data set, and the data set that they name."""
+"""Command-line options that name a data set, and loading it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 def add_data_options(
     parser: argparse.ArgumentParser, *, required: bool = True, split: str | None = None, detect: bool = False
 ) -> None:
-    """Add ``--data``, ``--layout``, ``--skip-bad``; if asked for ``--detect``; with a default ``--split``."""
+    """Add ``--data``, ``--layout`` and ``--skip-bad``; ``--detect`` if asked for; ``--split`` with this default."""
     parser.add_argument("--data", type=Path, required=required, metavar="DIR", help="folder or CSV file of a data set")
     parser.add_argument(
-        "--layout", default="auto", help="fer_plus, fer2013, rafdb, affectnet, folders or csv; default: what is found"
+        "--layout", default="auto", help="fer_plus, fer2013, rafdb, affectnet, folders or csv; default: recognised"
     )
     parser.add_argument("--skip-bad", action="store_true", help="leave out pictures that cannot be read")
     parser.set_defaults(detect=None)
@@ -46,10 +46,10 @@ def add_data_options(
 def read_data(
     options: argparse.Namespace, inputs: Sequence[InputSpec], *, label_votes: Mapping[str, float] | None = None
 ) -> DataSet:
-    """The data set of these options, as sharp and colourful as the models with these inputs can use.
+    """Load the data set of these options, as large and colourful as the models with these inputs can use.
 
-    Prints on stderr what was left out. Raises DataError as ``train.data.layouts.load`` does, ModelError for a detector
-    that is not there, and DataError if faces shall be found for models that frame them differently.
+    Prints on stderr what was left out. Raises DataError as ``train.data.layouts.load`` does, ModelError for a missing
+    detector, and DataError if faces have to be found for models that frame them differently.
     """
     data = load(
         options.data,
@@ -66,7 +66,7 @@ def read_data(
 
 
 def _finder(name: str, inputs: Sequence[InputSpec]) -> FaceFinder:
-    """The detector of this name, cutting as these models want it; how sharp, the loader says."""
+    """A face finder with this detector, which crops as these models need it; ``load`` sets the resolution."""
     from edge_emotion.factory.models import make_detector
 
     crops = {None if spec.crop is None else (spec.crop.margin, spec.crop.shift): spec.crop for spec in inputs}

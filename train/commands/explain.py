@@ -1,4 +1,4 @@
-"""``python -m train explain``: pictures of what a run looks at in a face."""
+"""Command ``python -m train explain``: pictures of the features that a run uses in a face."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ METHODS = "gradcam", "features", "attention", "patches"
 
 def add_explain(commands: Any) -> None:
     """Add ``explain`` to the subparsers of the command line."""
-    parser = commands.add_parser("explain", help="what a run looks at in a face: Grad-CAM, feature maps, attention")
+    parser = commands.add_parser("explain", help="show what a run uses in a face: Grad-CAM, feature maps, attention")
     parser.add_argument("run", type=Path, metavar="RUN", help="run directory")
     add_data_options(parser, required=False, split="validation")
     parser.add_argument("--image", type=Path, nargs="+", metavar="FILE", help="pictures instead of a data set")
@@ -35,11 +35,11 @@ def add_explain(commands: Any) -> None:
     parser.add_argument("--detector", metavar="NAME", help=f"for --detect (default: {DETECTOR})")
     parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")
     parser.add_argument("--method", choices=METHODS, default="gradcam")
-    parser.add_argument("--layer", nargs="+", metavar="NAME", help="layers to look at (gradcam, features)")
+    parser.add_argument("--layer", nargs="+", metavar="NAME", help="layers to show (gradcam, features)")
     parser.add_argument(
-        "--class", dest="emotion", metavar="NAME", help="explain this emotion, not the one that is said"
+        "--class", dest="emotion", metavar="NAME", help="explain this emotion instead of the predicted one"
     )
-    parser.add_argument("--count", type=positive_count, default=16, help="at most so many faces")
+    parser.add_argument("--count", type=positive_count, default=16, help="faces at most")
     parser.set_defaults(command=_explain)
 
 
@@ -52,7 +52,7 @@ def _explain(options: argparse.Namespace) -> None:
     if options.detect and options.image is None:
         raise ConfigError("--detect needs --image FILE...: the faces of a data set are crops already")
     if options.detector is not None and not options.detect:
-        raise ConfigError("--detector is for --detect: without it nothing is sought")
+        raise ConfigError("--detector is for --detect: without it no face is detected")
     run = load_run(options.run)
     model = run.build()
     names, crops = _faces(options, run)
@@ -65,7 +65,7 @@ def _explain(options: argparse.Namespace) -> None:
 
 
 def _faces(options: argparse.Namespace, run: Run) -> tuple[list[str], list[Pixels]]:
-    """Names and crops of what is to be explained."""
+    """Names and crops of the faces to explain."""
     if options.image is None:
         data = read_data(options, [run.recipe.input])
         faces = data[options.split].majority()
@@ -86,7 +86,7 @@ def _detected(
 
     crop = run.recipe.input.crop
     if crop is None:
-        raise ConfigError(f"recipe {run.recipe.name} says nothing about cropping: give face crops, without --detect")
+        raise ConfigError(f"recipe {run.recipe.name} defines no crop: give face crops, without --detect")
     detector = make_detector(options.detector or DETECTOR)
     found = []
     for file, name, picture in zip(options.image, names, pictures, strict=True):
@@ -98,7 +98,7 @@ def _detected(
 
 
 def every_class(faces: Faces) -> npt.NDArray[np.int64]:
-    """All rows, ordered so that the first ones show every class: the first face of each, then the second, ..."""
+    """All rows, ordered so that the first ones cover every class: the first face of each class, then the second, ..."""
     labels = faces.labels
     turn = np.zeros(len(labels), np.int64)
     for label in np.unique(labels):

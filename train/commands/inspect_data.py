@@ -1,4 +1,4 @@
-"""What is in a data set: counts, copies, agreement of its annotators, brightness. ``python -m train inspect``."""
+"""Command ``python -m train inspect``: counts, copies, annotator agreement and brightness of a data set."""
 
 from __future__ import annotations
 
@@ -13,31 +13,39 @@ import numpy.typing as npt
 from edge_emotion.datatypes import Image
 from edge_emotion.system.atomic_file import write_bytes
 from train.data.contact_sheet import bar_chart, contact_sheet, stack
-from train.data.duplicates import Copies, Kind, compare, pairs_of_splits, take_prints
+from train.data.duplicates import Copies, Kind, find_copies, pairs_of_splits, take_prints
 from train.data.faces import DataSet, Faces, Split
-from train.data.inspection import Agreement, Brightness, CopyReport, Inspection, SecondLabels, SplitReport, as_text
+from train.data.inspection import (
+    Agreement,
+    Brightness,
+    CopyReport,
+    Inspection,
+    SecondLabels,
+    SplitReport,
+    inspection_text,
+)
 from train.data.layouts import LAYOUTS, detect_layout, load
 from train.data.layouts.images import Colour
 from train.reporting.image_output import png, ready_folder
 
 BINS = 10
-"""Of the histogram of the winner's share."""
+"""Bins of the histogram of the winner's share of the votes."""
 
 FLAT = 4.0
-"""A picture whose grey values deviate by less from their mean, in levels of 255, shows next to nothing."""
+"""Standard deviation of the grey values (0 to 255) below which a picture counts as flat: almost no content."""
 
 
 def inspect(data: DataSet, *, near: bool = True, other: DataSet | None = None) -> Inspection:
-    """Look at every split of a data set, and at the copies within and across splits.
+    """Count and compare the faces of every split of a data set.
 
-    ``other`` labels the same pictures in another way. Without ``near`` only exact copies are sought: see
-    ``train.data.duplicates.compare`` for the time that it takes.
+    ``other``: the same pictures with other labels. Without ``near`` only exact copies are searched for; see
+    ``train.data.duplicates.find_copies`` for the time needed.
     """
     prints = {split: take_prints(faces) for split, faces in data.splits.items()}
     copies = [
         _copy_report(kind, first, second, found, data[second].clear)
         for first, second in pairs_of_splits(data)
-        for kind, found in compare(prints[first], prints[second], near=near).items()
+        for kind, found in find_copies(prints[first], prints[second], near=near).items()
     ]
     return Inspection(
         name=data.name,
@@ -53,9 +61,9 @@ def inspect(data: DataSet, *, near: bool = True, other: DataSet | None = None) -
 
 
 def compare_labels(data: DataSet, other: DataSet) -> SecondLabels:
-    """How often the clear faces of ``data`` carry the same label in ``other``, found there by their pixels.
+    """Agreement of the clear faces of ``data`` with ``other``, where equal pictures are looked up by their pixels.
 
-    A picture that ``other`` holds twice in that split is left out: nobody knows which of the two it is.
+    A picture that ``other`` has twice in the same split is left out, because it cannot be told which one it is.
     """
     table = np.zeros((len(data.classes), len(other.classes)), np.int64)
     for split, faces in data.splits.items():
@@ -74,7 +82,7 @@ def compare_labels(data: DataSet, other: DataSet) -> SecondLabels:
 
 
 def draw(data: DataSet, found: Inspection) -> dict[str, Image]:
-    """File name -> picture: a contact sheet of the first split, and histograms."""
+    """File name -> picture: a contact sheet of the first split, and histograms of classes and votes."""
     split = next(iter(data.splits))
     shares = {name: [part.count[each] / part.n for each in found.classes] for name, part in found.splits.items()}
     charts = [bar_chart(f"{found.name}: share of each class, by winner", found.classes, shares)]
@@ -86,15 +94,15 @@ def draw(data: DataSet, found: Inspection) -> dict[str, Image]:
 
 
 def add_inspect(commands: Any) -> None:
-    """The command ``inspect`` for argparse's subparsers."""
+    """Add ``inspect`` to the subparsers of the command line."""
     parser = commands.add_parser(
         "inspect",
-        help="what is in a data set: counts, copies, agreement",
-        description="Count classes, find copies within and across splits, measure how far annotators agree.",
+        help="contents of a data set: counts, copies, annotator agreement",
+        description="Count classes, find copies within and across splits, measure the agreement of the annotators.",
     )
     parser.add_argument("data", type=Path, help="folder or CSV file")
     parser.add_argument("--layout", choices=("auto", *LAYOUTS), default="auto")
-    parser.add_argument("--size", type=int, default=48, help="side in pixels to which pictures are brought")
+    parser.add_argument("--size", type=int, default=48, help="side in pixels that pictures are resized to")
     parser.add_argument("--colour", choices=get_args(Colour), default="gray")
     parser.add_argument("--skip-bad", action="store_true", help="leave out unreadable pictures, and count them")
     parser.add_argument("--exact-only", action="store_true", help="no near or mirrored copies: faster for large sets")
@@ -104,12 +112,12 @@ def add_inspect(commands: Any) -> None:
         help="folder for inspection.json, histograms.png and contact_sheet.png; the sheet shows faces of the data set "
         "and is written nowhere else",
     )
-    parser.add_argument("--json", action="store_true", help="for scripts")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(command=run_inspect)
 
 
 def run_inspect(options: argparse.Namespace) -> None:
-    """Load, inspect, print, and write what ``--out`` asks for."""
+    """Load and inspect a data set, print the result and write the files of ``--out``."""
     if options.out is not None:
         ready_folder(options.out)
     layout = detect_layout(options.data) if options.layout == "auto" else options.layout
@@ -118,7 +126,7 @@ def run_inspect(options: argparse.Namespace) -> None:
     other = load(options.data, layout="fer2013", **look) if layout == "fer_plus" else None
     found = inspect(data, near=not options.exact_only, other=other)
     as_json = found.model_dump_json(indent=2)
-    print(as_json if options.json else as_text(found))
+    print(as_json if options.json else inspection_text(found))
     if options.out is not None:
         write_bytes(options.out / "inspection.json", f"{as_json}\n".encode())
         for name, image in draw(data, found).items():
@@ -152,7 +160,7 @@ def _agreement(faces: Faces, classes: tuple[str, ...]) -> Agreement:
 
 
 def _brightness(faces: Faces) -> Brightness:
-    """Picture by picture: a copy of the whole set as floats would not fit where the set itself just does."""
+    """Computed one picture at a time, because a float copy of the whole set may not fit into memory."""
     moments = np.array([(image.mean(), image.std()) for image in faces.images])
     (mean, contrast), (mean_spread, contrast_spread) = moments.mean(axis=0), moments.std(axis=0)
     return Brightness(
@@ -178,7 +186,7 @@ def _copy_report(kind: Kind, first: Split, second: Split, found: Copies, clear: 
 
 
 def _matched(faces: Faces, others: Faces) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Rows of equal pictures, where ``others`` holds the picture once."""
+    """Rows of equal pictures in both, for pictures that ``others`` has exactly once."""
     digests = others.digests()
     count = Counter(digests)
     rows = {digest: row for row, digest in enumerate(digests) if count[digest] == 1}

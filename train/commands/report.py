@@ -1,4 +1,4 @@
-"""``python -m train report``: runs and exported models side by side, as an HTML page and a Markdown page."""
+"""Command ``python -m train report``: runs and exported models side by side, as HTML and Markdown."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def add_report(commands: Any) -> None:
     add_data_options(parser, split="validation", detect=True)
     parser.add_argument("--out", type=Path, required=True, help="folder for report.html, report.md and their pictures")
     parser.add_argument("--ensemble", action="store_true", help="also the mean of the targets' probabilities")
-    parser.add_argument("--no-faces", action="store_true", help="leave out the pictures of mistaken faces")
+    parser.add_argument("--no-faces", action="store_true", help="leave out the pictures of misclassified faces")
     parser.set_defaults(command=_report)
 
 
 def _report(options: argparse.Namespace) -> None:
-    from train.evaluation.comparison import compare
+    from train.evaluation.comparison import compare_models
     from train.evaluation.evaluate import mean_of
     from train.evaluation.predict import input_of, logits_of_target, with_own_names
 
@@ -59,15 +59,15 @@ def _report(options: argparse.Namespace) -> None:
     if options.ensemble:
         predictions = with_own_names(predictions)
         predictions.append(mean_of(predictions))
-    page = write_report(compare(predictions, data, options.split), options.out, faces=not options.no_faces)
+    page = write_report(compare_models(predictions, data, options.split), options.out, faces=not options.no_faces)
     print(f"written: {page}")
 
 
 def write_report(comparison: Comparison, out: Path, *, faces: bool = True) -> Path:
     """Write report.html (self-contained), report.md with its PNG files, and the figures as report.json.
 
-    ``faces``: whether pictures of mistaken faces are in it. Returns the path of the HTML page.
-    Raises ConfigError when the folder cannot be made, OSError when a file cannot be written.
+    ``faces``: include pictures of misclassified faces. Returns the path of the HTML page.
+    Raises ConfigError if the folder cannot be made, OSError if a file cannot be written.
     """
     from train.reporting.sections import sections
 
@@ -76,15 +76,15 @@ def write_report(comparison: Comparison, out: Path, *, faces: bool = True) -> Pa
     for part in parts:
         for picture in part.pictures:
             write_bytes(out / picture.file, picture.content)
-    write_text(out / "report.json", json.dumps(as_json(comparison), indent=2))
-    write_text(out / "report.md", as_markdown(parts))
+    write_text(out / "report.json", json.dumps(report_json(comparison), indent=2))
+    write_text(out / "report.md", report_markdown(parts))
     page = out / "report.html"
-    write_text(page, as_html(parts))
+    write_text(page, report_html(parts))
     return page
 
 
-def as_json(comparison: Comparison) -> dict[str, Any]:
-    """The comparison as JSON values, without pictures."""
+def report_json(comparison: Comparison) -> dict[str, Any]:
+    """A comparison as JSON values, without pictures."""
     return {
         "dataset": comparison.dataset,
         "protocol": comparison.protocol,
@@ -102,12 +102,12 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
             }
             for result in comparison.results
         },
-        "duels": [duel._asdict() for duel in comparison.duels],
+        "duels": [test._asdict() for test in comparison.mcnemar_tests],
     }
 
 
-def as_html(parts: Sequence[Section]) -> str:
-    """One page that needs no other file and no network."""
+def report_html(parts: Sequence[Section]) -> str:
+    """A report as one HTML page without external files."""
     body = "\n".join(_html_section(part) for part in parts)
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -135,8 +135,8 @@ def _html_table(table: Table) -> str:
     return "\n".join(["<table>", row(table.header, "th"), *(row(cells, "td") for cells in table.rows), "</table>"])
 
 
-def as_markdown(parts: Sequence[Section]) -> str:
-    """One page that shows the PNG files beside it."""
+def report_markdown(parts: Sequence[Section]) -> str:
+    """A report as one Markdown page, which refers to the PNG files beside it."""
     return "\n\n".join([f"# {TITLE}", *(_markdown_section(part) for part in parts)]) + "\n"
 
 
@@ -156,5 +156,5 @@ def _cell(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text that Markdown shows as it is: no markup, no HTML, no second line."""
+    """Text escaped for Markdown: no markup, no HTML, on one line."""
     return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", html.escape(" ".join(text.split()), quote=False))

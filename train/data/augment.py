@@ -1,4 +1,4 @@
-"""Augmentation as tf functions over whole batches: one kernel call per step, whatever the batch size.
+"""Data augmentation as tf functions on whole batches: a fixed number of kernel calls per step.
 
 Images are float32 N x H x W x C in 0..255.
 """
@@ -16,36 +16,37 @@ Tensor = Any
 
 
 class Augmentation(BaseModel):
-    """How far each random change may go; 0 switches it off.
+    """Ranges and probabilities of the random changes; 0 switches a change off.
 
-    ``rotation``, ``zoom`` and ``shift`` cover what a detector's boxes do (``python -m train crop`` measures it).
+    ``rotation``, ``zoom`` and ``shift`` cover the variation of a detector's boxes (``python -m train crop`` measures
+    it).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     flip: bool = True
     rotation: float = Field(default=12.0, ge=0, le=180)
-    """Degrees."""
+    """Degrees, at most, in either direction."""
     zoom: float = Field(default=0.12, ge=0, lt=1)
     """Factor 1 +- zoom."""
     shift: float = Field(default=0.08, ge=0, lt=1)
     """Fraction of the side."""
     brightness: float = Field(default=0.15, ge=0, le=1)
-    """Of 255."""
+    """Largest offset, as a fraction of 255."""
     contrast: float = Field(default=0.25, ge=0, lt=1)
     """Factor 1 +- contrast."""
     blur: float = Field(default=0.0, ge=0, le=1)
-    """Chance of a Gaussian blur, of up to 2 % of the side."""
+    """Probability of a Gaussian blur, with a standard deviation of up to 2 % of the side."""
     low_resolution: float = Field(default=0.0, ge=0, le=1)
-    """Chance of being seen through a third to two thirds of the pixels of a 48 px face."""
+    """Probability of a lower resolution: a third to two thirds of the pixels of a 48 px face."""
     jpeg: float = Field(default=0.0, ge=0, le=1)
-    """Chance of JPEG artefacts, quality 20 to 80."""
+    """Probability of JPEG compression with quality 20 to 80."""
     erase: float = Field(default=0.3, ge=0, le=1)
-    """Chance of an occlusion: one rectangle of 2 % to ``erase_area`` of the picture."""
+    """Probability of an occlusion: one rectangle of 2 % to ``erase_area`` of the picture."""
     erase_area: float = Field(default=0.2, gt=0.02, le=1)
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Changed pictures of the same shape, still in 0..255."""
+        """Augment a batch; the result has the same shape, in 0..255."""
         images = self._move(images)
         images = _some(self.blur, images, _blur)
         images = _some(self.low_resolution, images, _low_resolution)
@@ -54,7 +55,7 @@ class Augmentation(BaseModel):
         return self._erase(images)
 
     def _move(self, images: Tensor) -> Tensor:
-        """Flip, rotation, zoom and shift as one projective transform about the middle."""
+        """Flip, rotation, zoom and shift as one projective transform about the centre."""
         n, size = tf.shape(images)[0], tf.cast(tf.shape(images)[1], tf.float32)
         angle = _uniform(n, self.rotation) * (math.pi / 180)
         zoom = 1.0 + _uniform(n, self.zoom)
@@ -82,12 +83,12 @@ class Augmentation(BaseModel):
         return (images - mean) * factor + mean + offset
 
     def _jpeg(self, images: Tensor) -> Tensor:
-        """The codec takes one picture at a time: only the chosen ones go through it."""
+        """The codec takes one picture at a time, so only the chosen pictures go through it."""
         if not self.jpeg:
             return images
         shape = images.shape[1:]
         n = tf.shape(images)[0]
-        # Drawn before the loop, whose turns run in any order.
+        # Drawn before the loop, whose iterations run in any order.
         chosen, qualities = tf.random.uniform([n]) < self.jpeg, tf.random.uniform([n], 20, 80, tf.int32)
 
         def through_codec(image: Tensor, quality: Tensor) -> Tensor:
@@ -101,7 +102,7 @@ class Augmentation(BaseModel):
         return tf.map_fn(one, (images, chosen, qualities), fn_output_signature=tf.float32)
 
     def _erase(self, images: Tensor) -> Tensor:
-        """Random erasing (Zhong et al. 2020): a rectangle takes the picture's own mean."""
+        """Random erasing (Zhong et al. 2020): a rectangle is filled with the picture's mean."""
         if not self.erase:
             return images
         n, size = tf.shape(images)[0], tf.shape(images)[1]
@@ -115,7 +116,7 @@ class Augmentation(BaseModel):
 
 
 def _some(chance: float, images: Tensor, change: Any) -> Tensor:
-    """Change each picture with this chance."""
+    """Apply ``change`` to each picture with probability ``chance``."""
     if not chance:
         return images
     chosen = tf.random.uniform([tf.shape(images)[0], 1, 1, 1]) < chance
@@ -123,7 +124,7 @@ def _some(chance: float, images: Tensor, change: Any) -> Tensor:
 
 
 def _blur(images: Tensor) -> Tensor:
-    """A Gaussian of one width for the batch: a standard deviation of 0.5 to 2 % of the side."""
+    """Gaussian blur with one random width per batch: a standard deviation of 0.5 to 2 % of the side."""
     size, channels = images.shape[1], images.shape[-1]
     radius = max(math.ceil(size * 0.05), 1)
     sigma = tf.random.uniform([], 0.005, 0.02) * size
@@ -135,7 +136,7 @@ def _blur(images: Tensor) -> Tensor:
 
 
 def _low_resolution(images: Tensor) -> Tensor:
-    """A far face: sampled down to 16 to 32 pixels, the same for the batch, and up again."""
+    """A distant face: downsampled to 16 to 32 pixels, the same for the batch, and upsampled again."""
     side = tf.random.uniform([], 16, 33, tf.int32)
     small = tf.image.resize(images, [side, side], antialias=True)
     return tf.image.resize(small, images.shape[1:3])
@@ -146,7 +147,7 @@ def _uniform(n: Tensor, limit: float) -> Tensor:
 
 
 def _inside(size: Tensor, length: Tensor) -> Tensor:
-    """N x size: True within a random stretch of ``length`` (fraction of the side)."""
+    """N x size: True within a random interval of ``length`` (fraction of the side)."""
     position = (tf.cast(tf.range(size), tf.float32) + 0.5) / tf.cast(size, tf.float32)
     middle = tf.random.uniform(tf.shape(length))
     return tf.abs(position[None, :] - middle[:, None]) < length[:, None] / 2

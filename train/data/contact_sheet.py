@@ -1,4 +1,4 @@
-"""Pictures of a data set: a sheet of random faces, and bar charts. Drawn with OpenCV."""
+"""Overview pictures of a data set, drawn with OpenCV: a sheet of random faces, and bar charts."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from edge_emotion.datatypes import Image
 from train.data.faces import Faces, Split
 
 FACE, GAP, NAME = 64, 4, 108
-"""Pixels: side of a face on the sheet, space between two, width of the names on its left."""
+"""Pixels: side of a face on the sheet, gap between faces, width of the class names on the left."""
 
 CHART, BOTTOM, TOP, LEFT = (360, 960), 44, 52, 16
 """Height and width of a chart, and its margins, in pixels."""
 
 COLOURS = (150, 95, 35), (60, 150, 225), (95, 160, 60)
-"""BGR of the splits."""
+"""BGR colours of the splits."""
 
 WHITE, BLACK, GREY = (255, 255, 255), (30, 30, 30), (200, 200, 200)
 
 
 def contact_sheet(faces: Faces, classes: Sequence[str], *, columns: int = 12, seed: int = 0) -> Image:
-    """Random faces, one row per class in which there are any, with its name: H x W x 3 BGR.
+    """Random faces, one row per class that has any, with the class name: H x W x 3 BGR.
 
-    It shows people: keep it where the data set may be kept.
+    It shows people: keep it only where the data set may be kept.
     """
     generator = np.random.default_rng(seed)
     rows = [np.flatnonzero(faces.labels == column) for column in range(len(classes))]
@@ -61,7 +61,7 @@ def bar_chart(title: str, labels: Sequence[str], series: Mapping[Split, Sequence
 
 
 def stack(images: Sequence[Image]) -> Image:
-    """Pictures of the same width below each other."""
+    """Pictures of the same width, one below the other."""
     return np.concatenate(list(images))
 
 

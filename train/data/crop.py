@@ -1,6 +1,6 @@
-"""Measures how FER2013 frames a face, in terms of the detector's box: the crop that the runtime then uses.
+"""Measurement of the framing of FER2013's faces relative to the detector's boxes, which gives the runtime's crop.
 
-Training faces are put into a larger picture, detected, and the pasted square is compared with the detected box.
+Training faces are pasted into a larger picture and detected; the pasted square is compared with the detected box.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from edge_emotion.protocols import FaceDetector
 from train.data.faces import DataError, Faces
 
 FRAME = 480, 640
-"""Height and width of the picture that a face is put into."""
+"""Height and width of the picture that a face is pasted into."""
 
 SIZES = 100, 221
-"""Sides in pixels of the pasted faces, the second excluded."""
+"""Range of the sides of pasted faces in pixels, the upper end excluded."""
 
 
 @dataclass(frozen=True)
 class Framing:
-    """Median and spread (half the distance of the quartiles) of margin and shift; see CropSpec."""
+    """Median and spread (half the interquartile range) of margin and shift; see CropSpec."""
 
     n: int
     found: int
@@ -36,7 +36,7 @@ class Framing:
 
 
 def place(face: npt.NDArray[np.uint8], size: int, left: int, top: int) -> Image:
-    """A face crop, grey or BGR, as a square of ``size`` pixels in a 480 x 640 BGR picture; its edge goes on."""
+    """Paste a face crop, grey or BGR, as a square of ``size`` pixels into a 480 x 640 BGR picture; extend its edges."""
     square = cv2.resize(face, (size, size), interpolation=cv2.INTER_CUBIC)
     height, width = FRAME
     around = cv2.copyMakeBorder(square, top, height - top - size, left, width - left - size, cv2.BORDER_REPLICATE)
@@ -44,16 +44,16 @@ def place(face: npt.NDArray[np.uint8], size: int, left: int, top: int) -> Image:
 
 
 def paste(face: npt.NDArray[np.uint8], generator: np.random.Generator) -> tuple[Image, Box]:
-    """A face crop at a random place and size in a picture (see ``place``), and where it lies there."""
+    """Paste a face crop at a random place and size (see ``place``); returns the picture and the pasted square."""
     size = int(generator.integers(*SIZES))
     left, top = int(generator.integers(0, FRAME[1] - size)), int(generator.integers(0, FRAME[0] - size))
     return place(face, size, left, top), Box(left, top, size, size)
 
 
 def measure_framing(faces: Faces, detector: FaceDetector, *, count: int, seed: int) -> Framing:
-    """Detect ``count`` random faces, each pasted into a picture, and compare squares with boxes.
+    """Paste ``count`` random faces into pictures, detect them, and compare the pasted squares with the boxes.
 
-    Raises DataError when none is found.
+    Raises DataError if no face is found.
     """
     generator = np.random.default_rng(seed)
     samples = []
@@ -62,7 +62,7 @@ def measure_framing(faces: Faces, detector: FaceDetector, *, count: int, seed: i
         picture, square = paste(faces.images[row], generator)
         found = detector.detect(picture)
         if found:
-            samples.append(_compare(found[0], square))
+            samples.append(_framing_of(found[0], square))
     require_found(len(samples), len(chosen))
     table = np.array(samples)
     (margin, shift), quartiles = np.median(table, axis=0), np.quantile(table, (0.25, 0.75), axis=0)
@@ -71,13 +71,13 @@ def measure_framing(faces: Faces, detector: FaceDetector, *, count: int, seed: i
 
 
 def require_found(found: int, of: int) -> None:
-    """Raises DataError if a detector has found none of so many pasted faces: nothing can be measured then."""
+    """Raises DataError if a detector found none of ``of`` pasted faces, so that there is nothing to measure."""
     if not found:
         raise DataError(f"the detector finds none of {of} pasted faces: take another --detector, or check the pictures")
 
 
-def _compare(face: Face, square: Box) -> tuple[float, float]:
-    """Margin and shift that would turn this box into the pasted square."""
+def _framing_of(face: Face, square: Box) -> tuple[float, float]:
+    """Margin and shift, in box sizes, that turn the detected box into the pasted square."""
     box = max(face.box.width, face.box.height)
     right, down = (there - here for there, here in zip(square.centre, face.box.centre, strict=True))
     along_face = down * math.cos(face.roll) - right * math.sin(face.roll)

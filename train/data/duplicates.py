@@ -1,4 +1,4 @@
-"""Copies of a picture within a data set: equal to the bit, nearly equal, or mirrored."""
+"""Search for copies of pictures within a data set: equal to the bit, nearly equal, or mirrored."""
 
 from __future__ import annotations
 
@@ -18,36 +18,37 @@ Flags = npt.NDArray[np.bool_]
 Rows = npt.NDArray[np.intp]
 
 SIDE = 16
-"""Pictures are compared as SIDE x SIDE grey averages: fine enough for a face, blind to JPEG and small print."""
+"""Pictures are compared as SIDE x SIDE grey averages: enough for a face, insensitive to JPEG artefacts and captions."""
 
 NEAR = 0.94
 """Least correlation of near copies.
 
-Looked at by hand on FER+: of 176 pairs between 0.94 and 0.96 one showed two photographs, of 144 above none; of 48
-between 0.92 and 0.94 ten did, of 48 between 0.90 and 0.92 two thirds. What JPEG at quality 20, half the resolution, a
-gamma of 0.7 or a rotation by 3 degrees does to a face keeps it above in 97 of 100; a shift by a pixel of 48 in both
-directions does so in half.
+Checked by eye on FER+: of 176 pairs between 0.94 and 0.96 one showed two different photographs, of 144 above 0.96 none;
+of 48 between 0.92 and 0.94 ten did, of 48 between 0.90 and 0.92 two thirds. After JPEG at quality 20, halving the
+resolution, a gamma of 0.7 or a rotation by 3 degrees, 97 of 100 faces stay above it; after a shift by one pixel of 48
+in both directions, half of them.
 """
 
 MIRRORED = 0.96
 """Least correlation of a picture with the mirror image of its copy.
 
-Higher, because mirrored copies are rare: of the 39 pairs above it none was wrong, of the 44 from 0.94 on nearly half.
+Higher than NEAR, because mirrored copies are rare: of the 39 pairs above it none was wrong, of the 44 above 0.94 nearly
+half were.
 """
 
 MOST_NEAR = 0.2
-"""Share of the training faces; more near copies than that are a sign that the pictures themselves are alike."""
+"""Share of the training faces; more near copies than that are a sign that different pictures look alike."""
 
 TILE = 2048
-"""Pictures are compared in tiles of TILE x TILE, so that memory does not grow with the square of their number."""
+"""Pictures are compared in tiles of TILE x TILE pairs, so that memory does not grow with the square of their number."""
 
 
 @dataclass(frozen=True)
 class Prints:
-    """What N faces are recognised by.
+    """Compact descriptions of N faces, by which copies are recognised.
 
-    keys: uint64 N, equal for equal pictures; patterns: float32 N x SIDE**2, mean 0 and length 1 (all 0 for a picture of
-    one colour, which is like no other), so that a product is a correlation; labels: int64 N, the winners.
+    keys: uint64 N, equal for equal pictures. patterns: float32 N x SIDE**2, mean 0 and length 1, so that a dot product
+    is a correlation (all 0 for a picture of one colour, which matches no other). labels: int64 N, the winners.
     """
 
     keys: npt.NDArray[np.uint64]
@@ -67,8 +68,8 @@ class Prints:
 class Copies:
     """Copies of one kind between two sets of faces, or within one if both are the same.
 
-    ``first`` and ``second``: which faces have a copy in the other set; ``first_differs`` and ``second_differs``: which
-    have one with another label.
+    ``first`` and ``second``: faces that have a copy in the other set; ``first_differs`` and ``second_differs``: faces
+    that have a copy with another label.
     """
 
     pairs: int
@@ -79,7 +80,7 @@ class Copies:
 
 
 def take_prints(faces: Faces) -> Prints:
-    """The prints of faces, grey or BGR, of any size."""
+    """Compute the prints of faces, grey or BGR, of any size."""
     small = np.empty((len(faces), SIDE, SIDE), np.float32)
     for row, image in enumerate(faces.images):
         grey = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
@@ -92,11 +93,11 @@ def take_prints(faces: Faces) -> Prints:
     return Prints(keys, patterns, faces.labels)
 
 
-def compare(first: Prints, second: Prints, *, near: bool = True) -> dict[Kind, Copies]:
-    """Every kind of copy between two sets, or within one (``second is first``: no face is its own copy).
+def find_copies(first: Prints, second: Prints, *, near: bool = True) -> dict[Kind, Copies]:
+    """Copies of every kind between two sets, or within one (``second is first``: no face is its own copy).
 
-    Each pair counts for the first kind that fits. Time grows with the product of their sizes: 36,000 faces within
-    themselves take some 10 s on two cores, 290,000 about ten minutes; ``near=False`` looks for exact copies only.
+    Each pair counts only as the first kind that fits. The time grows with the product of the sizes: 36,000 faces among
+    themselves take some 10 s on two cores, 290,000 about ten minutes; ``near=False`` searches for exact copies only.
     """
     found: dict[Kind, Copies] = {"exact": _exact(first, second)}
     if near:
@@ -113,11 +114,11 @@ def compare(first: Prints, second: Prints, *, near: bool = True) -> dict[Kind, C
 
 
 def drop_copies(data: DataSet, *, near: bool) -> tuple[DataSet, str]:
-    """The data set without the training faces of which another split holds a copy, and a line that counts them.
+    """Leave out the training faces with a copy in another split; returns the data set and a line with their number.
 
-    They must not be learned from, or the figures on the other splits are too good.
-    Exact copies, and with ``near`` also near and mirrored ones; the line is empty if there is none. Raises DataError
-    if more than MOST_NEAR of the training faces would go as near or mirrored copies: those are no copies then.
+    Training on them would make the figures on the other splits too good. Exact copies are left out, with ``near`` also
+    near and mirrored ones; the line is empty if there are none. Raises DataError if more than MOST_NEAR of the training
+    faces are near or mirrored copies: in that case different pictures look alike.
     """
     found = _training_copies(data, near=near)
     dropped = {kind: int(rows.sum()) for kind, rows in found.items()}
@@ -137,13 +138,13 @@ def drop_copies(data: DataSet, *, near: bool) -> tuple[DataSet, str]:
 
 
 def _training_copies(data: DataSet, *, near: bool) -> dict[Kind, Flags]:
-    """Which training faces have a copy in another split, each under the first kind that it is."""
+    """Training faces with a copy in another split, each under the first kind that fits."""
     train = take_prints(data["train"])
     kinds: tuple[Kind, ...] = ("exact", "near", "mirrored") if near else ("exact",)
     found = {kind: np.zeros(len(train), np.bool_) for kind in kinds}
     for split, faces in data.splits.items():
         if split != "train":
-            for kind, copies in compare(train, take_prints(faces), near=near).items():
+            for kind, copies in find_copies(train, take_prints(faces), near=near).items():
                 found[kind] |= copies.first
     seen = np.zeros(len(train), np.bool_)
     for rows in found.values():
@@ -153,7 +154,7 @@ def _training_copies(data: DataSet, *, near: bool) -> dict[Kind, Flags]:
 
 
 def pairs_of_splits(data: DataSet) -> list[tuple[Split, Split]]:
-    """Every split with itself and with each later one."""
+    """Every split paired with itself and with each later one."""
     names = list(data.splits)
     return [(first, second) for at, first in enumerate(names) for second in names[at:]]
 
@@ -170,7 +171,7 @@ def _tiles(first: Prints, second: Prints) -> Iterator[tuple[slice, slice]]:
 
 
 def _add(copies: Copies, first: Prints, second: Prints, i: Rows, j: Rows) -> Copies:
-    """With the pairs (i, j) as well, unless they are exact copies, or the same pair the other way round."""
+    """``copies`` with the pairs (i, j) added, except for exact copies and pairs that are in it the other way round."""
     new = first.keys[i] != second.keys[j]
     if second is first:
         new &= i < j
@@ -183,7 +184,7 @@ def _add(copies: Copies, first: Prints, second: Prints, i: Rows, j: Rows) -> Cop
 
 
 def _exact(first: Prints, second: Prints) -> Copies:
-    """Counted by picture and label, not by pair: a picture that is there a thousand times costs no more."""
+    """Counted per picture and label instead of per pair: a picture that occurs a thousand times costs no more time."""
     known, position = np.unique(np.concatenate([first.keys, second.keys]), return_inverse=True)
     here, there = position[: len(first)], position[len(first) :]
     itself = int(second is first)
@@ -196,7 +197,7 @@ def _exact(first: Prints, second: Prints) -> Copies:
 def _others(
     here: Rows, first: Prints, there: Rows, second: Prints, pictures: int, itself: int
 ) -> tuple[npt.NDArray[np.int64], Flags]:
-    """For each face here: how many equal pictures there are there, and whether one of them has another label."""
+    """For each face here: the number of equal pictures there, and whether one of them has another label."""
     classes = 1 + int(max(first.labels.max(initial=0), second.labels.max(initial=0)))
     count = np.bincount(there * classes + second.labels, minlength=pictures * classes).reshape(pictures, classes)
     total = count.sum(axis=1)[here]

@@ -1,4 +1,4 @@
-"""Labelled faces as numpy values, and what training does to a data set before it looks at it."""
+"""Labelled faces and data sets as numpy values, with the selections that training makes."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class DataError(EdgeEmotionError, ValueError):
 class Faces:
     """Faces of one split.
 
-    images: uint8, N x S x S (grey) or N x S x S x 3 (BGR); votes: float32 N x C, rows sum to 1; clear: bool N, True
-    for the rows that are measured (FER+: the winner holds more than half; True throughout where there is one label).
+    images: uint8, N x S x S (grey) or N x S x S x 3 (BGR). votes: float32 N x C, rows sum to 1. clear: bool N, True for
+    the rows that count in measurements (FER+: the winner has more than half of the votes; with single labels all rows).
     """
 
     images: npt.NDArray[np.uint8]
@@ -52,15 +52,15 @@ class Faces:
         return Faces(self.images[rows], self.votes[rows], self.clear[rows])
 
     def digests(self) -> list[bytes]:
-        """One digest of each picture: equal exactly for pictures that are equal to the bit."""
+        """One digest per picture, equal exactly if the pictures are equal to the bit."""
         return [hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in self.images]
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """Splits of one data set with the same classes.
+    """Splits of one data set, with the same classes.
 
-    ``protocol`` says how a label follows from the annotation, ``notes`` what the loader left out.
+    ``protocol``: how labels follow from the annotations. ``notes``: what the loader left out, a line each.
     """
 
     name: str
@@ -75,9 +75,9 @@ class DataSet:
         return self.splits[split]
 
     def restrict(self, classes: Sequence[str]) -> DataSet:
-        """Only faces whose winner is one of ``classes``, with votes for these only.
+        """Keep only faces whose winner is one of ``classes``, and only the votes for these.
 
-        Raises DataError when the data set has no such class.
+        Raises DataError if the data set lacks one of the classes.
         """
         missing = [name for name in classes if canonical(name) not in self.classes]
         if missing:
@@ -89,7 +89,7 @@ class DataSet:
         return replace(self, classes=tuple(self.classes[column] for column in kept), splits=splits)
 
     def require_every_class(self) -> None:
-        """Raises DataError for a class that no training face shows: it could not be learned."""
+        """Raises DataError for a class without training faces, which could not be learned."""
         count = np.bincount(self["train"].labels, minlength=len(self.classes))
         empty = [name for name, faces in zip(self.classes, count, strict=True) if not faces]
         if empty:
@@ -98,7 +98,7 @@ class DataSet:
             )
 
     def fingerprint(self, splits: Iterable[Split] | None = None) -> str:
-        """SHA-256 over pictures and votes of some splits, or of all: equal data, equal fingerprint."""
+        """SHA-256 of pictures and votes of the given splits, or of all; equal for equal data."""
         digest = hashlib.sha256(",".join(self.classes).encode())
         for split in sorted(self.splits if splits is None else splits):
             faces = self.splits[split]

@@ -1,4 +1,4 @@
-"""What an inspection of a data set finds, as values, JSON and text."""
+"""Results of the inspection of a data set, as values, JSON and text."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from train.data.faces import Split
 
 
 class Part(BaseModel):
-    """Base of every part of an inspection: values never change, all of them can be written as JSON."""
+    """Base of the parts of an inspection: immutable, and serialisable as JSON."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Agreement(Part):
-    """How far the annotators of a split agree, over all its faces.
+    """Agreement of the annotators of a split, over all its faces.
 
-    ``winner_share`` is the mean share of votes of the winner, ``by_class`` the same for the faces that each class
-    wins; ``entropy`` the mean entropy of the votes in bits; ``histogram`` the share of faces per tenth of winner share.
+    ``winner_share``: mean share of the votes for the winner; ``by_class``: the same by winning class; ``entropy``: mean
+    entropy of the votes in bits; ``clear``: share of clear faces; ``histogram``: share of faces by tenth of winner
+    share.
     """
 
     winner_share: float
@@ -31,9 +32,9 @@ class Agreement(Part):
 
 
 class Brightness(Part):
-    """Grey values from 0 to 255: mean over pictures of their mean and of their standard deviation, and its spread.
+    """Grey values (0 to 255): mean and spread over the pictures of their mean and standard deviation (contrast).
 
-    ``flat`` counts pictures that show next to nothing (standard deviation under 4).
+    ``flat``: number of pictures with almost no content (standard deviation below 4).
     """
 
     mean: float
@@ -44,7 +45,7 @@ class Brightness(Part):
 
 
 class SplitReport(Part):
-    """One split: faces by winner, the clear ones among them, and the sum of each class's share of the votes."""
+    """Faces of one split by winner (``count``), the clear ones (``clear_count``), and sums of the shares of votes."""
 
     n: int
     clear: int
@@ -58,8 +59,8 @@ class SplitReport(Part):
 class CopyReport(Part):
     """Copies of one kind between two splits, or within one.
 
-    ``in_first`` and ``in_second`` count the faces that have a copy in the other split; ``clear`` those of ``in_second``
-    that are measured, ``disagree`` those of ``in_second`` with a copy that has another label.
+    ``in_first`` and ``in_second``: faces that have a copy in the other split; ``clear``: those of ``in_second`` that
+    count in measurements; ``disagree``: those of ``in_second`` with a copy that has another label.
     """
 
     kind: Kind
@@ -73,7 +74,7 @@ class CopyReport(Part):
 
 
 class SecondLabels(Part):
-    """Agreement with another labelling of the same pictures; ``confusion[ours][theirs]`` counts clear faces."""
+    """Agreement with other labels of the same pictures; ``confusion[ours][theirs]`` counts clear faces."""
 
     name: str
     n: int
@@ -82,7 +83,7 @@ class SecondLabels(Part):
 
 
 class Inspection(Part):
-    """Everything that ``inspect`` found."""
+    """Result of ``inspect``."""
 
     name: str
     protocol: str
@@ -95,8 +96,8 @@ class Inspection(Part):
     second_labels: SecondLabels | None
 
 
-def as_text(found: Inspection) -> str:
-    """The inspection as lines to read."""
+def inspection_text(found: Inspection) -> str:
+    """An inspection as text for a terminal."""
     shape = " x ".join(map(str, found.shape))
     lines = [f"{found.name}, {found.protocol}: {shape} pixels, fingerprint {found.fingerprint[:16]}", *found.notes, ""]
     lines += ["faces by winner (clear ones), share of the votes", *_counts(found), "", *_pictures(found), ""]
@@ -143,7 +144,7 @@ def _copies(found: Inspection) -> Iterator[str]:
 
 
 def _most(row: dict[str, int]) -> str:
-    """The three most frequent of a row of counts."""
+    """The three most frequent classes of a row of counts, as text."""
     total = sum(row.values())
     first = sorted(row.items(), key=lambda item: -item[1])[:3]
     return f"{total:>6}: " + ", ".join(f"{name} {count / total:.1%}" for name, count in first if count)

@@ -1,4 +1,4 @@
-"""Every way to run the files of a model folder on this machine."""
+"""The ways to run the files of a model folder on this machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edge_emotion.protocols import InferenceBackend
 
 
 class Artefact(NamedTuple):
-    """A file of a model as one backend runs it. ``make`` raises BackendUnavailable where that backend is not here."""
+    """A file of a model in one backend. ``make`` raises BackendUnavailable where that backend is not installed."""
 
     name: str
     entry: ModelFile
@@ -23,9 +23,9 @@ class Artefact(NamedTuple):
 
 
 def artefacts(manifest: ModelManifest, folder: Path, backend: str | None = None) -> Iterator[Artefact]:
-    """By file, then by backend; those of one ``backend`` only, or all but TensorRT, which builds for minutes.
+    """Artefacts by file, then by backend: those of ``backend``, or of all but TensorRT, which builds for minutes.
 
-    Raises ModelError for a file that is not what the manifest promises.
+    Raises ModelError for a file that differs from the manifest.
     """
     for entry in manifest.files:
         path = checked_file(folder, entry)

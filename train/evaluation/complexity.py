@@ -1,4 +1,4 @@
-"""How much a model has to store and to compute."""
+"""Size and arithmetic cost of a model."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from train.keras import tf
 
 
 class Complexity(NamedTuple):
-    """``parameters``: every weight, batch-norm averages included. ``macs``: multiply-accumulates for one face.
+    """``parameters``: all weights, batch-norm averages included. ``macs``: multiply-accumulates for one face.
 
-    ``macs`` is None where the graph leaves a size open or hides work in a function (grouped convolutions on a CPU do).
+    ``macs`` is None where a shape in the graph is unknown, or operations are inside a function (grouped convolutions on
+    a CPU are).
     """
 
     parameters: int
@@ -22,8 +23,8 @@ class Complexity(NamedTuple):
 def measure_complexity(model: Any) -> Complexity:
     """Parameters and multiply-accumulates of a tf_keras model N x H x W x C -> N x classes.
 
-    Counted are the products of convolutions, dense layers and attention, whatever layers they hide in, in the graph
-    that TensorFlow makes of the model for one face; what is done per value (batch norm, activations) is not.
+    Counts the products of convolutions, dense layers and attention in the graph that TensorFlow makes of the model for
+    one face, in layers of any kind; element-wise operations (batch norm, activations) do not count.
     """
     shape = (1, *model.input_shape[1:])
     traced = tf.function(lambda batch: model(batch, training=False))
@@ -36,7 +37,7 @@ def measure_complexity(model: Any) -> Complexity:
 
 
 def _macs(operation: Any) -> int:
-    """Multiply-accumulates of one operation of a graph; ValueError where they cannot be seen."""
+    """Multiply-accumulates of one operation of a graph. Raises ValueError where they are unknown."""
     if operation.type in _CALLS:
         raise ValueError(f"{operation.name} hides its operations in a function")
     if operation.type not in _PER_OUTPUT and operation.type not in ("Einsum", "Conv2DBackpropInput"):
@@ -57,11 +58,11 @@ _PER_OUTPUT: dict[str, Callable[[Any, list[list[int]]], int]] = {
     "MatMul": lambda operation, shapes: shapes[0][0 if operation.get_attr("transpose_a") else 1],
     "BatchMatMulV2": lambda operation, shapes: shapes[0][-2 if operation.get_attr("adj_x") else -1],
 }
-"""Type of operation -> products for one value of its output."""
+"""Type of operation -> products per value of its output."""
 
 
 def _einsum(equation: str, shapes: list[list[int]]) -> int:
-    """Every index runs over its whole size: 'abc,cd->abd' costs a * b * c * d. '...' stands for indices of its own."""
+    """Product of the sizes of all indices: 'abc,cd->abd' costs a * b * c * d. '...' stands for further indices."""
     sizes: dict[str, int] = {}
     for term, shape in zip(equation.split("->")[0].split(","), shapes, strict=True):
         hidden = len(shape) - len(term.replace("...", ""))

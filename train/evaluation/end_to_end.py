@@ -1,4 +1,4 @@
-"""Accuracy of the whole path: faces in pictures, found, aligned and classified, beside that of the same face crops."""
+"""End-to-end accuracy: faces in pictures are detected, aligned and classified, beside the data set's own crops."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from train.evaluation.metrics import Labels, difference_interval
 
 
 @dataclass(frozen=True)
-class WholePath:
-    """``found`` of ``n`` pasted faces; of those found, accuracy on the path and as the data set crops them.
+class EndToEnd:
+    """Result on ``n`` pasted faces, of which the detector found ``found``.
 
-    ``interval`` holds 95 % of the bootstrap of the difference: path less crop.
+    ``accuracy``: end to end; ``cropped``: on the data set's crops; both of the faces found. ``interval``: 95 %
+    bootstrap interval of their difference.
     """
 
     n: int
@@ -31,11 +32,11 @@ class WholePath:
 
     @property
     def difference(self) -> float:
-        """What the path costs (negative) or gives."""
+        """End-to-end accuracy minus accuracy on crops; negative if detection and alignment cost accuracy."""
         return self.accuracy - self.cropped
 
 
-def measure_whole_path(
+def measure_end_to_end(
     classifier: EmotionClassifier,
     detector: FaceDetector,
     faces: Faces,
@@ -43,27 +44,27 @@ def measure_whole_path(
     *,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
-) -> WholePath:
-    """Paste each face at a random place and size into a 640 x 480 picture, and let the runtime find and classify it.
+) -> EndToEnd:
+    """Paste each face at a random place and size into a 640 x 480 picture; detect and classify it as the runtime does.
 
-    faces: N crops; labels: N positions in the classifier's labels. ``progress`` hears after each how many are done, and
-    of how many. Raises DataError when no face is found.
+    faces: N crops; labels: N positions in the classifier's labels. ``progress(done, total)`` is called after each face.
+    Raises DataError if no face is found.
     """
     crops = classifier.scores(logits_of(classifier.backend, faces, classifier.manifest.input))
     cropped = np.array([row.probabilities for row in crops]).argmax(axis=1) == labels
     generator = np.random.default_rng(seed)
-    said = np.full(len(faces), -1)
+    predicted = np.full(len(faces), -1)
     for row, image in enumerate(faces.images):
         picture, square = paste(image, generator)
         hit = chosen_face(detector.detect(picture), square)
         if hit is not None:
-            said[row] = int(np.argmax(classifier.classify(picture, [hit])[0].probabilities))
+            predicted[row] = int(np.argmax(classifier.classify(picture, [hit])[0].probabilities))
         if progress is not None:
             progress(row + 1, len(faces))
-    found = said >= 0
+    found = predicted >= 0
     require_found(int(found.sum()), len(faces))
-    right = (said == labels)[found]
-    return WholePath(
+    right = (predicted == labels)[found]
+    return EndToEnd(
         n=len(faces),
         found=int(found.sum()),
         accuracy=float(right.mean()),

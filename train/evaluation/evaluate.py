@@ -1,4 +1,4 @@
-"""Measuring classifiers on labelled face crops: runs, ensembles of runs, and any artefact of the runtime."""
+"""Evaluation of classifiers on labelled face crops: runs, ensembles of runs, and any artefact of the runtime."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edge_emotion.models.manifest import Metrics
 from edge_emotion.protocols import FloatArray
 from train.data.faces import DataSet, Faces, Split
 from train.evaluation.logits import logits_of
-from train.evaluation.metrics import Labels, Logits, measure
+from train.evaluation.metrics import Labels, Logits, measure_metrics
 from train.evaluation.model_figures import Figures, compute_figures
 
 if TYPE_CHECKING:
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
 
 
 def measure_classifier(classifier: EmotionClassifier, faces: Faces) -> Metrics:
-    """What a manifest says of a classifier, with its operating point, on faces labelled with every emotion it knows."""
+    """The metrics for a manifest, at the classifier's operating point, on faces labelled with its own classes."""
     return measure_logits(classifier, logits_of(classifier.backend, faces, classifier.manifest.input), faces.labels)
 
 
 def measure_logits(classifier: EmotionClassifier, logits: FloatArray, labels: Labels) -> Metrics:
-    """The same for N x C logits that are already there."""
+    """As ``measure_classifier``, from N x C logits that were computed before."""
     probabilities = np.array([row.probabilities for row in classifier.scores(logits)])
-    return measure(labels, probabilities, classifier.labels)
+    return measure_metrics(labels, probabilities, classifier.labels)
 
 
 def measured_faces(data: DataSet, split: Split, *, protocol: str) -> Faces:
-    """The faces of a split that count: 'majority': those with a clear winner; 'winner': all, ties to the first."""
+    """The faces of a split to measure on; 'majority': with a clear winner; 'winner': all, ties to the first class."""
     return data[split].majority() if protocol == "majority" else data[split]
 
 
 class Answer(NamedTuple):
-    """What a model says of N faces: logits float64 N x C over ``classes``."""
+    """Output of a model for N faces: logits float64 N x C over ``classes``."""
 
     name: str
     classes: tuple[str, ...]
@@ -48,10 +48,10 @@ class Answer(NamedTuple):
 def answer(
     prediction: Prediction, *, operating_point: str | None = None, classes: Sequence[str] | None = None
 ) -> Answer:
-    """The answer of a model that tells only ``classes`` apart (default: all that it knows).
+    """A model's output restricted to ``classes`` (default: all of the model).
 
-    Of an exported model these are the log-probabilities of the runtime's classifier at its operating point. Raises
-    ConfigError for an unknown class or operating point; a run has none.
+    For an exported model: log-probabilities of the runtime's classifier at its operating point. Raises ConfigError for
+    an unknown class or operating point; runs have no operating points.
     """
     if prediction.classifier is not None:
         shipped = prediction.classifier
@@ -66,17 +66,17 @@ def answer(
 
 
 def ensemble(members: Sequence[Answer]) -> Answer:
-    """The mean of the members' probabilities. Raises ConfigError if they tell different classes apart."""
+    """The mean of the members' probabilities. Raises ConfigError if their classes differ."""
     classes = members[0].classes
     for member in members:
         if member.classes != classes:
-            raise ConfigError(f"{member.name} tells {', '.join(member.classes)} apart, not {', '.join(classes)}")
+            raise ConfigError(f"{member.name} has the classes {', '.join(member.classes)}, not {', '.join(classes)}")
     mean = np.mean([softmax(np.asarray(member.logits, np.float64)) for member in members], axis=0)
     return Answer(" + ".join(member.name for member in members), classes, np.log(np.maximum(mean, 1e-12)))
 
 
 def mean_of(predictions: Sequence[Prediction]) -> Prediction:
-    """The ensemble of models as one more, of the size of all. Raises ConfigError as ``ensemble`` does."""
+    """The ensemble of models as one more prediction; its size is their sum. Raises ConfigError as ``ensemble`` does."""
     from train.evaluation.predict import Prediction
 
     mean = ensemble([answer(one) for one in predictions])
@@ -84,25 +84,25 @@ def mean_of(predictions: Sequence[Prediction]) -> Prediction:
     return Prediction(mean.name, mean.classes, mean.logits.astype(np.float32), size)
 
 
-def evaluate(said: Answer, labels: Labels, data_classes: Sequence[str]) -> Figures:
-    """All figures of an answer to N faces with the given labels, positions in ``data_classes``.
+def evaluate(output: Answer, labels: Labels, data_classes: Sequence[str]) -> Figures:
+    """All figures of a model's output for N faces; labels are positions in ``data_classes``.
 
-    Faces of a class that the model does not know do not count. Raises DataError when no face is left.
+    Faces of a class that the model lacks are left out. Raises DataError if no face is left.
     """
-    rows, truth = translate(labels, data_classes, said.classes)
-    return compute_figures(truth, said.logits[rows], said.classes)
+    rows, truth = translate(labels, data_classes, output.classes)
+    return compute_figures(truth, output.logits[rows], output.classes)
 
 
 def translate(labels: Labels, data_classes: Sequence[str], known: Sequence[str]) -> tuple[Labels, Labels]:
-    """Rows whose class is among ``known``, and their labels as positions there."""
+    """Rows whose class is among ``known``, and their labels as positions in ``known``."""
     columns = np.array([known.index(name) if name in known else -1 for name in data_classes])
     truth = columns[labels]
     rows = np.flatnonzero(truth >= 0)
     return rows, truth[rows]
 
 
-def as_text(figures: Metrics) -> str:
-    """The figures of a manifest as a few lines, recall per class with its n."""
+def metrics_text(figures: Metrics) -> str:
+    """The metrics of a manifest as a few lines, recall per class with its n."""
     low, high = figures.interval
     recalls = "  ".join(f"{name} {value:.1%} of {figures.count[name]}" for name, value in figures.recall.items())
     return (
@@ -111,8 +111,8 @@ def as_text(figures: Metrics) -> str:
     )
 
 
-def describe(figures: Figures) -> str:
-    """All figures as lines for a terminal."""
+def figures_text(figures: Figures) -> str:
+    """Figures as lines for a terminal."""
     low, high = figures.accuracy_interval
     lines = [
         f"accuracy {figures.accuracy:.2%} (95 % {low:.2%} to {high:.2%}), n = {figures.n}",

@@ -1,4 +1,4 @@
-"""Two classifiers on the same faces."""
+"""McNemar's test of two classifiers on the same faces."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ import numpy.typing as npt
 from train.evaluation.metrics import confusion, mcnemar
 
 
-class Duel(NamedTuple):
-    """Two models on the ``n`` faces that both can name: how many only one has right, and McNemar's exact p."""
+class McNemarTest(NamedTuple):
+    """Result of McNemar's exact test of two models on the ``n`` faces whose class both have.
+
+    ``only_first`` and ``only_second``: faces that only one of them has right. ``p``: two-sided.
+    """
 
     first: str
     second: str
@@ -21,8 +24,10 @@ class Duel(NamedTuple):
     p: float
 
 
-def duel(first: str, first_right: npt.NDArray[np.bool_], second: str, second_right: npt.NDArray[np.bool_]) -> Duel:
-    """The duel of two models that have these N faces right or wrong."""
+def mcnemar_test(
+    first: str, first_right: npt.NDArray[np.bool_], second: str, second_right: npt.NDArray[np.bool_]
+) -> McNemarTest:
+    """Test two models by which of the same N faces each has right."""
     table = confusion(first_right.astype(np.int64), second_right.astype(np.int64), 2)
     p = mcnemar(first_right, second_right)
-    return Duel(first, second, len(first_right), int(table[1, 0]), int(table[0, 1]), p)
+    return McNemarTest(first, second, len(first_right), int(table[1, 0]), int(table[0, 1]), p)

@@ -1,4 +1,4 @@
-"""Figures of a classifier, with their uncertainty. numpy only."""
+"""Metrics of a classifier, with their uncertainty. numpy only."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Interval = tuple[float, float]
 ECE_BINS = 15
 RESAMPLES = 2000
 RARE = "contempt"
-"""FER+ shows it so rarely (16 test faces) that its recall would swing any mean; FER2013 does not know it."""
+"""Left out of some means: FER+ has so few (16 test faces) that its recall is very uncertain; FER2013 lacks it."""
 
 
-def measure(truth: Labels, probabilities: Probabilities, labels: Sequence[str], *, seed: int = 0) -> Metrics:
-    """What a manifest says of one model on one split.
+def measure_metrics(truth: Labels, probabilities: Probabilities, labels: Sequence[str], *, seed: int = 0) -> Metrics:
+    """The metrics of one model on one split, for its manifest.
 
-    truth: N positions in ``labels``; probabilities: N x L. The interval is the 95 % percentile bootstrap over
-    pictures; macro-F1 is the mean over classes that occur; ECE has 15 equal bins (Guo et al. 2017).
+    truth: N positions in ``labels``; probabilities: N x L. The interval is the 95 % percentile bootstrap over pictures;
+    macro-F1 is the mean over classes that occur; ECE has 15 equal bins (Guo et al. 2017).
     """
     predicted = probabilities.argmax(axis=1)
     right = predicted == truth
@@ -47,7 +47,7 @@ def measure(truth: Labels, probabilities: Probabilities, labels: Sequence[str], 
 
 
 def confusion(truth: Labels, predicted: Labels, classes: int) -> Counts:
-    """Counts, rows truth and columns prediction: classes x classes."""
+    """Confusion matrix of counts, classes x classes; rows are truth, columns are predictions."""
     return np.bincount(truth * classes + predicted, minlength=classes**2).reshape(classes, classes)
 
 
@@ -62,7 +62,7 @@ def resample(matrix: Counts, *, seed: int = 0) -> Counts:
 
 
 def seven_of(labels: Sequence[str]) -> tuple[int, ...]:
-    """Columns of the seven emotions without contempt when ``labels`` are the eight, else none."""
+    """Columns of the seven emotions without contempt if ``labels`` are the eight; else empty."""
     if set(labels) != set(EMOTIONS):
         return ()
     return tuple(i for i, name in enumerate(labels) if name != RARE)
@@ -80,20 +80,20 @@ def balanced_accuracy(matrix: Counts, columns: Sequence[int] | None = None) -> n
 
 def macro_f1(matrix: Counts) -> npt.NDArray[np.float64]:
     """Mean F1 over the classes that occur: ... x classes x classes -> ..."""
-    count, said = matrix.sum(axis=-1), matrix.sum(axis=-2)
-    f1 = 2 * np.diagonal(matrix, axis1=-2, axis2=-1) / np.maximum(count + said, 1)
+    count, predicted = matrix.sum(axis=-1), matrix.sum(axis=-2)
+    f1 = 2 * np.diagonal(matrix, axis1=-2, axis2=-1) / np.maximum(count + predicted, 1)
     occurs = count > 0
     return np.asarray((f1 * occurs).sum(axis=-1) / np.maximum(occurs.sum(axis=-1), 1), np.float64)
 
 
 def among_likeliest(logits: Logits, truth: Labels, k: int) -> npt.NDArray[np.bool_]:
-    """Whether the class of each face is among the ``k`` with the highest logits: bool N."""
+    """Whether the class of each face is among the ``k`` highest logits: bool N."""
     above = (logits > logits[np.arange(len(truth)), truth][:, None]).sum(axis=1)
     return np.asarray(above < k, np.bool_)
 
 
 def wilson_interval(hits: int, n: int) -> Interval:
-    """95 % score interval of a share of ``n`` > 0 (Wilson 1927): also right near 0 and 1, and for small n."""
+    """95 % score interval of a proportion of ``n`` > 0 (Wilson 1927), valid near 0 and 1 and for small n as well."""
     z = NormalDist().inv_cdf(0.975)
     share, spread = hits / n, z * z / n
     middle = (share + spread / 2) / (1 + spread)
@@ -102,9 +102,9 @@ def wilson_interval(hits: int, n: int) -> Interval:
 
 
 def mcnemar(a_right: npt.NDArray[np.bool_], b_right: npt.NDArray[np.bool_]) -> float:
-    """Exact two-sided p-value of two classifiers being equally often right on the same N faces (McNemar 1947).
+    """Exact two-sided p-value for two classifiers with equal accuracy on the same N faces (McNemar 1947).
 
-    Of the faces that only one of them has right, each is as likely one's as the other's: a fair binomial.
+    Under this hypothesis, each face that only one of them has right is equally likely to be either's: a fair binomial.
     """
     only_a, only_b = int((a_right & ~b_right).sum()), int((b_right & ~a_right).sum())
     n = only_a + only_b
@@ -113,7 +113,7 @@ def mcnemar(a_right: npt.NDArray[np.bool_], b_right: npt.NDArray[np.bool_]) -> f
 
 
 def bootstrap_interval(right: npt.NDArray[np.bool_], *, seed: int = 0) -> Interval:
-    """95 % percentile bootstrap interval of the mean of N truth values.
+    """95 % percentile bootstrap interval of the mean of N booleans.
 
     Resampling N values of which k are true gives a binomial count, which is drawn directly.
     """
@@ -124,7 +124,7 @@ def bootstrap_interval(right: npt.NDArray[np.bool_], *, seed: int = 0) -> Interv
 
 
 def difference_interval(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_], *, seed: int = 0) -> Interval:
-    """95 % paired bootstrap interval of the mean of N truth values ``a`` less that of ``b``, of the same N things."""
+    """95 % paired bootstrap interval of the mean of N booleans ``a`` minus that of ``b``, of the same N faces."""
     change = a.astype(np.int64) - b.astype(np.int64)
     means = np.random.default_rng(seed).choice(change, (RESAMPLES, len(change))).mean(axis=1)
     low, high = np.quantile(means, (0.025, 0.975))
@@ -132,7 +132,7 @@ def difference_interval(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_], *, s
 
 
 def calibration_error(probabilities: Probabilities, truth: Labels) -> float:
-    """Expected calibration error: mean distance of confidence and accuracy over equal bins of confidence."""
+    """Expected calibration error: mean absolute difference of confidence and accuracy over equal confidence bins."""
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == truth
     bins = np.minimum((confidence * ECE_BINS).astype(int), ECE_BINS - 1)
@@ -148,7 +148,7 @@ def negative_log_likelihood(logits: Logits, truth: Labels, temperature: float) -
 
 
 def fit_temperature(logits: Logits, truth: Labels) -> float:
-    """The temperature of least negative log likelihood (Guo et al. 2017), two decimals, 0.25 to 4."""
+    """The temperature with the least negative log likelihood (Guo et al. 2017), two decimals, 0.25 to 4."""
     candidates = np.arange(0.25, 4.0, 0.01)
     losses = [negative_log_likelihood(logits, truth, float(t)) for t in candidates]
     return round(float(candidates[int(np.argmin(losses))]), 2)

@@ -1,4 +1,4 @@
-"""Everything that is said about one model on one split, as one value."""
+"""All figures of one model on one split, as one value."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ RELIABILITY_BINS = 10
 
 
 class ClassFigures(Part):
-    """One class, which ``n`` faces show. ``interval`` is the 95 % interval of the recall (Wilson 1927).
+    """Figures of one class with ``n`` faces. ``interval``: 95 % interval of the recall (Wilson 1927).
 
-    None where there is nothing to say: recall and F1 of a class that does not occur, precision of one never said.
+    None where undefined: recall, F1 and interval of a class without faces, precision of one that was never predicted.
     """
 
     n: int
@@ -46,7 +46,7 @@ class ClassFigures(Part):
 
 
 class Bin(Part):
-    """The ``count`` faces whose confidence lies in one bin: their mean confidence, and how many of them are right."""
+    """One confidence bin with ``count`` faces: their mean confidence and their accuracy."""
 
     confidence: float
     accuracy: float
@@ -54,12 +54,12 @@ class Bin(Part):
 
 
 class Figures(Part):
-    """Quality of one model on one split; intervals of means hold 95 % of bootstrap samples of its pictures.
+    """Quality of one model on one split; intervals of means are 95 % bootstrap intervals over pictures.
 
-    ``confusion``: counts, rows truth, columns prediction. ``balanced_accuracy`` is the mean recall of the classes that
-    occur; ``balanced_accuracy_7`` leaves out contempt and is there when the classes are the eight. ``macro_f1`` is the
-    mean over classes that occur. ``top2`` counts a face as right when its class is among the two likeliest. ``ece``
-    and ``nll`` (nats per face) judge the probabilities.
+    ``confusion``: counts, rows truth, columns prediction. ``balanced_accuracy``: mean recall of the classes that occur;
+    ``balanced_accuracy_7``: without contempt, if the classes are the eight. ``macro_f1``: mean over classes that occur.
+    ``top2``: accuracy if the two likeliest classes count. ``ece`` and ``nll`` (nats per face) measure the
+    probabilities.
     """
 
     classes: tuple[str, ...]
@@ -88,10 +88,10 @@ class Figures(Part):
 
 
 def compute_figures(truth: Labels, logits: Logits, labels: Sequence[str], *, seed: int = 0) -> Figures:
-    """All figures of one model on one split.
+    """Compute all figures of one model on one split.
 
-    truth: N positions in ``labels``; logits: N x L, adjusted and divided by the temperature already.
-    Raises DataError when there is no face.
+    truth: N positions in ``labels``; logits: N x L, after prior adjustment and division by the temperature. Raises
+    DataError if there is no face.
     """
     if not len(truth):
         raise DataError(f"there is no face of {', '.join(labels)} to measure on")
@@ -123,9 +123,9 @@ def compute_figures(truth: Labels, logits: Logits, labels: Sequence[str], *, see
 
 
 def subset_figures(truth: Labels, logits: Logits, labels: Sequence[str], classes: Iterable[str]) -> Figures:
-    """Figures of the same model asked to tell apart only ``classes``, on the faces that show one of them.
+    """Figures of the same model restricted to ``classes``, on the faces of these classes.
 
-    Raises ConfigError for a class that the model does not know, DataError when no face shows any of them.
+    Raises ConfigError for a class that the model lacks, DataError if there is no such face.
     """
     kept = np.array(subset(labels, classes))
     rows = np.isin(truth, kept)
@@ -133,7 +133,7 @@ def subset_figures(truth: Labels, logits: Logits, labels: Sequence[str], classes
 
 
 def reliability(probabilities: Probabilities, truth: Labels, bins: int = RELIABILITY_BINS) -> tuple[Bin, ...]:
-    """The bins of a reliability diagram that hold faces, by rising confidence (Guo et al. 2017)."""
+    """The non-empty bins of a reliability diagram, by increasing confidence (Guo et al. 2017)."""
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
     place = np.minimum((confidence * bins).astype(int), bins - 1)
     count = np.bincount(place, minlength=bins)
@@ -145,19 +145,19 @@ def reliability(probabilities: Probabilities, truth: Labels, bins: int = RELIABI
 
 
 def _class_figures(matrix: Counts, index: int) -> ClassFigures:
-    hits, n, said = int(matrix[index, index]), int(matrix[index].sum()), int(matrix[:, index].sum())
+    hits, n, predicted = int(matrix[index, index]), int(matrix[index].sum()), int(matrix[:, index].sum())
     low, high = wilson_interval(hits, n) if n else (0.0, 0.0)
     return ClassFigures(
         n=n,
-        precision=_round(hits / said) if said else None,
+        precision=_round(hits / predicted) if predicted else None,
         recall=_round(hits / n) if n else None,
-        f1=_round(2 * hits / (n + said)) if n else None,
+        f1=_round(2 * hits / (n + predicted)) if n else None,
         interval=(_round(low), _round(high)) if n else None,
     )
 
 
 def _middle(values: npt.NDArray[np.float64]) -> Interval:
-    """The middle 95 % of bootstrap values."""
+    """95 % interval of bootstrap values."""
     return _rounded(np.quantile(values, (0.025, 0.975)))
 
 

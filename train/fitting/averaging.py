@@ -1,4 +1,4 @@
-"""Averages of weights over the steps of a run."""
+"""Moving averages of weights over the steps of a run."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from train.keras import K, tf
 
 
 class Average(K.callbacks.Callback):  # type: ignore[misc]
-    """Exponential moving average of every weight (Polyak averaging); it is what gets validated and kept.
+    """Exponential moving average of every weight (Polyak averaging); the average is what is validated and kept.
 
-    To be made outside of the scope of a distribution strategy: each worker averages its own copy, which all of them
-    have alike but for the statistics of batch norms that are not ``synchronized``; nothing has to be sent.
+    Must be made outside the scope of a distribution strategy: each worker averages its own copy of the weights. The
+    copies are equal, except for the statistics of batch norms that are not ``synchronized``, so nothing has to be
+    communicated.
     """
 
     def __init__(self, model: Any, decay: float) -> None:
@@ -31,11 +32,11 @@ class Average(K.callbacks.Callback):  # type: ignore[misc]
                 shadow.assign(live)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Early on the average forgets faster: it need not remember the starting point."""
+        """Update the average, with a lower decay in the first steps, so that the starting point is forgotten sooner."""
         step = float(self.model.optimizer.iterations.numpy())
         self._update(tf.constant(min(self.decay, (1 + step) / (10 + step)), tf.float32))
 
     def copy_to(self, weights: Sequence[Any]) -> None:
-        """Put the average into the weights of another model with the same graph."""
+        """Copy the average into the weights of another model with the same graph."""
         for weight, shadow in zip(weights, self.shadows, strict=True):
             weight.assign(shadow)

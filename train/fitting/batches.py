@@ -1,4 +1,4 @@
-"""From faces in memory to augmented batches, as a tf.data pipeline that keeps the cores busy."""
+"""Augmented batches from faces in memory, as a tf.data pipeline."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Tensor = Any
 
 
 def steps_per_epoch(faces: Faces, recipe: Recipe) -> int:
-    """Batches that hold every face once."""
+    """Number of batches that contain every face once."""
     return -(-len(faces) // recipe.batch_size)
 
 
 def batches(faces: Faces, recipe: Recipe, balance: Balance, *, first_epoch: int = 0, steps: int | None = None) -> Any:
-    """Endless batches (pictures N x H x W x C as the model takes them, votes N x C, loss weights N).
+    """Endless batches: (model input N x H x W x C, votes N x C, loss weights N).
 
-    The faces of an epoch follow from seed and epoch alone. ``steps`` cuts each epoch short.
+    The faces of an epoch depend on the seed and the epoch only. ``steps``: batches per epoch, if not all.
     """
     spec = recipe.input
     weights = balance.weights.astype(np.float32)
@@ -50,7 +50,7 @@ def batches(faces: Faces, recipe: Recipe, balance: Balance, *, first_epoch: int 
         tf.TensorSpec([count, faces.votes.shape[1]], tf.float32),
         tf.TensorSpec([count], tf.float32),
     )
-    # One batch at a time: the random numbers of parallel calls would come in any order.
+    # One batch at a time: parallel calls would draw their random numbers in any order.
     return (
         tf.data.Dataset.from_generator(drawn, output_signature=signature)
         .map(prepare, num_parallel_calls=1, deterministic=True)
@@ -59,7 +59,7 @@ def batches(faces: Faces, recipe: Recipe, balance: Balance, *, first_epoch: int 
 
 
 def _epoch(balance: Balance, recipe: Recipe, epoch: int) -> npt.NDArray[np.int64]:
-    """Rows of every batch of one epoch: batches x batch size. Each face once, or by its chance."""
+    """Rows of every batch of one epoch: batches x batch size. Each face once, or drawn by its probability."""
     generator = np.random.default_rng((recipe.seed, epoch))
     count = len(balance.chances)
     total = -(-count // recipe.batch_size) * recipe.batch_size
@@ -73,7 +73,7 @@ def _epoch(balance: Balance, recipe: Recipe, epoch: int) -> npt.NDArray[np.int64
 def mix(images: Tensor, votes: Tensor, weights: Tensor, recipe: Recipe) -> tuple[Tensor, Tensor, Tensor]:
     """MixUp (Zhang et al. 2018) or CutMix (Yun et al. 2019) of each face with one from the other end of the batch.
 
-    Votes (N x C) and loss weights (N) are mixed by the same shares as the pictures.
+    Votes (N x C) and loss weights (N) are mixed in the same proportions as the pictures.
     """
     if not (recipe.mixup or recipe.cutmix):
         return images, votes, weights
@@ -90,14 +90,14 @@ def mix(images: Tensor, votes: Tensor, weights: Tensor, recipe: Recipe) -> tuple
 
 
 def _mixup(images: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
-    """Mixed pictures, and the share of each that is its own: N."""
+    """Mixed pictures, and each one's share of its own picture: N."""
     share = _beta(tf.shape(images)[0], alpha)
     each = share[:, None, None, None]
     return images * each + images[::-1] * (1 - each), share
 
 
 def _cutmix(images: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
-    """Pictures with a rectangle of another one, and the share of each that is its own: N."""
+    """Pictures with a rectangle of another one, and each one's share of its own picture: N."""
     n, size = tf.shape(images)[0], images.shape[1]
     side = tf.sqrt(1 - _beta(n, alpha)) * size
     inside = _stretch(n, side, size)[:, :, None] & _stretch(n, side, size)[:, None, :]
@@ -106,7 +106,7 @@ def _cutmix(images: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
 
 
 def _stretch(n: Tensor, length: Tensor, size: int) -> Tensor:
-    """N x size: True within ``length`` pixels around a random middle."""
+    """N x size: True within ``length`` pixels around a random centre."""
     middle = tf.random.uniform([n], 0, size)
     return tf.abs(tf.range(size, dtype=tf.float32)[None] + 0.5 - middle[:, None]) < length[:, None] / 2
 

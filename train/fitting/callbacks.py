@@ -1,4 +1,4 @@
-"""What happens around the steps of a run: averaging, validation, unfreezing, checkpoints, progress."""
+"""Keras callbacks of a run: validation, unfreezing, checkpoints, progress."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ Logs = dict[str, float]
 
 
 class Validation(K.callbacks.Callback):  # type: ignore[misc]
-    """Validates the averaged weights after each epoch and keeps them when they are the best so far.
+    """Validates the averaged weights after each epoch, and keeps them if they are the best so far.
 
-    ``judge`` is a model with the same graph, outside of any strategy, that takes the averaged weights.
-    Raises TrainingError when the run has diverged.
+    ``judge``: a model with the same graph, outside any strategy, which receives the averaged weights. Raises
+    TrainingError if the run has diverged.
     """
 
     def __init__(self, recipe: Recipe, judge: Any, average: Average, state: State, faces: Faces) -> None:
@@ -36,7 +36,10 @@ class Validation(K.callbacks.Callback):  # type: ignore[misc]
         self._recipe, self._judge, self._average, self._state, self._faces = recipe, judge, average, state, faces
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Adds val_loss, val_accuracy and val_balanced_accuracy to the logs: the chief's, by which all machines act."""
+        """Validate, keep the weights if they are the best, lower the rate on a plateau, and stop the run if it is over.
+
+        The logs get the chief's val_loss, val_accuracy and val_balanced_accuracy, so that all machines decide alike.
+        """
         self._average.copy_to(self._judge.weights)
         logits = logits_of(KerasBackend(self._judge), self._faces, self._recipe.input)
         figures = of_chief(self.model.distribute_strategy, validation_figures(logits, self._faces))
@@ -55,7 +58,7 @@ class Validation(K.callbacks.Callback):  # type: ignore[misc]
 
 
 def validation_figures(logits: FloatArray, faces: Faces) -> Logs:
-    """val_loss (cross-entropy with the winner), val_accuracy, val_balanced_accuracy (mean recall of what occurs)."""
+    """val_loss (cross-entropy with the winner), val_accuracy, val_balanced_accuracy (mean recall of its classes)."""
     matrix = confusion(faces.labels, logits.argmax(axis=1), logits.shape[1])
     return {
         "val_loss": negative_log_likelihood(logits, faces.labels, 1.0),
@@ -65,14 +68,14 @@ def validation_figures(logits: FloatArray, faces: Faces) -> Logs:
 
 
 class Unfreeze(K.callbacks.Callback):  # type: ignore[misc]
-    """Keeps the first layers as they are, and frees them over some epochs, the last ones first."""
+    """Freezes the first layers, and unfreezes them over some epochs, the last ones first."""
 
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
         self._recipe = recipe
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        """Keras traces its step anew when the layers that learn have changed."""
+        """Set the trainable layers of an epoch; Keras has to trace its step again if they have changed."""
         layers = [layer for layer in self.model.layers if layer.weights]
         frozen = frozen_layers(self._recipe, epoch, len(layers))
         learns = [index >= frozen for index in range(len(layers))]
@@ -84,7 +87,7 @@ class Unfreeze(K.callbacks.Callback):  # type: ignore[misc]
 
 
 def frozen_layers(recipe: Recipe, epoch: int, layers: int) -> int:
-    """How many of the layers with weights keep them in an epoch; the head always learns."""
+    """Number of layers with weights that are frozen in an epoch; the head never is."""
     at_first = min(round(recipe.freeze * layers), layers - 1)
     if not recipe.unfreeze_epochs:
         return at_first
@@ -92,19 +95,19 @@ def frozen_layers(recipe: Recipe, epoch: int, layers: int) -> int:
 
 
 class Saving(K.callbacks.Callback):  # type: ignore[misc]
-    """The checkpoint, as the last act of an epoch."""
+    """Writes the checkpoint; must be the last callback of an epoch."""
 
     def __init__(self, state: State) -> None:
         super().__init__()
         self._state = state
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """An epoch is finished when it can be resumed after."""
+        """Save the state: with that, the epoch is finished."""
         self._state.save(epoch + 1)
 
 
 class ProgressBar(K.callbacks.Callback):  # type: ignore[misc]
-    """One bar over the whole run with the time left, and one line for each epoch."""
+    """A tqdm bar over the whole run, and one line of text per epoch."""
 
     def __init__(self, epochs: int, steps: int, first_epoch: int, write: Callable[[str], None] = print) -> None:
         super().__init__()
@@ -115,15 +118,15 @@ class ProgressBar(K.callbacks.Callback):  # type: ignore[misc]
         )  # fmt: skip
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """One step further."""
+        """Advance the bar by one step."""
         self._bar.update()
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """The figures of an epoch stay on the screen, and in a log file."""
+        """Print the figures of the epoch, above the bar and into redirected output."""
         self._bar.clear()
         figures = "  ".join(f"{name} {value:.4g}" for name, value in (logs or {}).items())
         self._write(f"epoch {epoch + 1}/{self._epochs}  {figures}")
 
     def on_train_end(self, logs: Logs | None = None) -> None:
-        """Leave the line free."""
+        """Remove the bar."""
         self._bar.close()

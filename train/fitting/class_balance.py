@@ -1,4 +1,4 @@
-"""What is done about rare classes: which faces are drawn, how they weigh, how the loss is adjusted."""
+"""Treatment of rare classes: probability of drawing a face, weight in the loss, adjustment of the logits."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Array = npt.NDArray[np.float64]
 class Balance:
     """Class balance of one training split under one recipe.
 
-    prior: C, distribution of the votes; chances: N, how often a face is drawn, sums to 1; weights: N, of its loss,
-    mean 1 over what is drawn; offset: C, added to the logits inside the loss.
+    prior: C, distribution of the votes; chances: N, probability of drawing each face, sums to 1; weights: N, weight in
+    the loss, mean 1 over the faces drawn; offset: C, added to the logits inside the loss.
     """
 
     prior: Array
@@ -28,7 +28,7 @@ class Balance:
 
 
 def balance(faces: Faces, recipe: Recipe) -> Balance:
-    """The class balance that a recipe asks for. Every class must occur."""
+    """The class balance of a recipe. Every class must occur."""
     votes = faces.votes.astype(np.float64)
     prior = votes.mean(axis=0)
     chances = _favour_rare(votes, prior, recipe.oversample)
@@ -42,6 +42,6 @@ def balance(faces: Faces, recipe: Recipe) -> Balance:
 
 
 def _favour_rare(votes: Array, prior: Array, power: float) -> Array:
-    """N values that sum to 1: each face by the prior of its classes to the minus ``power``."""
+    """N values that sum to 1: for each face the prior of its classes to the power of minus ``power``."""
     values = votes @ prior**-power
     return np.asarray(values / values.sum())

@@ -1,4 +1,4 @@
-"""Several GPUs, several machines, and narrow floats where the hardware is faster with them."""
+"""Distributed training over GPUs and machines, and mixed precision."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from train.choices import Precision
 from train.keras import K, tf
 
 TENSOR_CORES = (7, 0)
-"""CUDA compute capability from which half floats are faster (NVIDIA Volta)."""
+"""CUDA compute capability from which float16 is faster (NVIDIA Volta, tensor cores)."""
 
 
 def make_strategy() -> Any:
-    """How a run is spread: over the machines of TF_CONFIG, else over every GPU of this one, else not at all.
+    """The distribution strategy: the machines of TF_CONFIG, else all GPUs of this machine, else none.
 
-    With TF_CONFIG each machine gives the same command, on a run directory that all of them see. Raises ConfigError
-    for a TF_CONFIG that is not JSON with a cluster and a task.
+    With TF_CONFIG the same command runs on each machine, with a shared run directory. Raises ConfigError for a
+    TF_CONFIG that is not JSON with a cluster and a task.
     """
     if os.environ.get("TF_CONFIG"):
         _check_tf_config(os.environ["TF_CONFIG"])
@@ -31,7 +31,7 @@ def make_strategy() -> Any:
 
 
 def is_chief(strategy: Any) -> bool:
-    """Whether this process is the one that writes the run directory."""
+    """Whether this process is the chief, which writes the run directory."""
     resolver = strategy.cluster_resolver
     if resolver is None or resolver.task_type is None:
         return True
@@ -40,23 +40,23 @@ def is_chief(strategy: Any) -> bool:
 
 
 def of_chief(strategy: Any, figures: Mapping[str, float]) -> dict[str, float]:
-    """The chief's figures, on every machine; all of them must ask at the same point, with the same names.
+    """The chief's figures on every machine; all machines must call it at the same point, with the same names.
 
-    What each machine measures for itself may differ: batch norms that are not ``synchronized`` have their own
-    statistics. Decisions that differ, such as to stop, would leave the others waiting for ever.
+    Figures measured on each machine may differ, because batch norms that are not ``synchronized`` have their own
+    statistics. Different decisions, such as to stop, would leave the other machines waiting for ever.
     """
     if strategy.cluster_resolver is None or strategy.cluster_resolver.task_type is None:
         return dict(figures)
-    own, nothing = list(figures.values()), [0.0] * len(figures)
-    speaks = is_chief(strategy)
+    own, zeros = list(figures.values()), [0.0] * len(figures)
+    sends = is_chief(strategy)
 
     def value(context: Any) -> Any:
-        said = own if speaks and context.replica_id_in_sync_group == 0 else nothing
-        return tf.constant(said, tf.float64)
+        sent = own if sends and context.replica_id_in_sync_group == 0 else zeros
+        return tf.constant(sent, tf.float64)
 
     each = strategy.experimental_distribute_values_from_function(value)
-    heard = strategy.reduce(tf.distribute.ReduceOp.SUM, each, axis=None)
-    return dict(zip(figures, heard.numpy().tolist(), strict=True))
+    received = strategy.reduce(tf.distribute.ReduceOp.SUM, each, axis=None)
+    return dict(zip(figures, received.numpy().tolist(), strict=True))
 
 
 def _check_tf_config(text: str) -> None:
@@ -71,7 +71,7 @@ def _check_tf_config(text: str) -> None:
 
 @contextmanager
 def precision(wanted: Precision) -> Iterator[str]:
-    """Keras' precision policy inside; 'auto' is mixed_float16 when every GPU has tensor cores, else float32."""
+    """Context with Keras' precision policy; 'auto' is mixed_float16 if every GPU has tensor cores, else float32."""
     before = K.mixed_precision.global_policy()
     name = _auto_precision() if wanted == "auto" else wanted
     K.mixed_precision.set_global_policy(name)

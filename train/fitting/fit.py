@@ -41,7 +41,7 @@ from train.runs.run_directory import (
 
 @dataclass(frozen=True)
 class _Job:
-    """One run: what is learned from what, and where it goes. ``steps`` are those of an epoch."""
+    """Everything that defines one run; ``steps`` per epoch."""
 
     recipe: Recipe
     classes: tuple[str, ...]
@@ -68,14 +68,15 @@ def fit(
     floats: Precision = "auto",
     steps: int | None = None,
 ) -> Path:
-    """Train ``recipe`` on the training split into ``run`` and return the path of its best weights.
+    """Train ``recipe`` on the training split into ``run``; returns the path of the best weights.
 
-    ``weights`` is where the network starts (a path, 'imagenet', None) and ``start`` says so in the record. Training
-    faces of which another split holds a copy are left out. The best epoch is chosen on the validation split. A run
-    that was stopped goes on after its last finished epoch. ``loggers`` are names of LOGGERS. ``steps`` cuts each epoch
-    short, for trying things out.
-    Raises ConfigError when the directory belongs to another run, DataError for data that cannot be learned from,
-    TrainingError when it fails on the way.
+    ``weights``: the network's starting point (a path, 'imagenet' or None), described by ``start`` in the record.
+    Training faces with a copy in another split are left out. The best epoch is chosen on the validation split. A run
+    that was interrupted continues after its last finished epoch. ``loggers``: names in LOGGERS. ``steps``: steps per
+    epoch, if fewer than all, for trials.
+
+    Raises ConfigError if the directory belongs to another run, DataError for unsuitable data, TrainingError if training
+    fails.
     """
     require_loggers(loggers)
     data = _learnable(data if recipe.classes is None else data.restrict(recipe.classes), near=recipe.copies == "near")
@@ -94,14 +95,14 @@ def fit(
     try:
         state = _train(job, strategy, floats)
     except tf.errors.OpError as error:
-        raise TrainingError(f"TensorFlow gave up: {str(error).splitlines()[0]}") from error
+        raise TrainingError(f"TensorFlow failed: {str(error).splitlines()[0]}") from error
     if is_chief(strategy):
         _finish(job, state)
     return run / BEST
 
 
 def _learnable(data: DataSet, *, near: bool) -> DataSet:
-    """Without copies; raises DataError if something to learn or to validate by is missing."""
+    """The data set without copies. Raises DataError if a class has no training face, or no face is left to validate."""
     data, dropped = drop_copies(data, near=near)
     if dropped:
         print(dropped)
@@ -120,7 +121,7 @@ def _record(
     policy: str,
     steps: int | None,
 ) -> dict[str, Any]:
-    """What a run is; a run with another record needs another directory."""
+    """The record of a run; a run with another record needs another directory."""
     held_out = [split for split in data.splits if split != "train"]
     return {
         "recipe": recipe.model_dump(mode="json"),
@@ -149,17 +150,17 @@ def _train(job: _Job, strategy: Any, floats: Precision) -> State:
         K.utils.set_random_seed(recipe.seed)
         with strategy.scope():
             model = _compiled(job, rate)
-        # Only now: a start that fails over its weights or teachers must not claim the directory.
+        # Only here, so that a run whose weights or teachers cannot be loaded does not occupy the directory.
         if chief:
             require_disk(job.run, model.count_params())
             create(job.run, job.record)
         average = Average(model, recipe.ema)
-        state = State(model, average, rate, job.run, chief=chief)
+        state = State(model, average.shadows, rate, job.run, chief=chief)
         if state.resumed and chief:
             print(f"resuming {job.run} after epoch {state.epoch}")
-        if state.ended(recipe):  # it was killed after its last epoch, or its early stop
+        if state.ended(recipe):  # it was killed after its last epoch or early stop
             return state
-        # A resumed run must not repeat the distortions of its first epochs.
+        # A resumed run must not repeat the augmentations of its first epochs.
         K.utils.set_random_seed(recipe.seed + state.epoch)
         model.fit(
             batches(job.train, recipe, job.balance, first_epoch=state.epoch, steps=job.steps),
@@ -168,11 +169,11 @@ def _train(job: _Job, strategy: Any, floats: Precision) -> State:
             steps_per_epoch=job.steps,
             verbose=0,
             callbacks=[
-                # Random layers are not worth keeping.
+                # Layers with random weights are not frozen.
                 *([Unfreeze(recipe)] if job.weights else []),
                 average,
                 Validation(recipe, judge, average, state, job.validation),
-                *(_tell(job, state) if chief else []),
+                *(_reporters(job, state) if chief else []),
                 Saving(state),
             ],
         )
@@ -186,13 +187,13 @@ def _compiled(job: _Job, rate: LearningRate) -> Any:
         model.teach = make_teacher(job.teachers, job.classes, job.recipe, job.record)
     loss = make_loss(job.recipe, job.balance, taught=bool(job.teachers))
     model.compile(make_optimizer(job.recipe, rate), loss=loss, weighted_metrics=[], metrics=[accuracy])
-    # Before anything is frozen: freed layers then find their slots, in a resumed run too.
+    # Before anything is frozen: the optimiser then has slots for layers that are unfrozen later, also after resuming.
     model.optimizer.build(model.trainable_variables)
     return model
 
 
-def _tell(job: _Job, state: State) -> list[Any]:
-    """What tells of the run: curves as CSV and for TensorBoard, the loggers asked for, the terminal."""
+def _reporters(job: _Job, state: State) -> list[Any]:
+    """Callbacks that report the run: curves as CSV and for TensorBoard, further loggers, the terminal."""
     return [
         K.callbacks.CSVLogger(job.run / HISTORY, append=state.resumed),
         K.callbacks.TensorBoard(job.run / "tensorboard", write_graph=False),
@@ -202,7 +203,7 @@ def _tell(job: _Job, state: State) -> list[Any]:
 
 
 def _finish(job: _Job, state: State) -> None:
-    """The draft of the manifest, and last the word that nothing is missing."""
+    """Write the draft of the manifest and then mark the run as finished."""
     best = {f"best_{job.recipe.select}": round(state.best, 5)}
     run = Run(job.run, job.recipe, {**job.record, "finished": True, "epochs": state.epoch, **best})
     write_draft(run, logits_of(KerasBackend(run.build()), job.validation, job.recipe.input), job.validation)

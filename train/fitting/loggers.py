@@ -1,4 +1,4 @@
-"""Figures of each epoch to Weights & Biases or MLflow, beside the TensorBoard logs that every run has."""
+"""Loggers for Weights & Biases and MLflow, beside the TensorBoard logs that every run has."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from train.keras import K
 PROJECT = "edge-emotion"
 
 MLFLOW_RUN = "mlflow-run.txt"
-"""File of the run directory."""
+"""File in the run directory with MLflow's run ID."""
 
 
 class WandbLogger(K.callbacks.Callback):  # type: ignore[misc]
-    """Weights & Biases; WANDB_MODE=offline keeps everything in the run directory."""
+    """Logs each epoch to Weights & Biases; with WANDB_MODE=offline into the run directory."""
 
     def __init__(self, run: Path, settings: Mapping[str, Any]) -> None:
         super().__init__()
@@ -29,18 +29,18 @@ class WandbLogger(K.callbacks.Callback):  # type: ignore[misc]
         self._run = wandb.init(project=PROJECT, name=run.name, dir=run, config=dict(settings), resume="auto")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """One point of every curve."""
+        """Log the figures of an epoch."""
         self._run.log(dict(logs or {}), step=epoch)
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
-        """Hand over what is still on its way."""
+        """Upload what is left."""
         self._run.finish()
 
 
 class MlflowLogger(K.callbacks.Callback):  # type: ignore[misc]
-    """MLflow; without MLFLOW_TRACKING_URI into a SQLite file of the run directory.
+    """Logs each epoch to MLflow; without MLFLOW_TRACKING_URI into a SQLite file in the run directory.
 
-    A file there keeps the number of MLflow's run: one that is resumed goes on.
+    MLflow's run ID is kept in a file there, so that a resumed run continues the same MLflow run.
     """
 
     def __init__(self, run: Path, settings: Mapping[str, Any]) -> None:
@@ -60,11 +60,11 @@ class MlflowLogger(K.callbacks.Callback):  # type: ignore[misc]
         mlflow.log_params({key: str(value)[:500] for key, value in settings.items()})
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """One point of every curve."""
+        """Log the figures of an epoch."""
         self._mlflow.log_metrics(dict(logs or {}), step=epoch)
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
-        """The run is complete."""
+        """Mark MLflow's run as finished."""
         self._mlflow.end_run()
 
 
@@ -87,5 +87,5 @@ def require_loggers(names: Sequence[Logger]) -> None:
 
 
 def make_loggers(names: Sequence[Logger], run: Path, settings: Mapping[str, Any]) -> list[Any]:
-    """The loggers of these names for one run; their packages are there (``require_loggers``)."""
+    """The loggers with these names for one run; see ``require_loggers`` for their packages."""
     return [LOGGERS[name](run, settings) for name in names]

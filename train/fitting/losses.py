@@ -1,4 +1,4 @@
-"""The training loss: cross-entropy with votes, adjusted for rare classes, mixed with what teachers say."""
+"""The training loss: cross-entropy with the votes, adjusted for rare classes, and distillation from teachers."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Tensor = Any
 
 
 def make_loss(recipe: Recipe, balance: Balance, *, taught: bool) -> Callable[[Tensor, Tensor], Tensor]:
-    """Loss per face, N, of targets (N x C votes; N x 2C votes and teachers' answer if ``taught``) and logits N x C.
+    """A loss per face, N, from targets (N x C votes; if ``taught`` N x 2C votes and teachers' output) and logits N x C.
 
-    The offset inside the loss is logit adjustment (Menon et al. 2021, equation 10). Teachers answer for the natural
-    prior, so theirs is not adjusted; their part is scaled by the squared temperature (Hinton et al. 2015).
+    The offset inside the loss is logit adjustment (Menon et al. 2021, equation 10). Teachers' outputs are for the
+    natural prior, so their part is not adjusted; it is scaled by the squared temperature (Hinton et al. 2015).
     """
     offset = tf.constant(balance.offset, tf.float32)
     share, temperature = recipe.distill, recipe.distill_temperature
@@ -33,6 +33,6 @@ def make_loss(recipe: Recipe, balance: Balance, *, taught: bool) -> Callable[[Te
 
 
 def accuracy(targets: Tensor, logits: Tensor) -> Tensor:
-    """Whether the winner of the votes is the winner of the logits: N."""
+    """Whether votes and logits have the same winner: N."""
     votes = targets[:, : logits.shape[1]]
     return tf.cast(tf.argmax(votes, axis=1) == tf.argmax(logits, axis=1), tf.float32)

@@ -1,4 +1,4 @@
-"""How the learning rate goes over a run."""
+"""Learning-rate schedules and optimisers."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from train.keras import K, tf
 from train.recipes.recipe import Recipe
 
 STEPS = (0.5, 0.75)
-"""Where 'step' divides by ten: shares of the run (He et al. 2016)."""
+"""Fractions of the run after which 'step' divides the rate by ten (He et al. 2016)."""
 
 PLATEAU_PATIENCE, PLATEAU_FACTOR = 3, 0.3
-"""Epochs without a lower validation loss, and what the rate is then multiplied by."""
+"""Epochs without a lower validation loss, and the factor of the rate after them."""
 
 
 class LearningRate(K.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]
     """Linear warm-up, then 'cosine' (Loshchilov and Hutter 2017), 'step', 'plateau' or 'constant'.
 
-    ``factor`` is a variable that checkpoints keep: 'plateau' lowers it.
+    ``factor``: a variable in the checkpoint, which 'plateau' lowers.
     """
 
     def __init__(self, recipe: Recipe, batches: int) -> None:
@@ -29,7 +29,7 @@ class LearningRate(K.optimizers.schedules.LearningRateSchedule):  # type: ignore
         self.factor = tf.Variable(1.0, trainable=False)
 
     def __call__(self, step: Any) -> Any:
-        """The rate at a step."""
+        """The learning rate at a step."""
         step = tf.cast(step, tf.float32)
         warm = tf.minimum((step + 1) / self._warmup, 1.0)
         return self._recipe.learning_rate * self.factor * warm * self._course(step)
@@ -44,12 +44,12 @@ class LearningRate(K.optimizers.schedules.LearningRateSchedule):  # type: ignore
         return 1.0
 
     def get_config(self) -> dict[str, Any]:
-        """Of no use: a run is resumed from its recipe."""
+        """Empty: a run is resumed from its recipe."""
         return {}
 
 
 def make_optimizer(recipe: Recipe, rate: LearningRate) -> Any:
-    """The recipe's optimiser; where weights decay, norms and biases do, too."""
+    """The recipe's optimiser; weight decay, where there is any, includes norms and biases."""
     if recipe.optimizer == "adamw":
         return K.optimizers.AdamW(rate, weight_decay=recipe.weight_decay)
     if recipe.optimizer == "adam":

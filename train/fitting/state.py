@@ -1,40 +1,42 @@
-"""What a run leaves on disk after each epoch, such that a kill at any moment loses at most the epoch in work."""
+"""State of a run on disk after each epoch: a kill at any moment loses at most the unfinished epoch."""
 
 from __future__ import annotations
 
 import csv
+import io
 import re
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from edge_emotion.system.atomic_file import write_text
 from train.fitting.schedule import PLATEAU_FACTOR, PLATEAU_PATIENCE, LearningRate
 from train.keras import tf
 from train.recipes.recipe import Recipe
 from train.runs.run_directory import BEST, CHECKPOINTS, HISTORY, TrainingError
 
-if TYPE_CHECKING:
-    from train.fitting.averaging import Average
-
 
 class State:
-    """Checkpoint, best weights and history of a run, resumed when it is made if there is something to resume.
+    """Checkpoint, best weights and history of a run; resumed by the constructor if the run directory has a checkpoint.
 
-    The checkpoint is the act that finishes an epoch: weights that are the best so far wait under the number of their
-    epoch until it is written, and history that it does not know of is cut off. Only the ``chief`` of a distributed run
-    keeps anything. Raises TrainingError for a checkpoint that does not fit.
+    ``averaged``: the variables with the averages of the model's weights. Writing the checkpoint finishes an epoch:
+    until then the best weights have the epoch's number in their name, and history after the last checkpoint is removed.
+    Only the ``chief`` of a distributed run keeps files. Raises TrainingError for a checkpoint that does not fit.
     """
 
-    def __init__(self, model: Any, average: Average, rate: LearningRate, run: Path, *, chief: bool = True) -> None:
+    def __init__(
+        self, model: Any, averaged: Sequence[Any], rate: LearningRate, run: Path, *, chief: bool = True
+    ) -> None:
         self._run, self._rate, self._chief = run, rate, chief
         self._epoch, self._best_epoch, self._since_best, self._since_lower = (
             tf.Variable(0, dtype=tf.int64, trainable=False) for _ in range(4)
         )
         self._best, self._lowest_loss = (tf.Variable(value, trainable=False) for value in (-np.inf, np.inf))
         checkpoint = tf.train.Checkpoint(
-            model=model, optimizer=model.optimizer, average=average.shadows, factor=rate.factor, epoch=self._epoch,
+            model=model, optimizer=model.optimizer, average=averaged, factor=rate.factor, epoch=self._epoch,
             best=self._best, best_epoch=self._best_epoch, since_best=self._since_best,
             lowest_loss=self._lowest_loss, since_lower=self._since_lower,
         )  # fmt: skip
@@ -52,20 +54,20 @@ class State:
 
     @property
     def epoch(self) -> int:
-        """Finished epochs."""
+        """Number of finished epochs."""
         return int(self._epoch.numpy())
 
     @property
     def best(self) -> float:
-        """The best value of what the recipe selects by, so far."""
+        """The best value so far of the metric that the recipe selects by."""
         return float(self._best.numpy())
 
     def ended(self, recipe: Recipe) -> bool:
-        """Whether the run is over: its last epoch, or as many without a better one as it has patience for."""
+        """Whether the run is over: after its last epoch, or after as many without a better one as the recipe allows."""
         return self.epoch >= recipe.epochs or 0 < recipe.patience <= int(self._since_best.numpy())
 
     def note(self, epoch: int, value: float, loss: float) -> bool:
-        """Note the validation of an epoch (from 1); whether ``value`` is the best so far."""
+        """Record the validation of an epoch (from 1); returns whether ``value`` is the best so far."""
         better = value > self.best
         self._since_best.assign(0 if better else self._since_best + 1)
         if better:
@@ -78,25 +80,25 @@ class State:
         return better
 
     def keep(self, model: Any, epoch: int) -> None:
-        """Keep a model's weights as the best so far, from the end of this epoch on."""
+        """Save a model's weights as the best so far, valid from the end of this epoch on."""
         if self._chief:
             model.save_weights(self._run / f"best-{epoch}.h5")
 
     def lower_rate_on_plateau(self) -> None:
-        """Lower the learning rate when the loss has not fallen for some epochs."""
+        """Lower the learning rate if the loss has not fallen for PLATEAU_PATIENCE epochs."""
         if int(self._since_lower.numpy()) >= PLATEAU_PATIENCE:
             self._rate.factor.assign(self._rate.factor * PLATEAU_FACTOR)
             self._since_lower.assign(0)
 
     def save(self, epoch: int) -> None:
-        """Checkpoint after so many finished epochs."""
+        """Write the checkpoint after ``epoch`` finished epochs."""
         self._epoch.assign(epoch)
         self._manager.save()
         if self._chief:
             self._settle()
 
     def _settle(self) -> None:
-        """The best weights of finished epochs get their name; those of an epoch that was lost go."""
+        """Rename the best weights of finished epochs to BEST; delete those of an epoch that was lost."""
         for path in self._run.glob("best-*.h5"):
             number = re.fullmatch(r"best-(\d+)", path.stem)
             if number and int(number[1]) == int(self._best_epoch.numpy()):
@@ -114,14 +116,13 @@ def _restore(checkpoint: Any, path: str) -> None:
 
 
 def _cut(history: Path, epochs: int) -> None:
-    """Drop rows of epochs that were not finished."""
+    """Remove the rows of epochs that were not finished."""
     if not history.is_file():
         return
     with history.open(encoding="utf-8", newline="") as file:
         rows = list(csv.reader(file))
     kept = [row for number, row in enumerate(rows) if number == 0 or (row and int(row[0]) < epochs)]
     if len(kept) < len(rows):
-        beside = history.with_name(history.name + ".part")
-        with beside.open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows(kept)
-        beside.replace(history)
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(kept)
+        write_text(history, text.getvalue())

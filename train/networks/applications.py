@@ -1,7 +1,7 @@
-"""Networks whose graphs and ImageNet weights are those of ``tf_keras.applications``, flat and with our own heads.
+"""Networks with the graphs and ImageNet weights of ``tf_keras.applications``, as flat models with our own heads.
 
-Each takes ``weights`` as 'imagenet' (Keras downloads them), the path of Keras' no-top .h5 or of a run's, or None.
-Raises ConfigError for an input that is too small or has not three colours, DataError for weights that do not fit.
+``weights`` of each: 'imagenet' (downloaded by Keras), the path of Keras' no-top .h5 or of a run's, or None. All raise
+ConfigError for an input that is too small or has not three colours, DataError for weights that do not fit.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ Shape = tuple[int, int, int]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
-"""Of red, green and blue in 0..1, over ImageNet."""
+"""Mean and standard deviation of red, green and blue in 0..1 over ImageNet."""
 
 VGG_MEAN = (103.939, 116.779, 123.68)
-"""Of blue, green and red in 0..255, over ImageNet: Simonyan and Zisserman 2015 subtract it and scale nothing."""
+"""Mean of blue, green and red in 0..255 over ImageNet: Simonyan and Zisserman 2015 subtract it, without scaling."""
 
 
 def efficientnet_b0(input_shape: Shape, classes: int, *, dropout: float = 0.2, weights: str | None = None) -> Model:
@@ -36,7 +36,7 @@ def efficientnet_b4(input_shape: Shape, classes: int, *, dropout: float = 0.4, w
 def vgg16(input_shape: Shape, classes: int, *, dropout: float = 0.1, weights: str | None = None) -> Model:
     """VGG16 (Simonyan and Zisserman 2015) with a hidden layer of 128: N x H x W x 3 BGR in 0..255 -> logits.
 
-    Its 13 convolutions are the first 13 of 15 layers with weights.
+    Its 13 convolutions are the first 13 of its 15 layers with weights.
     """
     require_colour(input_shape, "VGG16")
     inputs = K.Input(input_shape, name="pixels")
@@ -70,11 +70,11 @@ def _efficientnet(size: str, input_shape: Shape, classes: int, dropout: float, w
 
 
 def _with_constant_statistics(layer: Any) -> Any:
-    """The same layer, but the mean and variance of ImageNet are constants of the graph.
+    """A copy of the layer, with ImageNet's mean and variance as constants of the graph.
 
-    Keras holds them as weights, puts the deviation where the variance belongs and makes up for that by a further
-    multiplication in the graph of 'imagenet' only: a graph built for a run's own weights would compute another
-    function. (Their counter of pictures, an integer, could not be averaged either.)
+    Keras stores them as weights, with the standard deviation in place of the variance, and corrects that by a further
+    multiplication, but only in the graph for 'imagenet': a graph for a run's own weights would compute another
+    function. (Their integer counter of pictures could not be averaged either.)
     """
     if isinstance(layer, K.layers.Normalization):
         variance = [deviation**2 for deviation in IMAGENET_DEVIATION]

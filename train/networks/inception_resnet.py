@@ -1,8 +1,8 @@
-"""Inception-ResNet-v1 (Szegedy et al. 2016) in the variant of FaceNet, which knows faces before it learns emotions.
+"""Inception-ResNet-v1 (Szegedy et al. 2016) in FaceNet's variant, with published weights from face recognition.
 
-FaceNet's variant: an embedding of 512 numbers, five units of the last kind with a scale of 0.2 and one of scale 1
-without ReLU. Layers are named as the tensors of the PyTorch port ``facenet-pytorch``, so that its published VGGFace2
-and CASIA-WebFace weights fit. Those were trained on pictures of a fixed range, not whitened one by one.
+FaceNet's variant has an embedding of 512 numbers, five units of the last kind with a scale of 0.2 and one of scale 1
+without ReLU. Layers have the names of the tensors in the PyTorch port ``facenet-pytorch``, so that its VGGFace2 and
+CASIA-WebFace weights can be copied. Those were trained on pictures of a fixed range, not whitened one by one.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from train.networks.weights import require_colour, start
 Model = Any
 Kernel = int | tuple[int, int]
 Branch = Sequence[tuple[int, Kernel]]
-"""Channels and kernel of one convolution after the other."""
+"""Channels and kernels of successive convolutions."""
 
 WHAT = "Inception-ResNet-v1"
 LEAST = 75
-"""Smaller pictures vanish on the way: no step of this network pads where it halves."""
+"""Least side of the input in pixels: no downsampling step of this network pads, so that smaller pictures vanish."""
 
 UNIT_35: tuple[Branch, ...] = (((32, 1),), ((32, 1), (32, 3)), ((32, 1), (32, 3), (32, 3)))
 UNIT_17: tuple[Branch, ...] = (((128, 1),), ((128, 1), (128, (1, 7)), (128, (7, 1))))
 UNIT_8: tuple[Branch, ...] = (((192, 1),), ((192, 1), (192, (1, 3)), (192, (3, 1))))
 MIXED_6A: tuple[Branch, ...] = (((384, 3),), ((192, 1), (192, 3), (256, 3)))
 MIXED_7A: tuple[Branch, ...] = (((256, 1), (384, 3)), ((256, 1), (256, 3)), ((256, 1), (256, 3), (256, 3)))
-"""The units of the grids of 35, 17 and 8 cells at 299 px, and the steps between: Szegedy et al. 2016, section 3.2."""
+"""Units for the grids of 35, 17 and 8 cells at 299 px, and the reductions between: Szegedy et al. 2016, section 3.2."""
 
 
 def inception_resnet(
@@ -37,9 +37,9 @@ def inception_resnet(
 ) -> Model:
     """Inception-ResNet-v1, 23.5 M parameters below the head: N x H x W x 3 RGB, (pixel - 127.5) / 128 -> logits.
 
-    At least 75 px. ``weights``: the state dict of ``facenet-pytorch`` as .safetensors or .npz (its own head over
-    identities is left out), the .h5 of another run, or None. Dropout lies before the embedding, as in the paper.
-    Raises ConfigError for another input, DataError for weights that do not fit.
+    At least 75 px. ``weights``: the state dict of ``facenet-pytorch`` as .safetensors or .npz (without its head over
+    identities), the .h5 of another run, or None. Dropout is before the embedding, as in the paper. Raises ConfigError
+    for another input, DataError for weights that do not fit.
     """
     require_colour(input_shape, WHAT, LEAST)
     inputs = K.Input(input_shape, name="pixels")
@@ -76,7 +76,7 @@ def _grids(x: Any) -> Any:
 
 
 def _residual(x: Any, branches: tuple[Branch, ...], scale: float, name: str, *, relu: bool = True) -> Any:
-    """A share of what the branches see is added; scaling it down keeps wide units stable (section 3.3)."""
+    """Residual unit: the scaled output of the branches is added; the scale keeps wide units stable (section 3.3)."""
     seen = [_branch(x, branch, f"{name}.branch{number}") for number, branch in enumerate(branches)]
     change = K.layers.Concatenate(name=name + ".concat")(seen)
     change = K.layers.Conv2D(x.shape[-1], 1, name=name + ".conv2d")(change)
@@ -86,7 +86,7 @@ def _residual(x: Any, branches: tuple[Branch, ...], scale: float, name: str, *, 
 
 
 def _reduction(x: Any, branches: tuple[Branch, ...], name: str) -> Any:
-    """Half the grid: the last convolution of each branch has stride 2, beside a max pooling."""
+    """Reduction to half the grid: the last convolution of each branch has stride 2, in parallel with a max pooling."""
     seen = [_branch(x, branch, f"{name}.branch{number}", halve=True) for number, branch in enumerate(branches)]
     pooled = K.layers.MaxPooling2D(3, 2, name=f"{name}.branch{len(branches)}")(x)
     return K.layers.Concatenate(name=name + ".concat")([*seen, pooled])
@@ -101,7 +101,7 @@ def _branch(x: Any, branch: Branch, name: str, *, halve: bool = False) -> Any:
 
 
 def _copy(model: Model, tensors: Tensors) -> None:
-    """Everything but the head."""
+    """Copy all weights except the head's."""
     ours = {name: tensor for name, tensor in tensors.items() if not name.startswith("logits.")}
     copy_tensors(model.layers[:-1], ours, _take, WHAT)
 

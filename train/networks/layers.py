@@ -1,6 +1,7 @@
-"""Layers that several networks are made of.
+"""Layers that several networks share.
 
-``conv`` is what every edge network consists of, in a form that quantises: SAME padding, no bias, ReLU6 of its own.
+``conv`` is the building block of every edge network, in a form that can be quantised: SAME padding, no bias, its own
+ReLU6.
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ def plain_conv(
     padding: str = "same",
     relu: bool = True,
 ) -> Any:
-    """Convolution, batch norm and, if wanted, an unbounded ReLU, for networks that stay on the workstation.
+    """Convolution, batch norm and, with ``relu``, an unbounded ReLU, for networks that are not deployed.
 
-    Layers ``name.conv``, ``name.bn``, ``name.relu``; random weights as by He et al. 2015.
+    Layers ``name.conv``, ``name.bn``, ``name.relu``; random weights as in He et al. 2015.
     """
     x = K.layers.Conv2D(
         filters, kernel, stride, padding, use_bias=False, kernel_initializer="he_normal", name=name + ".conv"
@@ -48,9 +49,9 @@ def plain_conv(
 
 
 def batch_norm(name: str) -> Any:
-    """Statistics follow within a few hundred steps: Keras' own 0.999 is too slow for a fine-tune.
+    """Batch norm with a momentum of 0.99: Keras' default of 0.999 adapts too slowly for fine-tuning.
 
-    In a distributed run they are those of the global batch, so that several workers compute what one would.
+    In a distributed run the statistics are those of the global batch, so that several workers compute the same as one.
     """
     return K.layers.BatchNormalization(
         momentum=0.99, epsilon=1e-3, synchronized=tf.distribute.has_strategy(), name=name
@@ -58,16 +59,16 @@ def batch_norm(name: str) -> Any:
 
 
 def classifier(x: Any, classes: int, dropout: float) -> Any:
-    """Features N x C -> N x classes logits."""
+    """Dropout and head: features N x C -> N x classes logits."""
     return logits(K.layers.Dropout(dropout, name="dropout")(x), classes)
 
 
 def logits(x: Any, classes: int, name: str = "logits") -> Any:
-    """The head: 32 bits wide in mixed precision too, where a loss of 16 bits would lose its small parts."""
+    """The head, in float32 in mixed precision as well: a float16 loss would lose its small terms."""
     return K.layers.Dense(classes, name=name, dtype="float32")(x)
 
 
 def divisible(value: float, by: int = 8) -> int:
-    """The nearest multiple of ``by``, never more than 10 % below ``value``."""
+    """The nearest multiple of ``by`` that is at most 10 % below ``value``."""
     rounded = max(by, int(value + by / 2) // by * by)
     return rounded + by if rounded < 0.9 * value else rounded

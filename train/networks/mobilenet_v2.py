@@ -1,4 +1,4 @@
-"""MobileNetV2 (Sandler et al. 2018), flat and with logits at the end, with Keras' ImageNet weights."""
+"""MobileNetV2 (Sandler et al. 2018) as a flat model that ends in logits, with Keras' ImageNet weights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from train.networks.weights import start
 
 Model = Any
 Blocks = tuple[tuple[int, int, int, int], ...]
-"""Expansion, channels, repeats, first stride."""
+"""Expansion, channels, repeats and first stride of each stage."""
 
 MOBILENET_V2_BLOCKS = (
     (1, 16, 1, 1),
@@ -24,7 +24,7 @@ MOBILENET_V2_BLOCKS = (
 """Table 2 of Sandler et al. 2018."""
 
 TINY_BLOCKS = ((1, 16, 1, 1), (4, 24, 2, 1), (4, 40, 3, 2), (4, 72, 2, 2))
-"""Most of the work at 24 x 24 and 12 x 12 pixels: a face of 48 pixels has little to lose."""
+"""Most of the work is at 24 x 24 and 12 x 12 pixels, because a face of 48 pixels has little detail to lose."""
 
 
 def mobilenet_v2(
@@ -80,7 +80,7 @@ def tiny(input_shape: tuple[int, int, int], classes: int, *, dropout: float = 0.
 
 
 def inverted_residuals(x: Any, blocks: Blocks, alpha: float = 1.0) -> Any:
-    """The body of the network: bottlenecks with a skip wherever shapes allow."""
+    """The body of the network: bottlenecks, with a skip connection wherever the shapes allow it."""
     number = 0
     for expansion, channels, repeats, stride in blocks:
         for repeat in range(repeats):

@@ -1,4 +1,4 @@
-"""Weights that PyTorch models were saved with, as named tensors, into graphs of Keras."""
+"""Weights of PyTorch models, as named tensors, copied into Keras graphs."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ TENSOR_FILES = ".npz", ".safetensors"
 
 
 def read_tensors(path: Path) -> Tensors:
-    """The named tensors of a .npz or .safetensors file, as float32, without PyTorch's counters of batches.
+    """The named tensors of a .npz or .safetensors file, as float32, without PyTorch's batch counters.
 
-    Raises DataError for a file that is missing or broken, BackendUnavailable where safetensors is not installed.
+    Raises DataError for a file that is missing or broken, BackendUnavailable if safetensors is not installed.
     """
     found = _read_safetensors(path) if path.suffix == ".safetensors" else _read_npz(path)
     return {
@@ -37,9 +37,9 @@ def read_tensors(path: Path) -> Tensors:
 def copy_tensors(
     layers: Sequence[Layer], tensors: Tensors, take: Callable[[Tensors, Layer], Sequence[Array]], what: str
 ) -> None:
-    """Copy every tensor, each exactly once. Raises DataError for one that is missing, left over or of another shape.
+    """Copy every tensor exactly once. Raises DataError for one that is missing, left over or of another shape.
 
-    ``take`` removes a layer's tensors from those that are left and returns them in Keras' order and layout.
+    ``take`` removes a layer's tensors from the remaining ones and returns them in Keras' order and layout.
     """
     left = dict(tensors)
     for layer in layers:
@@ -58,7 +58,7 @@ def copy_tensors(
 
 
 def take_layer(left: Tensors, layer: Layer, name: str) -> list[Array]:
-    """Remove the tensors ``name``.* of a convolution, a dense layer or a norm; Keras' order and layout."""
+    """Remove and return the tensors ``name``.* of a convolution, dense layer or norm, in Keras' order and layout."""
     weight = left.pop(f"{name}.weight")
     if isinstance(layer, K.layers.BatchNormalization):
         return [weight, *(left.pop(f"{name}.{part}") for part in ("bias", "running_mean", "running_var"))]
@@ -67,7 +67,7 @@ def take_layer(left: Tensors, layer: Layer, name: str) -> list[Array]:
 
 
 def _kernel(weight: Array, layer: Layer) -> Array:
-    """Out, in, height, width -> height, width, in, out; a norm's scale has no axes to swap."""
+    """Out, in, height, width -> height, width, in, out; a norm's one-dimensional scale stays as it is."""
     if weight.ndim != 4:
         return np.asarray(weight.T)
     axes = (2, 3, 0, 1) if isinstance(layer, K.layers.DepthwiseConv2D) else (2, 3, 1, 0)

@@ -20,7 +20,7 @@ Model = Any
 
 @dataclass(frozen=True)
 class Sizes:
-    """Pixels a patch; width of a token, blocks, heads and width of the hidden layer of a block; dropout in a block."""
+    """Pixels per side of a patch; token width, blocks, heads, hidden width of a block's MLP; dropout in a block."""
 
     patch: int
     width: int
@@ -64,9 +64,9 @@ def vit_b16(
 def vision_transformer(
     input_shape: tuple[int, int, int], classes: int, sizes: Sizes, *, dropout: float, name: str
 ) -> Model:
-    """Patches as tokens behind a class token, blocks with the norm first, logits from the class token: N x classes.
+    """A Vision Transformer: a class token and patch tokens, pre-norm blocks, logits from the class token: N x classes.
 
-    A picture that is no multiple of the patch is padded with zeros around. Layers: ``patches`` (one convolution),
+    A picture whose size is no multiple of the patch is padded with zeros. Layers: ``patches`` (one convolution),
     ``tokens``, ``encoder_<block>_{norm_1, attention, add_1, norm_2, mlp_1, mlp_2, add_2}``, ``norm``, ``logits``.
     """
     inputs = K.Input(input_shape, name="pixels")
@@ -75,7 +75,7 @@ def vision_transformer(
     for block in range(sizes.depth):
         x = _block(x, sizes, f"encoder_{block}_")
     x = K.layers.LayerNormalization(epsilon=sizes.epsilon, name="norm")(x)
-    # A slice would add a layer of TensorFlow's own to the graph, which not every tool can clone.
+    # A slice would add a TensorFlow operation as a layer to the graph, which not every tool can clone.
     x = K.layers.Cropping1D((0, x.shape[1] - 1), name="class_token")(x)
     x = K.layers.Flatten(name="flatten")(x)
     return K.Model(inputs, classifier(x, classes, dropout), name=name)
@@ -83,26 +83,26 @@ def vision_transformer(
 
 def _block(x: Any, sizes: Sizes, name: str) -> Any:
     layers = K.layers
-    seen = layers.LayerNormalization(epsilon=sizes.epsilon, name=name + "norm_1")(x)
+    hidden = layers.LayerNormalization(epsilon=sizes.epsilon, name=name + "norm_1")(x)
     attention = layers.MultiHeadAttention(sizes.heads, sizes.width // sizes.heads, name=name + "attention")
-    seen = layers.Dropout(sizes.dropout, name=name + "dropout_1")(attention(seen, seen))
-    x = layers.Add(name=name + "add_1")([x, seen])
-    thought = layers.LayerNormalization(epsilon=sizes.epsilon, name=name + "norm_2")(x)
-    thought = layers.Dense(sizes.hidden, activation="gelu", name=name + "mlp_1")(thought)
-    thought = layers.Dense(sizes.width, name=name + "mlp_2")(thought)
-    thought = layers.Dropout(sizes.dropout, name=name + "dropout_2")(thought)
-    return layers.Add(name=name + "add_2")([x, thought])
+    hidden = layers.Dropout(sizes.dropout, name=name + "dropout_1")(attention(hidden, hidden))
+    x = layers.Add(name=name + "add_1")([x, hidden])
+    hidden = layers.LayerNormalization(epsilon=sizes.epsilon, name=name + "norm_2")(x)
+    hidden = layers.Dense(sizes.hidden, activation="gelu", name=name + "mlp_1")(hidden)
+    hidden = layers.Dense(sizes.width, name=name + "mlp_2")(hidden)
+    hidden = layers.Dropout(sizes.dropout, name=name + "dropout_2")(hidden)
+    return layers.Add(name=name + "add_2")([x, hidden])
 
 
 @K.utils.register_keras_serializable("edge_emotion")
 class Tokens(K.layers.Layer):  # type: ignore[misc]
-    """A learned class token before the patches, and a learned embedding of its position added to every token.
+    """Prepends a learned class token to the patches and adds a learned position embedding to every token.
 
     N x patches x width -> N x (1 + patches) x width.
     """
 
     def build(self, input_shape: Any) -> None:
-        """Class token (1 x 1 x width), positions (1 x (1 + patches) x width)."""
+        """Create the class token (1 x 1 x width) and the position embeddings (1 x (1 + patches) x width)."""
         _, patches, width = input_shape
         self.class_token = self.add_weight("class_token", (1, 1, width), initializer="zeros")
         normal = K.initializers.TruncatedNormal(stddev=0.02)
@@ -110,21 +110,21 @@ class Tokens(K.layers.Layer):  # type: ignore[misc]
         super().build(input_shape)
 
     def call(self, patches: Any) -> Any:
-        """Tokens of a batch of patches."""
+        """The tokens of a batch of patches."""
         first = tf.repeat(self.class_token, tf.shape(patches)[0], axis=0)
         return tf.concat([first, patches], axis=1) + self.positions
 
 
 def attention_maps(model: Model, batch: FloatArray) -> list[FloatArray]:
-    """What each block of a Vision Transformer attends to: one N x heads x tokens x tokens per block, rows sum to 1.
+    """Attention weights of each block of a Vision Transformer: N x heads x tokens x tokens, rows sum to 1.
 
-    ``batch`` is model input, N x H x W x C. Row 0 and column 0 are the class token; the others are the patches, row by
+    ``batch``: model input, N x H x W x C. Row 0 and column 0 are the class token; the others are the patches, row by
     row. Raises ConfigError for a network without attention.
     """
     layers = [layer for layer in model.layers if isinstance(layer, K.layers.MultiHeadAttention)]
     if not layers:
         raise ConfigError(f"{model.name} has no attention layers; attention maps need a run of vit or vit_b16")
     inputs = K.Model(model.input, [layer.input for layer in layers])(batch, training=False)
-    # The layers run once more rather than become part of a second graph, which would change the first.
+    # The layers are called once more instead of becoming part of a second graph, which would change the first one.
     maps = [layer(x, x, return_attention_scores=True)[1] for layer, x in zip(layers, inputs, strict=True)]
     return [np.asarray(scores, np.float32) for scores in maps]

@@ -1,4 +1,4 @@
-"""A Hugging Face checkpoint of a Vision Transformer into our own graph, tensor by tensor."""
+"""Weights of a Vision Transformer from a Hugging Face checkpoint, copied into our graph tensor by tensor."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Model = Any
 Layer = Any
 
 PREFIX = "vit."
-"""Before every name, if the checkpoint was saved with a head."""
+"""Prefix of every name in a checkpoint that was saved with a head."""
 UNUSED = "pooler.", "classifier."
 
 NAMES = {
@@ -30,11 +30,11 @@ NAMES = {
     "mlp_1": "intermediate.dense",
     "mlp_2": "output.dense",
 }
-"""Our layers and theirs, within a block or outside."""
+"""Our layer names -> those of the checkpoint, within a block and outside."""
 
 
 def copy_hugging_face(model: Model, tensors: Tensors, *, what: str) -> None:
-    """Copy every tensor below the head, each exactly once; pooler and classifier are left out.
+    """Copy every tensor below the head exactly once; pooler and classifier are left out.
 
     Position embeddings for another number of patches are interpolated. Raises DataError for a tensor that is missing,
     left over or of another shape.
@@ -61,14 +61,14 @@ def _theirs(name: str) -> str:
 
 
 def _attention(left: Tensors, layer: Layer, name: str) -> list[Array]:
-    """Kernels width x heads x depth for query, key and value, heads x depth x width for the output, and biases."""
+    """Kernels width x heads x depth of query, key and value, heads x depth x width of the output, and the biases."""
     values = []
     for part in ("attention.query", "attention.key", "attention.value", "output.dense"):
         weight, bias = left.pop(f"{name}.{part}.weight").T, left.pop(f"{name}.{part}.bias")
         values += [weight, bias]
     shapes = [tuple(weight.shape) for weight in layer.weights]
     fits = [value.size == math.prod(shape) for value, shape in zip(values, shapes, strict=True)]
-    # What does not fit is refused, with its shape, by the caller.
+    # The caller refuses arrays that do not fit, with their shape.
     return [value.reshape(shape) if fit else value for value, shape, fit in zip(values, shapes, fits, strict=True)]
 
 

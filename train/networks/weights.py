@@ -1,4 +1,4 @@
-"""Where a network starts: layers from Keras' .h5 files by their order, and one error for all that does not fit."""
+"""Initial weights of networks: layers of Keras' .h5 files in order, with uniform errors for weights that do not fit."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def start(
     imagenet: Callable[[], Model] | None = None,
     tensors: Callable[[Model, Tensors], None] | None = None,
 ) -> Model:
-    """``model`` with its weights from ``weights``: a path, 'imagenet' or None, which leaves them random.
+    """Load ``weights`` into ``model``: a path, 'imagenet', or None, which leaves them random. Returns the model.
 
-    A .h5 holds every layer (a run of this recipe; with another number of classes, the head stays random) or all but
-    the last ``top`` ones (Keras' files without top). ``imagenet`` makes Keras' own model with the weights that it
-    downloads; ``tensors`` copies a .npz or .safetensors file. ``what`` and ``give`` are the words for the errors:
-    which network this is, and which file would do. Raises DataError for weights that are not there or do not fit.
+    A .h5 file contains every layer (a run of this recipe; with another number of classes, the head stays random) or all
+    but the last ``top`` ones (Keras' files without top). ``imagenet`` makes Keras' own model with downloaded weights;
+    ``tensors`` copies a .npz or .safetensors file. ``what`` and ``give`` are for error messages: the network's name,
+    and a suitable file. Raises DataError for weights that are missing or do not fit.
     """
     if weights is None:
         return model
@@ -55,14 +55,14 @@ def start(
 
 
 def require_colour(input_shape: tuple[int, int, int], what: str, least: int = 32) -> None:
-    """Raises ConfigError for an input that is not three colours of at least ``least`` pixels a side."""
+    """Raises ConfigError for an input without three colours or with fewer than ``least`` pixels per side."""
     if input_shape[2] != 3 or min(input_shape[:2]) < least:
         size = "x".join(str(side) for side in input_shape)
         raise ConfigError(f"{what} takes three colours of at least {least}x{least} pixels, not {size}; set input")
 
 
 def _fill(model: Model, found: Sequence[Arrays], top: int, failure: str) -> None:
-    """Copy layers in order. The head is left out where its number of classes differs."""
+    """Copy layers in order. The head is skipped if its number of classes differs."""
     layers = [layer for layer in model.layers if layer.weights]
     if len(found) not in (len(layers), len(layers) - top):
         raise DataError(f"{failure}: {len(found)} layers with weights instead of {len(layers) - top} below the head")
@@ -82,13 +82,13 @@ def _grey(arrays: Arrays, layer: Layer) -> Arrays:
 
 
 def _layer_arrays(model: Model) -> list[Arrays]:
-    """Statistics of the pictures are constants of our graphs, not weights."""
+    """Arrays of each layer with weights, without normalisation statistics, which are constants in our graphs."""
     statistics = K.layers.Normalization
     return [layer.get_weights() for layer in model.layers if layer.weights and not isinstance(layer, statistics)]
 
 
 def _read_h5(path: Path, what: str, give: str) -> list[Arrays]:
-    """The same of a file that Keras saved: weights alone, or a whole model."""
+    """As ``_layer_arrays``, from a file that Keras saved: weights alone, or a whole model."""
     try:
         with h5py.File(path, "r") as file:
             root = file.get("model_weights", file)
@@ -106,7 +106,7 @@ def _names(group: Any, attribute: str) -> list[str]:
 def _download(imagenet: Callable[[], Model], what: str, give: str) -> Model:
     try:
         return imagenet()
-    except Exception as error:  # Keras has no narrower one for a download that failed
+    except Exception as error:  # Keras raises no narrower type if a download fails
         raise DataError(
             f"cannot get the ImageNet weights of {what} from Keras: {error}; where there is no network, give --weights "
             f"with {give}, or none"

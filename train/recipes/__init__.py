@@ -1,1 +1,1 @@
-"""Training recipes: what each model is trained with, and how recipes differ."""
+"""Training recipes: the settings of each model's training."""

@@ -7,7 +7,9 @@ from typing import Any
 
 from edge_emotion.errors import ConfigError
 from train.data.augment import Augmentation
+from train.networks.dlib_resnet import dlib_resnet
 from train.networks.efficientnet_lite import efficientnet_lite0
+from train.networks.mobilenet_v1 import mobilenet_v1
 from train.networks.mobilenet_v2 import mobilenet_v2, mobilenet_v2_035, tiny
 from train.recipes.comparison_recipes import COMPARISON
 from train.recipes.recipe import Recipe, gray_input
@@ -16,7 +18,7 @@ STRONG = Augmentation(brightness=0.2, contrast=0.3, blur=0.1, low_resolution=0.1
 """For cameras that see worse than the web of 2013."""
 
 VOTES: dict[str, Any] = {"label_votes": {"disgust": 2, "fear": 2}, "distill": 0.7}
-"""What the models that ship learn from; docs/training.md says what else was tried, and what it gave."""
+"""What the models that ship learn from; what else was tried: docs/explanation/what-was-tried.md."""
 
 EDGE: tuple[Recipe, ...] = (
     Recipe(
@@ -57,7 +59,26 @@ EDGE: tuple[Recipe, ...] = (
 )
 """For devices; all but mobilenet_v2_035 ship."""
 
-RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*EDGE, *COMPARISON)}
+TEACHERS: tuple[Recipe, ...] = (
+    Recipe(
+        name="mobilenet_v1",
+        network=mobilenet_v1,
+        summary="MobileNet v1 1.0 at 96 px, for weights that know faces ('train weights faceres'), on FER+ votes",
+        augmentation=STRONG,
+        **VOTES,
+    ),
+    Recipe(
+        name="dlib_resnet",
+        network=dlib_resnet,
+        summary="dlib's face network at 112 px, for its own weights ('train weights dlib'), on FER+ votes",
+        input=gray_input(112),
+        augmentation=STRONG,
+        **VOTES,
+    ),
+)
+"""For starts that the edge networks do not have; they teach, and do not ship."""
+
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*EDGE, *TEACHERS, *COMPARISON)}
 
 
 def find_recipe(name: str) -> Recipe:

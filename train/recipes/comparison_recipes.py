@@ -1,9 +1,9 @@
-"""The systems that this project grew out of, as recipes to compare with.
+"""Recipes of the systems that this project grew out of, for comparison.
 
-Known of them and kept: the grey 48 px baseline; VGG16 with frozen convolutions, 128 hidden units and dropout 0.1;
-class weights for EfficientNet-B4; ViT-B/16 at 224 px from the in21k checkpoint; 160 px for the Inception-ResNet, whose
-last layers learn. The rest is our choice: 96 px, as for the edge models, wherever no size is known, so that the network
-makes the difference; the size of the small transformer; rates, epochs and batches.
+Kept, as far as known: the grey 48 px baseline; VGG16 with frozen convolutions, 128 hidden units and dropout 0.1; class
+weights for EfficientNet-B4; ViT-B/16 at 224 px from the in21k checkpoint; 160 px for the Inception-ResNet, of which the
+last layers are trained. The rest is our choice: 96 px wherever the size is not known, as for the edge models, so that
+only the network differs; the size of the small transformer; rates, epochs and batches.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from train.networks.vision_transformer import vit, vit_b16
 from train.recipes.recipe import Recipe, gray_input, rgb_input
 
 VGG16_CONVOLUTIONS = 13 / 15
-"""Of its layers with weights; after them come the hidden layer and the head."""
+"""Fraction of its layers with weights; the hidden layer and the head follow."""
 
 INCEPTION_RESNET_BELOW_LAST_GRID = 189 / 246
-"""Of its layers with weights; the six units of the last grid, the embedding and the head learn."""
+"""Fraction of its layers with weights; the six units of the last grid, the embedding and the head are trained."""
 
 COMPARISON: tuple[Recipe, ...] = (
     Recipe(
@@ -66,7 +66,7 @@ COMPARISON: tuple[Recipe, ...] = (
     Recipe(
         name="efficientnet_b4",
         network=efficientnet_b4,
-        summary="EfficientNet-B4 at 96 px from ImageNet weights, every class alike",
+        summary="EfficientNet-B4 at 96 px from ImageNet weights, all classes weighted equally",
         weights="imagenet",
         input=rgb_input(96, scale=1.0, offset=0.0),
         learning_rate=5e-4,
@@ -93,7 +93,7 @@ COMPARISON: tuple[Recipe, ...] = (
     Recipe(
         name="inception_resnet",
         network=inception_resnet,
-        summary="Inception-ResNet-v1 at 160 px; its last grid learns, from FaceNet's weights with --weights",
+        summary="Inception-ResNet-v1 at 160 px; only its last grid is trained; FaceNet's weights with --weights",
         input=rgb_input(160, scale=1 / 128, offset=-127.5 / 128),
         freeze=INCEPTION_RESNET_BELOW_LAST_GRID,
         learning_rate=5e-4,

@@ -1,4 +1,4 @@
-"""What a training recipe can say. The recipes themselves: train/recipes/catalogue.py."""
+"""Settings of a training recipe. The recipes themselves are in train/recipes/catalogue.py."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from train.data.augment import Augmentation
 from train.data.layouts.fer import FER2013_CLASSES, SIZE
 
 FER_CROP = CropSpec(margin=0.12, shift=-0.10, detail=SIZE)
-"""From a BlazeFace box to the framing of FER2013, measured by ``python -m train crop``; see docs/models.md."""
+"""Framing of FER2013 relative to a BlazeFace box, measured by ``python -m train crop``: docs/reference/models.md."""
 
 CLASS_SETS: dict[str, tuple[str, ...]] = {
     "3": ("happiness", "sadness", "anger"),
@@ -24,22 +24,22 @@ CLASS_SETS: dict[str, tuple[str, ...]] = {
     "7": EMOTIONS[:7],
     "8": EMOTIONS,
 }
-"""Subsets that the comparison systems were built for; 7 leaves out contempt, which FER2013 does not know."""
+"""Subsets of the comparison systems; 7 leaves out contempt, which FER2013 lacks."""
 
 
 def gray_input(size: int) -> InputSpec:
-    """One grey channel, (pixel - 128) / 128: int8 models then read pixel - 128, with no rounding tie."""
+    """Input of one grey channel, (pixel - 128) / 128: int8 models then get exactly pixel - 128."""
     return InputSpec(height=size, width=size, channels=1, colour="gray", scale=1 / 128, offset=-1.0, crop=FER_CROP)
 
 
 def rgb_input(size: int, *, scale: float = 1 / 128, offset: float = -1.0) -> InputSpec:
-    """Three channels in the order of the networks' ImageNet weights, as sharp as the network can see."""
+    """Input of three channels in the order of the ImageNet weights, at the full resolution of the network."""
     crop = FER_CROP.model_copy(update={"detail": size})
     return InputSpec(height=size, width=size, channels=3, colour="rgb", scale=scale, offset=offset, crop=crop)
 
 
 def class_names(value: Any) -> Any:
-    """'4', 4, 'happy, sad' or a list as canonical names in the order of EMOTIONS; anything else as it is."""
+    """Parse '4', 4, 'happy, sad' or a list into canonical names in the order of EMOTIONS; return others unchanged."""
     if isinstance(value, (int, str)):
         value = CLASS_SETS.get(str(value).strip()) or [name for name in str(value).split(",") if name.strip()]
     if isinstance(value, (list, tuple)):
@@ -49,13 +49,13 @@ def class_names(value: Any) -> Any:
 
 
 def _start(value: Any) -> Any:
-    """'none' is no weights, as on the command line."""
+    """'none' means no weights, as on the command line."""
     return None if value == "none" else value
 
 
 def _fer_class(name: str) -> str:
     if canonical(name) not in FER2013_CLASSES:
-        raise ValueError(f"FER2013 does not know {name}")
+        raise ValueError(f"FER2013 has no class {name}")
     return canonical(name)
 
 
@@ -63,10 +63,10 @@ FerClass = Annotated[str, AfterValidator(_fer_class)]
 
 
 class Recipe(BaseModel):
-    """How one model is trained.
+    """Settings of the training of one model.
 
-    ``network(input_shape, classes, dropout=..., weights=...)`` builds its graph, which ends in logits; ``weights`` is
-    where it starts unless told otherwise: 'imagenet' or None.
+    ``network(input_shape, classes, dropout=..., weights=...)`` builds its graph, which ends in logits; ``weights``: its
+    default starting point, 'imagenet' or None.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -77,11 +77,11 @@ class Recipe(BaseModel):
     weights: Annotated[str | None, BeforeValidator(_start)] = None
     input: InputSpec = gray_input(96)
     classes: Annotated[tuple[str, ...] | None, BeforeValidator(class_names)] = None
-    """What it tells apart: names, or 3, 4, 7 or 8 for a set of CLASS_SETS; None for all that the data set has."""
+    """The classes: names, or 3, 4, 7 or 8 for a set of CLASS_SETS; None for all of the data set."""
     label_votes: dict[FerClass, Annotated[float, Field(gt=0)]] = {}
-    """FER+: further votes for FER2013's own label, by the label."""
+    """FER+: emotion -> further votes that FER2013's own label adds."""
     copies: Literal["near", "exact"] = "near"
-    """Training faces of which another split holds such a copy are left out; near ones are those that are exact, too."""
+    """Kind of copies of other splits' faces that are left out of the training split; 'near' includes exact ones."""
 
     epochs: int = Field(default=20, gt=0)
     batch_size: int = Field(default=64, gt=0)
@@ -93,42 +93,44 @@ class Recipe(BaseModel):
     schedule: Literal["cosine", "step", "plateau", "constant"] = "cosine"
     warmup_epochs: float = Field(default=1.0, ge=0)
     patience: int = Field(default=0, ge=0)
-    """Stop after so many epochs without a better one; 0: never."""
+    """Stop after this number of epochs without a better one; 0: never."""
     select: Literal["accuracy", "balanced_accuracy"] = "accuracy"
-    """What the best epoch has most of, on the validation split; balanced over all classes that occur there."""
+    """Metric on the validation split that chooses the best epoch; balanced over all classes that occur there."""
 
     freeze: float = Field(default=0.0, ge=0, le=1)
-    """Share of the layers with weights, from the input on, that keep them at first; the head always learns. Layers
-    that start from random weights are not frozen."""
+    """Fraction of the layers with weights, from the input on, that are frozen at first; never the head.
+
+    Layers that start from random weights are not frozen.
+    """
     unfreeze_epochs: int = Field(default=0, ge=0)
-    """Frozen layers are freed over so many epochs, the last ones first; 0: never."""
+    """Frozen layers are unfrozen over this number of epochs, the last ones first; 0: never."""
 
     dropout: float | None = Field(default=None, ge=0, lt=1)
-    """Before the head; None: what the network's authors chose."""
+    """Dropout before the head; None: as in the network's paper."""
     ema: float = Field(default=0.999, ge=0, lt=1)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     mixup: float = Field(default=0.0, ge=0)
     """alpha of Zhang et al. 2018; 0: off."""
     cutmix: float = Field(default=0.0, ge=0)
-    """alpha of Yun et al. 2019; 0: off. With ``mixup``, each batch takes one of the two."""
+    """alpha of Yun et al. 2019; 0: off. With ``mixup``, each batch uses one of the two."""
     augmentation: Augmentation = Augmentation()
 
     class_weights: float = Field(default=0.0, ge=0, le=1)
-    """The loss of a face is weighted by the prior of its classes to the minus this power; 1: every class alike."""
+    """Weight of a face in the loss: the prior of its classes to the power of minus this; 1: all classes equal."""
     oversample: float = Field(default=0.0, ge=0, le=1)
-    """Faces are drawn by the prior of their classes to the minus this power."""
+    """Probability of drawing a face: the prior of its classes to the power of minus this."""
     compensate: bool = False
-    """The loss undoes what class weights and oversampling do to the prior, so that logits still estimate the natural
-    frequencies; working points are then chosen by logit adjustment."""
+    """Cancel in the loss the effect of class weights and oversampling on the prior, so that logits still estimate the
+    natural frequencies; operating points are then chosen by logit adjustment."""
     adjust: float = Field(default=0.0, ge=0, le=2)
     """tau of the logit-adjusted loss (Menon et al. 2021)."""
 
     distill: float = Field(default=0.0, ge=0, le=1)
-    """Share of the teachers' answer in the target; used when teachers are given."""
+    """Weight of the teachers' output in the loss, if there are teachers."""
     distill_temperature: float = Field(default=1.0, gt=0)
 
     def build(self, classes: int, *, weights: str | None) -> Any:
-        """The graph for so many classes, from ``weights``: a path, 'imagenet' or None for random ones."""
+        """Build the graph for ``classes`` classes, from ``weights``: a path, 'imagenet' or None for random ones."""
         options = {} if self.dropout is None else {"dropout": self.dropout}
         return self.network(self.input.shape, classes, weights=weights, **options)
 
@@ -141,7 +143,7 @@ class Recipe(BaseModel):
     def change(self, **values: Any) -> Recipe:
         """A recipe with other settings, validated; a mapping changes parts of ``augmentation`` or ``input``.
 
-        Raises ConfigError for a setting that does not exist or does not fit.
+        Raises ConfigError for a setting that does not exist or an invalid value.
         """
         fixed = [key for key in ("name", "network", "summary") if key in values]
         if fixed:
@@ -153,7 +155,7 @@ class Recipe(BaseModel):
 
 
 def _explain(error: ValidationError) -> str:
-    """The first fault, with the nearest name for one that does not exist."""
+    """The first fault as text, with the closest name for a setting that does not exist."""
     fault = error.errors()[0]
     where = ".".join(str(part) for part in fault["loc"])
     if fault["type"] != "extra_forbidden":
@@ -165,7 +167,7 @@ def _explain(error: ValidationError) -> str:
 
 
 def _fields_at(place: Sequence[int | str]) -> list[str]:
-    """The settings that exist at a place in a recipe."""
+    """The names of the settings at a place in a recipe."""
     known: dict[tuple[int | str, ...], type[BaseModel]] = {
         (): Recipe, ("augmentation",): Augmentation, ("input",): InputSpec, ("input", "crop"): CropSpec
     }  # fmt: skip

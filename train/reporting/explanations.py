@@ -1,4 +1,4 @@
-"""Pictures of what a model looks at in given faces."""
+"""Pictures that explain a model's prediction for given faces."""
 
 from __future__ import annotations
 
@@ -30,56 +30,57 @@ from train.reporting.saliency import (
 from train.runs.run_directory import Run
 
 FEATURE_LAYERS = 3
-"""So many layers are shown when none is named: an early, a middle and the last one."""
+"""Number of layers shown if none is named: an early, a middle and the last one."""
 
 Model = Any
 Pictures = Iterator[tuple[str, Image]]
-"""Pictures with the names of their files, without ending."""
+"""(file name without extension, picture) pairs."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """Faces to explain and what the model says of them.
+    """Faces to explain, and the model's output for them.
 
-    names: N texts that tell them apart in file names; crops: N face pictures; batch: model input N x H x W x C;
-    said: N x classes probabilities; target: N columns, the class that is explained.
+    names: N texts, unique in file names; crops: N face pictures; batch: model input N x H x W x C; probabilities:
+    N x classes; target: N columns, the class that is explained.
     """
 
     names: list[str]
     crops: list[Pixels]
     classes: tuple[str, ...]
     batch: FloatArray
-    said: npt.NDArray[np.float64]
+    probabilities: npt.NDArray[np.float64]
     target: npt.NDArray[np.int64]
 
     def text(self, i: int) -> str:
-        """What is explained about a face, in one line."""
-        said, target = int(self.said[i].argmax()), int(self.target[i])
-        text = f"says {self.classes[said]} {self.said[i, said]:.0%}"
-        return text if said == target else f"why {self.classes[target]} {self.said[i, target]:.0%}; {text}"
+        """One line about a face: the class that is explained, and the prediction."""
+        row = self.probabilities[i]
+        predicted, target = int(row.argmax()), int(self.target[i])
+        text = f"predicted {self.classes[predicted]} {row[predicted]:.0%}"
+        return text if predicted == target else f"why {self.classes[target]} {row[target]:.0%}; {text}"
 
 
 def prepare(model: Model, run: Run, names: list[str], crops: list[Pixels], emotion: str | None = None) -> Subject:
-    """Ask the model about face crops; ``emotion`` is what is explained instead of what it says.
+    """Run the model on face crops; ``emotion``: explain this class instead of the predicted one.
 
-    Raises ConfigError for an emotion that the run does not know.
+    Raises ConfigError for an emotion that the run has no class for.
     """
     spec = run.recipe.input
     batch = normalise(np.stack([to_input(crop, spec) for crop in crops]), spec)
-    said = softmax(np.asarray(model.predict_on_batch(batch), np.float64))
-    target = said.argmax(axis=1)
+    probabilities = softmax(np.asarray(model.predict_on_batch(batch), np.float64))
+    target = probabilities.argmax(axis=1)
     if emotion is not None:
         wanted = canonical(emotion)
         if wanted not in run.classes:
-            raise ConfigError(f"{run.path} does not know {wanted}; it knows {', '.join(run.classes)}")
+            raise ConfigError(f"{run.path} has no class {wanted}; it has {', '.join(run.classes)}")
         target = np.full(len(crops), run.classes.index(wanted))
-    return Subject(names, crops, run.classes, batch, said, target)
+    return Subject(names, crops, run.classes, batch, probabilities, target)
 
 
 def explain(model: Model, subject: Subject, method: str, layers: Sequence[str] = ()) -> Pictures:
-    """Pictures by ``method``: gradcam or features (of ``layers``, or of chosen ones), attention, or patches.
+    """Pictures by ``method``: gradcam or features (of ``layers``, or of default ones), attention, or patches.
 
-    Raises ConfigError when the network has no such layer or the method is not for this kind of network.
+    Raises ConfigError if the network has no such layer, or the method does not apply to this kind of network.
     """
     if layers and method in ("attention", "patches"):
         raise ConfigError(f"--layer is for gradcam and features, not for --method {method}")
@@ -96,7 +97,7 @@ def explain(model: Model, subject: Subject, method: str, layers: Sequence[str] =
 
 
 def _grad_cams(model: Model, subject: Subject, layers: Sequence[str]) -> Pictures:
-    """Per layer and face: the face, and the heat over it."""
+    """Per layer and face: the face, beside the face with the heat map on it."""
     for layer in layers:
         heats = grad_cam(model, subject.batch, subject.target, layer)
         for i, (name, crop) in enumerate(zip(subject.names, subject.crops, strict=True)):
@@ -105,7 +106,7 @@ def _grad_cams(model: Model, subject: Subject, layers: Sequence[str]) -> Picture
 
 
 def _features(model: Model, subject: Subject, layers: Sequence[str]) -> Pictures:
-    """Per layer and face: its strongest maps."""
+    """Per layer and face: its strongest feature maps."""
     for layer in layers:
         maps = feature_maps(model, subject.batch, layer)
         for name, values in zip(subject.names, maps, strict=True):
@@ -115,7 +116,7 @@ def _features(model: Model, subject: Subject, layers: Sequence[str]) -> Pictures
 
 
 def _attention(model: Model, subject: Subject) -> Pictures:
-    """Per face: the face, the rollout over it, and what each head of the last block looks at."""
+    """Per face: the face, the attention rollout on it, and the attention of each head of the last block."""
     size = patch_grid(model)
     blocks = attention_maps(model, subject.batch)
     flows, heads = on_patches(rollout(blocks), *size), on_patches(blocks[-1], *size)
@@ -125,6 +126,6 @@ def _attention(model: Model, subject: Subject) -> Pictures:
 
 
 def _spread(names: Sequence[str]) -> list[str]:
-    """A few of them, evenly from the first to the last."""
+    """FEATURE_LAYERS of the names, evenly from the first to the last."""
     places = np.linspace(0, len(names) - 1, min(FEATURE_LAYERS, len(names))).round().astype(int)
     return [names[place] for place in places]

@@ -1,4 +1,4 @@
-"""Files that a command makes for people to look at."""
+"""Output of pictures to files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edge_emotion.models.preprocess import Pixels
 
 
 def ready_folder(path: Path) -> Path:
-    """The folder, made where it is missing. Raises ConfigError when it cannot be."""
+    """Make the folder if it is missing. Raises ConfigError if that fails."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -25,5 +25,5 @@ def png(image: Pixels) -> bytes:
 
 
 def safe_name(name: str) -> str:
-    """A file name that every file system takes."""
+    """A name with only characters that every file system allows."""
     return "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in name)

@@ -1,4 +1,4 @@
-"""Heat over faces, grids of maps, patches: pictures of what a network looks at. Nothing here knows a network."""
+"""Drawing for explanations: heat maps on faces, grids of feature maps, patches. Independent of any network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edge_emotion.models.preprocess import Pixels
 from edge_emotion.protocols import FloatArray
 
 SIDE = 224
-"""Pixels of a face in these pictures: a face of 48 would be too small to look at."""
+"""Side in pixels of a face in these pictures; 48 pixels would be too small to see."""
 
 PAPER = 255
 GAP = 4
@@ -22,7 +22,7 @@ LINE = 22
 
 
 def enlarge(face: Pixels, side: int = SIDE) -> Image:
-    """A face crop, h x w (x 1) grey or h x w x 3 BGR, as side x side x 3 BGR; its pixels stay visible."""
+    """A face crop, h x w (x 1) grey or h x w x 3 BGR, as side x side x 3 BGR, enlarged without interpolation."""
     colour = face if face.ndim == 3 and face.shape[2] == 3 else cv2.cvtColor(face, cv2.COLOR_GRAY2BGR)
     return np.asarray(cv2.resize(colour, (side, side), interpolation=cv2.INTER_NEAREST), np.uint8)
 
@@ -34,7 +34,7 @@ def heat_colours(heat: FloatArray, side: int = SIDE) -> Image:
 
 
 def overlay(face: Pixels, heat: FloatArray, *, strength: float = 0.55) -> Image:
-    """Heat (h x w, 0..1) over an enlarged face: SIDE x SIDE x 3 BGR. ``strength``: weight of the colours, 0..1."""
+    """A heat map (h x w, 0..1) on an enlarged face: SIDE x SIDE x 3 BGR. ``strength``: weight of the heat map, 0..1."""
     blend = (1 - strength) * enlarge(face).astype(np.float32) + strength * heat_colours(heat)
     return np.asarray(np.rint(blend), np.uint8)
 
@@ -51,7 +51,7 @@ def grid(tiles: Sequence[Image], columns: int) -> Image:
 
 
 def feature_grid(maps: FloatArray, *, count: int = 64, columns: int = 8, side: int = 64) -> Image:
-    """The ``count`` channels of h x w x C with the largest deviation, strongest first; each from its own 0 to 1."""
+    """The ``count`` channels of h x w x C with the largest standard deviation, largest first, each scaled to 0..1."""
     deviation = maps.std(axis=(0, 1))
     strongest = np.argsort(-deviation, kind="stable")[:count]
     chosen = maps[..., strongest]
@@ -61,7 +61,7 @@ def feature_grid(maps: FloatArray, *, count: int = 64, columns: int = 8, side: i
 
 
 def patch_view(face: Pixels, rows: int, columns: int, *, gap: int = GAP) -> Image:
-    """A face cut into rows x columns patches with gaps between them: what a Vision Transformer reads as words."""
+    """A face cut into rows x columns patches with gaps between them: the input tokens of a Vision Transformer."""
     high, wide = max(SIDE // rows, 1), max(SIDE // columns, 1)
     whole = cv2.resize(enlarge(face), (wide * columns, high * rows), interpolation=cv2.INTER_NEAREST)
     patches = np.asarray(whole, np.uint8).reshape(rows, high, columns, wide, 3)
@@ -71,7 +71,7 @@ def patch_view(face: Pixels, rows: int, columns: int, *, gap: int = GAP) -> Imag
 
 
 def caption(image: Image, text: str) -> Image:
-    """The picture under a line of (ASCII) text."""
+    """The picture with a line of (ASCII) text above it."""
     strip = np.full((LINE, image.shape[1], 3), PAPER, np.uint8)
     cv2.putText(strip, text, (GAP, LINE - 7), FONT, 0.42, INK, 1, cv2.LINE_AA)
     return np.concatenate([strip, image])

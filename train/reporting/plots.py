@@ -1,4 +1,4 @@
-"""Diagrams as PNG. Each function takes figures and gives the content of a file; nothing is shown on a screen."""
+"""Plots as PNG. Each function takes figures and returns the content of a file; nothing is shown on a screen."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ COLOURS = dict(
         strict=True,
     )
 )
-"""One colour per emotion, the same in every diagram."""
+"""One colour per emotion, the same in every plot."""
 
 RUN_COLOURS = ("#1f4e79", "#d1700f", "#2f7f4f", "#8c3a8c", "#946b1f", "#4a4a4a", "#b03a5b", "#2a8c9c")
-"""One colour per compared model, in the order in which they were given; from the ninth on they repeat."""
+"""One colour per compared model, in their order; from the ninth on they repeat."""
 
 DPI = 110
 LEGEND_FROM = 2
-"""One series needs no legend: the title says what it is."""
+"""Series from which on a plot has a legend; the title describes a single one."""
 
 History = Mapping[str, Sequence[float]]
 
@@ -51,7 +51,7 @@ def confusion_png(figures: Figures, title: str) -> bytes:
 
 
 def reliability_png(bins: Sequence[Bin], title: str) -> bytes:
-    """Reliability diagram: accuracy over confidence, and below it how many faces each bin holds."""
+    """Reliability diagram: accuracy over confidence, and below it the number of faces in each bin."""
     figure = Figure((4.2, 4.6))
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     confidence = [place.confidence for place in bins]
@@ -67,7 +67,7 @@ def reliability_png(bins: Sequence[Bin], title: str) -> bytes:
 
 
 def learning_curves_png(histories: Mapping[str, History]) -> bytes:
-    """Loss (dashed: training, full: validation) and validation accuracies over the epochs of each run."""
+    """Loss (dashed: training, solid: validation) and validation accuracies over the epochs of each run."""
     figure = Figure((9.0, 3.6))
     losses, scores = figure.subplots(1, 2)
     for place, (name, history) in enumerate(histories.items()):
@@ -78,8 +78,8 @@ def learning_curves_png(histories: Mapping[str, History]) -> bytes:
             _curve(scores, history, key, style, colour, name if key == "val_accuracy" else None)
     for axes in (losses, scores):
         axes.xaxis.get_major_locator().set_params(integer=True)
-    label_axes(losses, "loss: training dashed, validation full", "epoch", "loss")
-    label_axes(scores, "validation: accuracy full, balanced dotted", "epoch", "share")
+    label_axes(losses, "loss: training dashed, validation solid", "epoch", "loss")
+    label_axes(scores, "validation: accuracy solid, balanced dotted", "epoch", "share")
     if len(histories) >= LEGEND_FROM:
         scores.legend(fontsize=7)
     return figure_png(figure)
@@ -88,7 +88,7 @@ def learning_curves_png(histories: Mapping[str, History]) -> bytes:
 def operating_curve_png(
     curves: Mapping[str, Sequence[CurvePoint]], marked: Mapping[str, Mapping[str, CurvePoint]]
 ) -> bytes:
-    """Balanced accuracy over accuracy as the prior adjustment grows; ``marked``: model -> name -> operating point."""
+    """Balanced accuracy over accuracy for growing prior adjustment; ``marked``: model -> name -> operating point."""
     figure = Figure((6.0, 4.4))
     axes = figure.add_subplot()
     for place, (name, curve) in enumerate(curves.items()):
@@ -106,7 +106,7 @@ def operating_curve_png(
 
 
 def recall_png(models: Mapping[str, Mapping[str, ClassFigures]]) -> bytes:
-    """Recall of each class with its 95 % interval, the compared models side by side within each class."""
+    """Recall of each class with its 95 % interval, the models side by side within each class."""
     names = [name for name in EMOTIONS if any(name in classes for classes in models.values())]
     figure = Figure((1.5 + 1.05 * len(names), 3.8))
     axes = figure.add_subplot()
@@ -124,7 +124,7 @@ def recall_png(models: Mapping[str, Mapping[str, ClassFigures]]) -> bytes:
 
 
 def faces_png(images: npt.NDArray[np.uint8], captions: Sequence[str], columns: int = 6) -> bytes:
-    """A sheet of face crops, each with a caption. images: N x h x w (grey) or N x h x w x 3 (BGR), N > 0."""
+    """A grid of face crops, each with a caption. images: N x h x w (grey) or N x h x w x 3 (BGR), N > 0."""
     rows = -(-len(images) // columns)
     figure = Figure((1.7 * min(columns, len(images)), 2.1 * rows))
     for place, (image, caption) in enumerate(zip(images, captions, strict=True)):
@@ -145,12 +145,12 @@ def _bar(axes: Any, figures: ClassFigures | None, x: float, width: float, place:
 
 
 def _hatch(place: int) -> str:
-    """Colour is the emotion's, so a pattern tells the models apart."""
+    """Hatch pattern of a model, since the colour is that of the emotion."""
     return ("", "///", "...", "xxx", "\\\\\\", "+++")[place % 6]
 
 
 def _plain(name: str) -> str:
-    """Legends set what stands between dollars as a formula and hide what begins with an underscore."""
+    """Escaped for legends, which parse text between dollars as a formula and hide names with a leading underscore."""
     return name.replace("$", r"\$").replace("_", "\u200b_", 1) if name.startswith("_") else name.replace("$", r"\$")
 
 
@@ -165,7 +165,7 @@ def _curve(axes: Any, history: History, key: str, style: str, colour: str, name:
 
 
 def label_axes(axes: Any, title: str, x: str, y: str) -> None:
-    """Title and names of the axes, in the size of every diagram; a title is never read as a formula."""
+    """Set title and axis labels, in the font sizes of every plot; the title is not parsed as a formula."""
     axes.set_title(title, fontsize=9, parse_math=False)
     axes.set_xlabel(x, fontsize=8)
     axes.set_ylabel(y, fontsize=8)
@@ -173,7 +173,7 @@ def label_axes(axes: Any, title: str, x: str, y: str) -> None:
 
 
 def figure_png(figure: Figure) -> bytes:
-    """The content of a PNG file without a date or a version: equal figures give equal files."""
+    """The content of a PNG file without date and version, so that equal figures give equal files."""
     content = io.BytesIO()
     figure.savefig(content, format="png", dpi=DPI, bbox_inches="tight", metadata={"Software": None})
     return content.getvalue()

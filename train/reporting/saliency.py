@@ -1,4 +1,4 @@
-"""What a network looks at, as numbers: Grad-CAM, feature maps, attention."""
+"""Explanations of a network as numbers: Grad-CAM, feature maps, attention."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from edge_emotion.protocols import FloatArray
 from train.keras import K, tf
 
 FINE = 5
-"""Places on a side from which on a map can tell an eye from a mouth; a network for 96 px ends in 3 x 3."""
+"""Least side of a feature map that separates eyes from mouth; a network for 96 px ends in 3 x 3."""
 
 Model = Any
 
 
 def grad_cam(model: Model, batch: FloatArray, classes: npt.NDArray[np.int64], layer: str | None = None) -> FloatArray:
-    """Grad-CAM (Selvaraju et al. 2017): how much each place speaks for a class, N x h x w, 0 to 1 in each face.
+    """Grad-CAM (Selvaraju et al. 2017): evidence of each position for a class, N x h x w, scaled to 0..1 per face.
 
-    batch: model input N x H x W x C; classes: N columns of the logits. ``layer`` is one of feature maps h x w x C
-    (default: ``last_feature_layer``). All 0 where nothing speaks for the class.
-    Raises ConfigError for a layer that does not exist or has no feature maps, and for a network without any.
+    batch: model input N x H x W x C; classes: N columns of the logits. ``layer``: a layer with feature maps h x w x C
+    (default: ``last_feature_layer``). All 0 if no position supports the class. Raises ConfigError for a layer that does
+    not exist or has no feature maps, and for a network without any.
     """
     name = layer or last_feature_layer(model)
-    watched = K.Model(model.input, [_feature_layer(model, name).output, model.output])
+    part = K.Model(model.input, [_feature_layer(model, name).output, model.output])
     with tf.GradientTape() as tape:
         pixels = tf.constant(batch)
-        tape.watch(pixels)  # or frozen layers would leave no trace
-        features, logits = watched(pixels, training=False)
+        tape.watch(pixels)  # otherwise frozen layers would not be recorded
+        features, logits = part(pixels, training=False)
         chosen = tf.gather(logits, classes, batch_dims=1)
     gradients = tape.gradient(chosen, features)
     weights = tf.reduce_mean(gradients, axis=(1, 2), keepdims=True)
@@ -39,26 +39,26 @@ def grad_cam(model: Model, batch: FloatArray, classes: npt.NDArray[np.int64], la
 
 
 def feature_maps(model: Model, batch: FloatArray, layer: str) -> FloatArray:
-    """What a layer gives for a batch: N x h x w x C. Raises ConfigError as ``grad_cam`` does."""
+    """Output of a layer for a batch: N x h x w x C. Raises ConfigError as ``grad_cam`` does."""
     part = K.Model(model.input, _feature_layer(model, layer).output)
     return np.asarray(part(tf.constant(batch), training=False), np.float32)
 
 
 def feature_layers(model: Model) -> list[str]:
-    """Names of the layers of feature maps with more than one place, from the input on."""
+    """Names of the layers with feature maps of more than one position, from the input on."""
     return [layer.name for layer in model.layers if _has_maps(layer)]
 
 
 def last_feature_layer(model: Model) -> str:
-    """Where Grad-CAM looks: the last layer with at least FINE places on a side, else the last of all.
+    """The default layer for Grad-CAM: the last one with at least FINE positions per side, else the last of all.
 
     Raises ConfigError for a network without feature maps, such as a transformer.
     """
     names = feature_layers(model)
     if any(isinstance(layer, K.layers.MultiHeadAttention) for layer in model.layers):
-        raise ConfigError(f"{model.name} is a transformer, its places are tokens: use --method attention, or --layer")
+        raise ConfigError(f"{model.name} is a transformer without feature maps: use --method attention, or --layer")
     if not names:
-        raise ConfigError(f"{model.name} has no layer of feature maps to explain it by")
+        raise ConfigError(f"{model.name} has no layer with feature maps to explain")
     fine = [name for name in names if min(model.get_layer(name).output_shape[1:3]) >= FINE]
     return (fine or names)[-1]
 
@@ -66,8 +66,8 @@ def last_feature_layer(model: Model) -> str:
 def rollout(attention: list[FloatArray]) -> FloatArray:
     """Attention rollout (Abnar and Zuidema 2020): N x tokens x tokens, rows sum to 1.
 
-    attention: N x heads x tokens x tokens for each block, the first one first. Heads are averaged, half of each token
-    stays where it is (the skip connection), and the blocks are multiplied.
+    attention: N x heads x tokens x tokens per block, from the first one on. Heads are averaged, the identity (skip
+    connection) is added with equal weight, and the blocks are multiplied.
     """
     tokens = attention[0].shape[-1]
     flow = np.eye(tokens, dtype=np.float32)[None]
@@ -78,9 +78,9 @@ def rollout(attention: list[FloatArray]) -> FloatArray:
 
 
 def on_patches(flow: FloatArray, rows: int, columns: int) -> FloatArray:
-    """What the class token (token 0) takes from each patch: ... x tokens x tokens -> ... x rows x columns, 0 to 1.
+    """Attention of the class token (token 0) to each patch: ... x tokens x tokens -> ... x rows x columns, 0 to 1.
 
-    Raises ConfigError when the tokens are not one and rows x columns.
+    Raises ConfigError if the number of tokens is not 1 + rows x columns.
     """
     tokens = flow.shape[-1]
     if tokens != 1 + rows * columns:
@@ -99,7 +99,7 @@ def patch_grid(model: Model) -> tuple[int, int]:
 
 
 def _to_one(heat: FloatArray, axes: tuple[int, int]) -> FloatArray:
-    """Each map divided by its maximum; one without any heat stays as it is."""
+    """Each map divided by its maximum; an all-zero map stays as it is."""
     return np.asarray(heat / np.maximum(heat.max(axis=axes, keepdims=True), 1e-12), np.float32)
 
 
@@ -119,7 +119,7 @@ def _near(model: Model, name: str) -> str:
 
 
 def _has_maps(layer: Any) -> bool:
-    """A layer of one output N x h x w x C with more than one place; an input is none."""
+    """Whether a layer has one output N x h x w x C with more than one position; inputs do not count."""
     if isinstance(layer, K.layers.InputLayer):
         return False
     shape = layer.output_shape

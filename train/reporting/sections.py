@@ -1,4 +1,4 @@
-"""A comparison as headed tables and pictures: what a report says, whatever it is written in."""
+"""Contents of a report, independent of its format: a comparison as sections with tables and pictures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NOTHING = "–"  # noqa: RUF001 - a dash, for people
 
 
 class Picture(NamedTuple):
-    """A PNG: ``file`` is its name beside the page, ``title`` what it shows."""
+    """A PNG; ``file``: its name beside the page; ``title``: its description."""
 
     file: str
     title: str
@@ -24,7 +24,7 @@ class Picture(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Cells of plain text, not escaped."""
+    """A table with cells of plain text, not escaped."""
 
     header: list[str]
     rows: list[list[str]]
@@ -32,7 +32,7 @@ class Table(NamedTuple):
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, a paragraph, and what belongs to it."""
+    """A heading, a paragraph, a table and pictures."""
 
     title: str
     text: str = ""
@@ -41,14 +41,14 @@ class Section:
 
 
 def sections(comparison: Comparison, *, faces: bool = True) -> list[Section]:
-    """The parts of a report that hold something, in reading order; without ``faces``, no face is in them."""
+    """The non-empty sections of a report in reading order; without ``faces``, none of them shows a face."""
     parts = [
         _summary(comparison),
         _operating(comparison),
         _recall(comparison),
         _precision(comparison),
         _subsets(comparison),
-        _duels(comparison),
+        _mcnemar_tests(comparison),
         _settings(comparison),
         _learning(comparison),
         _confusion(comparison),
@@ -147,7 +147,7 @@ def _subsets(comparison: Comparison) -> Section:
         known = [result.subsets.get(key) for result in comparison.results]
         names = ", ".join(next(one.classes for one in known if one))
         rows.append([f"{key}: {names}", *(_subset_cell(one) for one in known)])
-    text = "The same models asked to tell only these apart, on the faces that show one of them. Accuracy."
+    text = "Accuracy of the same models restricted to these classes, on the faces of these classes."
     return Section("Class subsets", text, Table(["classes", *_names(comparison)], rows))
 
 
@@ -155,12 +155,12 @@ def _subset_cell(figures: Figures | None) -> str:
     return NOTHING if figures is None else f"{_share(figures.accuracy, figures.accuracy_interval)}, n {figures.n}"
 
 
-def _duels(comparison: Comparison) -> Section:
+def _mcnemar_tests(comparison: Comparison) -> Section:
     rows = [
-        [duel.first, duel.second, str(duel.n), str(duel.only_first), str(duel.only_second), f"{duel.p:.2g}"]
-        for duel in comparison.duels
+        [test.first, test.second, str(test.n), str(test.only_first), str(test.only_second), f"{test.p:.2g}"]
+        for test in comparison.mcnemar_tests
     ]
-    text = "p: how likely so unequal a share is if both are equally good (McNemar's exact test, two-sided)."
+    text = "p: probability of such unequal counts if both models are equally good (McNemar's exact test, two-sided)."
     header = ["first", "second", "faces", "only the first right", "only the second right", "p"]
     return Section("One against the other", text, Table(header, rows))
 
@@ -193,7 +193,7 @@ def _confusion(comparison: Comparison) -> Section:
 def _reliability(comparison: Comparison) -> Section:
     return Section(
         "Reliability",
-        "Of the faces with a given confidence, how many are right; on the dashed line it can be taken at its word.",
+        "Accuracy of the faces by their confidence; on the dashed line, confidence equals accuracy.",
         pictures=tuple(
             Picture(
                 f"reliability-{i}.png",
@@ -208,7 +208,7 @@ def _reliability(comparison: Comparison) -> Section:
 def _mistakes(comparison: Comparison) -> Section:
     return Section(
         "Most confident mistakes",
-        "Pictures of your own data set: mind who may see this page.",
+        "Pictures of your own data set: consider who may see this page.",
         pictures=tuple(
             Picture(f"mistakes-{i}.png", f"Most confident mistakes of {one.name}", _mistakes_png(comparison, one))
             for i, one in enumerate(comparison.results, 1)
@@ -219,12 +219,12 @@ def _mistakes(comparison: Comparison) -> Section:
 
 def _mistakes_png(comparison: Comparison, result: Result) -> bytes:
     rows = np.array([mistake.row for mistake in result.mistakes])
-    captions = [f"{one.truth}\nsaid {one.said} {one.confidence:.0%}" for one in result.mistakes]
+    captions = [f"{one.truth}\npredicted {one.predicted} {one.confidence:.0%}" for one in result.mistakes]
     return plots.faces_png(comparison.faces.images[rows], captions)
 
 
 def _share(value: float | None, interval: Interval | None = None) -> str:
-    """Per cent with its interval."""
+    """Per cent, with the interval in brackets."""
     if value is None:
         return NOTHING
     return f"{value:.1%}" + (f" [{interval[0]:.1%}, {interval[1]:.1%}]" if interval else "")

@@ -1,1 +1,1 @@
-"""Run directories."""
+"""Run directories: record, checkpoints, history and weights of training runs."""

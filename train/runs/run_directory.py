@@ -1,4 +1,4 @@
-"""The directory of one training run: what it was, how far it came, its best weights."""
+"""The directory of one training run: its settings, progress and best weights."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ RECORD, CHECKPOINTS, HISTORY, BEST = "run.json", "checkpoints", "history.csv", "
 PACKAGES = "tensorflow", "tf_keras", "numpy", "opencv-python-headless"
 
 MAY_CHANGE = "commit", "versions"
-"""A run goes on after an update of the code or a package; the record tells where it began."""
+"""Keys that may differ when a run continues, after an update of code or packages; the record keeps the first values."""
 
 NAMES_RUNS = "start", "teachers"
-"""Their weights count, not what the directories that hold them are called: these may be renamed."""
+"""Keys that name weights: compared by the weights' hashes, so that their directories may be renamed."""
 
 
 class TrainingError(EdgeEmotionError, RuntimeError):
-    """A run that cannot go on."""
+    """Training cannot continue."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """A training run on disk. ``record`` is its run.json."""
+    """A training run on disk; ``record``: the content of its run.json."""
 
     path: Path
     recipe: Recipe
@@ -44,12 +44,12 @@ class Run:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """What the model's outputs mean, in their order."""
+        """The classes of the model's outputs, in their order."""
         return tuple(self.record["classes"])
 
     @property
     def finished(self) -> bool:
-        """Whether it was trained to its end: the last epoch, or an early stop."""
+        """Whether training is complete: the last epoch, or an early stop."""
         return bool(self.record.get("finished"))
 
     @cached_property
@@ -66,7 +66,7 @@ class Run:
         """Raises ConfigError for a run that is not finished, or that was trained on another data set."""
         if not self.finished:
             raise ConfigError(
-                f"{self.path} is not finished: give its train fit command again, it goes on where it stopped"
+                f"{self.path} is not finished: run its train fit command again, it continues where it stopped"
             )
         data = data.restrict(self.classes)
         if data.fingerprint(split for split in data.splits if split != "train") != self.record.get("held_out"):
@@ -83,7 +83,7 @@ class Run:
 
 
 def load_run(path: Path) -> Run:
-    """Read a run directory. Raises ConfigError for a directory that is none, or of a recipe that is gone."""
+    """Read a run directory. Raises ConfigError for another directory, or if the recipe no longer exists."""
     record = _read(path)
     if record is None:
         raise ConfigError(f"{path} is not a training run: it holds no {RECORD}")
@@ -96,9 +96,9 @@ def load_run(path: Path) -> Run:
 
 
 def matching_record(path: Path, record: dict[str, Any]) -> dict[str, Any] | None:
-    """The record of a run that was begun in this directory with the same settings; None if there is nothing yet.
+    """The record of a run with the same settings in this directory; None for a missing or empty directory.
 
-    Raises ConfigError when the directory holds a run with other settings, or something else.
+    Raises ConfigError if the directory contains a run with other settings, or anything else.
     """
     known = _read(path)
     if known is None:
@@ -113,7 +113,7 @@ def matching_record(path: Path, record: dict[str, Any]) -> dict[str, Any] | None
 
 
 def same_weights(note: object, other: object) -> bool:
-    """Whether two notes of records, such as 'tiny (sha256 0123456789ab)', mean the same weights: by their hashes."""
+    """Whether two notes of records, such as 'tiny (sha256 0123456789ab)', mean the same weights, by their hashes."""
     hashes, others = (re.findall(r"sha256 [0-9a-f]+", str(one)) for one in (note, other))
     return hashes == others if hashes or others else note == other
 
@@ -123,14 +123,14 @@ def _alike(key: str, known: object, wanted: object) -> bool:
 
 
 def create(path: Path, record: dict[str, Any]) -> None:
-    """Make the directory of a run that begins; of one that goes on nothing changes."""
+    """Make the directory of a new run; leaves an existing record unchanged."""
     path.mkdir(parents=True, exist_ok=True)
     if not (path / RECORD).is_file():
         save(path, record)
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """The record in a directory, None if there is none. Raises ConfigError for one that is damaged."""
+    """The record in a directory, None if there is none. Raises ConfigError for a damaged one."""
     file = path / RECORD
     if not file.is_file():
         return None
@@ -144,14 +144,15 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def save(path: Path, record: dict[str, Any]) -> None:
-    """Write the record, whole or not at all."""
+    """Write the record atomically."""
     write_text(path / RECORD, json.dumps(record, indent=2))
 
 
 def require_disk(path: Path, parameters: int) -> None:
-    """Raises ConfigError if checkpoints of so many parameters would not fit on the disk.
+    """Raises ConfigError if checkpoints with this number of parameters would not fit on the disk.
 
-    Two checkpoints for a moment, of weights, two moments of the optimiser and the average, and the best weights twice.
+    Needed at once: two checkpoints, each with weights, two optimiser moments and the average; and the best weights
+    twice.
     """
     place = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
     need, free = 4 * parameters * (2 * 4 + 2), shutil.disk_usage(place).free
@@ -163,7 +164,7 @@ def require_disk(path: Path, parameters: int) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Python and the packages that the numbers depend on."""
+    """Versions of Python and of the packages that the figures depend on."""
     found = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -174,7 +175,7 @@ def versions() -> dict[str, str]:
 
 
 def code_version() -> str:
-    """The commit of this checkout, '+' if it was changed since, 'unknown' outside of git."""
+    """The commit of this checkout, with '+' after changes; 'unknown' outside of git."""
     try:
         done = subprocess.run(
             ["git", "describe", "--always", "--dirty=+", "--abbrev=12"],

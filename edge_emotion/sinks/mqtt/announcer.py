@@ -1,88 +1,93 @@
-"""What a broker and Home Assistant were told to keep of a node, so that what vanishes can be taken back."""
+"""Retained topics and Home Assistant components that the broker keeps for this node, so that they can be removed."""
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from edge_emotion.sinks.mqtt.send_queue import Message, SendQueue
-from edge_emotion.system.atomic_file import load_json, save_json
-from edge_emotion.wire.payloads import GONE, OFFLINE, to_json
-from edge_emotion.wire.topics import FEATURES, Topics
+from edge_emotion.system.state_file import load_json, save_json
+from edge_emotion.wire.payloads import CLEARED, OFFLINE, to_json
+from edge_emotion.wire.topics import FEATURES, NAME_PATTERN, Topics
 
 Device = Mapping[str, Any]
 """A payload of Home Assistant's device discovery, with its components by id."""
 
+_DEVICE_PATTERN = r"[^\x00-\x1f\x7f#+\ud800-\udfff]{1,300}/device/edge-emotion_[a-zA-Z0-9_-]{1,64}/config"
+_COMPONENT_PATTERN = r"[a-zA-Z0-9_-]{1,200}"
+
 
 class Announcer:
-    """Announces cameras and the device, and remembers them in a file of the state directory.
+    """Announces cameras and the device, and records them in a file of the state directory. Thread-safe.
 
-    What the file has and the configuration has not is taken back, also after a restart: retained topics of a camera
-    are emptied; a component is first announced with nothing but its platform, which removes it, and then left out
-    (Home Assistant, MQTT integration, "Device discovery payload"). The file forgets what the broker has confirmed.
-    Thread-safe.
+    What is in the file and no longer in the configuration is removed, also after a restart: retained topics of a
+    camera are cleared; a component is first announced with nothing but its platform, which removes it, and then left
+    out (Home Assistant, MQTT integration, "Device discovery payload"). An entry leaves the file when the broker has
+    confirmed its removal.
     """
 
     def __init__(self, send_queue: SendQueue, topics: Topics, path: Path | None) -> None:
+        """``path`` is the file, None: nothing is recorded."""
         self._send_queue, self._topics, self._path = send_queue, topics, path
         self._lock = threading.Lock()
-        self._saved: dict[str, Any] = {} if path is None else load_json(path)
-        self._known = {name for name in _listed(self._saved.get("cameras")) if isinstance(name, str)}
-        self._devices = {topic for topic in _listed(self._saved.get("devices")) if isinstance(topic, str)}
-        components = self._saved.get("components")
-        self._components: dict[str, str] = dict(components) if isinstance(components, dict) else {}
-        """Id -> platform, as Home Assistant may know them."""
+        self._saved: dict[str, Any] = {} if path is None else load_json(path, _check)
+        self._recorded = set(self._saved.get("cameras", ()))
+        self._devices = set(self._saved.get("devices", ()))
+        self._components: dict[str, str] = dict(self._saved.get("components", {}))
+        """Id -> platform, as Home Assistant may have them."""
         self._cameras: set[str] = set()
         self._device: Device | None = None
-        self._topic, self._said = "", b""
+        self._topic, self._published = "", b""
 
     def announce(self, cameras: Sequence[str], topic: str, device: Device | None) -> None:
-        """From now on these are the cameras, and this is the device with its discovery ``topic``; None: no device."""
+        """Replace the cameras, and the device with its discovery ``topic``; None: no device."""
         with self._lock:
-            vanished = (self._known | self._cameras).difference(cameras)
-            new = [camera for camera in cameras if camera not in self._cameras]
+            removed = (self._recorded | self._cameras).difference(cameras)
+            added = [camera for camera in cameras if camera not in self._cameras]
             self._cameras, self._topic, self._device = set(cameras), topic, device
-            self._known |= self._cameras
+            self._recorded |= self._cameras
             for old in self._devices - ({topic} if device else set()):
-                self._send_queue.forget(old)
+                self._send_queue.clear(old)
             if device is not None:
                 self._devices.add(topic)
-                self._say(device)
-            for gone in [each for camera in sorted(vanished) for each in self._topics_of(camera)]:
-                self._send_queue.forget(gone)
-            for camera in new:
+                self._publish(device)
+            for old in [each for camera in sorted(removed) for each in self._topics_of(camera)]:
+                self._send_queue.clear(old)
+            for camera in added:
                 self._send_queue.retain(self._topics.camera(camera, "availability"), OFFLINE)
             self._save()
 
-    def settled(self, message: Message) -> None:
-        """The broker has taken over a retained message."""
+    def confirm(self, message: Message) -> None:
+        """The broker has acknowledged a retained message."""
         with self._lock:
-            if message.payload == GONE:
-                self._taken_back(message.topic)
-            elif self._device is not None and (message.topic, message.payload) == (self._topic, self._said):
+            if message.payload == CLEARED:
+                self._forget(message.topic)
+            elif self._device is not None and (message.topic, message.payload) == (self._topic, self._published):
                 current = _platforms(self._device)
                 if self._components != current:
                     self._components = current
-                    self._say(self._device)
+                    self._publish(self._device)
                     self._save()
 
-    def _say(self, device: Device) -> None:
-        """With the components that vanished, as long as they have not been confirmed to be gone."""
+    def _publish(self, device: Device) -> None:
+        """With the removed components, as long as the broker has not confirmed their removal."""
         current = device["components"]
-        vanished = {key: {"platform": kind} for key, kind in self._components.items() if key not in current}
+        removed = {key: {"platform": kind} for key, kind in self._components.items() if key not in current}
         self._components |= _platforms(device)
-        self._said = to_json({**device, "components": {**vanished, **current}})
-        self._send_queue.retain(self._topic, self._said)
+        self._published = to_json({**device, "components": {**removed, **current}})
+        self._send_queue.retain(self._topic, self._published)
 
-    def _taken_back(self, topic: str) -> None:
+    def _forget(self, topic: str) -> None:
+        """Remove from the file what the broker has cleared."""
         if self._device is None or topic != self._topic:
             self._devices.discard(topic)
         if not self._devices:
             self._components = {}
-        gone = {name for name in self._known if self._topics.camera(name, "availability") == topic}
-        self._known -= gone - self._cameras
+        removed = {name for name in self._recorded if self._topics.camera(name, "availability") == topic}
+        self._recorded -= removed - self._cameras
         self._save()
 
     def _topics_of(self, camera: str) -> list[str]:
@@ -90,15 +95,29 @@ class Announcer:
         return [*own, self._topics.camera(camera, "state"), self._topics.camera(camera, "availability")]
 
     def _save(self) -> None:
-        told = {"cameras": sorted(self._known), "devices": sorted(self._devices), "components": self._components}
-        if self._path is not None and told != self._saved:
-            save_json(self._path, told)
-            self._saved = {**told, "components": dict(self._components)}
+        current = {"cameras": sorted(self._recorded), "devices": sorted(self._devices), "components": self._components}
+        if self._path is not None and current != self._saved:
+            save_json(self._path, current)
+            self._saved = {**current, "components": dict(self._components)}
 
 
 def _platforms(device: Device) -> dict[str, str]:
     return {key: component["platform"] for key, component in device["components"].items()}
 
 
-def _listed(value: object) -> list[Any]:
-    return value if isinstance(value, list) else []
+def _check(saved: dict[str, Any]) -> None:
+    """Raises ValueError for a file that this class has not written: what is in it becomes topics."""
+    if not saved.keys() <= {"cameras", "devices", "components"}:
+        raise ValueError("it has other keys than cameras, devices and components")
+    cameras, devices, components = saved.get("cameras", []), saved.get("devices", []), saved.get("components", {})
+    if not isinstance(cameras, list) or not isinstance(devices, list) or not isinstance(components, dict):
+        raise ValueError("a list or an object is missing")
+    _match(NAME_PATTERN, cameras, "a camera")
+    _match(_DEVICE_PATTERN, devices, "a discovery topic")
+    _match(_COMPONENT_PATTERN, [*components, *components.values()], "a component")
+
+
+def _match(pattern: str, values: list[Any], kind: str) -> None:
+    for value in values:
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            raise ValueError(f"{value!r:.100} is not {kind}")

@@ -1,4 +1,4 @@
-"""What the callers of the MQTT sink and its network thread share, behind one lock."""
+"""The order in which events, retained topics, responses and stats are published."""
 
 from __future__ import annotations
 
@@ -6,25 +6,24 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
-from queue import SimpleQueue
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 
 from edge_emotion.mqtt.wakeup import Wakeup
-from edge_emotion.outbox.outbox import Changes, Entry, Outbox
-from edge_emotion.wire.payloads import GONE, OFFLINE, ONLINE, event_from_json, event_to_json
+from edge_emotion.outbox.outbox import Entry, Outbox
+from edge_emotion.wire.payloads import CLEARED, OFFLINE, ONLINE, as_replayed
 from edge_emotion.wire.topics import Topics
 
 _log = logging.getLogger("edge_emotion.sinks.mqtt")
 
 
-KEPT_NOTES = 100
-"""Answers and figures at most that wait for their turn; the oldest are dropped."""
+MAX_TRANSIENT = 100
+"""Largest number of responses and stats that wait to be sent; the oldest are dropped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One publication. ``number`` is an event's place in the outbox."""
+    """One publication. ``number`` is set for an event: its place in the outbox."""
 
     topic: str
     payload: bytes
@@ -34,216 +33,141 @@ class Message:
 
 
 class SendQueue:
-    """Events in their outbox, and of every retained topic the newest payload. Thread-safe.
+    """Merges the events of the outbox with the newest payload of every retained topic. Thread-safe.
 
-    The lock is held only inside these methods, which neither wait nor call anything that takes another lock.
+    Events go straight into ``outbox`` and leave it when they are acknowledged there; only ``take`` passes them through
+    here. The lock is held only inside these methods, which do not wait. They may take the outbox's lock while they
+    hold it, never the other way round.
     """
 
     def __init__(self, topics: Topics, outbox: Outbox, info: bytes) -> None:
-        """``outbox`` belongs to the send_queue from now on. The node is offline until said otherwise."""
+        """``info`` is the payload of the topic ``info``. The node is offline until ``begin_connection``."""
+        self.outbox = outbox
         self._topics = topics
         self._lock = threading.Lock()
-        self._outbox = outbox
         self._retained = {topics.info: info, topics.availability: OFFLINE}
-        self._unsaid: dict[str, int] = {}
-        """Topic -> number of the first event that must not be sent before it; events of before go first."""
-        self._notes: deque[Message] = deque(maxlen=KEPT_NOTES)
-        self._refused = 0
+        self._dirty_retained: dict[str, int] = {}
+        """Topic -> barrier: publish it after every event numbered below the barrier."""
+        self._transient: deque[Message] = deque(maxlen=MAX_TRANSIENT)
         self._wakeup: Wakeup | None = None
-        self._store: SimpleQueue[None] | None = None
-
-    def __len__(self) -> int:
-        """Events that are not acknowledged."""
-        with self._lock:
-            return len(self._outbox)
+        outbox.on_sendable = self.wake
 
     @property
-    def dropped(self) -> int:
-        """Events that were given up."""
+    def has_dirty_retained(self) -> bool:
+        """True while a retained topic is to be published."""
         with self._lock:
-            return self._outbox.dropped
+            return bool(self._dirty_retained)
 
-    @property
-    def refused(self) -> int:
-        """Events that were refused."""
-        with self._lock:
-            return self._refused
-
-    @property
-    def unsaid(self) -> bool:
-        """True while a retained message is to be sent."""
-        with self._lock:
-            return bool(self._unsaid)
-
-    def attach(self, wakeup: Wakeup | None) -> None:
-        """From now on, wake this one whenever there is something new."""
-        with self._lock:
-            self._wakeup = wakeup
+    def attach(self, wakeup: Wakeup) -> None:
+        """From now on, set this one whenever there is something to ``take``."""
+        self._wakeup = wakeup
 
     def wake(self) -> None:
-        """Wake the reader without a message."""
-        with self._lock:
-            self._wake()
-
-    def load(self, entries: Sequence[Entry]) -> None:
-        """Begin with the events of an earlier run; from now on an event is sent only after ``stored`` covered it."""
-        with self._lock:
-            self._outbox.load(entries, time.monotonic())
-
-    def store_with(self, store: SimpleQueue[None] | None) -> None:
-        """From now on, put something there whenever there is an event to be stored."""
-        with self._lock:
-            self._store = store
-        if store is not None:
-            store.put(None)
-
-    def collect(self) -> Changes:
-        """What is to be stored since the last call."""
-        with self._lock:
-            return self._outbox.collect()
-
-    def collect_all(self) -> Changes:
-        """All events, to be stored anew, after ``release``."""
-        with self._lock:
-            return self._outbox.collect_all()
-
-    def stored(self, upto: int) -> None:
-        """Events below this number outlive the process: they may be sent."""
-        with self._lock:
-            self._outbox.stored(upto)
-            self._wake()
-
-    def release(self) -> None:
-        """Send without storing."""
-        with self._lock:
-            self._outbox.release()
-            self._wake()
-
-    def waits_from(self, number: int) -> bool:
-        """True if an event of this number or a later one is not acknowledged."""
-        with self._lock:
-            return self._outbox.waits_from(number)
-
-    def post(self, seq: int, camera: str, payload: bytes) -> bool:
-        """Add an event in its wire form. False if the oldest one had to make room."""
-        with self._lock:
-            room = self._outbox.append(seq, camera, payload, time.monotonic())
-            store = self._store
-            if store is None:
-                self._wake()
-        if store is not None:
-            store.put(None)  # not before the lock is free: its reader would only wait for that
-        return room
+        """Wake the thread that takes messages."""
+        wakeup = self._wakeup
+        if wakeup is not None:
+            wakeup.set()
 
     def retain(self, topic: str, payload: bytes) -> None:
-        """Replace the payload of a retained topic."""
+        """Replace the payload of a retained topic, and publish it after the events that came before."""
         with self._lock:
             self._retained[topic] = payload
-            self._unsaid[topic] = self._outbox.next_number
-            self._wake()
+            self._dirty_retained[topic] = self.outbox.next_number
+        self.wake()
 
-    def forget(self, topic: str) -> None:
-        """Have the broker forget a retained topic, and then do so here."""
-        self.retain(topic, GONE)
+    def clear(self, topic: str) -> None:
+        """Remove a retained topic from the broker, and from here when the broker has confirmed it."""
+        self.retain(topic, CLEARED)
 
-    def settled(self, message: Message) -> None:
-        """The broker has a retained message."""
+    def confirm(self, message: Message) -> None:
+        """The broker has acknowledged a retained message."""
         with self._lock:
-            if message.payload == GONE == self._retained.get(message.topic):
+            if message.payload == CLEARED == self._retained.get(message.topic):
                 del self._retained[message.topic]
 
-    def note(self, topic: str, payload: bytes, qos: int = 1) -> None:
-        """Send once, if there is a connection: what is late or lost is of no use to anybody."""
+    def send_once(self, topic: str, payload: bytes, qos: int = 1) -> None:
+        """Publish if there is a connection; otherwise the message is lost, because it would be out of date."""
         with self._lock:
-            self._notes.append(Message(topic, payload, qos=qos))
-            self._wake()
+            self._transient.append(Message(topic, payload, qos=qos))
+        self.wake()
 
-    def take(self, flying: Collection[str], events: bool) -> Message | None:
-        """What to send next, in the order in which it was handed over; no retained topic that is in ``flying``.
+    def take(self, in_flight: Collection[str], events: bool) -> Message | None:
+        """The next message to publish, in the order in which messages were added; None if there is none.
 
-        Without ``events`` only retained topics, whatever waits before them.
+        No retained topic that is in ``in_flight``, whose last message is not acknowledged. Without ``events`` only
+        retained topics, whatever waits before them.
         """
         while True:
             with self._lock:
-                if self._notes:
-                    return self._notes.popleft()
-                for topic, number in self._unsaid.items():
-                    if topic not in flying and (number <= self._outbox.oldest_untaken or not events):
-                        del self._unsaid[topic]
+                if self._transient:
+                    return self._transient.popleft()
+                for topic, barrier in self._dirty_retained.items():
+                    if topic not in in_flight and (not events or barrier <= self.outbox.oldest_untaken):
+                        del self._dirty_retained[topic]
                         return Message(topic, self._retained[topic], retain=True)
-                waiting = self._outbox.take() if events else None
-            if waiting is None:
+                taken = self.outbox.take() if events else None
+            if taken is None:
                 return None
-            entry, replayed = waiting
-            try:
-                payload = _as_replayed(entry.payload) if replayed else entry.payload
-            except ValueError as error:  # stored by another version
-                _log.error("an event that waited cannot be read any more (%s) and is not sent", error)
-                self.refuse(entry.number)
-            else:
-                return Message(self._topics.camera(entry.camera, "events"), payload, entry.number)
+            message = self._as_message(*taken)
+            if message is not None:
+                return message
 
-    def acknowledge(self, number: int) -> None:
-        """The broker has taken over this event."""
+    def begin_connection(self) -> None:
+        """Publish everything retained, the node's availability last, then all events that are not acknowledged."""
         with self._lock:
-            self._outbox.acknowledge(number)
+            self._transient.clear()
+            self._dirty_retained.clear()
+            self._retained[self._topics.availability] = ONLINE
+            self._mark_dirty(self._retained)
+            self.outbox.restart(time.monotonic())
 
-    def refuse(self, number: int | None = None) -> None:
-        """An event will never be taken over: count it, and forget it if it was in the outbox."""
-        with self._lock:
-            self._refused += 1
-            if number is not None:
-                self._outbox.acknowledge(number)
+    def retry(self, messages: Iterable[Message]) -> None:
+        """Publish everything once more that the broker has refused for the moment.
 
-    def come_online(self) -> int:
-        """A connection begins: everything retained is to be said, the node's availability last, then all events.
-
-        Returns how many events were dropped since the start because they had waited too long.
+        ``messages`` are the refused retained ones. Events stay in the outbox until they are acknowledged: all that are
+        taken are sent again, so none may be in flight.
         """
         with self._lock:
-            self._notes.clear()
-            self._unsaid.clear()
-            self._retained[self._topics.availability] = ONLINE
-            self._say_again(self._retained)
-            self._outbox.restart(time.monotonic())
-            return self._outbox.expired
+            for message in messages:
+                self._dirty_retained.setdefault(message.topic, 0)
+            self.outbox.restart(time.monotonic())
+        self.wake()
 
-    def repeat(self) -> None:
-        """Say everything retained once more, to somebody who has just come."""
+    def republish(self) -> None:
+        """Publish everything retained once more, for a subscriber that has just started."""
         with self._lock:
-            self._say_again(self._retained)
-            self._wake()
+            self._mark_dirty(self._retained)
+        self.wake()
 
-    def go_offline(self) -> None:
-        """A clean stop: the cameras and then the node are offline."""
+    def republish_availability(self) -> None:
+        """Publish the availability of the cameras and the node once more: another client has changed it."""
         with self._lock:
-            gone = [
+            self._mark_dirty([topic for topic in self._retained if topic.endswith("/availability")])
+        self.wake()
+
+    def set_offline(self) -> None:
+        """For a clean stop: publish that the cameras, and then the node, are offline."""
+        with self._lock:
+            offline = [
                 topic
                 for topic, payload in self._retained.items()
                 if topic.endswith("/availability") and (payload == ONLINE or topic == self._topics.availability)
             ]
-            self._retained.update(dict.fromkeys(gone, OFFLINE))
-            self._say_again(gone)
+            self._retained.update(dict.fromkeys(offline, OFFLINE))
+            self._mark_dirty(offline)
 
-    def discard(self) -> int:
-        """Give up all events, counted as dropped. Returns how many."""
-        with self._lock:
-            return self._outbox.discard()
+    def _as_message(self, entry: Entry, replayed: bool) -> Message | None:
+        """The event's publication; None if it cannot be read and is refused."""
+        try:
+            payload = as_replayed(entry.payload) if replayed else entry.payload
+        except ValueError as error:  # stored by another version
+            _log.error("an event in the outbox cannot be read any more (%s) and is not sent", error)
+            self.outbox.refuse(entry.number)
+            return None
+        return Message(self._topics.camera(entry.camera, "events"), payload, entry.number)
 
-    def leave(self) -> int:
-        """Forget all events, which the store keeps for the next run. Returns how many those are."""
-        with self._lock:
-            return self._outbox.clear()
-
-    def _say_again(self, topics: Iterable[str]) -> None:
-        self._unsaid |= dict.fromkeys(topics, 0)
-        self._unsaid.pop(self._topics.availability, None)
-        self._unsaid[self._topics.availability] = 0
-
-    def _wake(self) -> None:
-        if self._wakeup is not None:
-            self._wakeup.set()
-
-
-def _as_replayed(payload: bytes) -> bytes:
-    return event_to_json(replace(event_from_json(payload), replayed=True))
+    def _mark_dirty(self, topics: Iterable[str]) -> None:
+        """Publish these before any event, the node's availability last."""
+        self._dirty_retained |= dict.fromkeys(topics, 0)
+        self._dirty_retained.pop(self._topics.availability, None)
+        self._dirty_retained[self._topics.availability] = 0

@@ -1,11 +1,10 @@
-"""The network thread of the MQTT sink: it keeps a connection and carries the send_queue to the broker."""
+"""The network thread of the MQTT sink: it keeps a connection and publishes what is in the send queue."""
 
 from __future__ import annotations
 
 import logging
 import math
 import random
-import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -14,7 +13,8 @@ from dataclasses import dataclass, field
 
 from edge_emotion.config.settings import MqttSettings
 from edge_emotion.errors import EdgeEmotionError
-from edge_emotion.mqtt.connection import Connection, IncomingMessage
+from edge_emotion.mqtt.connection import UNLIMITED, Connection, IncomingMessage, Refusal
+from edge_emotion.mqtt.handshake import ConnectFailure, establish
 from edge_emotion.mqtt.timing import Timing
 from edge_emotion.mqtt.wakeup import Wakeup
 from edge_emotion.sinks.mqtt.send_queue import Message, SendQueue
@@ -24,27 +24,27 @@ from edge_emotion.wire.payloads import OFFLINE
 _log = logging.getLogger("edge_emotion.sinks.mqtt")
 
 
-FAREWELL_PAUSE = 0.25
+DRAIN_RETRY = 0.25
 """Seconds between attempts to reach the broker while a stop waits for the last events."""
 
 
 @dataclass(slots=True)
 class IncomingHandlers:
-    """What the sender listens to, and whom it tells, in its own thread."""
+    """Topic filters to subscribe to, and callbacks that the sender's thread calls."""
 
     filters: list[str] = field(default_factory=list)
-    heard: Callable[[IncomingMessage], None] = lambda _message: None
-    settled: Callable[[Message], None] = lambda _message: None
-    """The broker has taken over a retained message."""
+    on_message: Callable[[IncomingMessage], None] = lambda _message: None
+    on_confirmed: Callable[[Message], None] = lambda _message: None
+    """The broker has acknowledged a retained message."""
 
 
 class Sender:
-    """Runs in a thread of its own, which alone touches the connection; callers only read the state and ``stop``.
+    """Runs in its own thread, which alone touches the connection; other threads only read the state and ``stop``.
 
-    What was not acknowledged is resent by the send_queue alone: in order, oldest first, before anything newer. paho
+    What was not acknowledged is sent again by the send queue alone: in order, oldest first, before anything newer. paho
     takes no part in it, because each connection has a client of its own. All connections use one client id, so the
-    broker drops what it has not yet read of an old one before it accepts the next (MQTT 3.1.4-3): nothing of the
-    past can overtake the present.
+    broker discards what it has not yet read of an old connection before it accepts the next (MQTT 3.1.4-3): an old
+    message cannot overtake a new one.
     """
 
     def __init__(
@@ -59,188 +59,260 @@ class Sender:
         """``will`` is the topic of the node's availability."""
         self.connected = False
         self.failure: str | None = None
+        """Why the broker refused the credentials at the last attempt, or why the thread has ended; None otherwise."""
         self._settings, self._client_id, self._will = settings, client_id, will
-        self._send_queue, self._timing, self._handlers = send_queue, timing, handlers
+        self._send_queue, self._outbox = send_queue, send_queue.outbox
+        self._timing, self._handlers = timing, handlers
         self._broker = f"broker {settings.host}:{settings.effective_port}"
         self._wakeup = Wakeup()
         self._stop = threading.Event()
+        self._end_delay = threading.Event()
         self._deadline = math.inf
         self._finished = False
-        self._repeat_at = math.inf
-        self._flying: dict[int, Message] = {}
-        self._said: set[str] = set()
-        self._refusals: set[str] = set()
-        self._expired = 0
+        self._limits = UNLIMITED
+        self._republish_at = math.inf
+        self._in_flight: dict[int, Message] = {}
+        self._last_acknowledged = 0.0
+        self._publish_retry = Backoff(timing.first_retry, timing.longest_retry)
+        self._resume_at: float | None = None
+        """While the broker refuses messages for the moment: when to publish them again."""
+        self._refused_retained: list[Message] = []
+        self._logged: set[str] = set()
+        self._logged_refusals: set[str] = set()
+        self._logged_expired = 0
 
     def run(self) -> None:
-        """Until ``stop``, or until the broker refuses the credentials."""
+        """Until ``stop``."""
         self._send_queue.attach(self._wakeup)
         ended = "the network thread has failed"
         try:
             self._keep_connected()
             ended = ""
         finally:
-            self.failure = self.failure or ended or None
-            self._send_queue.attach(None)
+            self.failure = ended or self.failure
             self._wakeup.close()
 
     def stop(self, deadline: float) -> None:
-        """Deliver events until ``deadline`` (monotonic), say offline, end. From any thread; returns at once."""
+        """Deliver events until ``deadline`` (monotonic), publish offline, end. From any thread; returns at once."""
         self._deadline = deadline
         self._stop.set()
-        self._send_queue.wake()
+        self._end_delay.set()
+        self._wakeup.set()
 
-    def repeat_soon(self) -> None:
-        """Say everything retained again after a random delay. For this thread: out of ``IncomingHandlers.heard``."""
-        self._repeat_at = min(self._repeat_at, time.monotonic() + self._timing.birth * random.uniform(0.2, 1))
+    @property
+    def stopping(self) -> bool:
+        """True after ``stop``."""
+        return self._stop.is_set()
+
+    def retry_now(self) -> None:
+        """End the delay before the next attempt to connect. From any thread."""
+        self._end_delay.set()
+
+    def republish_soon(self) -> None:
+        """Publish everything retained again after a random delay. Only from ``IncomingHandlers.on_message``."""
+        self._republish_at = min(self._republish_at, time.monotonic() + self._timing.birth * random.uniform(0.2, 1))
 
     def _keep_connected(self) -> None:
-        backoff = Backoff(self._timing.first_retry, self._timing.longest_retry)
-        while not self._finished and self.failure is None and self._remaining() > 0:
-            last = self._stop.is_set() and not len(self._send_queue)
+        retry = Backoff(self._timing.first_retry, self._timing.longest_retry)
+        login_retry = Backoff(self._timing.first_login_retry, self._timing.longest_login_retry)
+        while not self._finished and self._remaining() > 0:
+            last = self._stop.is_set() and not len(self._outbox)
+            self._end_delay.clear()
             if self._attempt() > self._timing.steady:
-                backoff.reset()
-            if last:
+                retry.reset()
+            if self.failure is None:
+                login_retry.reset()
+            if last or (self._stop.is_set() and self.failure is not None):
                 return
-            if self._stop.is_set():  # only the drain time is left: no long pauses any more
-                time.sleep(max(0.0, min(FAREWELL_PAUSE, self._remaining())))
-            else:
-                self._stop.wait(backoff.next())
+            if self._stop.is_set():  # only the drain time is left: no long delays any more
+                time.sleep(max(0.0, min(DRAIN_RETRY, self._remaining())))
+            elif self._end_delay.wait((retry if self.failure is None else login_retry).next()):
+                retry.reset()
+                login_retry.reset()
 
     def _attempt(self) -> float:
-        """One connection from its beginning to its end. Returns how many seconds it held."""
-        line = self._connect()
-        if line is None:
-            return 0.0
-        with closing(line):
-            return self._use(line) if self._is_accepted(line) else 0.0
-
-    def _connect(self) -> Connection | None:
-        why = ""
+        """One connection from its beginning to its end. Returns how many seconds it lasted."""
         try:
-            line = Connection(self._settings, self._client_id, (self._will, OFFLINE))
-            line.connect(max(0.1, min(self._timing.connect, self._remaining())))
-        except ssl.SSLCertVerificationError as error:
-            why = f"has no certificate that mqtt.tls trusts for {self._settings.host!r} ({error.verify_message})"
+            return self._connect()
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - without this thread nothing would be sent any more
+            self._report(logging.ERROR, f"{self._broker}: {type(error).__name__}: {error}; trying again")
+            _log.debug("traceback of this error", exc_info=True)
+            return 0.0
+
+    def _connect(self) -> float:
+        """As ``_attempt``. Raises what is a fault of this program."""
+        try:
+            will = (self._will, OFFLINE)
+            connection = Connection(self._settings, self._client_id, will, limits=self._limits)
         except (OSError, ValueError, EdgeEmotionError) as error:
-            why = f"is not reachable ({error})"
-        else:
-            return line
-        self._report(logging.WARNING, f"{self._broker} {why}; trying again")
-        return None
+            self.failure = None
+            self._report(logging.WARNING, f"{self._broker} is not reachable: {error}; trying again")
+            return 0.0
+        with closing(connection):
+            failure = establish(connection, self._wakeup, self._timing, self._remaining)
+            self._limits = connection.limits
+            if failure is None:
+                return self._use(connection)
+            self._report_failure(failure)
+            return 0.0
 
-    def _is_accepted(self, line: Connection) -> bool:
-        patience = min(self._timing.answer, 0.8 * self._settings.keepalive)  # paho ends it after the keep-alive
-        until = time.monotonic() + patience
-        while line.alive and line.accepted is None and (left := until - time.monotonic()) > 0:
-            if self._remaining() <= 0:
-                return False
-            line.step(self._wakeup, min(left, self._remaining()))
-        if line.credentials_refused:
-            self._give_up(line.refusal)
-        elif line.accepted is False:
-            self._report(logging.WARNING, f"{self._broker} refuses the connection ({line.refusal}); trying again")
-        elif line.accepted is None:
-            why = line.ended or f"no answer within {patience:g} s"
-            self._report(logging.WARNING, f"{self._broker} does not let us in ({why}); trying again{self._hint(why)}")
-        return bool(line.accepted)
+    def _report_failure(self, failure: ConnectFailure) -> None:
+        if failure.cause == "credentials":
+            self.failure = (
+                f"{self._broker} {failure.reason}; trying again every few minutes, and at a reload; {failure.advice}; "
+                f"until then up to {self._settings.outbox} events wait"
+            )
+            self._report(logging.ERROR, self.failure)
+        elif failure.cause != "stopped":
+            self.failure = None
+            self._report(logging.WARNING, f"{self._broker} {failure.reason}; trying again; {failure.advice}")
 
-    def _hint(self, why: str) -> str:
-        hints = ""
-        if self._settings.tls is None:
-            hints += "; if it wants TLS, set mqtt.tls"
-        if self._settings.protocol == "5" and "ssl" not in why.lower():
-            hints += '; if it does not speak MQTT 5, set mqtt.protocol: "3.1.1"'
-        return hints
-
-    def _give_up(self, refusal: str) -> None:
-        user = self._settings.username
-        who = "a client without username" if user is None else f"user {user!r}"
-        self.failure = (
-            f"{self._broker} refused {who} ({refusal}): correct mqtt.username and mqtt.password or the broker's "
-            f"access rules and restart; until then up to {self._settings.outbox} events wait and none is sent"
-        )
-        self._report(logging.ERROR, self.failure)
-
-    def _use(self, line: Connection) -> float:
-        self._flying.clear()
-        self._repeat_at = math.inf  # all will be said now
+    def _use(self, connection: Connection) -> float:
+        self._in_flight.clear()
+        self._refused_retained.clear()
+        self._resume_at, self._last_acknowledged = None, time.monotonic()
+        self._republish_at = math.inf  # everything retained is published now
         if self._handlers.filters:
-            line.listen(self._handlers.filters)
-        expired = self._send_queue.come_online()
-        self.connected = True
-        self._said.clear()
+            connection.subscribe(self._handlers.filters)
+        self._send_queue.begin_connection()
+        self.connected, self.failure = True, None
+        self._logged.clear()
         self._report(logging.INFO, f"connected to {self._broker}")
-        if expired > self._expired:
-            _log.warning("%d events waited longer than mqtt.outbox_max_age and were dropped", expired - self._expired)
-        self._expired = expired
+        self._report_limits(connection)
+        self._report_expired()
         start = time.monotonic()
         try:
-            self._serve(line)
+            self._serve(connection)
         finally:
             self.connected = False
         if not self._finished:
-            # A broker of MQTT 3.1.1, and mosquitto 2.0.11 in general, does not say that this was the reason.
-            twin = self._settings.client_id and f"; is mqtt.client_id {self._client_id!r} used by another client too?"
-            self._report(logging.WARNING, f"lost {self._broker} ({line.ended}); events wait; trying again{twin or ''}")
+            # A broker of MQTT 3.1.1, and mosquitto 2.0.11 in general, does not report that this was the reason.
+            client_id = self._settings.client_id
+            twin = f"; is mqtt.client_id {client_id!r} used by another client too?" if client_id else ""
+            self._report(logging.WARNING, f"lost {self._broker} ({connection.ended}); events wait; trying again{twin}")
         return time.monotonic() - start
 
-    def _serve(self, line: Connection) -> None:
-        """Until the connection is lost, or a stop is asked for and all is said."""
-        while line.alive and not self._may_leave():
+    def _report_limits(self, connection: Connection) -> None:
+        """Limits that change what subscribers receive."""
+        if not connection.limits.retain:
+            effect = "subscribers receive states only when they change, Home Assistant finds the device only if it runs"
+            self._report(logging.WARNING, f"{self._broker} keeps no retained messages: {effect}")
+        if connection.limits.qos == 0:
+            effect = "an event is lost if the connection ends while it is sent"
+            self._report(logging.WARNING, f"{self._broker} supports only QoS 0: {effect}")
+
+    def _report_expired(self) -> None:
+        expired = self._outbox.expired
+        if expired > self._logged_expired:
+            count = expired - self._logged_expired
+            _log.warning("%d events waited longer than mqtt.outbox_max_age and were dropped", count)
+        self._logged_expired = expired
+
+    def _serve(self, connection: Connection) -> None:
+        """Until the connection is lost, or until a stop has delivered what it can."""
+        while connection.alive and not self._drained():
             now = time.monotonic()
-            if now >= self._repeat_at:
-                self._repeat_at = math.inf
-                self._send_queue.repeat()
-            self._turn(line, True, min(self._deadline, self._repeat_at) - now)
-        if line.alive:
-            self._say_goodbye(line)
+            if now >= self._republish_at:
+                self._republish_at = math.inf
+                self._send_queue.republish()
+            self._exchange(connection, True, min(self._deadline, self._republish_at) - now)
+        if connection.alive:
+            self._disconnect(connection)
 
-    def _may_leave(self) -> bool:
-        return self._stop.is_set() and (not len(self._send_queue) or self._remaining() <= 0)
+    def _drained(self) -> bool:
+        return self._stop.is_set() and (not len(self._outbox) or self._remaining() <= 0)
 
-    def _say_goodbye(self, line: Connection) -> None:
-        self._send_queue.go_offline()
-        until = time.monotonic() + self._timing.farewell
-        while line.alive and not self._all_retained() and (left := until - time.monotonic()) > 0:
-            self._turn(line, False, left)
+    def _disconnect(self, connection: Connection) -> None:
+        """Publish offline, then end the connection."""
+        self._send_queue.set_offline()
+        until = time.monotonic() + self._timing.disconnect
+        while connection.alive and not self._all_retained_confirmed() and (left := until - time.monotonic()) > 0:
+            self._exchange(connection, False, left)
         self._finished = True
-        # Without a DISCONNECT the last will says offline: better than nothing if the broker took none of this.
-        if self._all_retained():
-            line.disconnect()
+        # Without a DISCONNECT the last will publishes offline, if the broker has not acknowledged ours.
+        if self._all_retained_confirmed():
+            connection.disconnect()
 
-    def _all_retained(self) -> bool:
-        return not self._send_queue.unsaid and not any(message.retain for message in self._flying.values())
+    def _all_retained_confirmed(self) -> bool:
+        in_flight = any(message.retain for message in self._in_flight.values())
+        return not (in_flight or self._refused_retained or self._send_queue.has_dirty_retained)
 
-    def _turn(self, line: Connection, events: bool, timeout: float) -> None:
-        """Send what the window allows, wait for the network or the callers, take the acknowledgements."""
-        while line.alive and len(self._flying) < line.window:
-            busy = {message.topic for message in self._flying.values() if message.retain}
-            message = self._send_queue.take(busy, events)
+    def _exchange(self, connection: Connection, events: bool, timeout: float) -> None:
+        """Publish what the window allows, wait for the network or a wakeup, process what was received."""
+        now = time.monotonic()
+        if self._resume_at is not None and now >= self._resume_at and not self._in_flight:
+            self._send_queue.retry(self._refused_retained)
+            self._refused_retained.clear()
+            self._resume_at = None
+        if self._resume_at is None:
+            self._publish(connection, events)
+        elif not self._in_flight:
+            timeout = min(timeout, self._resume_at - now)
+        connection.step(self._wakeup, timeout)
+        acknowledged = connection.take_acknowledged()
+        for number, refusal in acknowledged:
+            self._confirm(self._in_flight.pop(number), refusal)
+        if acknowledged or not self._in_flight:
+            self._last_acknowledged = time.monotonic()
+        elif time.monotonic() - self._last_acknowledged > self._timing.acknowledge:
+            connection.close(f"no acknowledgement within {self._timing.acknowledge:g} s")
+        for incoming in connection.take_messages():
+            self._handlers.on_message(incoming)
+
+    def _publish(self, connection: Connection, events: bool) -> None:
+        """As many messages as the window allows."""
+        while connection.alive and len(self._in_flight) < connection.window:
+            retained = {message.topic for message in self._in_flight.values() if message.retain}
+            message = self._send_queue.take(retained, events)
             if message is None:
-                break
-            self._flying[line.publish(message.topic, message.payload, message.retain, message.qos)] = message
-        line.step(self._wakeup, timeout)
-        for mid, refusal in line.take_acknowledged():
-            self._settle(self._flying.pop(mid), refusal)
-        for heard in line.take_heard():
-            self._handlers.heard(heard)
+                return
+            try:
+                number = connection.publish(message.topic, message.payload, message.retain, message.qos)
+            except ValueError as error:  # for example a wildcard in the topic
+                self._report(logging.ERROR, f"{message.topic[:200]!r} cannot be published ({error}): it is left out")
+                if message.number is not None:
+                    self._outbox.refuse(message.number)
+            else:
+                self._in_flight[number] = message
 
-    def _settle(self, message: Message, refusal: str | None) -> None:
+    def _confirm(self, message: Message, refusal: Refusal | None) -> None:
+        """The broker has acknowledged or refused a message."""
+        if refusal is None:
+            self._publish_retry.reset()
+            if message.number is not None:
+                self._outbox.acknowledge(message.number)
+            if message.retain:
+                self._handlers.on_confirmed(message)
+        elif refusal.final:
+            self._refuse(message, refusal)
+        else:
+            self._wait_after(message, refusal)
+
+    def _refuse(self, message: Message, refusal: Refusal) -> None:
+        """The broker will never accept this message."""
         if message.number is not None:
-            (self._send_queue.refuse if refusal else self._send_queue.acknowledge)(message.number)
-        if message.retain and not refusal:
-            self._send_queue.settled(message)
-            self._handlers.settled(message)
-        if refusal and refusal not in self._refusals:
-            self._refusals.add(refusal)
-            _log.error("%s refuses %s (%s): check its access rules", self._broker, message.topic, refusal)
+            self._outbox.refuse(message.number)
+        if refusal.reason not in self._logged_refusals:
+            self._logged_refusals.add(refusal.reason)
+            advice = "check its access rules" if refusal.reason == "Not authorized" else "see its log"
+            _log.error("%s refuses %s (%s): %s", self._broker, message.topic, refusal.reason, advice)
+
+    def _wait_after(self, message: Message, refusal: Refusal) -> None:
+        """The broker refuses this message for the moment: publish nothing for a while, then this and the following."""
+        if message.retain:
+            self._refused_retained.append(message)
+        if self._resume_at is None:
+            self._resume_at = time.monotonic() + self._publish_retry.next()
+        status = f"{self._broker} does not accept messages for the moment ({refusal.reason}); trying again"
+        self._report(logging.WARNING, status)
 
     def _remaining(self) -> float:
         return self._deadline - time.monotonic()
 
     def _report(self, level: int, status: str) -> None:
-        """Log it unless it was said since the last connection: one line for each change, not one for each retry."""
-        if status not in self._said:
+        """Log a change of the connection once, not at each further attempt."""
+        if status not in self._logged:
             _log.log(level, "%s", status)
-        self._said.add(status)
+        self._logged.add(status)

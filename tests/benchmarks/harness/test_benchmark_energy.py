@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from support.system_files import lay
 
-from benchmarks.harness.conditions import Conditions, Watch
-from benchmarks.harness.energy import Counter, Rail, find_meters, used
+from benchmarks.harness.conditions import Conditions, ConditionsMonitor
+from benchmarks.harness.energy import PowerRail, RaplCounter, counter_difference, find_meters
 
 PACKAGE = "sys/class/powercap/intel-rapl:0"
 CORE = "sys/class/powercap/intel-rapl:0:0"
@@ -41,24 +41,24 @@ def rapl(energy: int, span: int = 1000) -> dict[str, str]:
 
 @pytest.mark.parametrize(("before", "after", "difference"), [(10, 30, 20), (10, 10, 0), (990, 20, 30), (1, 0, 999)])
 def test_a_counter_that_begins_again_is_counted_on(before: int, after: int, difference: int) -> None:
-    assert used(before, after, 1000) == difference
+    assert counter_difference(before, after, 1000) == difference
 
 
 def test_a_counter_adds_up_over_several_wraps(tmp_path: Path) -> None:
-    counter = Counter(lay(tmp_path, rapl(900)) / PACKAGE)
+    counter = RaplCounter(lay(tmp_path, rapl(900)) / PACKAGE)
     for moment, energy in enumerate((900, 100, 700, 50)):
         lay(tmp_path, rapl(energy))
-        counter.look(float(moment))
+        counter.update(float(moment))
     assert counter.joules == pytest.approx((200 + 600 + 350) / 1e6)
 
 
 def test_a_rail_is_volts_times_amperes_added_up_over_time(tmp_path: Path) -> None:
     lay(tmp_path, {"in": "5000", "curr": "1000"})
-    rail = Rail(tmp_path / "in", tmp_path / "curr")
-    rail.look(10.0)
+    rail = PowerRail(tmp_path / "in", tmp_path / "curr")
+    rail.update(10.0)
     assert rail.joules == 0
     lay(tmp_path, {"curr": "3000"})
-    rail.look(12.0)
+    rail.update(12.0)
     assert rail.joules == pytest.approx(2 * (5 + 15) / 2)
 
 
@@ -68,8 +68,8 @@ def test_packages_and_rails_are_found_and_their_parts_are_not(tmp_path: Path) ->
     meters, missing = find_meters(lay(tmp_path, rapl(1) | JETSON | single | fan))
     assert list(meters) == ["package-0", "VDD_IN", "VDD_CPU_GPU_CV", "ina219 1"] and missing is None
     for meter in meters.values():
-        meter.look(0.0)
-        meter.look(2.0)
+        meter.update(0.0)
+        meter.update(2.0)
     assert [meter.joules for meter in meters.values()] == pytest.approx([0, 10, 2, 5])
 
 
@@ -93,33 +93,33 @@ def test_conditions_are_those_between_two_moments(tmp_path: Path) -> None:
     zone, cooler = "sys/class/thermal/thermal_zone0", "sys/class/thermal/cooling_device0"
     lay(tmp_path, JETSON | {f"{zone}/type": "cpu-thermal", f"{cooler}/type": "cpufreq-cpu0"})
     lay(tmp_path, {f"{zone}/temp": "90000", f"{cooler}/cur_state": "1"})
-    watch = Watch(tmp_path)
-    assert not watch.absent
-    watch.look(0.0)
+    monitor = ConditionsMonitor(tmp_path)
+    assert not monitor.absent
+    monitor.sample(0.0)
     for moment, degrees in ((10.0, 50), (20.0, 61), (30.0, 55)):
         lay(tmp_path, {f"{zone}/temp": f"{degrees}000", f"{cooler}/cur_state": "0"})
-        watch.look(moment)
-    seen = watch.between(5.0, 25.0)
+        monitor.sample(moment)
+    seen = monitor.between(5.0, 25.0)
     assert (seen.hottest, seen.throttling) == (61.0, ())
     assert seen.joules == pytest.approx({"VDD_IN": 100.0, "VDD_CPU_GPU_CV": 20.0})
-    assert watch.between(0.0, 30.0).throttling == ("cooling",)
+    assert monitor.between(0.0, 30.0).throttling == ("cooling",)
 
 
 def test_a_machine_without_sensors_says_so_for_each(tmp_path: Path) -> None:
-    with Watch(tmp_path) as watch:
+    with ConditionsMonitor(tmp_path) as monitor:
         pass
-    assert set(watch.absent) == {"energy", "temperature", "throttling"}
-    assert watch.between(0.0, 1e9) == Conditions(None, None, {})
+    assert set(monitor.absent) == {"energy", "temperature", "throttling"}
+    assert monitor.between(0.0, 1e9) == Conditions(None, None, {})
 
 
 def test_a_meter_that_stops_telling_is_left_out(tmp_path: Path) -> None:
-    watch = Watch(lay(tmp_path, JETSON))
-    watch.look(0.0)
+    monitor = ConditionsMonitor(lay(tmp_path, JETSON))
+    monitor.sample(0.0)
     (tmp_path / MONITOR / "curr2_input").unlink()
-    watch.look(1.0)
-    assert list(watch.between(0.0, 1.0).joules) == ["VDD_IN"]
-    assert watch.absent == {
-        "energy VDD_CPU_GPU_CV": "its meter has stopped telling",
+    monitor.sample(1.0)
+    assert list(monitor.between(0.0, 1.0).joules) == ["VDD_IN"]
+    assert monitor.absent == {
+        "energy VDD_CPU_GPU_CV": "its meter can no longer be read",
         "temperature": "no thermal zone in /sys/class/thermal",
-        "throttling": "neither firmware nor kernel tells whether the processor is slowed down",
+        "throttling": "neither firmware nor kernel reports whether the processor is slowed down",
     }

@@ -1,4 +1,4 @@
-"""What ``python -m benchmarks latency`` counts and says; how fast this machine is asserts nothing."""
+"""Figures and texts of ``python -m benchmarks latency``; no test depends on the speed of this machine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from support.model_folders import copy_with_first_file
 
 from benchmarks.cli import main
 from benchmarks.model_speed import latency
-from benchmarks.model_speed.latency import Thing, as_measurements, mac_rates, peak_measurements
+from benchmarks.model_speed.latency import MeasuredFile, latency_measurements, mac_rates, peak_measurements
 from benchmarks.model_speed.machine_peak import INPUT, LAYERS, SIDE, SIZE, write_peak_model
 from benchmarks.model_speed.macs import count_macs, operation_macs
 from benchmarks.model_speed.worker import DELEGATES, SAMPLES, Job, Report, Scenario, offline, single_stream
@@ -132,12 +132,12 @@ def test_a_run_is_valid_only_with_enough_queries_and_seconds() -> None:
 
 
 def test_the_peak_is_the_fastest_query_of_all_runs() -> None:
-    peak = Thing("peak", job(), macs=50_000_000)
-    thing = Thing("net", job(), macs=10_000_000, peak=peak)
+    peak = MeasuredFile("peak", job(), macs=50_000_000)
+    thing = MeasuredFile("net", job(), macs=10_000_000, peak=peak)
     reports = {"net": [report(1.0), report(2.0)], "peak": [report(2.0), report(5.0)]}
     assert mac_rates(50_000_000, reports["peak"]) == (25.0, 10.0)
     assert [one.runs for one in peak_measurements(peak, reports["peak"])] == [(50.0, 20.0)]
-    found = {one.metric: one for one in as_measurements(thing, reports)}
+    found = {one.metric: one for one in latency_measurements(thing, reports)}
     assert found["rate"].runs == (10.0, 5.0)
     assert found["of peak"].runs == (20.0, 10.0)
     assert found["MACs"].value == 10.0
@@ -155,9 +155,9 @@ def test_the_peak_is_the_fastest_query_of_all_runs() -> None:
     ],
 )
 def test_a_gpu_is_not_held_against_the_processor(backend: str, name: str, compared: bool) -> None:
-    peak = Thing("peak", job(), macs=100)
+    peak = MeasuredFile("peak", job(), macs=100)
     reports = {"net": [report(1.0, backend=name)], "peak": [report(1.0)]}
-    found = {one.metric for one in as_measurements(Thing("net", job(backend), 10, peak), reports)}
+    found = {one.metric for one in latency_measurements(MeasuredFile("net", job(backend), 10, peak), reports)}
     assert ("of peak" in found) is compared
 
 
@@ -171,9 +171,9 @@ def test_rounds_take_turns_and_what_fails_is_said(monkeypatch: pytest.MonkeyPatc
         return report(1.0)
 
     monkeypatch.setattr(latency, "run_job", run)
-    things = [Thing(name, job(name), None) for name in ("tflite", "tensorrt", "tflite-plain")]
+    things = [MeasuredFile(name, job(name), None) for name in ("tflite", "tensorrt", "tflite-plain")]
     absent: dict[str, str] = {}
-    reports = latency.run_rounds(things, 2, absent, lambda line: None)
+    reports = latency.run_interleaved(things, 2, absent, lambda line: None)
     assert order == ["tflite", "tensorrt", "tflite-plain", "tflite", "tflite-plain"]
     assert absent == {"tensorrt": "no TensorRT"}
     assert [len(reports[thing.subject]) for thing in things] == [2, 0, 2]
@@ -199,9 +199,9 @@ def test_latency_measures_a_shipped_model(tmp_path: Path, capsys: pytest.Capture
     assert not result.invalid and set(result.absent) <= set(DELEGATES)
     if "tflite-coral" in result.absent:
         assert result.absent["tflite-coral"].startswith("libedgetpu.so.1 cannot be loaded: ")
-    said = capsys.readouterr()
-    assert ": VALID, n = 2 x 1" in said.out
-    assert "round 2 of 2" in said.err
+    printed = capsys.readouterr()
+    assert ": VALID, n = 2 x 1" in printed.out
+    assert "round 2 of 2" in printed.err
 
 
 def test_a_run_that_the_limit_ends_is_invalid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -294,16 +294,16 @@ def test_a_delegate_whose_library_is_missing_is_absent_once(
 ) -> None:
     monkeypatch.setitem(DELEGATES, "tflite-coral", "libno-such.so.1")
     absent: dict[str, str] = {}
-    assert list(latency._present(["tflite-coral", "tflite", "tflite", "tflite-coral"], absent)) == ["tflite"]
+    assert list(latency.available_backends(["tflite-coral", "tflite", "tflite", "tflite-coral"], absent)) == ["tflite"]
     assert list(absent) == ["tflite-coral"] and absent["tflite-coral"].startswith("libno-such.so.1 cannot be loaded")
     assert main(["latency", "tiny", "--backend", "tflite-coral"]) == 2
     assert "read by tflite-coral; tflite-coral: libno-such.so.1 cannot be loaded" in capsys.readouterr().err
 
 
 def test_what_a_delegate_computes_is_not_held_against_the_processor() -> None:
-    thing = Thing("net", job("tflite-coral"), macs=1000)
-    assert not latency._on_processor(thing, report(1.0))
-    assert latency._on_processor(Thing("net", job("tflite"), macs=1000), report(1.0))
+    thing = MeasuredFile("net", job("tflite-coral"), macs=1000)
+    assert not latency.ran_on_processor(thing, report(1.0))
+    assert latency.ran_on_processor(MeasuredFile("net", job("tflite"), macs=1000), report(1.0))
 
 
 def test_a_worker_that_fails_says_why() -> None:

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from benchmarks.cli import main
-from benchmarks.harness.video_loop import to_and_fro
+from benchmarks.harness.video_loop import forward_and_backward
 from benchmarks.peers import catalogue
 from benchmarks.peers.catalogue import PEERS, Peer
 from benchmarks.peers.environments import python_of, run_worker
-from benchmarks.peers.measure import judge_frames, latency, measure_peers, ratios, restrict
+from benchmarks.peers.measure import frame_figures, latency_figures, latency_ratios, measure_peers, restrict
 from benchmarks.results.results import read_result
 from edge_emotion.datatypes import Box
 from edge_emotion.errors import BackendUnavailable
@@ -25,9 +25,9 @@ from train.data.layouts import load
 
 
 def test_a_peer_is_judged_on_the_classes_that_all_can_tell_apart() -> None:
-    said = restrict(np.array([[0.5, 0.3, 0.2]]), ["anger", "fear", "neutral"], ["neutral", "fear"], "p")
-    assert said.classes == ("neutral", "fear")
-    assert np.exp(said.logits[0]) == pytest.approx([0.2, 0.3])
+    restricted = restrict(np.array([[0.5, 0.3, 0.2]]), ["anger", "fear", "neutral"], ["neutral", "fear"], "p")
+    assert restricted.classes == ("neutral", "fear")
+    assert np.exp(restricted.logits[0]) == pytest.approx([0.2, 0.3])
 
 
 def test_a_face_counts_as_found_where_it_is_and_as_named_if_its_class_is_shared() -> None:
@@ -40,31 +40,36 @@ def test_a_face_counts_as_found_where_it_is_and_as_named_if_its_class_is_shared(
         "box_scores": np.array([[0.9, 0.1], [0.2, 0.8], [0, 1], [0, 1]]),
     }
     labels, classes = ["fear", "anger"], ["anger", "fear", "contempt"]
-    judged = judge_frames(answer, labels, labels, np.array([0, 0, 2]), classes, [square] * 3)
+    judged = frame_figures(answer, labels, labels, np.array([0, 0, 2]), classes, [square] * 3)
     assert (judged["found"]["hits"], judged["found"]["n"], judged["extra"]) == (2, 3, 2)
     assert (judged["right"]["hits"], judged["right"]["n"]) == (1, 1)
-    assert "right" not in judge_frames(answer, [], labels, np.array([0, 0, 2]), classes, [square] * 3)
+    assert "right" not in frame_figures(answer, [], labels, np.array([0, 0, 2]), classes, [square] * 3)
 
 
 def test_latency_and_ratios_follow_from_the_rounds() -> None:
-    ours, theirs = latency([np.array([1.0, 2, 3]), np.array([2.0, 4, 6])]), latency([np.full(3, 8.0), np.full(3, 12.0)])
+    ours, theirs = (
+        latency_figures([np.array([1.0, 2, 3]), np.array([2.0, 4, 6])]),
+        latency_figures([np.full(3, 8.0), np.full(3, 12.0)]),
+    )
     assert (ours["p50"], ours["n"], ours["medians"], ours["spread"]) == (
         2.5,
         6,
         [2.0, 4.0],
         pytest.approx(2 / 3, abs=1e-4),
     )
-    (row,) = ratios({"tiny": {"crop_ms": ours}, "peer": {"crop_ms": theirs}}, ["tiny"])
+    (row,) = latency_ratios({"tiny": {"crop_ms": ours}, "peer": {"crop_ms": theirs}}, ["tiny"])
     assert (row["ratio"], row["low"], row["high"]) == (3.5, 3.0, 4.0)
-    rare = latency([np.array([1.0, 1, 7])])
+    rare = latency_figures([np.array([1.0, 1, 7])])
     assert (rare["medians"], rare["means"]) == ([1.0], [3.0])
-    (row,) = ratios({"tiny": {"video_ms": rare}, "peer": {"video_ms": latency([np.full(3, 6.0)])}}, ["tiny"])
+    (row,) = latency_ratios(
+        {"tiny": {"video_ms": rare}, "peer": {"video_ms": latency_figures([np.full(3, 6.0)])}}, ["tiny"]
+    )
     assert row["ratio"] == 2.0, "of a video the mean counts: now and then all of it is looked at"
 
 
 def test_a_video_is_played_without_a_cut() -> None:
-    assert [int(frame) for frame in to_and_fro(np.arange(4))] == [0, 1, 2, 3, 2, 1]
-    assert [int(frame) for frame in to_and_fro(np.arange(1))] == [0]
+    assert [int(frame) for frame in forward_and_backward(np.arange(4))] == [0, 1, 2, 3, 2, 1]
+    assert [int(frame) for frame in forward_and_backward(np.arange(1))] == [0]
 
 
 def test_an_environment_that_cannot_be_made_says_why_and_is_not_taken_for_one(tmp_path: Path) -> None:
@@ -95,14 +100,14 @@ def test_a_slip_of_the_pen_is_told_before_anything_is_installed(
     options = ["--data", str(fer_folder), "--environments", str(tmp_path / "environments")]
     for wrong in (["--detector", "nowhere"], ["--model", "nowhere"], ["--detector", "tiny"]):
         assert main(["peers", *options, *wrong]) == 4
-        said = capsys.readouterr().err
-        assert said.startswith("error: ") and said.count("\n") == 1 and wrong[1] in said
+        printed = capsys.readouterr().err
+        assert printed.startswith("error: ") and printed.count("\n") == 1 and wrong[1] in printed
     assert not (tmp_path / "environments").exists()
 
 
 def test_if_nobody_answers_that_is_one_line(tmp_path: Path) -> None:
     faces = Faces(np.zeros((1, 48, 48), np.uint8), np.ones((1, 1), np.float32), np.ones(1, np.bool_))
-    with pytest.raises(BackendUnavailable, match=r"nobody has answered: nowhere: .*no model") as failed:
+    with pytest.raises(BackendUnavailable, match=r"no peer or model has answered: nowhere: .*no model") as failed:
         measure_peers(
             [], ["nowhere"], "blazeface_short", faces, ("neutral",), frames=1, calls=1, rounds=2, seed=0, cache=tmp_path
         )

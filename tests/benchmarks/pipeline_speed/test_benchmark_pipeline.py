@@ -1,4 +1,4 @@
-"""What ``python -m benchmarks pipeline`` measures and says; how fast this machine is asserts nothing."""
+"""Figures and texts of ``python -m benchmarks pipeline``; no test depends on the speed of this machine."""
 
 from __future__ import annotations
 
@@ -14,13 +14,11 @@ from benchmarks.harness.conditions import Conditions
 from benchmarks.harness.drift import BLOCKS, Drift, drift
 from benchmarks.pipeline_speed import pipeline, scenes
 from benchmarks.pipeline_speed.plan import Plan
-from benchmarks.pipeline_speed.runs import Run, as_measurements
-from benchmarks.pipeline_speed.single_core import MAX_FPS, STAGES, Feed, Remembering
-from benchmarks.pipeline_speed.single_core import summarise as summarise_rows
-from benchmarks.pipeline_speed.whole_daemon import measure_cameras
-from benchmarks.pipeline_speed.whole_daemon import summarise as summarise_stats
-from benchmarks.results.comparison import compare
-from benchmarks.results.report import as_text
+from benchmarks.pipeline_speed.runs import Run, run_measurements
+from benchmarks.pipeline_speed.single_core import MAX_FPS, STAGES, RecordingBackend, SteppedSource, run_from_stage_times
+from benchmarks.pipeline_speed.whole_daemon import measure_cameras, run_from_stats
+from benchmarks.results.comparison import compare_results
+from benchmarks.results.report import result_text
 from benchmarks.results.results import Result, read_result
 from edge_emotion.backends.constant import ConstantBackend
 from edge_emotion.cli.demo import CLIP
@@ -72,10 +70,10 @@ def test_every_part_of_the_path_is_measured(tmp_path: Path, capsys: pytest.Captu
         "reading",
         "publishing",
     }  # type: ignore[arg-type]
-    said = capsys.readouterr()
-    assert "round 1 of 1: 3 faces: " in said.err
-    assert "thermally steady: " in said.out
-    assert "3 faces: blazeface_short finds as many in 12 of 12 frames" in said.out
+    printed = capsys.readouterr()
+    assert "round 1 of 1: 3 faces: " in printed.err
+    assert "thermally steady: " in printed.out
+    assert "3 faces: blazeface_short finds as many in 12 of 12 frames" in printed.out
 
 
 @pytest.mark.usefixtures("_short_scenes")
@@ -141,7 +139,7 @@ def test_faces_are_followed_unless_everything_is_to_be_looked_at() -> None:
 def test_overhead_is_the_median_of_each_frames_total_over_its_models_alone() -> None:
     rows = np.tile([0.004, 0.0, 0.001, 0.002, 0.0, 0.001, 0.008, 0.005], (9, 1))
     rows[:4, -1] = 0.004  # a fast model makes a large overhead; the median is that of the other five frames
-    found = summarise_rows(rows, began=0.0, ended=1.0)
+    found = run_from_stage_times(rows, began=0.0, ended=1.0)
     assert found.figures["overhead"] == pytest.approx(1.6)
     assert found.figures["fps"] == pytest.approx(125.0)
     assert found.stages["detect"] == {"p50": 4.0} and found.stages["total"]["p50"] == 8.0
@@ -151,10 +149,10 @@ def test_overhead_is_the_median_of_each_frames_total_over_its_models_alone() -> 
 def test_models_that_cannot_be_called_alone_leave_no_overhead() -> None:
     rows = np.full((20, len(STAGES)), 0.001)
     rows[:, -1] = np.nan
-    found = summarise_rows(rows, began=0.0, ended=1.0)
+    found = run_from_stage_times(rows, began=0.0, ended=1.0)
     assert "overhead" not in found.figures and "models alone" not in found.stages
     assert found.drift == Drift(1.0, True)
-    mute = Remembering(ConstantBackend((2, 2, 1), [np.zeros(3, np.float32)]))
+    mute = RecordingBackend(ConstantBackend((2, 2, 1), [np.zeros(3, np.float32)]))
     mute.run(np.zeros((1, 2, 2, 1), np.float32))
     assert np.isnan(mute.alone())
 
@@ -165,22 +163,22 @@ def test_the_model_alone_is_called_once_for_each_input() -> None:
             return lambda: called.append(batch[0, 0, 0, 0])
 
     called: list[float] = []
-    backend = Remembering(Bare((1, 1, 1), [np.zeros(3, np.float32)]))
+    backend = RecordingBackend(Bare((1, 1, 1), [np.zeros(3, np.float32)]))
     backend.run(np.arange(3, dtype=np.float32).reshape(3, 1, 1, 1))
     assert backend.alone() >= 0 and called == [0, 1, 2]
 
 
 def test_a_feed_gives_the_next_frame_only_when_the_last_one_is_done_and_ends_after_each_was_counted() -> None:
-    feed = Feed([np.zeros((2, 2, 3), np.uint8)] * 3, seconds=1e-6, settle=1e-6)
-    feed.open()
-    times = [feed.read().timestamp]
-    assert not feed._wanted.acquire(blocking=False), "the last one is not done"
+    source = SteppedSource([np.zeros((2, 2, 3), np.uint8)] * 3, seconds=1e-6, settle=1e-6)
+    source.open()
+    times = [source.read().timestamp]
+    assert not source.permits.acquire(blocking=False), "the last one is not done"
     counted = 0
     with pytest.raises(SourceEnded):
         while True:
-            counted += feed.counting
-            feed.next()
-            times.append(feed.read().timestamp)
+            counted += source.counting
+            source.next()
+            times.append(source.read().timestamp)
     assert counted == 4, "forwards and backwards"
     assert np.diff(times) == pytest.approx(1 / MAX_FPS)
 
@@ -204,9 +202,9 @@ def test_a_run_is_steady_unless_its_end_is_slower_than_its_beginning(times: list
 
 def test_one_unsteady_run_makes_a_thing_unsteady() -> None:
     steady, slower = run(drift=Drift(1.01, True)), run(drift=Drift(1.25, False))
-    assert pipeline.steadiness([steady, steady]) == "yes"
-    assert pipeline.steadiness([steady, slower]) == "no, the last third took 1.25 times as long as the first"
-    assert pipeline.steadiness([steady, run()]) == "too short"
+    assert pipeline.drift_verdict([steady, steady]) == "yes"
+    assert pipeline.drift_verdict([steady, slower]) == "no, the last third took 1.25 times as long as the first"
+    assert pipeline.drift_verdict([steady, run()]) == "too short"
 
 
 def test_the_runs_of_a_thing_are_the_runs_of_its_figures() -> None:
@@ -220,7 +218,7 @@ def test_the_runs_of_a_thing_are_the_runs_of_its_figures() -> None:
         run(figures={"fps": 4.0}, stages={"total": {"p50": 3.0}}),
     ]
     conditions = [Conditions(50.0, (), {"rail": 4.0}), Conditions(60.0, (), {"rail": 4.0})]
-    found = {(one.subject, one.metric): one.runs for one in as_measurements("1 face", runs, conditions)}
+    found = {(one.subject, one.metric): one.runs for one in run_measurements("1 face", runs, conditions)}
     assert found == {
         ("1 face", "fps"): (5.0, 4.0),
         ("1 face", "hottest"): (50.0, 60.0),
@@ -230,12 +228,12 @@ def test_the_runs_of_a_thing_are_the_runs_of_its_figures() -> None:
 
 def test_energy_is_that_of_the_daemons_frames() -> None:
     daemon = run(figures={"CPU": 100.0}, n=40, began=10.0, ended=12.0)
-    found = list(as_measurements("1 camera", [daemon], [Conditions(None, None, {"VDD_IN": 8.0})]))
+    found = list(run_measurements("1 camera", [daemon], [Conditions(None, None, {"VDD_IN": 8.0})]))
     assert {(one.metric, one.unit): one.value for one in found[1:]} == {
         ("power VDD_IN", "W"): 4.0,
         ("energy/frame VDD_IN", "mJ"): 200.0,
     }
-    assert [one.metric for one in as_measurements("1 face", [run(figures={"fps": 1.0})], [NOTHING_SEEN])] == ["fps"]
+    assert [one.metric for one in run_measurements("1 face", [run(figures={"fps": 1.0})], [NOTHING_SEEN])] == ["fps"]
 
 
 def stats(fps: float, dropped: float, age: float, cpu: float = 50.0, interval: float = 2.0) -> dict[str, Any]:
@@ -251,7 +249,7 @@ def stats(fps: float, dropped: float, age: float, cpu: float = 50.0, interval: f
 
 def test_what_the_daemon_says_of_itself_becomes_figures() -> None:
     reports = [stats(10.0, 30.0, 5.0), stats(20.0, 20.0, 7.0, cpu=100.0, interval=1.0), stats(20.0, 20.0, 9.0)]
-    found = summarise_stats(reports, ended=50.0, rss=123.0, waiting=False)
+    found = run_from_stats(reports, ended=50.0, rss=123.0, waiting=False)
     assert found.n == 2 * 80
     assert found.figures == pytest.approx(
         {"fps": 16.0, "dropped": 60.0, "CPU": 60.0, "CPU/frame": 18.75, "peak RSS": 123.0}
@@ -263,12 +261,12 @@ def test_what_the_daemon_says_of_itself_becomes_figures() -> None:
 
 def test_a_recording_that_waits_has_no_age_and_is_steady_by_its_rate() -> None:
     slower = [stats(20.0, 0.0, 5.0)] * 10 + [stats(10.0, 0.0, 5.0)] * 10
-    found = summarise_stats(slower, ended=50.0, rss=1.0, waiting=True)
+    found = run_from_stats(slower, ended=50.0, rss=1.0, waiting=True)
     assert "dropped" not in found.figures and not found.stages
     assert found.drift == Drift(2.0, False)
-    assert summarise_stats(slower, ended=50.0, rss=1.0, waiting=False).drift == Drift(1.0, True)
+    assert run_from_stats(slower, ended=50.0, rss=1.0, waiting=False).drift == Drift(1.0, True)
     with pytest.raises(EdgeEmotionError, match="no frame"):
-        summarise_stats([stats(0.0, 0.0, 0.0)], ended=50.0, rss=1.0, waiting=True)
+        run_from_stats([stats(0.0, 0.0, 0.0)], ended=50.0, rss=1.0, waiting=True)
 
 
 @needs_mosquitto
@@ -294,14 +292,14 @@ def test_figures_of_stages_stand_in_the_table_and_in_comparisons() -> None:
         return Result(
             benchmark="pipeline",
             machine={"machine": "board"},
-            measurements=list(as_measurements("1 face", runs, [NOTHING_SEEN] * 4)),
+            measurements=list(run_measurements("1 face", runs, [NOTHING_SEEN] * 4)),
             notes=("thermally steady: yes: 1 face",),
         )
 
-    text = as_text(result(1.25))
+    text = result_text(result(1.25))
     assert "overhead x" in text and "thermally steady: yes" in text
     assert "1 face: n = 4 x 9" in text and "1 face: total: n" not in text, "a stage is counted with its whole"
-    changes = compare(result(1.25), result(1.5)).changes
+    changes = compare_results(result(1.25), result(1.5)).changes
     assert [(change.before.subject, change.verdict) for change in changes] == [
         ("1 face", "worse"),
         ("1 face: total", "worse"),

@@ -1,8 +1,10 @@
-"""How right: the arithmetic of the benchmarks of quality, and their commands on a few real faces."""
+"""Accuracy: the arithmetic of the quality benchmarks, and their commands on a few real faces."""
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -15,15 +17,23 @@ from support.model_folders import copy_with_first_file
 from support.paths import ROOT
 
 from benchmarks.cli import main
-from benchmarks.harness.progress import draw_bar, show_line, show_progress
-from benchmarks.quality.accuracy import duels, rightness
+from benchmarks.harness.progress import ProgressBar, draw_bar, show_line, show_progress
+from benchmarks.quality.accuracy import (
+    accuracy_measurements,
+    accuracy_notes,
+    correctness,
+    mcnemar_tests,
+    measure_accuracy,
+)
 from benchmarks.quality.faces import drawn_faces, find_classifiers, percent, share
-from benchmarks.results.paired import fingerprint, keep_rightness
+from benchmarks.results import results
+from benchmarks.results.paired import fingerprint, keep_correctness
 from benchmarks.results.results import Result, read_result
 from edge_emotion.errors import ConfigError
 from edge_emotion.labels import EMOTIONS
 from edge_emotion.models.folder import MODELS, load_manifest
 from train.data.faces import DataSet, Faces
+from train.evaluation.elsewhere import Elsewhere
 from train.evaluation.evaluate import Answer
 
 
@@ -44,22 +54,22 @@ def test_a_share_carries_its_n_and_the_score_interval() -> None:
     assert half.interval == pytest.approx((23.7, 76.3), abs=0.1)
 
 
-def test_a_duel_counts_only_faces_whose_class_both_models_know() -> None:
+def test_mcnemar_counts_only_faces_whose_class_both_models_have() -> None:
     stats = pytest.importorskip("scipy.stats")
     faces = faces_of(0, 1, 1, 2, 2, 2)
-    knows_two = Answer("a", EMOTIONS[:2], np.array([[9, 0], [0, 9], [9, 0], [9, 0], [9, 0], [9, 0]], np.float64))
-    knows_all = Answer("b", EMOTIONS, np.eye(8)[[1, 0, 1, 2, 2, 2]].astype(np.float64))
-    right = {one.name: rightness(one, faces, EMOTIONS) for one in (knows_two, knows_all)}
+    of_two = Answer("a", EMOTIONS[:2], np.array([[9, 0], [0, 9], [9, 0], [9, 0], [9, 0], [9, 0]], np.float64))
+    of_all = Answer("b", EMOTIONS, np.eye(8)[[1, 0, 1, 2, 2, 2]].astype(np.float64))
+    right = {one.name: correctness(one, faces, EMOTIONS) for one in (of_two, of_all)}
     assert right["a"].tolist() == [1, 1, 0, -1, -1, -1]
     assert right["b"].tolist() == [0, 0, 1, 1, 1, 1]
-    (only,) = duels(right)
+    (only,) = mcnemar_tests(right)
     assert (only["n"], only["only_first"], only["only_second"]) == (3, 2, 1)
     assert only["p"] == pytest.approx(stats.binomtest(1, 3).pvalue)
 
 
-def test_rightness_is_kept_with_a_fingerprint_of_the_faces() -> None:
+def test_correctness_is_kept_with_a_fingerprint_of_the_faces() -> None:
     faces = faces_of(0, 1, 2)
-    kept = keep_rightness({"net": np.array([1, 0, -1], np.int8)}, faces, EMOTIONS)["rightness"]
+    kept = keep_correctness({"net": np.array([1, 0, -1], np.int8)}, faces, EMOTIONS)["rightness"]
     assert kept["artefacts"] == {"net": "10-"}
     others = [faces_of(0, 1, 3), faces_of(1, 0, 2), faces_of(0, 1)]
     others.append(Faces(faces.images + np.uint8(1), faces.votes, faces.clear))
@@ -119,9 +129,9 @@ def test_accuracy_measures_every_file_by_every_backend(
     assert sum("plain kernels" in name for name in done["artefacts"]) == len(tflite)
     for name, one in done["artefacts"].items():
         figures = one["figures"]
-        said = result.find(name, "accuracy")
-        assert said is not None and said.interval is not None and said.n == 150
-        assert said.value == pytest.approx(100 * figures["accuracy"], abs=1e-3)
+        figure = result.find(name, "accuracy")
+        assert figure is not None and figure.interval is not None and figure.n == 150
+        assert figure.value == pytest.approx(100 * figures["accuracy"], abs=1e-3)
         assert result.artefacts[f"{one['model']}: {one['file']}"] == one["sha256"]
         assert figures["n"] == np.sum(figures["confusion"]) == 150
         assert figures["accuracy"] == pytest.approx(np.trace(figures["confusion"]) / 150, abs=1e-5)
@@ -158,8 +168,8 @@ def test_results_of_accuracy_on_the_same_faces_are_paired(
     capsys.readouterr()
     files = [str(folder / "result.json") for folder in (tmp_path / "first", tmp_path)]
     assert main(["compare", *files, "--fail-on", "accuracy=1"]) == 0
-    said = [line for line in capsys.readouterr().out.splitlines() if ": accuracy " in line]
-    assert len(said) == 2 and all(" 1.000 " in line and line.endswith("(p = 1, McNemar)") for line in said)
+    lines = [line for line in capsys.readouterr().out.splitlines() if ": accuracy " in line]
+    assert len(lines) == 2 and all(" 1.000 " in line and line.endswith("(p = 1, McNemar)") for line in lines)
 
 
 def test_an_artefact_that_does_not_run_here_is_named_with_the_reason(
@@ -195,28 +205,69 @@ def test_progress_is_said_by_tenths_where_there_is_no_terminal(capsys: pytest.Ca
     assert capsys.readouterr().err.splitlines() == ["faces: 64 of 130", "faces: 128 of 130", "faces: 130 of 130"]
 
 
-def test_on_a_terminal_a_bar_is_drawn_over(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+class Terminal(io.StringIO):
+    """An error stream that is a terminal of 50 columns."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__()
+        monkeypatch.setattr(sys, "stderr", self)
+        monkeypatch.setenv("COLUMNS", "50")
+
+    def isatty(self) -> bool:
+        return True
+
+    def rows(self) -> list[str]:
+        """The rows that were printed, each as the last text over it leaves it."""
+        shown = [""]
+        for part in re.split(r"([\r\n])", self.getvalue()):
+            if part == "\n":
+                shown.append("")
+            elif part != "\r":
+                shown[-1] = part + shown[-1][len(part) :]
+        return [row.rstrip() for row in shown]
+
+
+def test_on_a_terminal_a_bar_is_drawn_over_and_lines_stand_above_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tqdm")
+    terminal = Terminal(monkeypatch)
     show_progress("faces", 1, 2)
+    (half,) = terminal.rows()
+    assert half.startswith("faces:  50%|") and "| 1/2 [" in half
     show_line("round 1")
     show_progress("faces", 2, 2)
     draw_bar("runs", 0, 0)  # there is nothing to do: no bar
-    half, line, whole = capsys.readouterr().err.split("\r\033[K")[1:]
-    assert half == "[" + "#" * 15 + "." * 15 + "] 1 of 2 faces"
-    assert (line, whole) == ("round 1\n", "[" + "#" * 30 + "] 2 of 2 faces\n")
+    line, whole, below = terminal.rows()
+    assert (line, below) == ("round 1", "")
+    assert whole.startswith("faces: 100%|") and "| 2/2 [" in whole
 
 
-def test_a_bar_is_no_longer_than_a_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    monkeypatch.setenv("COLUMNS", "50")
-    draw_bar("a subject of many words" * 3, 1, 3)
-    assert len(capsys.readouterr().err.removeprefix("\r\033[K")) == 49
+def test_a_bar_is_no_longer_than_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tqdm")
+    terminal = Terminal(monkeypatch)
+    for done in (1, 3):
+        draw_bar("a subject of many words" * 3, done, 3)
+    assert [len(row) for row in terminal.rows()] == [49, 0]
 
 
-def test_an_error_takes_the_place_of_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+def test_an_error_takes_the_place_of_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tqdm")
+
+    def fail(name: Path) -> None:
+        draw_bar("faces", 1, 2)
+        raise ConfigError(f"no such result: {name}")
+
+    terminal = Terminal(monkeypatch)
+    monkeypatch.setattr(results, "read_result", fail)
     assert main(["show", "nowhere.json"]) == 2
-    assert capsys.readouterr().err == "\r\033[Kerror: cannot read nowhere.json: No such file or directory\n"
+    assert terminal.rows() == ["error: no such result: nowhere.json", ""]
+
+
+def test_without_tqdm_a_terminal_gets_lines_and_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    terminal, bar = Terminal(monkeypatch), ProgressBar()
+    for done in (1, 2):
+        bar.show("faces", done, 2)
+    assert terminal.rows() == ["no progress bars: pip install tqdm", "faces: 1 of 2", "faces: 2 of 2", ""]
 
 
 def test_nothing_that_runs_is_an_error(fer_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -245,3 +296,24 @@ raise SystemExit(main(sys.argv[1:]))
         5,
         "error: to draw plots: pip install matplotlib\n",
     )
+
+
+def test_sets_from_elsewhere_stand_in_the_table_at_every_operating_point() -> None:
+    tiny = find_classifiers(["tiny"])
+    random = np.random.default_rng(5)
+    faces = Faces(
+        random.integers(0, 256, (12, 48, 48)).astype(np.uint8), faces_of(*[0, 1, 4] * 4).votes, np.ones(12, bool)
+    )
+    acted = Elsewhere("acted", faces, np.repeat(["a", "b", "c"], 4), 14, cropped=True)
+    done = measure_accuracy(tiny, faces, EMOTIONS, backend="tflite", elsewhere={"acted": acted})
+    points = tiny[0].manifest.calibration.operating_points
+    found = {(one.subject, one.metric): one for one in accuracy_measurements(done)}
+    for name, artefact in done["artefacts"].items():
+        assert set(artefact["elsewhere"]["acted"]) == set(points)
+        for point in points:
+            accuracy = found[f"{name}, acted, {point}", "accuracy"]
+            assert accuracy.n == 12 and accuracy.interval is not None
+            assert found[f"{name}, acted, {point}", "ECE"].better == "lower"
+            assert found[f"{name}, acted, {point}", "false alarms"].n == 4
+    (note,) = [line for line in accuracy_notes(done) if line.startswith("acted: ")]
+    assert "12 faces found in 14 pictures, 3 persons" in note and "neutral 4, happiness 4, anger 4" in note

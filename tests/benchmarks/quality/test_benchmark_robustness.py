@@ -11,33 +11,33 @@ import pytest
 from benchmarks.cli import main
 from benchmarks.quality.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from benchmarks.quality.robustness import model_shares
-from benchmarks.quality.stability import FPS, Moment, follow, sequence, summarise, usable
+from benchmarks.quality.stability import FPS, Observation, count_changes, sequence_frames, temporal_figures, usable_rows
 from benchmarks.results.results import read_result
 from edge_emotion.errors import ConfigError
 
 
-def moments(shown: str, said: str) -> list[Moment]:
+def observations(shown: str, predicted: str) -> list[Observation]:
     """One letter per second; '.' is nobody, 'u' is unknown."""
     names = {".": None, "u": "unknown"}
-    return [Moment(float(i), a, names.get(b, b)) for i, (a, b) in enumerate(zip(shown, said, strict=True))]
+    return [Observation(float(i), a, names.get(b, b)) for i, (a, b) in enumerate(zip(shown, predicted, strict=True))]
 
 
 def test_a_change_that_follows_the_truth_is_no_flicker() -> None:
-    course = follow(moments("aaaabbbbb", ".aaaaabbb"))
-    assert (course.flicker, course.false_changes, course.settled) == (0, 0, (2.0,))
-    assert (course.right, course.frames, course.seconds) == (6, 9, 8.0)
+    counted = count_changes(observations("aaaabbbbb", ".aaaaabbb"))
+    assert (counted.flicker, counted.false_changes, counted.settled) == (0, 0, (2.0,))
+    assert (counted.right, counted.frames, counted.seconds) == (6, 9, 8.0)
 
 
 def test_wrong_emotions_are_false_changes_and_unknown_only_flickers() -> None:
-    """c is false, the way back to a is flicker, unknown is flicker; b is needed."""
-    course = follow(moments("aaaaaabbbb", "acaaauubbb"))
-    assert (course.flicker, course.false_changes, course.settled) == (3, 1, (1.0,))
+    """c is false, the change back to a is flicker, unknown is flicker; b is needed."""
+    counted = count_changes(observations("aaaaaabbbb", "acaaauubbb"))
+    assert (counted.flicker, counted.false_changes, counted.settled) == (3, 1, (1.0,))
 
 
 def test_a_change_that_never_settles_is_counted_as_such() -> None:
-    course = follow(moments("aaabbbaaa", "aaaaaaaaa"))
-    assert course.settled == (None, 0.0)
-    summary = summarise([course, follow(moments("aaabbb", "aaaaab"))])
+    counted = count_changes(observations("aaabbbaaa", "aaaaaaaaa"))
+    assert counted.settled == (None, 0.0)
+    summary = temporal_figures([counted, count_changes(observations("aaabbb", "aaaaab"))])
     assert (summary["settled"]["hits"], summary["settled"]["n"]) == (2, 3)
     assert summary["settle_p50_s"] == 1.0
     assert summary["minutes"] == pytest.approx(13 / 60, abs=1e-3)
@@ -45,8 +45,8 @@ def test_a_change_that_never_settles_is_counted_as_such() -> None:
 
 
 def test_a_face_that_is_lost_for_a_while_changes_nothing() -> None:
-    assert follow(moments("aaaaaa", "aa..aa")).flicker == 0
-    assert follow(moments("aaaaaa", "aa..bb")).false_changes == 1
+    assert count_changes(observations("aaaaaa", "aa..aa")).flicker == 0
+    assert count_changes(observations("aaaaaa", "aa..bb")).false_changes == 1
 
 
 def test_faces_of_unknown_classes_count_for_nothing_and_lost_ones_only_for_all() -> None:
@@ -73,8 +73,8 @@ def test_every_severity_is_worse_than_the_one_before_and_follows_from_the_seed(n
 
 def test_a_sequence_shows_several_faces_of_one_emotion_then_another(few_real_faces: Any) -> None:
     faces = few_real_faces["train"]
-    rows = usable(faces, few_real_faces.classes, ("happiness", "anger", "sadness"))
-    frames = list(sequence(faces, rows, np.random.default_rng(1)))
+    rows = usable_rows(faces, few_real_faces.classes, ("happiness", "anger", "sadness"))
+    frames = list(sequence_frames(faces, rows, np.random.default_rng(1)))
     shown = [name for _, name in frames]
     assert set(shown) <= {"happiness", "anger", "sadness"}
     starts = [i for i in range(1, len(shown)) if shown[i] != shown[i - 1]]
@@ -82,7 +82,7 @@ def test_a_sequence_shows_several_faces_of_one_emotion_then_another(few_real_fac
     assert frames[1][0].timestamp == pytest.approx(1 / FPS)
     assert (frames[0][0].image != frames[1][0].image).any()
     with pytest.raises(ConfigError, match="take more --faces"):
-        usable(faces.take(np.arange(4)), few_real_faces.classes, few_real_faces.classes)
+        usable_rows(faces.take(np.arange(4)), few_real_faces.classes, few_real_faces.classes)
 
 
 def test_robustness_runs_on_real_faces(fer_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from support.measurements import HERE, one, result, saved, scored
 
 from benchmarks.cli import main
-from benchmarks.results.comparison import Change, compare
+from benchmarks.results.comparison import Change, compare_results
 from benchmarks.results.paired import paired_p
 from benchmarks.results.results import Measurement, Result
 
@@ -126,8 +126,8 @@ def test_intervals_decide_where_there_are_some(
         saved(tmp_path, "b.json", result(after)),
     ]
     assert main(["compare", *files, "--fail-on", "accuracy=1.01"]) == code
-    said = capsys.readouterr().out
-    assert said.endswith(verdict + "\n") and "noise not known" not in said
+    printed = capsys.readouterr().out
+    assert printed.endswith(verdict + "\n") and "noise not known" not in printed
 
 
 def paired(right: int, wrong_now: int, right_now: int, *, faces: str = "a" * 64) -> Result:
@@ -196,19 +196,19 @@ def test_unlike_machines_are_refused_unless_told(tmp_path: Path, capsys: pytest.
     other = HERE.model_copy(update={"processor": "another chip"})
     files = [saved(tmp_path, "a.json", result(one(1.0))), saved(tmp_path, "b.json", result(one(2.0), machine=other))]
     assert main(["compare", *files]) == 2
-    said = capsys.readouterr().err
-    assert "different machines: board, chip, 4 / board, another chip, 4" in said and "--unlike-machines" in said
+    printed = capsys.readouterr().err
+    assert "different machines: board, chip, 4 / board, another chip, 4" in printed and "--unlike-machines" in printed
     assert main(["compare", *files, "--unlike-machines"]) == 0
 
 
 def test_invalid_runs_other_benchmarks_and_strangers_are_not_compared() -> None:
     good = result(one(1.0))
     with pytest.raises(ValueError, match=r"net is INVALID \(too few\)"):
-        compare(good, result(one(1.0), invalid={"net": "too few"}))
+        compare_results(good, result(one(1.0), invalid={"net": "too few"}))
     with pytest.raises(ValueError, match="latency and marks are different benchmarks"):
-        compare(good, good.model_copy(update={"benchmark": "marks"}))
+        compare_results(good, good.model_copy(update={"benchmark": "marks"}))
     with pytest.raises(ValueError, match="no measurement in common"):
-        compare(good, result(one(1.0, subject="another")))
+        compare_results(good, result(one(1.0, subject="another")))
 
 
 def test_compare_says_what_makes_either_doubtful(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,10 +16,9 @@ from support.measurements import HERE, one, result, saved, scored
 from support.paths import ROOT
 
 from benchmarks.cli import main
-from benchmarks.results import machine
-from benchmarks.results.machine import _processor
+from benchmarks.results.machine import commit_of_clone, processor_name
 from benchmarks.results.outputs import put_out
-from benchmarks.results.report import as_markdown, as_text, whiskers, write_plot
+from benchmarks.results.report import result_markdown, result_text, whiskers, write_plot
 from benchmarks.results.results import Measurement, Result, quantiles, read_result, significant
 
 
@@ -58,8 +57,8 @@ def test_a_damaged_result_is_one_line_that_names_the_fault(tmp_path: Path, capsy
     ):
         path.write_text(text)
         assert main(["show", str(path)]) == 2
-        said = capsys.readouterr().err
-        assert fault in said and str(path) in said and said.count("\n") == 1
+        printed = capsys.readouterr().err
+        assert fault in printed and str(path) in printed and printed.count("\n") == 1
     assert main(["show", str(tmp_path / "nowhere.json")]) == 2
     assert capsys.readouterr().err.endswith("nowhere.json: No such file or directory\n")
 
@@ -77,7 +76,7 @@ def test_tables_hold_value_spread_unit_and_what_is_missing() -> None:
         invalid={"other": "too slow"},
         absent={"third": "no library"},
     )
-    text, markdown = as_text(found), as_markdown(found)
+    text, markdown = result_text(found), result_markdown(found)
     assert "| net | 11.0 ±9% | 200 |" in markdown
     assert "| other | 5.00 |  |" in markdown
     for shown in (text, markdown):
@@ -93,7 +92,7 @@ def counted(subject: str, metric: str, n: int, **others: Any) -> Measurement:
 
 def test_an_n_of_its_own_stands_in_the_cell_and_the_usual_one_below() -> None:
     net = [counted("net", "found", 300), counted("net", "right", 290), counted("net", "file", 1)]
-    text = as_text(result(*net, counted("net: part", "found", 300), counted("net: part", "right", 12)))
+    text = result_text(result(*net, counted("net: part", "found", 300), counted("net: part", "right", 12)))
     cells = [line.split() for line in text.splitlines() if line.startswith("net")]
     assert cells[0] == ["net", "1.00", "1.00", "n=290", "1.00"]
     assert cells[1] == ["net:", "part", "1.00", "1.00", "n=12"]
@@ -103,39 +102,39 @@ def test_an_n_of_its_own_stands_in_the_cell_and_the_usual_one_below() -> None:
 def test_subjects_with_the_same_n_share_a_line() -> None:
     quality = {"benchmark": "robustness", "machine": HERE}
     few = [counted("a", "p", 7), counted("b", "p", 9), counted("c", "p", 9)]
-    lines = as_text(Result(measurements=tuple(few), **quality)).splitlines()
+    lines = result_text(Result(measurements=tuple(few), **quality)).splitlines()
     assert lines[-2:] == ["a: n = 7", "b; c: n = 9"]
     many = [counted("a", "p", 7), *(counted(f"s{n}", "p", 300) for n in range(51)), counted("z", "p", 7)]
-    lines = as_text(Result(measurements=tuple(many), **quality)).splitlines()
+    lines = result_text(Result(measurements=tuple(many), **quality)).splitlines()
     assert lines[-2:] == ["a; z: n = 7", "51 others: n = 300"]
-    assert as_text(Result(measurements=tuple(few[1:]), **quality)).endswith("each: n = 9")
+    assert result_text(Result(measurements=tuple(few[1:]), **quality)).endswith("each: n = 9")
 
 
 def test_intervals_stand_in_brackets_and_are_the_whiskers() -> None:
     measured, runs = scored(86.7, 85.04, 88.0), one(10.0, 14.0, 11.0)
-    text = as_text(result(measured))
+    text = result_text(result(measured))
     assert " 86.7 (85.0 to 88.0)" in text and "In brackets: 95 % intervals." in text
     below, above = whiskers([measured, runs])
     assert below == pytest.approx([1.66, 1.0]) and above == pytest.approx([1.3, 3.0])
 
 
 def test_units_stand_with_the_values_where_they_differ() -> None:
-    markdown = as_markdown(result(one(1.5, unit="s"), one(7.0, subject="other", unit="%")))
+    markdown = result_markdown(result(one(1.5, unit="s"), one(7.0, subject="other", unit="%")))
     assert "| net | 1.50 s |" in markdown and "| other | 7.00 % |" in markdown
 
 
 def test_a_wide_table_goes_on_below() -> None:
     wide = result(*(one(1.0, metric=f"metric number {n}") for n in range(12)))
-    text = as_text(wide)
+    text = result_text(wide)
     assert max(map(len, text.splitlines())) <= 120
     assert all(f"metric number {n} ms" in text for n in range(12))
 
 
 def test_doubtful_machines_are_said_so() -> None:
     doubtful = HERE.model_copy(update={"governor": "ondemand", "load": 3.0})
-    text = as_text(result(one(1.0), machine=doubtful))
+    text = result_text(result(one(1.0), machine=doubtful))
     assert "caution: governor ondemand" in text and "caution: load 3 on 4 cores" in text
-    assert "caution" not in as_text(result(one(1.0)))
+    assert "caution" not in result_text(result(one(1.0)))
 
 
 @pytest.mark.parametrize(
@@ -228,24 +227,24 @@ def test_processors_of_one_name_are_told_apart_by_their_numbers(tmp_path: Path) 
     pi = "processor\t: 0\nCPU part\t: 0xd0b\n\nModel\t\t: Raspberry Pi 5 Model B Rev 1.0\n"
     (tmp_path / "pc").write_text(pc.format(n=0) + pc.format(n=1).replace("17", "18"))
     (tmp_path / "pi").write_text(pi)
-    assert _processor(str(tmp_path / "pc")) == "AMD EPYC (family 25, model 17, stepping 1)"
-    assert _processor(str(tmp_path / "pi")) == "Raspberry Pi 5 Model B Rev 1.0"
-    assert _processor(str(tmp_path / "none"))
+    assert processor_name(str(tmp_path / "pc")) == "AMD EPYC (family 25, model 17, stepping 1)"
+    assert processor_name(str(tmp_path / "pi")) == "Raspberry Pi 5 Model B Rev 1.0"
+    assert processor_name(str(tmp_path / "none"))
 
 
 def test_the_commit_of_the_clone_is_told_where_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     git = ["git", "-C", str(tmp_path), "-c", "user.name=n", "-c", "user.email=e@example.org"]
-    monkeypatch.setattr(machine, "CHECKOUT", tmp_path)
+
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert machine._commit() == "", "an archive that was unpacked"
+    assert commit_of_clone(tmp_path) == "", "an archive that was unpacked"
     (tmp_path / "file").write_text("1")
     for arguments in (["init", "-q"], ["add", "file"], ["commit", "-qm", "first"]):
         subprocess.run([*git, *arguments], check=True)
-    assert re.fullmatch(r"[0-9a-f]{7,}", commit := machine._commit())
+    assert re.fullmatch(r"[0-9a-f]{7,}", commit := commit_of_clone(tmp_path))
     (tmp_path / "file").write_text("2")
-    assert machine._commit() == f"{commit}-dirty"
+    assert commit_of_clone(tmp_path) == f"{commit}-dirty"
     monkeypatch.setenv("PATH", "")
-    assert machine._commit() == ""
+    assert commit_of_clone(tmp_path) == ""
 
 
 def test_a_file_that_may_not_be_written_is_told_before_anything_is_measured(

@@ -28,7 +28,7 @@ def shipped(name: str, **options: Any) -> TfliteBackend:
 
 def small_onnx(**options: int) -> InferenceBackend:
     pytest.importorskip("onnxruntime")
-    models = pytest.importorskip("onnx_models", exc_type=ImportError)
+    models = pytest.importorskip("support.onnx_models", exc_type=ImportError)
     from edge_emotion.backends.onnx import OnnxBackend
 
     with tempfile.TemporaryDirectory() as folder:
@@ -36,7 +36,7 @@ def small_onnx(**options: int) -> InferenceBackend:
 
 
 def tensorrt_on_a_fake() -> InferenceBackend:
-    stage = pytest.importorskip("tensorrt_stage", reason="onnx is not installed", exc_type=ImportError)
+    stage = pytest.importorskip("support.tensorrt_stage", reason="onnx is not installed", exc_type=ImportError)
     with tempfile.TemporaryDirectory() as folder:
         return stage.Stage(Path(folder)).backend()
 

@@ -1,6 +1,6 @@
 """Running engines: every version's surface, numbers by onnxruntime, memory, CUDA graphs, what goes wrong.
 
-No GPU and no TensorRT is used: what only they can show is proven on a Jetson (docs/tensorrt.md).
+No GPU and no TensorRT is used: what only they can show is proven on a Jetson (docs/results/tested.md).
 """
 
 from __future__ import annotations

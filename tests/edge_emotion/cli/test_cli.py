@@ -49,7 +49,8 @@ def test_classify_prints_emotion_confidence_and_all_probabilities(
     assert lines[0] == f"{portrait}: 1 face"
     assert lines[1].startswith("  happiness ")
     assert all(emotion in lines[2] for emotion in EMOTIONS)
-    assert lines[3] == f"{landscape}: no faces"
+    assert lines[3].startswith("    9 times in 10 one of: happiness")
+    assert lines[4] == f"{landscape}: no faces"
 
 
 def test_classify_json_is_one_object_per_picture(
@@ -60,6 +61,7 @@ def test_classify_json_is_one_object_per_picture(
     (face,) = first["faces"]
     assert face["emotion"] == "happiness"
     assert sum(face["probabilities"].values()) == pytest.approx(1, abs=0.001)
+    assert face["likely"][0] == "happiness" and set(face["likely"]) <= set(EMOTIONS)
     assert face["box"][0] == pytest.approx(246, abs=10)
     assert second == {**second, "image": str(landscape), "faces": []}
 
@@ -102,7 +104,7 @@ def test_classify_takes_names_that_are_no_text(portrait: Path, tmp_path: Path) -
 def test_classify_knows_class_subsets_and_thresholds(portrait: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["classify", "--json", "--classes", "sad,angry,fear", "--threshold", "1", str(portrait)]) == 0
     (face,) = json.loads(capsys.readouterr().out)["faces"]
-    assert set(face["probabilities"]) == {"sadness", "anger", "fear"}
+    assert set(face["probabilities"]) == {"sadness", "anger", "fear"} and "likely" not in face
     assert face["emotion"] == "unknown"
 
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import signal
 import threading
 import time
@@ -9,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 from support.broker import Broker, needs_mosquitto, wait_until
-from support.mqtt_stage import PROTOCOLS, MakeSink, publish, said
+from support.mqtt_stage import PROTOCOLS, MakeSink, count_logged, publish
 from support.samples import EVENT, event, state
 from support.subscribers import (
     Collector,
@@ -26,17 +25,6 @@ from edge_emotion.client import AvailabilityReceived, CameraStatus, EventReceive
 from edge_emotion.wire.payloads import event_from_json, event_to_json, state_from_json, state_to_json
 
 pytestmark = needs_mosquitto
-
-
-@pytest.fixture(autouse=True)
-def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("EDGE_EMOTION_MQTT__HOST", raising=False)
-
-
-@pytest.fixture
-def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    caplog.set_level(logging.INFO, "edge_emotion.client")
-    return caplog
 
 
 @PROTOCOLS
@@ -136,7 +124,7 @@ def test_only_the_wanted_node_and_camera_are_given_and_no_gap_is_invented(broker
         assert other_node.receive(0.3) is None
 
 
-def test_what_is_missing_before_a_hidden_event_is_told_with_the_next_shown_one(broker: Broker) -> None:
+def test_events_missing_before_a_filtered_event_are_counted_at_the_next_one_that_is_given(broker: Broker) -> None:
     with client_of(broker, camera="desk") as client:
         publish_events(broker, [event(1), event(4, camera="hall"), event(6), event(7)])
         items = items_until(client, lambda item: isinstance(item, EventReceived) and item.event.seq == 7)
@@ -196,8 +184,18 @@ def test_what_is_not_of_the_contract_is_counted_and_skipped_with_a_warning(
     assert client.not_understood == 6 and client.totals.gaps == 0
     skipped = [text for text in log.messages if "skipped" in text]
     assert len(skipped) == 5, "one for each topic and kind of fault"
-    assert any("schema 2, this subscriber understands 1" in text for text in skipped)
+    assert any("schema 2, this subscriber supports 1" in text for text in skipped)
     assert all("\n" not in text and len(text) < 500 for text in skipped)
+
+
+def test_an_event_of_an_absurd_time_is_skipped_and_not_sent_again_to_a_named_session(broker: Broker) -> None:
+    payload = event_to_json(event(1)).replace(b'"ts":"2026-', b'"ts":"9999-')
+    with client_of(broker, session="reports") as client:
+        publish_raw(broker, ("desk/events", payload))
+        publish_events(broker, [event(2)])
+        assert numbers(client, 1) == [2] and client.not_understood == 1
+    with client_of(broker, session="reports") as later:
+        assert numbers(later, 1, timeout=0.3) == [] and later.not_understood == 0
 
 
 def test_workers_of_a_group_share_the_events_and_know_that_gaps_mean_nothing(
@@ -216,7 +214,7 @@ def test_workers_of_a_group_share_the_events_and_know_that_gaps_mean_nothing(
     assert sorted(workers[0].seqs + workers[1].seqs) == list(range(40)) and workers[0].seqs and workers[1].seqs
     assert not any(client.checks_gaps or client.totals.gaps or client.positions for client in clients)
     assert clients[0].totals.events + clients[1].totals.events == 40
-    assert said(log, "gap detection is off") == 2
+    assert count_logged(log, "gap detection is off") == 2
 
 
 def test_the_example_prints_events_and_what_was_missed(broker: Broker) -> None:

@@ -1,14 +1,15 @@
-"""Which broker the client talks to, as whom, and what it says when that does not work."""
+"""Broker and login of the client, and its errors."""
 
 from __future__ import annotations
 
-import logging
 import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.broker import Authority, Broker, needs_mosquitto, password_access, wait_until
-from support.mqtt_stage import said
+from support.mqtt_stage import TIMING, count_logged
 from support.samples import event
 from support.subscribers import client_of, numbers, publish_events
 
@@ -16,17 +17,6 @@ from edge_emotion.client import Client, TlsSettings, broker_settings
 from edge_emotion.errors import ConfigError, SinkError
 
 pytestmark = needs_mosquitto
-
-
-@pytest.fixture(autouse=True)
-def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("EDGE_EMOTION_MQTT__HOST", raising=False)
-
-
-@pytest.fixture
-def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    caplog.set_level(logging.INFO, "edge_emotion.client")
-    return caplog
 
 
 @pytest.mark.parametrize(
@@ -58,7 +48,7 @@ def test_the_broker_comes_from_the_environment_where_no_argument_says_otherwise(
 def test_refusals_say_what_to_do(tmp_path: Path) -> None:
     broker = Broker(tmp_path, password_access(tmp_path, "me", "s3cret")).start()
     try:
-        with pytest.raises(SinkError, match=r"Not authorized.*user name and password"):
+        with pytest.raises(SinkError, match=r"Not authorized.*mqtt\.username"):
             client_of(broker).connect()
         with pytest.raises(ConfigError, match="password_file"):
             client_of(broker, settings={"username": "me", "password_file": tmp_path / "absent"}).connect()
@@ -71,6 +61,49 @@ def test_refusals_say_what_to_do(tmp_path: Path) -> None:
     wait_until(lambda: not [each for each in threading.enumerate() if each.name == "mqtt-subscriber"])
 
 
+@pytest.mark.parametrize("patient", [True, False])
+def test_a_login_that_is_refused_after_a_loss_is_tried_again_after_its_own_delay(
+    tmp_path: Path, log: pytest.LogCaptureFixture, patient: bool
+) -> None:
+    broker = Broker(tmp_path, password_access(tmp_path, "me", "s3cret")).start()
+    delay = 300.0 if patient else 0.2
+    timing = replace(TIMING, first_login_retry=delay, longest_login_retry=delay)
+    try:
+        with client_of(broker, settings={"username": "me", "password": "s3cret"}, timing=timing) as client:
+            broker.stop()
+            wait_until(lambda: not client.connected)
+            password_access(tmp_path, "me", "other")
+            broker.start()
+            wait_until(lambda: count_logged(log, "refuses user 'me'"))
+            password_access(tmp_path, "me", "s3cret")
+            broker.reload()
+            if patient:
+                time.sleep(1.0)  # five of the delays after other losses
+                assert not client.connected and broker.log.count("not authorised") == 1
+            else:
+                wait_until(lambda: client.connected)
+    finally:
+        broker.stop()
+
+
+@pytest.mark.parametrize(
+    ("settings", "fault"),
+    [
+        ({"username": "x" * 65_536}, "mqtt.username has 65536 bytes"),
+        ({"username": "é" * 32_768}, "mqtt.username has 65536 bytes"),
+        ({"username": "me", "password": "s3cret" * 20_000}, "mqtt.password has 120000 bytes"),
+        ({"username": "a\0b"}, "mqtt.username contains a NUL"),
+        ({"username": "me", "password": "s3cret\0"}, "mqtt.password contains a NUL"),
+    ],
+)
+def test_a_login_that_mqtt_cannot_transmit_is_a_config_error_without_the_secret(
+    settings: dict[str, str], fault: str
+) -> None:
+    with pytest.raises(ConfigError, match=fault) as caught:
+        Client(broker_settings("127.0.0.1", 1, **settings)).connect()  # type: ignore[arg-type]
+    assert "s3cret" not in str(caught.value) and len(str(caught.value)) < 200
+
+
 def test_tls_is_used_as_the_daemon_uses_it(tmp_path: Path, log: pytest.LogCaptureFixture) -> None:
     authority, other = Authority(tmp_path / "ca"), Authority(tmp_path / "other")
     folder = tmp_path / "broker"
@@ -81,9 +114,9 @@ def test_tls_is_used_as_the_daemon_uses_it(tmp_path: Path, log: pytest.LogCaptur
         with client_of(broker, settings={**port, "tls": TlsSettings(ca=authority.certificate)}) as client:
             publish_events(broker, [event(1)])
             assert numbers(client, 1) == [1]
-        with pytest.raises(SinkError, match="TLS failed"):
+        with pytest.raises(SinkError, match="no certificate that is trusted"):
             client_of(broker, settings={**port, "tls": TlsSettings(ca=other.certificate)}).connect()
         with client_of(broker, settings={**port, "tls": TlsSettings(insecure=True)}):
-            assert said(log, "insecure") == 1
+            assert count_logged(log, "insecure") == 1
     finally:
         broker.stop()

@@ -1,8 +1,7 @@
-"""What the client does when the broker, the network or its own program goes away."""
+"""The client when the broker, the network or its own program fails."""
 
 from __future__ import annotations
 
-import logging
 import socket
 import threading
 from collections.abc import Iterator
@@ -11,19 +10,13 @@ from dataclasses import replace
 
 import pytest
 from support.broker import Broker, needs_mosquitto, wait_until
-from support.mqtt_stage import ROOT, TIMING, said
+from support.mqtt_stage import ROOT, TIMING, count_logged
 from support.samples import event
 from support.subscribers import client_of, numbers, publish_events
 
 from edge_emotion.client import Client, broker_settings
 from edge_emotion.errors import SinkError
 from edge_emotion.wire.payloads import event_to_json
-
-
-@pytest.fixture
-def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    caplog.set_level(logging.INFO, "edge_emotion.client")
-    return caplog
 
 
 @needs_mosquitto
@@ -36,11 +29,11 @@ def test_a_killed_broker_is_found_again(broker: Broker, log: pytest.LogCaptureFi
             wait_until(lambda: client.connected)
             publish_events(broker, [event(turn)])
             assert numbers(client, 1) == [turn]
-    assert said(log, "lost broker") == 2 and said(log, "connected to broker") == 2
+    assert count_logged(log, "lost broker") == 2 and count_logged(log, "connected to broker") == 2
 
 
 @needs_mosquitto
-def test_what_a_broker_took_in_before_the_client_was_back_is_made_up_for(broker: Broker) -> None:
+def test_events_that_a_broker_accepted_before_the_client_was_back_are_received(broker: Broker) -> None:
     slow = replace(TIMING, first_retry=2.0, longest_retry=2.0)
     with client_of(broker, timing=slow) as client:
         publish_events(broker, [event(1)])
@@ -80,7 +73,7 @@ def test_a_named_session_gets_what_came_while_the_program_was_away(broker: Broke
 
 
 @needs_mosquitto
-def test_an_event_whose_handling_failed_comes_again_to_a_named_session(broker: Broker) -> None:
+def test_an_event_whose_handling_failed_is_sent_again_to_a_named_session(broker: Broker) -> None:
     with client_of(broker, session="reports"):
         publish_events(broker, map(event, range(1, 6)))
     with suppress(ZeroDivisionError), client_of(broker, session="reports") as client:
@@ -104,11 +97,13 @@ def test_a_session_without_name_leaves_nothing_behind(broker: Broker) -> None:
 
 
 @needs_mosquitto
-def test_events_in_hand_while_the_connection_breaks_are_marked_when_they_come_again(broker: Broker) -> None:
+def test_events_not_acknowledged_when_the_connection_breaks_are_duplicates_when_they_are_sent_again(
+    broker: Broker,
+) -> None:
     with client_of(broker, session="reports") as client:
         publish_events(broker, map(event, range(1, 11)))
         assert numbers(client, 4) == [1, 2, 3, 4]
-        wait_until(lambda: client._link._inbox.qsize() == 6)
+        wait_until(lambda: client.waiting == 6)
         broker.stop()
         wait_until(lambda: not client.connected)
         broker.start()
@@ -118,8 +113,8 @@ def test_events_in_hand_while_the_connection_breaks_are_marked_when_they_come_ag
     assert client.totals.duplicates >= 7, "4 to 10 were not acknowledged"
 
 
-class RudeBroker:
-    """Speaks MQTT 3.1.1 to one client after the other: greets, answers SUBSCRIBE, and then sends what it is told to."""
+class ScriptedBroker:
+    """Serves MQTT 3.1.1 clients one after the other: sends CONNACK and SUBACK, and then the bytes of its script."""
 
     def __init__(self, *scripts: bytes, granted: int = 1) -> None:
         self._scripts, self._granted = scripts, granted
@@ -134,23 +129,23 @@ class RudeBroker:
     def _run(self) -> None:
         with suppress(OSError):
             for script in self._scripts:
-                self._talk(self._server.accept()[0], script)
+                self._serve(self._server.accept()[0], script)
 
-    def _talk(self, line: socket.socket, script: bytes) -> None:
-        line.settimeout(20)
-        with line, suppress(OSError):
-            line.recv(4096)
-            line.sendall(b"\x20\x02\x00\x00")
-            subscribe = line.recv(4096)
-            line.sendall(b"\x90\x06" + subscribe[2:4] + bytes([self._granted] * 4))
-            line.sendall(script)
-            while line.recv(4096):
+    def _serve(self, peer: socket.socket, script: bytes) -> None:
+        peer.settimeout(20)
+        with peer, suppress(OSError):
+            peer.recv(4096)
+            peer.sendall(b"\x20\x02\x00\x00")
+            subscribe = peer.recv(4096)
+            peer.sendall(b"\x90\x06" + subscribe[2:4] + bytes([self._granted] * 4))
+            peer.sendall(script)
+            while peer.recv(4096):
                 pass
 
 
 @pytest.fixture
-def rude() -> Iterator[list[RudeBroker]]:
-    brokers: list[RudeBroker] = []
+def scripted() -> Iterator[list[ScriptedBroker]]:
+    brokers: list[ScriptedBroker] = []
     yield brokers
     for each in brokers:
         each.close()
@@ -163,28 +158,28 @@ def packet(seq: int) -> bytes:
     return b"\x30" + bytes([length % 128 | 128, length // 128]) + len(topic).to_bytes(2, "big") + topic + payload
 
 
-def settings_of(broker: RudeBroker) -> Client:
+def settings_of(broker: ScriptedBroker) -> Client:
     return Client(broker_settings("127.0.0.1", broker.port, protocol="3.1.1"), timing=TIMING)
 
 
 def test_bytes_that_are_no_mqtt_end_the_connection_and_not_the_client(
-    rude: list[RudeBroker], log: pytest.LogCaptureFixture
+    scripted: list[ScriptedBroker], log: pytest.LogCaptureFixture
 ) -> None:
     malformed = b"\x30\x05\x00\xff\xff\xff\xff"  # a topic longer than its packet
-    rude.append(RudeBroker(packet(1) + malformed, b"\xf0\x00", packet(2)))
-    with settings_of(rude[0]) as client:
+    scripted.append(ScriptedBroker(packet(1) + malformed, b"\xf0\x00", packet(2)))
+    with settings_of(scripted[0]) as client:
         assert numbers(client, 2) == [1, 2]
-    assert said(log, "lost broker") >= 1
+    assert count_logged(log, "lost broker") >= 1
 
 
-def test_a_broker_that_refuses_the_subscription_is_reported(rude: list[RudeBroker]) -> None:
-    rude.append(RudeBroker(b"", granted=128))
+def test_a_broker_that_refuses_the_subscription_is_reported(scripted: list[ScriptedBroker]) -> None:
+    scripted.append(ScriptedBroker(b"", granted=128))
     with pytest.raises(SinkError, match=r"refused the subscription.*access rules"):
-        settings_of(rude[0]).connect()
+        settings_of(scripted[0]).connect()
 
 
 def test_a_broker_that_answers_nothing_is_given_up_after_a_while() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as mute:
-        settings = broker_settings("127.0.0.1", int(mute.getsockname()[1]))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings = broker_settings("127.0.0.1", int(silent.getsockname()[1]))
         with pytest.raises(SinkError, match=r"no answer within .*3\.1\.1"):
             Client(settings, timing=TIMING).connect()

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import MAXYEAR, MINYEAR, datetime, timedelta, timezone
 
 import pytest
 from support.samples import CAPTURED, event
 
-from edge_emotion.client.gaps import HOLES, MEMORY, GapDetector, Totals, summed
+from edge_emotion.client.gaps import GapDetector, Totals, summed
 
 
 def arrivals(detector: GapDetector, *numbers: int) -> list[str]:
@@ -99,9 +99,26 @@ def test_absurd_numbers_do_no_harm(number: int) -> None:
     assert detector.totals["pi5"].events >= 4
 
 
-def test_what_is_remembered_is_bounded() -> None:
+def test_any_capture_time_is_compared() -> None:
+    last = datetime(MAXYEAR, 12, 31, 23, 59, 59, 999999, tzinfo=timezone.utc)
+    first = datetime(MINYEAR, 1, 1, tzinfo=timezone.utc)
     detector = GapDetector()
-    arrivals(detector, *range(0, 3 * max(MEMORY, HOLES), 2))
-    node = detector._nodes["pi5"]
-    assert len(node.ids) == MEMORY and len(node.holes) == HOLES
-    assert detector.totals["pi5"].missed == detector.totals["pi5"].gaps > HOLES
+    detector.update(event(5, ts=last))
+    assert detector.update(event(4, ts=CAPTURED)).arrival == "late"
+    assert detector.update(event(3, ts=first)).arrival == "late"
+    detector.update(event(6, ts=first))
+    assert detector.update(event(2, ts=last)).arrival == "restart"
+
+
+def test_ids_are_kept_for_a_bounded_number_of_events() -> None:
+    detector = GapDetector(recent=3)
+    arrivals(detector, 11, 12, 13, 14)
+    assert arrivals(detector, 12, 11) == ["duplicate", "late"], "the id of event 11 is not kept any more"
+
+
+def test_gaps_are_kept_in_a_bounded_number_and_older_ones_stay_missed() -> None:
+    detector = GapDetector(gaps=2)
+    arrivals(detector, 1, 3, 5, 7)
+    assert detector.totals["pi5"].missed == 3
+    assert arrivals(detector, 2, 4, 6) == ["late", "late", "late"]
+    assert detector.totals["pi5"].missed == 1, "the gap of event 2 is not kept any more"

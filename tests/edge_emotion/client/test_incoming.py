@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import json
 import random
+from datetime import timedelta, timezone
 from typing import Any
 
 import pytest
 from support.samples import EVENT, event, state
 
 from edge_emotion.client.items import read_event, read_state
-from edge_emotion.wire.payloads import event_from_json, event_to_json, read_availability, state_to_json
+from edge_emotion.wire.payloads import availability_from_payload, event_from_json, event_to_json, state_to_json
 from edge_emotion.wire.topics import Address, read_address
 
 DESK = Address("pi5", "desk", "events")
@@ -45,7 +46,7 @@ def test_fields_of_a_later_version_are_ignored() -> None:
 
 
 def test_another_schema_is_refused_with_what_to_do() -> None:
-    with pytest.raises(ValueError, match=r"of schema 2, this subscriber understands 1: install .* runs on pi5"):
+    with pytest.raises(ValueError, match=r"of schema 2, this subscriber supports 1: install .* runs on pi5"):
         read_event(DESK, changed(schema=2, type="update"))
 
 
@@ -70,9 +71,9 @@ def test_a_state_of_other_types_is_refused(fields: dict[str, Any]) -> None:
 
 def test_an_empty_payload_means_forgotten() -> None:
     assert read_state(b"") is None
-    assert read_availability(b"") is None
+    assert availability_from_payload(b"") is None
     with pytest.raises(ValueError):
-        read_availability(b"maybe")
+        availability_from_payload(b"maybe")
 
 
 def test_damaged_payloads_are_refused_and_never_crash() -> None:
@@ -91,6 +92,24 @@ def test_damaged_payloads_are_refused_and_never_crash() -> None:
         except ValueError:
             refused += 1
     assert refused > 2000
+
+
+@pytest.mark.parametrize("ts", ["9999-12-31T23:59:59.999Z", "0001-01-01T00:00:00.000Z", "10000-01-01T00:00:00.000Z"])
+def test_a_time_that_does_not_exist_in_every_time_zone_is_refused(ts: str) -> None:
+    track = {**json.loads(event_to_json(EVENT))["track"], "started": ts}
+    for fields in ({"ts": ts}, {"track": track}):
+        with pytest.raises(ValueError):
+            read_event(DESK, changed(**fields))
+    with pytest.raises(ValueError):
+        read_state(json.dumps({**json.loads(state_to_json(state())), "ts": ts}).encode())
+
+
+@pytest.mark.parametrize("year", [2, 9998])
+def test_every_other_time_can_be_shown_in_local_time(year: int) -> None:
+    ts = EVENT.ts.replace(year=year, month=12, day=31)
+    read = read_event(DESK, event_to_json(event(1, ts=ts)))
+    for hours in (-23, 23):
+        read.ts.astimezone(timezone(timedelta(hours=hours)))
 
 
 @pytest.mark.parametrize(

@@ -42,8 +42,8 @@ def test_a_message_sets_a_feature(feature: str, payload: bytes, expected: Camera
         ("threshold", b"", "Expecting value"),
         ("threshold", b"1.01", "from 0 to 1"),
         ("threshold", b"-0.1", "from 0 to 1"),
-        ("threshold", b"NaN", "no number of JSON"),
-        ("threshold", b"Infinity", "no number of JSON"),
+        ("threshold", b"NaN", "not a JSON number"),
+        ("threshold", b"Infinity", "not a JSON number"),
         ("threshold", b"1e999", "from 0 to 1"),
         ("threshold", b"true", "from 0 to 1"),
         ("threshold", b'"0.5"', "from 0 to 1"),
@@ -88,7 +88,7 @@ def test_features_survive_in_a_private_file_and_only_what_was_set_is_kept(tmp_pa
     assert list(tmp_path.iterdir()) == [path]
     again = OverrideStore(path, EMOTIONS)
     assert again["desk"] == store["desk"] and again["hall"] == CameraOverrides()
-    assert list(json.loads(path.read_text())) == ["desk"]
+    assert list(json.loads(path.read_text())["content"]) == ["desk"]
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff", b"[" * 100_000])
@@ -97,8 +97,19 @@ def test_a_damaged_file_is_said_and_replaced(content: bytes, tmp_path: Path, cap
     path.write_bytes(content)
     store = OverrideStore(path, EMOTIONS)
     assert store["desk"] == CameraOverrides() and "pi5.features.json" in caplog.text
+    assert path.with_name("pi5.features.json.damaged").read_bytes() == content
     store["desk"] = CameraOverrides(enabled=False)
     assert not OverrideStore(path, EMOTIONS)["desk"].enabled
+
+
+@pytest.mark.parametrize("camera", ["#am", "", "a/b", "x" * 65, "\ud800"])
+def test_a_file_with_a_name_that_no_camera_can_have_is_moved_aside(
+    camera: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "pi5.features.json"
+    path.write_text(json.dumps({camera: {"enabled": False, "threshold": None, "classes": None}}))
+    assert OverrideStore(path, EMOTIONS)[camera] == CameraOverrides()
+    assert not path.exists() and "moved to pi5.features.json.damaged" in caplog.text
 
 
 @pytest.mark.parametrize("values", [1, {}, {"enabled": True, "threshold": 7, "classes": None}, {"enabled": True}])

@@ -3,6 +3,7 @@ from __future__ import annotations
 import random
 import sqlite3
 import time
+import zlib
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -163,6 +164,133 @@ def test_an_event_in_which_a_bit_has_flipped_is_not_sent(path: Path, caplog: pyt
     file = OutboxFile(path)
     assert numbers(file.open()) == [1]
     assert file.lost == 1 and "1 events in" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "camera = 'hall'",
+        "camera = 'desk ' || char(0)",
+        "number = 7",
+        "mark = 1000000",
+        "at = 5.0",
+        "since = since + 1",
+        "boot = boot + 1",
+        "crc = crc + 1",
+        "payload = NULL",
+        "payload = 'text'",
+        "payload = x'7b7d'",
+        "camera = 7",
+    ],
+)
+def test_a_change_anywhere_in_a_row_drops_it_and_is_counted_once(
+    change: str, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    filled(path, 101, 102).close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(f"UPDATE event SET {change} WHERE number = 2")
+    file = OutboxFile(path)
+    assert numbers(file.open()) == [1]
+    assert (file.lost, file.mark) == (1, 101) and caplog.text.count("1 events in") == 1
+    file.write(entries(107), [])
+    file.close()
+    again = OutboxFile(path)
+    assert numbers(again.open()) == [1, 7] and again.lost == 0
+
+
+def test_events_around_a_damaged_page_are_taken_over_into_the_new_file(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    filled(path, *range(101, 141)).close()
+    data = bytearray(path.read_bytes())
+    middle = data.index(b'"seq":120')
+    data[middle // 2048 * 2048] = 0  # the type of the page
+    path.write_bytes(data)
+    file = OutboxFile(path)
+    kept = numbers(file.open())
+    assert len(kept) >= 30 and {1, 40} <= set(kept)
+    assert file.waiting == len(kept) and file.mark == 140
+    file.write(entries(141), [])
+    file.close()
+    assert numbers(OutboxFile(path).open()) == [*kept, 41]
+
+
+def of_the_first_version(path: Path, *seqs: int) -> None:
+    """A file as version 1.0 wrote it."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.executescript(
+            "CREATE TABLE event (number INTEGER PRIMARY KEY, mark INTEGER NOT NULL, at REAL NOT NULL,"
+            " camera TEXT NOT NULL, crc INTEGER, payload BLOB); CREATE TABLE client (token TEXT NOT NULL);"
+            "INSERT INTO client VALUES ('0123abcd'); PRAGMA application_id = 0x45454F42; PRAGMA user_version = 1;"
+        )
+        for seq in seqs:
+            payload = event_to_json(event(seq))
+            row = (seq - 100, seq, time.time() - 60, "desk", zlib.crc32(payload), payload)
+            connection.execute("INSERT INTO event VALUES (?, ?, ?, ?, ?, ?)", row)
+
+
+def test_a_file_of_the_first_version_is_taken_over_with_its_events_mark_and_client(path: Path) -> None:
+    of_the_first_version(path, 101, 102, 103)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("UPDATE event SET payload = NULL WHERE number = 3")
+    for _ in range(2):
+        file = OutboxFile(path)
+        waiting = file.open()
+        assert [(entry.number, entry.payload) for entry in waiting] == [
+            (number, event_to_json(event(number + 100))) for number in (1, 2)
+        ]
+        assert (file.mark, file.token, file.lost) == (103, "0123abcd", 0)
+        file.close()
+
+
+def test_of_a_file_of_the_first_version_damaged_events_are_counted(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    of_the_first_version(path, 101, 102)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("UPDATE event SET payload = x'7b7d' WHERE number = 1")
+    file = OutboxFile(path)
+    assert numbers(file.open()) == [2] and file.lost == 1 and "1 events in" in caplog.text
+
+
+def test_after_the_machine_was_switched_off_waiting_is_not_counted_by_a_clock_that_is_wrong(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_emotion.outbox.rows.is_synchronised", lambda: False)
+    file = OutboxFile(path, "before")
+    file.open()
+    file.write(entries(101, since=time.monotonic() - 3600), [])
+    file.close()
+    assert time.monotonic() - OutboxFile(path, "after").open()[0].since == pytest.approx(0, abs=60)
+
+
+def test_after_the_machine_was_switched_off_a_right_clock_counts(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_emotion.outbox.rows.is_synchronised", lambda: True)
+    file = OutboxFile(path, "before")
+    file.open()
+    file.write(entries(101, since=time.monotonic() - 3600), [])
+    file.close()
+    assert time.monotonic() - OutboxFile(path, "after").open()[0].since == pytest.approx(3600, abs=60)
+
+
+def test_a_file_deleted_while_it_is_open_is_an_error_and_not_silence(path: Path) -> None:
+    file = filled(path, 101)
+    path.unlink()
+    with pytest.raises(OSError, match="deleted while it was in use"):
+        file.write(entries(102), [])
+    file.close()
+    assert file.open() == []
+    file.replace(entries(101, 102))
+    file.close()
+    assert numbers(OutboxFile(path).open()) == [1, 2]
+
+
+def test_the_mark_outlives_that_all_is_replaced_by_nothing(path: Path) -> None:
+    file = filled(path, 101, 102)
+    file.replace([])
+    file.close()
+    again = OutboxFile(path)
+    assert again.open() == [] and again.mark == 102 and again.waiting == 0
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -1,4 +1,4 @@
-"""The sink and its outbox on disk: what a restart finds, what a failing disk does, when the disk is asked to sync."""
+"""The sink and its outbox on disk: restarts, failing disks, and when a sync is made."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 from support.broker import Broker, free_port, needs_mosquitto, wait_until
-from support.mqtt_stage import INFO, TIMING, MakeSubscriber, publish, replayed, said, sequence
+from support.mqtt_stage import INFO, TIMING, MakeSubscriber, count_logged, publish, replayed, sequence
+from support.node_state import copy_state
 from support.samples import event
 
 from edge_emotion.config.settings import MqttSettings
@@ -70,40 +71,41 @@ class WatchedFile(OutboxFile):
         self.synced.append(self.written)
 
 
-class Desk:
-    """A send_queue with a writer and no network."""
+class WriterStage:
+    """An outbox with a writer and a send queue, and no network."""
 
     def __init__(self, path: Path, interval: float, retry: float = 0.05) -> None:
         self.file = WatchedFile(path / "pi5.outbox.db")
-        self.send_queue = SendQueue(Topics("edge-emotion", "pi5"), Outbox(100), b"{}")
-        self.send_queue.load(self.file.open())
-        self.writer = OutboxWriter(self.file, self.send_queue, interval, None, retry)
+        self.outbox = Outbox(100)
+        self.send_queue = SendQueue(Topics("edge-emotion", "pi5"), self.outbox, b"{}")
+        self.outbox.load(self.file.open(), time.monotonic())
+        self.writer = OutboxWriter(self.file, self.outbox, interval, None, retry)
         self.writer.start()
 
-    def post(self, seq: int) -> None:
-        self.send_queue.post(seq, "desk", event_to_json(event(seq)))
+    def append(self, seq: int) -> None:
+        self.outbox.append(seq, "desk", event_to_json(event(seq)), time.monotonic())
 
     def deliver(self) -> list[int]:
         """Take and acknowledge all that may be sent; their numbers."""
         told = []
         while (message := self.send_queue.take((), True)) is not None:
             assert message.number is not None
-            self.send_queue.acknowledge(message.number)
+            self.outbox.acknowledge(message.number)
             told.append(event_from_json(message.payload).seq)
         return told
 
 
 @pytest.fixture
-def make_desk(tmp_path: Path) -> Iterator[Callable[..., Desk]]:
-    desks: list[Desk] = []
+def make_stage(tmp_path: Path) -> Iterator[Callable[..., WriterStage]]:
+    stages: list[WriterStage] = []
 
-    def make(*arguments: float) -> Desk:
-        desks.append(Desk(tmp_path, *arguments))
-        return desks[-1]
+    def make(*arguments: float) -> WriterStage:
+        stages.append(WriterStage(tmp_path, *arguments))
+        return stages[-1]
 
     yield make
-    for desk in desks:
-        desk.writer.stop(10)
+    for stage in stages:
+        stage.writer.stop(10)
 
 
 @contextmanager
@@ -118,7 +120,7 @@ def full_disk(limit: int) -> Iterator[None]:
 
 
 @needs_mosquitto
-def test_what_a_clean_stop_could_not_deliver_comes_after_the_next_start_as_replayed_and_otherwise_unchanged(
+def test_events_that_a_clean_stop_could_not_deliver_are_sent_after_the_next_start_as_replayed_and_otherwise_unchanged(
     broker: Broker, make_durable: MakeDurable, make_subscriber: MakeSubscriber, log: pytest.LogCaptureFixture
 ) -> None:
     subscriber = make_subscriber(broker)
@@ -127,7 +129,7 @@ def test_what_a_clean_stop_could_not_deliver_comes_after_the_next_start_as_repla
     publish(first, range(1, 31))
     first.close()
     assert (first.waiting, first.dropped) == (0, 0)
-    assert said(log, "30 events were not delivered") == said(log, "they wait for the next start") == 1
+    assert count_logged(log, "30 events were not delivered") == count_logged(log, "they wait for the next start") == 1
     second = make_durable(broker.port)
     second.open()
     publish(second, range(31, 33))
@@ -195,14 +197,16 @@ def test_the_counter_goes_on_after_what_the_outbox_holds(make_durable: MakeDurab
         return seen.mark
 
     wait_until(lambda: copied() == 5)
-    assert (tmp_path / "pi5.seq").read_text().split()[2] == "outbox"
+    killed = EventCounter(copy_state(tmp_path, tmp_path / "killed"), "pi5")
+    assert killed() == 6
+    killed.close()
     sink.close()
     numbers.close()
     assert EventCounter(tmp_path, "pi5")() == 6
 
 
 @needs_mosquitto
-def test_a_full_disk_is_said_once_and_events_go_on(
+def test_a_full_disk_is_logged_once_and_events_are_still_sent(
     broker: Broker, make_durable: MakeDurable, make_subscriber: MakeSubscriber, log: pytest.LogCaptureFixture
 ) -> None:
     subscriber = make_subscriber(broker)
@@ -217,12 +221,12 @@ def test_a_full_disk_is_said_once_and_events_go_on(
         broker.thaw()
         wait_until(lambda: len(sequence(subscriber.on("events"))) == 300)
     assert sequence(subscriber.on("events")) == list(range(300))
-    assert said(log, "cannot write events to") == 1
+    assert count_logged(log, "cannot write events to") == 1
     assert sink.dropped == 0
 
 
 @needs_mosquitto
-def test_a_disk_that_is_full_from_the_start_is_said_once_and_events_go_on(
+def test_a_disk_that_is_full_from_the_start_is_logged_once_and_events_are_sent(
     broker: Broker, make_durable: MakeDurable, make_subscriber: MakeSubscriber, log: pytest.LogCaptureFixture
 ) -> None:
     subscriber = make_subscriber(broker)
@@ -231,80 +235,80 @@ def test_a_disk_that_is_full_from_the_start_is_said_once_and_events_go_on(
         sink.open()
         publish(sink, range(10))
         wait_until(lambda: len(subscriber.on("events")) == 10)
-    assert not sink.durable and said(log, "cannot use the outbox") == 1
+    assert not sink.durable and count_logged(log, "cannot use the outbox") == 1
 
 
 def test_when_the_disk_works_again_all_that_waits_is_written(
-    make_desk: Callable[..., Desk], tmp_path: Path, log: pytest.LogCaptureFixture
+    make_stage: Callable[..., WriterStage], tmp_path: Path, log: pytest.LogCaptureFixture
 ) -> None:
-    desk = make_desk(0.0)
-    desk.post(1)
-    wait_until(lambda: desk.file.written == 1)
-    desk.file.broken = True
-    desk.post(2)
-    desk.post(3)
-    wait_until(lambda: desk.writer.failing)
-    message = desk.send_queue.take((), True)
+    stage = make_stage(0.0)
+    stage.append(1)
+    wait_until(lambda: stage.file.written == 1)
+    stage.file.broken = True
+    stage.append(2)
+    stage.append(3)
+    wait_until(lambda: stage.writer.failing)
+    message = stage.send_queue.take((), True)
     assert message is not None and message.number is not None
-    desk.send_queue.acknowledge(message.number)
+    stage.outbox.acknowledge(message.number)
     time.sleep(0.2)  # several attempts
-    desk.file.broken = False
-    wait_until(lambda: not desk.writer.failing)
-    desk.post(4)
-    assert desk.writer.stop(10)
-    assert [event_from_json(entry.payload).seq for entry in OutboxFile(desk.file.path).open()] == [2, 3, 4]
-    assert said(log, "cannot write events to") == said(log, "are written to") == 1
+    stage.file.broken = False
+    wait_until(lambda: not stage.writer.failing)
+    stage.append(4)
+    assert stage.writer.stop(10)
+    assert [event_from_json(entry.payload).seq for entry in OutboxFile(stage.file.path).open()] == [2, 3, 4]
+    assert count_logged(log, "cannot write events to") == count_logged(log, "are written to") == 1
 
 
-def test_an_event_that_is_acknowledged_at_once_costs_no_sync(make_desk: Callable[..., Desk]) -> None:
-    desk = make_desk(0.3)
+def test_an_event_that_is_acknowledged_at_once_costs_no_sync(make_stage: Callable[..., WriterStage]) -> None:
+    stage = make_stage(0.3)
     for seq in range(1, 6):
-        desk.post(seq)
-        wait_until(lambda: bool(desk.deliver()))
+        stage.append(seq)
+        wait_until(lambda: bool(stage.deliver()))
         time.sleep(0.1)
     time.sleep(0.4)
-    assert desk.file.synced == []
+    assert stage.file.synced == []
 
 
-def test_an_event_that_waits_is_on_the_disk_after_the_interval(make_desk: Callable[..., Desk]) -> None:
-    desk = make_desk(0.2)
-    desk.post(1)
-    wait_until(lambda: desk.file.written == 1)
-    assert desk.file.synced == []
-    wait_until(lambda: desk.file.synced == [1])
-    desk.post(2)
-    wait_until(lambda: desk.file.synced == [1, 2])
+def test_an_event_that_waits_is_on_the_disk_after_the_interval(make_stage: Callable[..., WriterStage]) -> None:
+    stage = make_stage(0.2)
+    stage.append(1)
+    wait_until(lambda: stage.file.written == 1)
+    assert stage.file.synced == []
+    wait_until(lambda: stage.file.synced == [1])
+    stage.append(2)
+    wait_until(lambda: stage.file.synced == [1, 2])
     time.sleep(0.5)
-    assert desk.file.synced == [1, 2]
+    assert stage.file.synced == [1, 2]
 
 
 def test_with_an_interval_of_zero_each_event_is_on_the_disk_before_it_may_be_sent(
-    make_desk: Callable[..., Desk],
+    make_stage: Callable[..., WriterStage],
 ) -> None:
-    desk = make_desk(0.0)
+    stage = make_stage(0.0)
     for seq in range(1, 6):
-        desk.post(seq)
-        wait_until(lambda: desk.deliver())
-        assert desk.file.synced[-1] == seq
+        stage.append(seq)
+        wait_until(lambda: stage.deliver())
+        assert stage.file.synced[-1] == seq
 
 
-def test_what_was_acknowledged_leaves_the_file_within_about_a_second(make_desk: Callable[..., Desk]) -> None:
-    desk = make_desk(0.1)
-    desk.post(1)
-    wait_until(lambda: desk.deliver() == [1])
-    wait_until(lambda: desk.file.forgotten == [0])
-    assert desk.writer.stop(10)
-    assert OutboxFile(desk.file.path).open() == []
+def test_what_was_acknowledged_leaves_the_file_within_about_a_second(make_stage: Callable[..., WriterStage]) -> None:
+    stage = make_stage(0.1)
+    stage.append(1)
+    wait_until(lambda: stage.deliver() == [1])
+    wait_until(lambda: stage.file.forgotten == [0])
+    assert stage.writer.stop(10)
+    assert OutboxFile(stage.file.path).open() == []
 
 
 def test_a_stored_event_that_this_version_cannot_read_is_refused_and_the_next_one_sent(
-    make_desk: Callable[..., Desk], log: pytest.LogCaptureFixture
+    make_stage: Callable[..., WriterStage], log: pytest.LogCaptureFixture
 ) -> None:
-    desk = make_desk(0.0)
-    desk.send_queue.post(1, "desk", b'{"schema":99}')
-    desk.post(2)
-    desk.send_queue.come_online()
-    while desk.send_queue.take((), False) is not None:
+    stage = make_stage(0.0)
+    stage.outbox.append(1, "desk", b'{"schema":99}', time.monotonic())
+    stage.append(2)
+    stage.send_queue.begin_connection()
+    while stage.send_queue.take((), False) is not None:
         pass
-    wait_until(lambda: desk.deliver() == [2])
-    assert desk.send_queue.refused == 1 and said(log, "cannot be read any more") == 1
+    wait_until(lambda: stage.deliver() == [2])
+    assert stage.outbox.refused == 1 and count_logged(log, "cannot be read any more") == 1

@@ -2,17 +2,21 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.broker import Broker, free_port, needs_mosquitto, password_access, wait_until
 from support.mqtt_stage import (
+    INFO,
     PROTOCOLS,
+    TIMING,
     MakeSink,
     MakeSubscriber,
+    count_logged,
     network_threads,
     publish,
-    said,
 )
 from support.samples import event
 
@@ -23,23 +27,81 @@ pytestmark = needs_mosquitto
 
 
 @PROTOCOLS
-def test_refused_credentials_end_the_attempts_and_say_what_to_do(
+def test_refused_credentials_are_reported_once_with_what_to_do_and_events_wait(
     tmp_path: Path, make_sink: MakeSink, log: pytest.LogCaptureFixture, protocol: str
 ) -> None:
     broker = Broker(tmp_path, password_access(tmp_path, "edge", "right-secret")).start()
+    timing = replace(TIMING, first_login_retry=0.02, longest_login_retry=0.02)
     try:
-        sink = make_sink(broker.port, username="edge", password="wrong-secret", protocol=protocol, outbox=2)
+        login = {"username": "edge", "password": "wrong-secret", "protocol": protocol}
+        sink = make_sink(broker.port, timing, **login, outbox=2, drain_timeout=0.2)
         sink.open()
-        wait_until(lambda: sink.failure)
-        wait_until(lambda: not network_threads())
-        assert sink.failure is not None and not sink.connected
-        for part in (f"127.0.0.1:{broker.port}", "'edge'", "mqtt.password", "restart"):
+        wait_until(lambda: broker.log.count("New connection") > 3)
+        assert sink.failure is not None and not sink.connected and network_threads()
+        for part in (f"127.0.0.1:{broker.port}", "'edge'", "mqtt.password", "trying again", "reload"):
             assert part in sink.failure
         publish(sink, range(3))
         assert (sink.waiting, sink.dropped) == (2, 1)
         sink.close()
-        assert said(log, "refused user 'edge'") == 1 and said(log, "2 events were not delivered") == 1
+        assert count_logged(log, "refuses user 'edge'") == 1 and count_logged(log, "2 events were not delivered") == 1
         assert "wrong-secret" not in log.text + repr(sink) + repr(vars(sink))
+    finally:
+        broker.stop()
+
+
+@PROTOCOLS
+def test_a_login_that_the_broker_refuses_at_first_is_tried_again_until_it_is_accepted(
+    tmp_path: Path, make_sink: MakeSink, log: pytest.LogCaptureFixture, protocol: str
+) -> None:
+    access = password_access(tmp_path, "somebody-else", "x")
+    broker = Broker(tmp_path, access).start()
+    timing = replace(TIMING, first_login_retry=0.2, longest_login_retry=0.4)
+    try:
+        sink = make_sink(broker.port, timing, username="edge", password="right-secret", protocol=protocol)
+        sink.open()
+        publish(sink, range(3))
+        wait_until(lambda: sink.failure)
+        password_access(tmp_path, "edge", "right-secret")
+        broker.reload()
+        wait_until(lambda: sink.connected and not sink.waiting)
+        assert sink.failure is None
+        assert count_logged(log, "refuses user") == count_logged(log, "connected to broker") == 1
+    finally:
+        broker.stop()
+
+
+def test_after_refused_credentials_only_a_reload_ends_the_long_delay(
+    tmp_path: Path, make_sink: MakeSink, log: pytest.LogCaptureFixture
+) -> None:
+    broker = Broker(tmp_path, password_access(tmp_path, "edge", "right-secret")).start()
+    secret = tmp_path / "secret"
+    secret.write_text("wrong-secret")
+    timing = replace(TIMING, first_login_retry=300.0, longest_login_retry=300.0)
+    try:
+        sink = make_sink(broker.port, timing, username="edge", password_file=secret)
+        sink.open()
+        wait_until(lambda: sink.failure)
+        wait_until(lambda: broker.log.count("not authorised") == 1)
+        secret.write_text("right-secret")
+        time.sleep(0.5)  # ten of the delays after other losses
+        assert broker.log.count("New client") + broker.log.count("not authorised") == 1 and not sink.connected
+        sink.describe(INFO, ["desk"], None)
+        wait_until(lambda: sink.connected)
+    finally:
+        broker.stop()
+
+
+def test_a_stop_tries_once_at_most_where_the_credentials_were_refused(tmp_path: Path, make_sink: MakeSink) -> None:
+    broker = Broker(tmp_path, password_access(tmp_path, "edge", "right-secret")).start()
+    try:
+        sink = make_sink(broker.port, username="edge", password="wrong-secret", drain_timeout=60.0)
+        sink.open()
+        publish(sink, range(3))
+        wait_until(lambda: sink.failure)
+        attempts = broker.log.count("New connection")
+        sink.close()
+        assert broker.log.count("New connection") <= attempts + 1
+        assert not network_threads()
     finally:
         broker.stop()
 
@@ -59,7 +121,7 @@ def test_the_right_password_from_a_file_is_accepted(
         broker.stop()
 
 
-def test_an_event_that_the_broker_refuses_is_counted_said_once_and_not_sent_for_ever(
+def test_an_event_that_the_broker_refuses_is_counted_logged_once_and_not_sent_again(
     tmp_path: Path, make_sink: MakeSink, log: pytest.LogCaptureFixture
 ) -> None:
     rules = ["topic write edge-emotion/pi5/availability", "topic write edge-emotion/pi5/hall/#"]
@@ -71,14 +133,14 @@ def test_an_event_that_the_broker_refuses_is_counted_said_once_and_not_sent_for_
         sink.publish(event(30, camera="hall"))
         wait_until(lambda: sink.waiting == 0)
         assert (sink.refused, sink.connected, sink.failure) == (30, True, None)
-        assert said(log, "Not authorized") == 1
+        assert count_logged(log, "Not authorized") == 1
     finally:
         broker.stop()
 
 
 @pytest.mark.parametrize("protocol", ["5", "3.1.1"])
 @pytest.mark.parametrize("answer", [None, b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x20\x03\x00\x84\x00"])
-def test_a_peer_that_does_not_answer_as_a_broker_is_said_once_and_tried_again(
+def test_a_peer_that_does_not_answer_as_a_broker_is_logged_once_and_tried_again(
     make_sink: MakeSink, log: pytest.LogCaptureFixture, answer: bytes | None, protocol: str
 ) -> None:
     connections: list[socket.socket] = []
@@ -115,8 +177,25 @@ def test_an_unreadable_password_file_is_refused_at_open(tmp_path: Path, make_sin
         sink.open()
 
 
-def test_a_host_name_that_cannot_be_one_is_said_not_raised(make_sink: MakeSink, log: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("name", ["client_id", "username", "password"])
+@pytest.mark.parametrize(("text", "fault"), [("x" * 65_536, "has 65536 bytes"), ("s3cret\0", "contains a NUL")])
+def test_a_string_that_mqtt_cannot_transmit_is_refused_at_open(
+    make_sink: MakeSink, name: str, text: str, fault: str
+) -> None:
+    sink = make_sink(free_port(), **{"username": "edge", name: text})
+    for act in (sink.check, sink.open):
+        with pytest.raises(ConfigError, match=f"mqtt.{name} {fault}") as caught:
+            act()
+        assert "s3cret" not in str(caught.value) and len(str(caught.value)) < 200
+    assert not network_threads()
+
+
+def test_the_largest_strings_that_mqtt_can_transmit_are_accepted(make_sink: MakeSink) -> None:
+    make_sink(free_port(), username="x" * 65_535, password="x" * 65_535).check()
+
+
+def test_an_impossible_host_name_is_logged_not_raised(make_sink: MakeSink, log: pytest.LogCaptureFixture) -> None:
     sink = make_sink(1883, host="broker..home")
     sink.open()
-    wait_until(lambda: said(log, "broker..home:1883 is not reachable"))
+    wait_until(lambda: count_logged(log, "broker..home:1883 is not reachable"))
     assert sink.failure is None

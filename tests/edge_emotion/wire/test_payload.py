@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import random
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -10,6 +11,9 @@ from support.samples import CAPTURED, EVENT, event, state
 
 from edge_emotion.datatypes import Box
 from edge_emotion.wire.payloads import (
+    as_replayed,
+    availability_from_payload,
+    availability_to_payload,
     event_from_json,
     event_to_json,
     format_time,
@@ -49,6 +53,57 @@ def test_an_event_comes_back_as_it_was_up_to_milliseconds() -> None:
 def test_what_was_written_once_is_written_the_same_again(changes: dict[str, Any]) -> None:
     written = event_to_json(event(1, **changes))
     assert event_to_json(event_from_json(written)) == written
+
+
+def test_the_replayed_form_has_the_bytes_of_the_replayed_event() -> None:
+    draw = random.Random(15)
+    texts = ['"replayed":false}', 'a\\"b', "happiness", "\u2028é", "", '{"schema":1,', "x" * 300]
+
+    def number() -> float:
+        return draw.choice([0.0, 1.0, draw.random(), draw.uniform(-1e6, 1e6), 1e-9, 1e22])
+
+    def text() -> str:
+        return draw.choice(texts)
+
+    for seq in range(2000):
+        each = event(
+            draw.choice([seq, 2**63, -1]),
+            type=draw.choice(["start", "change", "end"]),
+            node=text(),
+            emotion=text(),
+            previous=draw.choice([None, text()]),
+            ts=datetime(draw.choice([1, 999, 2026, 9999]), 12, 31, 23, 59, tzinfo=timezone.utc),
+            confidence=number(),
+            probabilities={text(): number() for _ in range(draw.randrange(4))},
+            box=Box(number(), number(), number(), number()),
+            latency_ms=number(),
+            model_version=text(),
+            replayed=draw.random() < 0.2,
+        )
+        assert as_replayed(event_to_json(each)) == event_to_json(replace(each, replayed=True))
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"{}",
+        b'{"schema":99}',
+        GOLDEN.replace(b'"schema":1', b'"schema":2'),
+        GOLDEN[:-1],
+        GOLDEN + b"\n",
+        GOLDEN.replace(b"false}", b"null}"),
+    ],
+)
+def test_a_payload_of_another_form_has_no_replayed_form(payload: bytes) -> None:
+    with pytest.raises(ValueError, match="not an event of schema 1"):
+        as_replayed(payload)
+
+
+@pytest.mark.parametrize(("online", "payload"), [(True, b"online"), (False, b"offline"), (None, b"")])
+def test_availability_has_the_payloads_of_the_contract_and_comes_back(online: bool | None, payload: bytes) -> None:
+    assert availability_to_payload(online) == payload
+    assert availability_from_payload(payload) is online
 
 
 def test_fractions_are_rounded_to_four_decimals() -> None:

@@ -1,4 +1,4 @@
-"""How the training faces are framed, against the detector's boxes."""
+"""Crops of the training faces, compared with the detector's boxes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ pytest.importorskip("tf_keras")
 
 from train.data.crop import measure_framing, paste
 from train.data.faces import DataError, DataSet
-from train.evaluation.end_to_end import measure_whole_path
+from train.evaluation.end_to_end import measure_end_to_end
 from train.recipes.recipe import FER_CROP
 
 
@@ -46,4 +46,4 @@ def test_nothing_is_measured_where_no_face_is_found(fer_plus: DataSet) -> None:
         measure_framing(fer_plus["train"], blind, count=10, seed=1)
     faces = fer_plus["validation"].take(np.arange(4))
     with pytest.raises(DataError, match="finds none of 4 pasted faces"):
-        measure_whole_path(make_classifier("tiny"), blind, faces, faces.labels)
+        measure_end_to_end(make_classifier("tiny"), blind, faces, faces.labels)

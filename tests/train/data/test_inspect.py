@@ -19,18 +19,13 @@ pytest.importorskip("pandas")
 
 import train.data.duplicates
 from train.commands.inspect_data import add_inspect, compare_labels, draw, inspect
-from train.data.duplicates import compare, drop_copies, take_prints
+from train.data.duplicates import drop_copies, find_copies, take_prints
 from train.data.faces import DataError, DataSet, Faces
-from train.data.inspection import CopyReport, Inspection, as_text
-from train.data.layouts import load, load_fer_plus
+from train.data.inspection import CopyReport, Inspection, inspection_text
+from train.data.layouts import load
 
 Pixels = npt.NDArray[np.uint8]
 CLASSES = "neutral", "happiness", "surprise"
-
-
-@pytest.fixture(scope="module")
-def fer_plus(fer_folder: Path) -> DataSet:
-    return load_fer_plus(fer_folder)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +56,7 @@ def jpeg(image: Pixels) -> Pixels:
 
 def test_faces_that_are_different_are_no_copies(faces: Pixels) -> None:
     prints = take_prints(labelled(faces, [0] * 40))
-    assert {kind: found.pairs for kind, found in compare(prints, prints).items()} == {
+    assert {kind: found.pairs for kind, found in find_copies(prints, prints).items()} == {
         "exact": 0,
         "near": 0,
         "mirrored": 0,
@@ -112,14 +107,14 @@ def test_pictures_of_one_colour_are_no_near_copies(faces: Pixels) -> None:
 def test_colour_pictures_are_compared_by_their_grey(faces: Pixels) -> None:
     grey = [cv2.cvtColor(jpeg(face), cv2.COLOR_GRAY2BGR) for face in faces[:3]]
     colour = labelled(grey, [0, 0, 0])
-    assert compare(take_prints(labelled(faces[:3], [0, 0, 0])), take_prints(colour))["near"].second.all()
+    assert find_copies(take_prints(labelled(faces[:3], [0, 0, 0])), take_prints(colour))["near"].second.all()
 
 
 def test_tiles_change_nothing(fer_plus: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
     prints = take_prints(fer_plus["validation"].take(np.arange(1500)))
-    whole = compare(prints, prints)
+    whole = find_copies(prints, prints)
     monkeypatch.setattr(train.data.duplicates, "TILE", 333)
-    tiled = compare(prints, prints)
+    tiled = find_copies(prints, prints)
     assert whole["near"].pairs > 0
     for kind in whole:
         assert whole[kind].pairs == tiled[kind].pairs
@@ -200,7 +195,7 @@ def test_a_second_labelling_is_compared_by_picture(faces: Pixels) -> None:
 
 def test_the_text_names_every_class_split_and_note(faces: Pixels) -> None:
     data = two_splits(labelled(faces[:6], [0, 0, 1, 1, 2, 2]), labelled(faces[:2], [0, 0]))
-    text = as_text(inspect(replace(data, notes=("skipped 1 of 9 pictures",)), other=data))
+    text = inspection_text(inspect(replace(data, notes=("skipped 1 of 9 pictures",)), other=data))
     assert all(word in text for word in (*CLASSES, "train", "test", "skipped 1 of 9 pictures"))
     assert "2 faces of test (2 clear, 0 with another label), 2 of train" in text
     assert "100.0% of 8 clear faces" in text
@@ -264,8 +259,8 @@ def test_a_folder_that_cannot_be_made_is_said_before_the_search(
 ) -> None:
     (tmp_path / "file").write_text("")
     assert run("inspect", folder, "--out", tmp_path / "file" / "out") == 2
-    said = capsys.readouterr()
-    assert "cannot make the folder" in said.err and said.out == ""
+    printed = capsys.readouterr()
+    assert "cannot make the folder" in printed.err and printed.out == ""
 
 
 def test_the_command_lists_bad_pictures_and_ends_with_one_line(

@@ -1,4 +1,4 @@
-"""Measuring runs, ensembles and exported models, on crops and on the whole path."""
+"""Measuring runs, ensembles and exported models, on crops and end to end."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ pytest.importorskip("tf_keras")
 
 from train.commands.cli import main
 from train.data.faces import DataSet
-from train.evaluation.end_to_end import measure_whole_path
+from train.evaluation.end_to_end import measure_end_to_end
 from train.evaluation.evaluate import Answer, answer, ensemble, evaluate, measured_faces, translate
 from train.evaluation.predict import Prediction, logits_of_target
 
 
-def said(name: str, classes: tuple[str, ...], *logits: tuple[float, ...]) -> Prediction:
+def predicted(name: str, classes: tuple[str, ...], *logits: tuple[float, ...]) -> Prediction:
     return Prediction(name, classes, np.array(logits, np.float32), 4)
 
 
@@ -44,14 +44,14 @@ def test_faces_of_a_class_that_the_model_does_not_know_do_not_count() -> None:
 
 
 def test_a_model_with_classes_in_another_order_is_measured_by_name() -> None:
-    model = said("a", ("fear", "neutral"), (9, 0), (0, 9), (9, 0))
+    model = predicted("a", ("fear", "neutral"), (9, 0), (0, 9), (9, 0))
     figures = evaluate(answer(model), np.array([1, 0, 1]), ("neutral", "fear"))
     assert figures.accuracy == 1
 
 
 def test_restricting_the_classes_leaves_out_the_others_answers() -> None:
-    """Neutral is said the loudest, but only happiness and sadness may be said."""
-    model = said("a", ("neutral", "happiness", "sadness"), (9, 5, 1), (9, 1, 5))
+    """Neutral has the highest logit, but only happiness and sadness are allowed."""
+    model = predicted("a", ("neutral", "happiness", "sadness"), (9, 5, 1), (9, 1, 5))
     said_of_two = answer(model, classes=("happiness", "sadness"))
     figures = evaluate(said_of_two, np.array([1, 2]), model.classes)
     assert (figures.classes, figures.accuracy) == (("happiness", "sadness"), 1)
@@ -65,13 +65,15 @@ def test_an_ensemble_is_the_mean_of_probabilities() -> None:
 
 
 def test_an_ensemble_of_different_classes_is_refused() -> None:
-    with pytest.raises(ConfigError, match="b tells neutral, anger apart"):
-        ensemble([answer(said("a", ("neutral", "fear"), (0, 1))), answer(said("b", ("neutral", "anger"), (0, 1)))])
+    with pytest.raises(ConfigError, match="b has the classes neutral, anger, not "):
+        ensemble(
+            [answer(predicted("a", ("neutral", "fear"), (0, 1))), answer(predicted("b", ("neutral", "anger"), (0, 1)))]
+        )
 
 
 def test_a_run_has_no_operating_points() -> None:
     with pytest.raises(ConfigError, match="has no operating points"):
-        answer(said("a", ("neutral", "fear"), (0, 1)), operating_point="balanced")
+        answer(predicted("a", ("neutral", "fear"), (0, 1)), operating_point="balanced")
 
 
 # The models that ship, on real faces
@@ -99,7 +101,7 @@ def test_the_whole_path_costs_little(some: DataSet) -> None:
     """Pasted at 100 to 220 pixels: most are found, and what is found is classified about as well as the crop."""
     faces = some["validation"].majority()
     faces = faces.take(np.arange(150))
-    path = measure_whole_path(make_classifier("mobilenet_v2"), make_detector("blazeface_back"), faces, faces.labels)
+    path = measure_end_to_end(make_classifier("mobilenet_v2"), make_detector("blazeface_back"), faces, faces.labels)
     assert path.n == 150
     assert path.found >= 140
     assert path.accuracy > 0.8
@@ -152,7 +154,7 @@ def test_the_command_measures_the_whole_path_at_an_operating_point(
     assert path["n"] == result["figures"]["n"] == 40 > path["found"] > 15
     assert path["interval"][0] <= path["accuracy"] - path["cropped"] <= path["interval"][1]
     assert main([*command, "--whole-path"]) == 0
-    assert "whole path with blazeface_back: found " in capsys.readouterr().out
+    assert "end to end with blazeface_back: found " in capsys.readouterr().out
 
 
 def test_the_command_measures_how_faces_are_framed(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""What a run leaves on disk: kills at bad moments, failed starts, resuming, averages, freezing, plateaus."""
+"""State of a run on disk: kills at bad moments, failed starts, resuming, averages, freezing, plateaus."""
 
 from __future__ import annotations
 
@@ -232,7 +232,7 @@ def test_the_rate_falls_when_the_validation_loss_has_not_for_some_epochs(tmp_pat
     model.compile(K.optimizers.SGD(0.1))
     model.optimizer.build(model.trainable_variables)
     rate = LearningRate(settings, 2)
-    state = State(model, Average(model, 0.9), rate, tmp_path)
+    state = State(model, Average(model, 0.9).shadows, rate, tmp_path)
     for epoch, loss in enumerate([1.0, 0.9, 0.95, 0.95, 0.95], start=1):
         assert float(rate.factor) == 1
         state.note(epoch, 0.5, loss)

@@ -1,4 +1,4 @@
-"""The report: what it compares, what it says, and that names cannot break its pages."""
+"""The report: its comparisons, its texts, and names that cannot break its pages."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from edge_emotion.labels import EMOTIONS
 pytest.importorskip("tf_keras")
 pytest.importorskip("matplotlib")
 
-from train.commands.report import add_report, as_html, as_markdown, write_report
+from train.commands.report import add_report, report_html, report_markdown, write_report
 from train.data.faces import DataError, DataSet, Faces
-from train.evaluation.comparison import Comparison, compare
+from train.evaluation.comparison import Comparison, compare_models
 from train.evaluation.complexity import measure_complexity
 from train.evaluation.predict import Prediction
 from train.keras import K, tf
@@ -54,11 +54,13 @@ def run(path: Path, classes: tuple[str, ...] = EMOTIONS, **settings: object) -> 
     return Run(path, recipe, record)
 
 
-def says(
-    name: str, said: list[int], path: Path, *, classes: tuple[str, ...] = EMOTIONS, **settings: object
+def run_with(
+    name: str, predicted: list[int], path: Path, *, classes: tuple[str, ...] = EMOTIONS, **settings: object
 ) -> Prediction:
-    """A run that says these classes, the first ones with more confidence."""
-    logits = np.eye(len(classes), dtype=np.float32)[said] * np.linspace(6, 3, len(said), dtype=np.float32)[:, None]
+    """A run that predicts these classes, the first ones with more confidence."""
+    logits = (
+        np.eye(len(classes), dtype=np.float32)[predicted] * np.linspace(6, 3, len(predicted), dtype=np.float32)[:, None]
+    )
     return Prediction(name, classes, logits, 561_000, run=run(path, classes, **settings))
 
 
@@ -66,10 +68,10 @@ def says(
 def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     path = tmp_path_factory.mktemp("runs")
     worse = [0, 0, 2, 3, 4, 5, 6, 0, *LABELS[8:18], 2, 3]
-    return compare(
+    return compare_models(
         [
-            says("first", LABELS, path / "a"),
-            says(NASTY, worse, path / "b", class_weights=0.5),
+            run_with("first", LABELS, path / "a"),
+            run_with(NASTY, worse, path / "b", class_weights=0.5),
         ],
         DATA,
         "test",
@@ -92,14 +94,14 @@ def test_models_are_measured_on_the_same_faces(comparison: Comparison) -> None:
     assert second.figures.accuracy == pytest.approx(17 / 20)
     assert second.figures.per_class["happiness"].recall == pytest.approx(2 / 4)
     assert second.figures.per_class["contempt"].recall == pytest.approx(1 / 2)
-    (duel,) = comparison.duels
-    assert duel == ("first", NASTY, 20, 3, 0, 0.25)
+    (test,) = comparison.mcnemar_tests
+    assert test == ("first", NASTY, 20, 3, 0, 0.25)
 
 
 def test_mistakes_are_the_most_confident_first(comparison: Comparison) -> None:
     first, second = comparison.results
     assert first.mistakes == []
-    assert [(m.row, m.truth, m.said) for m in second.mistakes] == [
+    assert [(m.row, m.truth, m.predicted) for m in second.mistakes] == [
         (1, "happiness", "neutral"),
         (7, "contempt", "neutral"),
         (18, "happiness", "surprise"),
@@ -112,7 +114,7 @@ def test_settings_that_differ_are_listed_and_no_others(comparison: Comparison) -
 
 
 def test_a_single_model_lists_its_settings(tmp_path: Path) -> None:
-    alone = compare([says("one", LABELS, tmp_path / "a")], DATA, "test")
+    alone = compare_models([run_with("one", LABELS, tmp_path / "a")], DATA, "test")
     settings = dict(alone.differences)
     assert settings["recipe.name"] == ["tiny"]
     assert settings["recipe.input.width"] == ["48"]
@@ -120,30 +122,30 @@ def test_a_single_model_lists_its_settings(tmp_path: Path) -> None:
 
 
 def test_models_of_equal_name_are_kept_apart(tmp_path: Path) -> None:
-    same = compare([says("tiny", LABELS, tmp_path / name) for name in "ab"], DATA, "test")
+    same = compare_models([run_with("tiny", LABELS, tmp_path / name) for name in "ab"], DATA, "test")
     assert [result.name for result in same.results] == ["tiny", "tiny (2)"]
 
 
 def test_a_model_is_measured_on_the_classes_that_it_knows(tmp_path: Path) -> None:
     four = ("neutral", "happiness", "surprise", "sadness")
-    partial = says("four", [label % 4 for label in LABELS], tmp_path / "a", classes=four)
-    both = compare([partial, says("eight", LABELS, tmp_path / "b")], DATA, "test")
+    partial = run_with("four", [label % 4 for label in LABELS], tmp_path / "a", classes=four)
+    both = compare_models([partial, run_with("eight", LABELS, tmp_path / "b")], DATA, "test")
     small, large = both.results
     assert (small.figures.n, small.figures.accuracy, small.figures.classes) == (12, 1.0, four)
     assert large.subsets["4"].n == 12
-    assert both.duels[0].n == 12
+    assert both.mcnemar_tests[0].n == 12
 
 
 def test_a_model_that_knows_no_class_of_the_data_is_refused(tmp_path: Path) -> None:
     data = made_up([0, 1, 0], ("fear", "contempt"))
     with pytest.raises(DataError, match="no face of neutral, happiness"):
-        compare([says("two", [0, 1, 0], tmp_path / "a", classes=("neutral", "happiness"))], data, "test")
+        compare_models([run_with("two", [0, 1, 0], tmp_path / "a", classes=("neutral", "happiness"))], data, "test")
 
 
 def test_operating_points_are_chosen_on_the_validation_split_only(tmp_path: Path) -> None:
-    prediction = says("run", LABELS, tmp_path / "a")
-    assert list(compare([prediction], DATA, "validation").results[0].marked) == ["accurate", "balanced"]
-    on_test = compare([prediction], DATA, "test").results[0]
+    prediction = run_with("run", LABELS, tmp_path / "a")
+    assert list(compare_models([prediction], DATA, "validation").results[0].marked) == ["accurate", "balanced"]
+    on_test = compare_models([prediction], DATA, "test").results[0]
     assert on_test.marked == {}
     assert on_test.curve[0].strength == 0
 
@@ -165,14 +167,14 @@ def test_pages_hold_every_part(out: Path) -> None:
 
 
 def test_the_html_page_needs_no_other_file_and_no_network(parts: list[Section]) -> None:
-    page = as_html(parts)
+    page = report_html(parts)
     assert not re.search(r'(src|href)="(?!data:)|url\(|@import|https?://|<script', page)
 
 
 def test_names_are_escaped(parts: list[Section]) -> None:
-    assert "<b>" not in as_html(parts)
-    assert "&lt;b&gt;a|b&lt;/b&gt; &amp; `c`" in as_html(parts)
-    text = as_markdown(parts)
+    assert "<b>" not in report_html(parts)
+    assert "&lt;b&gt;a|b&lt;/b&gt; &amp; `c`" in report_html(parts)
+    text = report_markdown(parts)
     assert "<b>" not in text
     assert r"&lt;b&gt;a\|b&lt;/b&gt; &amp; \`c\`" in text
     for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):

@@ -1,4 +1,4 @@
-"""Loaders of labelled faces."""
+"""Loaders of data sets of labelled faces, one per published or common layout."""
 
 from train.data.faces import DataError, DataSet, Faces, Split
 from train.data.layouts.fer import load_fer2013, load_fer_plus

@@ -1,8 +1,8 @@
-"""FER2013 and FER+, from the CSV files in which they were published.
+"""FER2013 and FER+, from their published CSV files.
 
-FER+ by the majority protocol of Barsoum et al. 2016, as in its reference reader: single votes (1 of 10) are dropped; a
-row whose winner is 'unknown' or 'NF' (no face) is dropped; for measuring, a row counts only if its winner holds more
-than half of what remains.
+FER+ by the majority protocol of Barsoum et al. 2016, as in its reference reader: single votes (1 of 10) are dropped;
+rows won by 'unknown' or 'NF' (no face) are dropped; in measurements a row counts only if its winner has more than half
+of the remaining votes.
 """
 
 from __future__ import annotations
@@ -29,30 +29,30 @@ VOTES = (*EMOTIONS, "unknown", "NF")
 """Vote columns of fer2013new.csv, in its order."""
 
 FER2013 = tuple(canonical(name) for name in ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"))
-"""What the numbers 0 to 6 of the column 'emotion' mean."""
+"""Emotions of the numbers 0 to 6 in the column 'emotion'."""
 
 FER2013_CLASSES = tuple(name for name in EMOTIONS if name in FER2013)
 
 FURTHER_VOTES = " with FER2013's label as further votes"
-"""What the name of FER+ says when they count."""
+"""Addition to the name of FER+ when FER2013's labels count as votes."""
 
 FILES = "fer2013.csv", "fer2013.csv.gz", "icml_face_data.csv"
-"""What the FER2013 table is called; Kaggle gives it out under the last name."""
+"""File names of the FER2013 table; Kaggle distributes it under the last one."""
 
 
 def find_pixels(folder: Path) -> Path | None:
-    """The FER2013 table in a folder."""
+    """The FER2013 table in a folder, None if there is none."""
     return next((folder / name for name in FILES if (folder / name).is_file()), None)
 
 
 def load_fer_plus(
     folder: Path, *, label_votes: Mapping[str, float] = MappingProxyType({}), skip_bad: bool = False
 ) -> DataSet:
-    """FER+ from a folder with ``fer2013.csv`` (or .csv.gz) and ``fer2013new.csv``.
+    """Load FER+ from a folder with ``fer2013.csv`` (or .csv.gz) and ``fer2013new.csv``.
 
-    In the training split FER2013's own label counts as so many further votes as ``label_votes`` has for it.
-    Rows whose pixels cannot be read are left out with ``skip_bad`` and counted in the notes.
-    Raises DataError when a file or a column is missing, a row is malformed, or the two do not belong together.
+    ``label_votes``: emotion -> further votes that FER2013's own label adds, in the training split only. Rows with
+    unreadable pixels are left out with ``skip_bad`` and counted in the notes. Raises DataError for a missing file or
+    column, a malformed row, or two files that do not belong together.
     """
     pixels_file, votes_file = find_pixels(folder), folder / "fer2013new.csv"
     if pixels_file is None or not votes_file.is_file():
@@ -83,16 +83,16 @@ def load_fer_plus(
 
 
 def _add_votes(votes: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], further: Mapping[str, float]) -> None:
-    """Add votes in place for the labels of FER2013. votes: N x 8; labels: N numbers of FER2013."""
+    """Add votes in place for FER2013's labels. votes: N x 8; labels: N numbers of FER2013."""
     for name, count in further.items():
         votes[labels == FER2013.index(name), EMOTIONS.index(name)] += count
 
 
 def load_fer2013(path: Path, *, skip_bad: bool = False) -> DataSet:
-    """FER2013's own seven classes, from its CSV or a folder that holds it.
+    """Load FER2013 with its own seven classes, from its CSV file or a folder with it.
 
-    Rows whose pixels cannot be read are left out with ``skip_bad`` and counted in the notes.
-    Raises DataError when the file or a column is missing, a label is unknown or a row is malformed.
+    Rows with unreadable pixels are left out with ``skip_bad`` and counted in the notes. Raises DataError for a missing
+    file or column, an unknown label or a malformed row.
     """
     file = find_pixels(path) if path.is_dir() else path
     if file is None or not file.is_file():
@@ -111,7 +111,7 @@ def load_fer2013(path: Path, *, skip_bad: bool = False) -> DataSet:
 
 
 def _usage(path: Path, table: Any) -> npt.NDArray[np.str_]:
-    """The split of each row, as FER2013 calls it."""
+    """FER2013's name of each row's split."""
     usage = table["Usage"].astype(str).str.strip().to_numpy(str)
     wrong = np.flatnonzero(~np.isin(usage, list(USAGE.values())))
     if len(wrong):
@@ -123,7 +123,7 @@ def _usage(path: Path, table: Any) -> npt.NDArray[np.str_]:
 
 
 def _counts(path: Path, table: Any) -> npt.NDArray[np.float32]:
-    """N x 10 votes."""
+    """Votes N x 10, in the order of VOTES."""
     counts = np.stack([_numbers(table[name]) for name in VOTES], axis=1)
     wrong = np.argwhere(~(np.isfinite(counts) & (counts >= 0)))
     if len(wrong):
@@ -144,7 +144,7 @@ def _labels(path: Path, table: Any) -> npt.NDArray[np.int64]:
 
 
 def _numbers(column: Any) -> npt.NDArray[np.float64]:
-    """A column of a pandas table; what is no number becomes NaN."""
+    """A column of a pandas table as numbers; NaN for any other content."""
     import pandas as pd
 
     return np.asarray(pd.to_numeric(column, errors="coerce").to_numpy(np.float64))
@@ -153,14 +153,14 @@ def _numbers(column: Any) -> npt.NDArray[np.float64]:
 def _images(
     path: Path, table: Any, rows: npt.NDArray[np.int64], bad: list[str]
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """The faces of these rows that can be read, and their rows; what is wrong with the others is added to ``bad``."""
+    """The readable faces of these rows, and their rows; the faults of the others are added to ``bad``."""
     images = np.empty((len(rows), SIZE, SIZE), np.uint8)
     read = faces_from_rows(path, table["pixels"].to_numpy(), rows, images, bad, side=SIZE)
     return (images, rows) if read.all() else (images[read], rows[read])
 
 
 def _complete(data: DataSet, path: Path, bad: list[str], *, skip_bad: bool) -> DataSet:
-    """The data set with a note of what was skipped. Raises DataError if that is not wanted, or leaves a split empty."""
+    """Add a note about skipped rows. Raises DataError if rows may not be skipped, or a split is empty."""
     count = len(bad) + sum(len(faces) for faces in data.splits.values())
     notes = (report_bad(data.name, bad, count, skip=skip_bad),) if bad else ()
     for split, faces in data.splits.items():

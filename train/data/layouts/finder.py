@@ -1,4 +1,4 @@
-"""Cutting the face out of a whole picture as the runtime does: detected, upright, framed by the model's CropSpec."""
+"""Cropping the face out of a whole picture as the runtime does: detected, upright, framed by the model's CropSpec."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from edge_emotion.models.preprocess import Pixels, align
 from edge_emotion.protocols import FaceDetector
 
 OVERLAP = 0.3
-"""Least intersection over union of a found box and the true one: BlazeFace boxes go from brow to chin."""
+"""Least intersection over union of a detected box and the true one: BlazeFace's boxes reach from brow to chin."""
 
 
 class FaceFinder:
-    """Finds the face that a picture is about.
+    """Finds and crops the main face of a picture.
 
-    ``make`` gives a detector; it is called once per thread, because interpreters must not be shared between threads,
-    and once at the start, so that what is wrong with it is said before pictures are read. ``name`` is for the record.
+    ``make`` returns a detector. It is called once per thread, because interpreters must not be shared between threads,
+    and once in the constructor, so that a missing model is reported before pictures are read. ``name``: the detector's.
     """
 
     def __init__(self, name: str, make: Callable[[], FaceDetector], crop: CropSpec) -> None:
@@ -31,8 +31,8 @@ class FaceFinder:
     def cut(self, image: Image, box: Box | None, detail: int) -> Pixels | None:
         """The face as detail x detail x 3 BGR, or None if none is found.
 
-        image: H x W x 3 BGR. The face is the one in ``box``, where the data set gives one, else the largest,
-        weighted by how certain the detector is.
+        image: H x W x 3 BGR. With ``box``, the face that overlaps it best; without, the one with the largest area times
+        score.
         """
         face = chosen_face(self._detector().detect(image), box)
         return None if face is None else align(image, face, self._crop.model_copy(update={"detail": detail}))

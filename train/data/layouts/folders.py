@@ -12,21 +12,21 @@ from train.data.layouts.splits import SPLIT_NAMES
 from train.data.layouts.tables import PUBLISHED
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm"}
-"""Other files in a class folder (notes, thumbnails' databases) are no pictures."""
+"""File types of pictures; other files in a class folder (notes, thumbnail databases) are ignored."""
 
 NameOf = Callable[[str, Path], str]
-"""From the name of a class folder, and where it is, to an emotion."""
+"""(name of a class folder, its path) -> emotion."""
 
 
 def subfolders(path: Path) -> list[Path]:
-    """Folders inside, by name, without hidden ones."""
+    """The folders in ``path``, by name, without hidden ones."""
     if not path.is_dir():
         return []
     return sorted(each for each in path.iterdir() if each.is_dir() and not _hidden(each.name))
 
 
 def files_in(path: Path) -> list[Path]:
-    """Picture files inside, at any depth, by name, without what is hidden or in a hidden folder."""
+    """The picture files in ``path`` at any depth, by name, without hidden files and folders."""
     pictures = (each for each in path.rglob("*") if each.suffix.lower() in SUFFIXES)
     return sorted(each for each in pictures if not each.name.startswith(".") and not _inside_hidden(each, path))
 
@@ -36,12 +36,12 @@ def _inside_hidden(file: Path, root: Path) -> bool:
 
 
 def _hidden(name: str) -> bool:
-    """Folders that nobody made for data: ``.ipynb_checkpoints``, ``__MACOSX``."""
+    """Whether a folder was not made for data: ``.ipynb_checkpoints``, ``__MACOSX``."""
     return name.startswith((".", "__"))
 
 
 def split_folders(path: Path) -> dict[Split, Path]:
-    """The folders named like splits. Raises DataError when two mean the same split."""
+    """Split -> folder with a name of that split. Raises DataError if two folders mean the same split."""
     found: dict[Split, Path] = {}
     for folder in subfolders(path):
         split = SPLIT_NAMES.get(folder.name.lower())
@@ -53,23 +53,23 @@ def split_folders(path: Path) -> dict[Split, Path]:
 
 
 def has_class_folders(path: Path) -> bool:
-    """Whether a folder, or a split folder in it, holds a folder named like an emotion."""
+    """Whether a folder, or a split folder in it, contains a folder with the name of an emotion."""
     places = [path, *(folder for folder in subfolders(path) if folder.name.lower() in SPLIT_NAMES)]
     return any(folder.name.strip().lower() in {*EMOTIONS, *ALIASES} for place in places for folder in subfolders(place))
 
 
 def load_folders(path: Path, options: Options) -> DataSet:
-    """Pictures in folders named like their emotion (or an alias of it, in any case).
+    """Load pictures from folders that are named by emotions (or their aliases, in any case).
 
-    With split folders around them (train, training; val, valid, validation, dev; test, testing) these count; what is
-    missing is taken out of train as ``train.data.layouts.splits.complete_splits`` says. Raises DataError for a folder
-    whose name is no emotion, an empty one, or when there is none.
+    Split folders around them (train, training; val, valid, validation, dev; test, testing) are used; missing splits are
+    made as in ``train.data.layouts.splits.complete_splits``. Raises DataError for a folder whose name is no emotion, an
+    empty class folder, or if there is no class folder.
     """
     return gather(path.name, PUBLISHED, with_splits(list_folders(path, emotion_of), path), options)
 
 
 def list_folders(path: Path, name_of: NameOf) -> list[Picture]:
-    """Every picture with its label and, where split folders say it, its split."""
+    """Every picture with its label and, where there are split folders, its split."""
     places: list[tuple[Split | None, Path]] = [*split_folders(path).items()] or [(None, path)]
     pictures = [picture for split, place in places for picture in _labelled(place, split, name_of)]
     if not pictures:

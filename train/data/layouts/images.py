@@ -1,4 +1,4 @@
-"""From a list of labelled picture files to a data set: splits, decoding, and what cannot be read."""
+"""Making a data set from a list of labelled picture files: splits, decoding, report of unreadable pictures."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ Pixels = npt.NDArray[np.uint8]
 Colour = Literal["gray", "bgr"]
 
 CHUNK = 256
-"""Pictures that are decoded between two looks at the progress."""
+"""Pictures that are decoded between two updates of the progress."""
 
 NAMED = 3
-"""So many unreadable pictures are named in a message and counted with the others; all are listed on stderr."""
+"""Unreadable pictures that a message names; it counts the others, and all are listed on stderr."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """How pictures are to come out: ``size`` pixels square, grey or BGR; what to do about those that cannot be read.
+    """Options of loading: pictures become ``size`` pixels square, grey or BGR; unreadable ones are skipped or an error.
 
-    With a ``finder`` only the face that it finds is used, and a picture in which it finds none cannot be read.
+    With a ``finder`` only the detected face is used, and a picture without a detected face counts as unreadable.
     """
 
     size: int = 48
@@ -60,25 +60,25 @@ class Options:
         object.__setattr__(self, "spec", spec)
 
     def fit(self, image: Pixels) -> Pixels:
-        """The middle square of a grey or BGR picture in size and colour: S x S or S x S x 3."""
+        """The centre square of a grey or BGR picture in this size and colour: S x S or S x S x 3."""
         side = min(image.shape[:2])
         top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
         square = to_input(image[top : top + side, left : left + side], self.spec)
         return square[..., 0] if self.colour == "gray" else square
 
     def refuse_finder(self, where: Path | str) -> None:
-        """Raises DataError if faces shall be found in a data set whose pictures are nothing but faces."""
+        """Raises DataError if there is a ``finder``, for data sets whose pictures are face crops already."""
         if self.finder is not None:
             raise DataError(f"{where}: its faces are cut out already; leave out --detect")
 
     def empty(self, count: int) -> Pixels:
-        """Room for so many pictures."""
+        """An uninitialised array for ``count`` pictures."""
         return np.empty((count, *self.spec.shape[: 2 if self.colour == "gray" else 3]), np.uint8)
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture file with its canonical label; ``box`` (left, top, width, height) if only that part is the face."""
+    """A picture file with its canonical label; ``box`` (left, top, width, height): the face, if only a part of it."""
 
     path: Path
     label: str
@@ -87,7 +87,7 @@ class Picture:
 
 
 def emotion_of(name: str, where: Path | str) -> str:
-    """The canonical name of a label. Raises DataError saying where an unknown one stands, and which are known."""
+    """The canonical name of a label. Raises DataError with ``where`` and the known labels for an unknown one."""
     try:
         return canonical(name)
     except ConfigError as error:
@@ -96,7 +96,7 @@ def emotion_of(name: str, where: Path | str) -> str:
 
 
 def with_splits(pictures: Sequence[Picture], root: Path) -> list[Picture]:
-    """The pictures with every split filled in; keys are paths relative to ``root``."""
+    """The pictures with every missing split filled in, by their paths relative to ``root``."""
     keys = [Path(os.path.relpath(picture.path, root)).as_posix() for picture in pictures]
     splits = complete_splits([picture.split for picture in pictures], keys)
     return [replace(picture, split=split) for picture, split in zip(pictures, splits, strict=True)]
@@ -105,11 +105,10 @@ def with_splits(pictures: Sequence[Picture], root: Path) -> list[Picture]:
 def gather(
     name: str, protocol: str, pictures: Sequence[Picture], options: Options, *, notes: tuple[str, ...] = ()
 ) -> DataSet:
-    """Decode pictures, whose splits are all given, with a few threads (OpenCV decodes outside Python's lock).
+    """Decode pictures with known splits in a few threads (OpenCV releases the GIL) and make a data set of them.
 
-    Raises DataError when there is none, when they would not fit into memory, or when some cannot be read; with
-    ``options.skip_bad`` these are left out and counted in the data set's notes. Each is listed on stderr, with the
-    reason.
+    Raises DataError if there are no pictures, if they would not fit into memory, or if some cannot be read; with
+    ``options.skip_bad`` the latter are left out and counted in the notes. Each is listed on stderr with the reason.
     """
     if not pictures:
         raise DataError(f"{name} holds no picture")
@@ -137,7 +136,7 @@ def classes_of(labels: Iterable[str]) -> tuple[str, ...]:
 
 
 def labelled(images: Pixels, labels: Sequence[str], classes: tuple[str, ...]) -> Faces:
-    """Faces with one certain label each."""
+    """Faces with a single label each."""
     columns = np.array([classes.index(name) for name in labels], np.int64)
     return Faces(images, np.eye(len(classes), dtype=np.float32)[columns], np.ones(len(images), np.bool_))
 
@@ -145,7 +144,7 @@ def labelled(images: Pixels, labels: Sequence[str], classes: tuple[str, ...]) ->
 def _decode(
     pictures: Sequence[Picture], options: Options, pool: ThreadPoolExecutor, bad: list[str]
 ) -> tuple[Pixels, npt.NDArray[np.bool_]]:
-    """All pictures, and which of them could be read; what is wrong with the others is added to ``bad``."""
+    """All pictures, and whether each could be read; the faults of the others are added to ``bad``."""
     images, read = options.empty(len(pictures)), np.zeros(len(pictures), np.bool_)
 
     def decode(row: int) -> str | None:
@@ -186,9 +185,9 @@ def _show(done: int, total: int) -> None:
 
 
 def report_bad(name: str, bad: Sequence[str], count: int, *, skip: bool) -> str:
-    """List what is wrong with pictures on stderr, and return a note that counts them and names the first ones.
+    """List the faults of pictures on stderr; returns a note with their number and the first ones.
 
-    Raises DataError with the same words unless they are to be skipped.
+    Raises DataError with the same content unless ``skip``.
     """
     for reason in bad:
         print(reason, file=sys.stderr)
@@ -201,7 +200,7 @@ def report_bad(name: str, bad: Sequence[str], count: int, *, skip: bool) -> str:
 
 
 def require_classes(name: str, classes: tuple[str, ...], splits: Mapping[Split, Faces]) -> None:
-    """Raises DataError for a class of which no picture could be read."""
+    """Raises DataError for a class without a readable picture."""
     seen = {column for faces in splits.values() for column in np.unique(faces.labels).tolist()}
     empty = [emotion for column, emotion in enumerate(classes) if column not in seen]
     if empty:

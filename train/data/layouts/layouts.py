@@ -1,4 +1,4 @@
-"""Which layout a data set has, and loading any of them."""
+"""Recognition of the layout of a data set, and loading of any layout."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from train.data.layouts.published import find_affectnet, find_rafdb, load_affect
 from train.data.layouts.tables import find_csv, load_csv, read_table, require_room
 
 FER2013_ROW = 8000
-"""Bytes of text per face of fer2013.csv, rather too few: it has 8391."""
+"""Bytes of text per face of fer2013.csv, estimated low: it has 8391."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How to recognise a data set (``found(path)`` is truthy), what it looks like, and how to load it."""
+    """A layout: test for it (``found(path)`` is truthy), its description for messages, and its loader."""
 
     found: Callable[[Path], Any]
     looks_like: str
@@ -39,16 +39,16 @@ def load(
     skip_bad: bool = False,
     finder: FaceFinder | None = None,
 ) -> DataSet:
-    """A data set in any layout of LAYOUTS, pictures as ``size`` x ``size`` grey or BGR (FER2013: at most 48, grey).
+    """Load a data set in any layout of LAYOUTS, as ``size`` x ``size``, grey or BGR (FER2013: grey, 48 at most).
 
-    Pictures that are not square lose what is beside their middle square; they are then resized as for the models
-    (area average down, linear up). ``label_votes`` counts for FER+ only (``load_fer_plus``). Where a data set has no
-    validation or no splits at all, ``train.data.layouts.splits.complete_splits`` makes them, the same on every machine.
-    With a ``finder`` pictures are no faces yet: the face that it finds in each is cut out, and the name of the data
-    set says so.
-    Raises DataError for a data set that is missing, malformed, of no known layout or too large for the free memory,
-    and for pictures that cannot be read (or show no face), unless ``skip_bad``: then the notes of the data set count
-    them. With a ``finder`` also for data that is nothing but faces (FER2013, pixels in a CSV file).
+    Pictures are cropped to their centre square and resized as for the models (area average down, linear up).
+    ``label_votes`` is for FER+ only (see ``load_fer_plus``). Missing splits are made by
+    ``train.data.layouts.splits.complete_splits``, the same on every machine. With a ``finder`` the pictures are no face
+    crops: the detected face is cropped, and the data set's name states that.
+
+    Raises DataError for a data set that is missing, malformed, of unknown layout or too large for the free memory, and
+    for unreadable pictures (or pictures without a face), unless ``skip_bad``: then the notes count them. With a
+    ``finder`` also for data that are face crops already (FER2013, pixels in a CSV file).
     """
     options = Options(size, colour, label_votes, skip_bad, finder)
     name = detect_layout(path) if layout == "auto" else layout
@@ -60,13 +60,13 @@ def load(
 
 
 def detect_layout(path: Path) -> str:
-    """The name of the first layout in LAYOUTS that fits. Raises DataError saying what was looked for."""
+    """The name of the first layout in LAYOUTS that fits. Raises DataError with all layouts if none does."""
     _require(path)
     for name, layout in LAYOUTS.items():
         if layout.found(path):
             return name
     wanted = "; ".join(f"{name}: {layout.looks_like}" for name, layout in LAYOUTS.items())
-    raise DataError(f"{path} has no layout that is known. Looked for {wanted}")
+    raise DataError(f"{path} has no known layout. Looked for {wanted}")
 
 
 def _require(path: Path) -> None:
@@ -79,7 +79,7 @@ def _is_fer_plus(path: Path) -> bool:
 
 
 def _is_fer2013(path: Path) -> bool:
-    """A folder with FER2013, or a file with its columns and numbers for labels."""
+    """Whether it is a folder with FER2013, or a file with FER2013's columns and numeric labels."""
     if path.is_dir():
         return find_pixels(path) is not None
     if ".csv" not in path.suffixes:
@@ -101,16 +101,16 @@ def _fer2013(path: Path, options: Options) -> DataSet:
 
 
 def _require_fer(file: Path | None, options: Options) -> None:
-    if file is not None:  # else the loader says what is missing
+    if file is not None:  # otherwise the loader reports what is missing
         options.refuse_finder(file)
-        # Whatever is asked for, it is the faces as published that are held.
+        # The faces are held as published, whatever size and colour were asked for.
         require_room(file, replace(options, size=SIZE, colour="gray"), row=FER2013_ROW)
 
 
 def _fit(data: DataSet, options: Options) -> DataSet:
-    """FER2013's 48 x 48 grey faces, smaller where that is asked for, but neither larger nor coloured.
+    """Shrink FER2013's 48 x 48 grey faces if a smaller size was asked for, but never enlarge or colour them.
 
-    The preprocessing of the models does that, and memory need not hold the same thing thrice.
+    The models' preprocessing enlarges and colours them; to hold the result would triple the memory.
     """
     if options.size >= SIZE:
         return data
@@ -135,4 +135,4 @@ LAYOUTS: dict[str, Layout] = {
     "folders": Layout(has_class_folders, "folders named like emotions, also inside train, val or test", load_folders),
     "csv": Layout(find_csv, "one CSV file with columns for label and path, or label and pixels", load_csv),
 }
-"""Name -> layout, in the order in which they are tried."""
+"""Name -> layout, in the order of the tests."""

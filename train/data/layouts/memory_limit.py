@@ -1,4 +1,4 @@
-"""Whether pictures fit into the memory that is free, said before the first one is read."""
+"""Check that pictures fit into the free memory, before the first one is read."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pathlib import Path
 from train.data.faces import DataError
 
 SHARE = 0.8
-"""Of the memory that is free; the rest is for whoever asked for the pictures."""
+"""Share of the free memory that pictures may use; the rest is for their user."""
 
 HELD = 2
-"""Times that the pictures are in memory: once more while splits are cut, restricted or freed of copies."""
+"""Copies of the pictures in memory at the same time: a second one while splits are cut, restricted or filtered."""
 
 CGROUP_V2 = "memory.max", "memory.current", "inactive_file"
 CGROUP_V1 = "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
-"""Limit, use, and what of the use the kernel gives back (line of memory.stat): the kernel's admin guide, cgroups."""
+"""Files with limit and use, and the line of memory.stat with reclaimable use (Linux admin guide, cgroups)."""
 
 
 def require_memory(count: int, shape: tuple[int, ...], *, text: int = 0, available: int | None = None) -> None:
-    """Raises DataError if ``count`` pictures, and ``text`` bytes of tables, would not fit into what is free."""
+    """Raises DataError if ``count`` pictures, and ``text`` bytes of tables, would not fit into the free memory."""
     free = available_memory() if available is None else available
     need = HELD * count * math.prod(shape) + text
     if free is not None and need > free * SHARE:
@@ -32,9 +32,9 @@ def require_memory(count: int, shape: tuple[int, ...], *, text: int = 0, availab
 
 
 def available_memory(root: Path = Path("/")) -> int | None:
-    """Bytes that can be had without swapping, under the limits of the container as well; None if nobody says.
+    """Bytes available without swapping, under the container's limits as well; None where that is unknown.
 
-    Systems other than Linux say only how much memory there is. ``root`` is where /proc and /sys are.
+    Systems other than Linux only report the total memory. ``root``: folder with /proc and /sys.
     """
     free = [*_system(root), *_groups(root)]
     return max(min(free), 0) if free else None
@@ -52,7 +52,7 @@ def _system(root: Path) -> Iterator[int]:
 
 
 def _groups(root: Path) -> Iterator[int]:
-    """What every limit that holds for this process leaves: those of its control group and of the groups above."""
+    """Bytes left under each limit of this process: those of its control group and of the groups above it."""
     try:
         lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):
@@ -67,7 +67,7 @@ def _groups(root: Path) -> Iterator[int]:
 
 
 def _left(mount: Path, path: str, limit: str, used: str, cache: str) -> Iterator[int]:
-    """From the group at ``path`` up to the mount point: inside a container only the latter may be visible."""
+    """Bytes left, from the group at ``path`` up to the mount point: in a container only the latter may be visible."""
     parts = [part for part in path.split("/") if part]
     for depth in range(len(parts), -1, -1):
         group = mount.joinpath(*parts[:depth])

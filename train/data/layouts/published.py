@@ -1,4 +1,4 @@
-"""RAF-DB and AffectNet in the layouts in which their authors, and others after them, give them out."""
+"""RAF-DB and AffectNet in the layouts of their authors, and in those in which others redistribute them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ AFFECTNET_SETS: dict[str, Split] = {"train_set": "train", "val_set": "test"}
 
 
 def find_rafdb(path: Path) -> Path | None:
-    """The folder with RAF-DB's list and aligned faces, or with its numbered class folders."""
+    """The folder with RAF-DB's list and aligned faces, or with its numbered class folders; None if there is none."""
     for root in (path, path / "basic", path / "DATASET"):
         if (root / RAFDB_LIST).is_file() or _numbered(root):
             return root
@@ -47,7 +47,7 @@ def find_rafdb(path: Path) -> Path | None:
 
 
 def load_rafdb(path: Path, options: Options) -> DataSet:
-    """The seven basic emotions of RAF-DB, aligned faces.
+    """Load the seven basic emotions of RAF-DB, aligned faces.
 
     As published (``basic/EmoLabel``, ``basic/Image/aligned``) or as ``DATASET/{train,test}/{1..7}``. RAF-DB has train
     and test; validation is a tenth of train (``complete_splits``). Raises DataError for a malformed list, an unknown
@@ -62,7 +62,7 @@ def load_rafdb(path: Path, options: Options) -> DataSet:
 
 
 def find_affectnet(path: Path) -> Path | None:
-    """The folder with AffectNet's lists, or with its two sets."""
+    """The folder with AffectNet's lists, or with its two sets; None if there is none."""
     for root in (path, path / "Manually_Annotated_file_lists"):
         if any((root / name).is_file() for name in AFFECTNET_LISTS):
             return root
@@ -70,12 +70,12 @@ def find_affectnet(path: Path) -> Path | None:
 
 
 def load_affectnet(path: Path, options: Options) -> DataSet:
-    """The manually annotated part of AffectNet: eight emotions.
+    """Load the manually annotated part of AffectNet: eight emotions.
 
-    Either ``training.csv`` and ``validation.csv`` with ``Manually_Annotated_Images`` (cut to the face box that the
-    list gives), or ``train_set`` and ``val_set`` with ``images`` and ``annotations/ID_exp.npy``. Its test set was
-    never given out, and papers report the validation set: that one is ``test`` here, and models are chosen on a tenth
-    of the training set, by hash of the path. Raises DataError for a malformed list or annotation, or an unknown label.
+    Either ``training.csv`` and ``validation.csv`` with ``Manually_Annotated_Images`` (cropped to the face box in the
+    list), or ``train_set`` and ``val_set`` with ``images`` and ``annotations/ID_exp.npy``. Its test set is not
+    published and papers report the validation set, so that is ``test`` here; ``validation`` is a tenth of the training
+    set, by hash of the path. Raises DataError for a malformed list or annotation, or an unknown label.
     """
     root = find_affectnet(path)
     if root is None:
@@ -91,7 +91,7 @@ def load_affectnet(path: Path, options: Options) -> DataSet:
 
 
 def _numbered(root: Path) -> bool:
-    """Whether split folders hold class folders that are named 1, 2, ..."""
+    """Whether the split folders contain class folders named 1, 2, ..."""
     folders = [each for place in split_folders(root).values() for each in subfolders(place)]
     return bool(folders) and all(folder.name.isdecimal() for folder in folders)
 
@@ -128,7 +128,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _affectnet_label(value: Any, where: str) -> str | None:
-    """The emotion, None for a label that is none."""
+    """The emotion of a label; None for a label without emotion."""
     try:
         number = int(float(value))
     except (ValueError, TypeError, OverflowError):  # text, several values, infinity
@@ -141,7 +141,7 @@ def _affectnet_label(value: Any, where: str) -> str | None:
 
 
 def _affectnet_lists(path: Path, root: Path) -> Iterator[Picture | None]:
-    """Every row of the lists; None for one without an emotion."""
+    """Every row of the lists as a picture; None for one without an emotion."""
     images = path / "Manually_Annotated_Images"
     if not images.is_dir():
         raise DataError(f"{images} is missing: unpack AffectNet's manually annotated images there")
@@ -157,7 +157,7 @@ def _affectnet_lists(path: Path, root: Path) -> Iterator[Picture | None]:
 
 
 def _affectnet_table(path: Path) -> Any:
-    """One list, whether its first row names the columns or not: copies of both kinds go around."""
+    """One list as a table; its first row may name the columns or not, since both variants are in circulation."""
     import csv
 
     try:

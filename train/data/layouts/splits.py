@@ -1,4 +1,4 @@
-"""What splits are called, and how a data set without them gets some."""
+"""Names of splits, and splitting of data sets that have none."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ SPLIT_NAMES: dict[str, Split] = {
     **dict.fromkeys(("val", "valid", "validation", "dev", "publictest"), SPLITS[1]),
     **dict.fromkeys(("test", "testing", "privatetest"), SPLITS[2]),
 }
-"""What a folder, a row or an option may call a split, in lower case; the last of each line are FER2013's."""
+"""Names of splits in folders, tables and options, in lower case; the last of each line is FER2013's."""
 
 SHARES = 10
-"""A hash puts each picture into one of ten equal shares: the last two are validation and test where none is given."""
+"""Number of equal shares by hash; where no splits are given, the last two are validation and test."""
 
 
 def hashed_split(key: str) -> Split:
-    """The split of a picture that has none: 80 % train, 10 % validation, 10 % test, the same on every machine.
+    """The split of a picture without one: 80 % train, 10 % validation, 10 % test, the same on every machine.
 
-    ``key`` is the path inside the data set, with forward slashes, so adding a picture moves no other one.
+    ``key``: the path inside the data set, with forward slashes, so that adding a picture moves no other one.
     """
     share = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big") % SHARES
     return {SHARES - 2: SPLITS[1], SHARES - 1: SPLITS[2]}.get(share, SPLITS[0])
 
 
 def complete_splits(splits: Sequence[Split | None], keys: Iterable[str]) -> list[Split]:
-    """What every picture's split is, when a data set gives none, or no validation.
+    """Fill in the splits of pictures of a data set that has none, or no validation.
 
     Without splits, or with ``train`` alone: ``hashed_split``. With train and test only, a tenth of train, by the same
-    hash, is validation, and the published test stays whole.
+    hash, becomes validation, and the published test stays as it is.
     """
     given = set(splits)
     if given <= {None, "train"}:

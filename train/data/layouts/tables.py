@@ -1,4 +1,4 @@
-"""Tables: reading CSV files, pictures written as text, and data sets that a CSV file lists."""
+"""CSV files: reading tables, pictures written as text, and data sets listed in a CSV file."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ PATH = "path", "file", "filename", "file_name", "filepath", "image", "image_path
 LABEL = "label", "emotion", "expression", "class"
 SPLIT = "split", "usage", "set"
 PIXELS = "pixels"
-"""Column names that are understood, in any case, the first one wins."""
+"""Accepted column names, in any case; the first one found is used."""
 
 PUBLISHED = "published labels"
-"""The protocol of a data set with one label per face."""
+"""Protocol of a data set with one label per face."""
 
 
 def read_table(path: Path, *columns: str, **options: Any) -> Any:
-    """A pandas table with at least these columns; spaces around their names do not count.
+    """Read a CSV file as a pandas table with at least these columns; spaces around their names are removed.
 
-    Raises DataError when it cannot be read or lacks one.
+    Raises DataError if it cannot be read or lacks a column.
     """
     import pandas as pd
 
@@ -57,9 +57,9 @@ def read_table(path: Path, *columns: str, **options: Any) -> Any:
 
 
 def text_size(path: Path) -> int:
-    """Bytes of a table once unpacked. A gzip file ends with its size, modulo 2**32 (RFC 1952).
+    """Bytes of a table's text, unpacked. A gzip file ends with its unpacked size, modulo 2**32 (RFC 1952).
 
-    Raises DataError for a file that cannot be read or is too short to be one.
+    Raises DataError for a file that cannot be read or is too short.
     """
     try:
         if path.suffix != ".gz":
@@ -72,13 +72,13 @@ def text_size(path: Path) -> int:
 
 
 def require_room(path: Path, options: Options, *, row: int | None = None) -> None:
-    """Raises DataError if a table, with a face per ``row`` bytes of it, would not fit into memory, or is damaged."""
+    """Raises DataError if a table, with one face per ``row`` bytes, would not fit into memory, or is damaged."""
     text = text_size(path)
     try:
         require_memory(0 if row is None else text // row, options.spec.shape, text=text)
     except DataError:
         if path.suffix == ".gz":
-            _require_whole(path)  # a file that was cut off claims any size
+            _require_whole(path)  # the last bytes of a truncated file are no size
         raise
 
 
@@ -92,7 +92,7 @@ def _require_whole(path: Path) -> None:
 
 
 def find_csv(path: Path) -> Path | None:
-    """``path`` itself, or the only CSV file of a folder, if it has a column of labels and one of paths or pixels."""
+    """``path`` itself, or a folder's only CSV file, if it has a label column and one of paths or pixels; else None."""
     files = [path] if path.is_file() else sorted(path.glob("*.csv"))
     if len(files) != 1 or ".csv" not in files[0].suffixes:
         return None
@@ -102,11 +102,11 @@ def find_csv(path: Path) -> Path | None:
 
 
 def load_csv(path: Path, options: Options) -> DataSet:
-    """A CSV file, or a folder with one, that lists faces.
+    """Load the faces that a CSV file, or the only CSV file of a folder, lists.
 
     Columns, in any case: ``path`` (or file, filename, image, ...; relative to the CSV file) or ``pixels`` (square,
-    grey, numbers from 0 to 255 with spaces between them); ``label`` (or emotion, expression, class); and, if the
-    splits are given, ``split`` (or usage, set). Raises DataError naming the row of what it does not understand.
+    grey, numbers from 0 to 255 separated by spaces); ``label`` (or emotion, expression, class); and optionally
+    ``split`` (or usage, set). Raises DataError with the number of a malformed row.
     """
     file = find_csv(path)
     if file is None:
@@ -131,13 +131,13 @@ def load_csv(path: Path, options: Options) -> DataSet:
 
 
 def face_from_text(text: str, where: str, *, side: int | None = None) -> Pixels:
-    """Grey pixels, written as numbers from 0 to 255, as a picture of side x side, or of any size if it is square.
+    """Parse grey pixels, written as numbers from 0 to 255, as a picture of side x side, or of any size if it is square.
 
-    Raises DataError, which begins with ``where``, for anything else.
+    Raises DataError, beginning with ``where``, for anything else.
     """
     text = text.strip()
     digits = text.replace(" ", "")
-    if digits and not (digits.isascii() and digits.isdigit()):  # NumPy would wrap -1 and stop at 1.5 without a word
+    if digits and not (digits.isascii() and digits.isdigit()):  # NumPy would silently wrap -1 and stop at 1.5
         raise DataError(f"{where}: pixels must be whole numbers from 0 to 255 with spaces between them")
     values = np.fromstring(text, np.int64, sep=" ")
     length = math.isqrt(values.size) if side is None else side
@@ -159,9 +159,9 @@ def faces_from_rows(
     side: int | None = None,
     fit: Callable[[Pixels], Pixels] | None = None,
 ) -> npt.NDArray[np.bool_]:
-    """Read the faces in some rows of a table into ``images``, one for each, and say which of them could be read.
+    """Parse the faces in these rows of a table into ``images``; returns whether each could be read.
 
-    texts: the pixels of every row, as for ``face_from_text``; what is wrong with a row is added to ``bad``.
+    texts: pixels of every row, as for ``face_from_text``. The faults of unreadable rows are added to ``bad``.
     """
     read = np.zeros(len(rows), np.bool_)
     for at, row in enumerate(rows.tolist()):
@@ -178,7 +178,7 @@ def faces_from_rows(
 def _from_pixels(
     file: Path, texts: Sequence[str], labels: list[str], splits: list[Split | None], options: Options
 ) -> DataSet:
-    """The pixels themselves decide the split if none is given, so that equal pictures stay together."""
+    """Missing splits follow from the pixels themselves, so that equal pictures are in the same split."""
     if not labels:
         raise DataError(f"{file} holds no picture")
     options.refuse_finder(file)
@@ -206,6 +206,6 @@ def _splits(file: Path, table: Any) -> list[Split | None]:
 
 
 def _pick(columns: Sequence[str], wanted: Sequence[str]) -> str | None:
-    """The column whose name is first among the wanted ones."""
+    """The column whose name comes first among the wanted ones; None if there is none."""
     names = {str(column).strip().lower(): str(column) for column in columns}
     return next((names[name] for name in wanted if name in names), None)

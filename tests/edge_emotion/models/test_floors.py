@@ -1,0 +1,67 @@
+"""What each shipped model must reach on faces that it was not trained on: below this it does not ship."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from support.paths import SHARED
+
+from edge_emotion.factory.models import make_classifier
+
+pytest.importorskip("train.data.layouts", exc_type=ImportError)
+
+from train.evaluation.elsewhere import Elsewhere, daemon_finder, load_elsewhere
+from train.evaluation.elsewhere_figures import measure_points
+from train.evaluation.evaluate import measure_classifier
+from train.recipes.recipe import FER_CROP
+
+SETS = SHARED / "elsewhere"
+
+FLOORS = {
+    "mobilenet_v2": {"validation": 0.865, "natural": 0.735, "acted": 0.75, "alarms": 0.18},
+    "efficientnet_lite0": {"validation": 0.87, "natural": 0.735, "acted": 0.715, "alarms": 0.20},
+    "tiny": {"validation": 0.835, "natural": 0.685, "acted": 0.675, "alarms": 0.21},
+}
+"""Accuracy on FER+'s validation split (majority, n = 3,199) and on natural faces at the default operating point, on
+acted faces at ``expressive``, and the most false alarms at ``expressive`` on natural neutral faces: the figures
+measured with the int8 files, less one point for differences between kernels."""
+
+
+@pytest.fixture(scope="module")
+def natural() -> Elsewhere:
+    return found(lambda: load_elsewhere("natural", SETS / "news.zip", daemon_finder(FER_CROP)))
+
+
+@pytest.fixture(scope="module")
+def acted() -> Elsewhere:
+    return found(lambda: load_elsewhere("acted", SETS / "posed.zip", None))
+
+
+def found(load: Callable[[], Elsewhere]) -> Elsewhere:
+    if not SETS.is_dir():
+        pytest.skip(f"no data sets from elsewhere at {SETS}")
+    return load()
+
+
+@pytest.mark.parametrize("name", FLOORS)
+def test_a_shipped_model_keeps_its_floor_on_the_validation_faces(name: str, fer_plus: Any) -> None:
+    figures = measure_classifier(make_classifier(name), fer_plus["validation"].majority())
+    assert figures.n == 3199
+    assert figures.accuracy >= FLOORS[name]["validation"]
+    assert figures.ece <= 0.05
+
+
+@pytest.mark.parametrize("name", FLOORS)
+def test_a_shipped_model_keeps_its_floor_elsewhere(name: str, natural: Elsewhere, acted: Elsewhere) -> None:
+    classifier, floors = make_classifier(name), FLOORS[name]
+    calm, lively = measure_points(classifier, natural), measure_points(classifier, acted)
+    assert len(natural.faces) >= 0.94 * natural.pictures
+    assert calm["accurate"].accuracy >= floors["natural"]
+    assert lively["expressive"].accuracy >= floors["acted"]
+    assert (calm["expressive"].false_alarms or 0.0) <= floors["alarms"]
+    assert lively["expressive"].accuracy > lively["accurate"].accuracy + 0.05
+    for point in ("balanced", "expressive"):
+        assert calm[point].ece <= 0.05 and lively[point].ece <= 0.12
+        assert min(calm[point].coverage or 0.0, lively[point].coverage or 0.0) >= 0.89

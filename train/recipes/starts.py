@@ -1,0 +1,64 @@
+"""Starting points out of packages and of exported models, and the recipe that each is for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edge_emotion.models.manifest import InputSpec
+from edge_emotion.protocols import FloatArray
+from train.keras import K
+from train.networks.dlib_resnet import DLIB, dlib
+from train.networks.exported import float_file, load_exported
+from train.networks.faceres import FACERES, faceres
+from train.networks.folded import Folded, unfold
+from train.networks.packages import Package
+from train.recipes.catalogue import find_recipe
+from train.recipes.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Start:
+    """Weights in ``package`` for the network of a recipe; ``read`` makes folded convolutions of its files."""
+
+    package: Package
+    recipe_name: str
+    read: Callable[[Mapping[str, bytes], InputSpec], dict[str, Folded]]
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe that starts from it."""
+        return find_recipe(self.recipe_name)
+
+    def write(self, files: Mapping[str, bytes], pictures: FloatArray, out: Path) -> None:
+        """Write the network below its head as .h5; the N x H x W x C ``pictures`` give the batch norms."""
+        model = self.recipe.build(1, weights=None)
+        unfold(model, self.read(files, self.recipe.input), pictures)
+        _save(K.Model(model.input, model.get_layer("pool").output), out)
+
+
+STARTS = {"faceres": Start(FACERES, "mobilenet_v1", faceres), "dlib": Start(DLIB, "dlib_resnet", dlib)}
+
+
+def write_exported(name: str, faces: Callable[[InputSpec], FloatArray], out: Path) -> str:
+    """Write the float weights of an exported model, with its head, as .h5, and return the name of its recipe.
+
+    ``faces`` gives pictures as a model with this input takes them. Raises ConfigError for a recipe that is gone, and
+    as ``float_file`` and ``load_exported`` do.
+    """
+    file, manifest = float_file(name)
+    recipe = find_recipe(manifest.training.recipe)
+    model = recipe.change(input=manifest.input.model_dump()).build(len(manifest.labels), weights=None)
+    load_exported(model, file, faces(manifest.input))
+    _save(model, out)
+    return recipe.name
+
+
+def _save(model: Any, out: Path) -> None:
+    """Whole or not at all."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    beside = out.with_name(out.name + ".part.h5")
+    model.save_weights(beside)
+    beside.replace(out)
