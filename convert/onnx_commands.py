@@ -1,4 +1,4 @@
-"""``python -m convert onnx``, ``cross-check`` and ``check-onnx``."""
+"""Commands ``python -m convert onnx``, ``cross-check`` and ``check-onnx``."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from train.runs.run_directory import Run
 
 FACES = 1000
-"""Validation faces on which artefacts are compared, at most."""
+"""Largest number of validation faces for comparing artefacts."""
 
 
 def add_onnx(commands: Any) -> None:
-    """``onnx RUN --data DATA --out DIR``."""
+    """Add ``onnx RUN --data DATA --out DIR``."""
     parser = commands.add_parser("onnx", help="write a training run as ONNX: float32, float16, int8 with Q/DQ")
     _add_run(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the three files")
@@ -29,24 +29,24 @@ def add_onnx(commands: Any) -> None:
         "--calibration-cache", type=Path, metavar="FILE", help="also the float32 file's scales, for trtexec --calib"
     )
     parser.add_argument(
-        "--tensorrt", type=_version, default="8.6.2", metavar="VERSION", help="that reads them; default: %(default)s"
+        "--tensorrt", type=_version, default="8.6.2", metavar="VERSION", help="version for them; default: %(default)s"
     )
     parser.set_defaults(command=_onnx)
 
 
 def add_cross_check(commands: Any) -> None:
-    """``cross-check RUN --data DATA``."""
+    """Add ``cross-check RUN --data DATA``."""
     parser = commands.add_parser("cross-check", help="compare int8 ONNX, TFLite and tf2onnx with the same scales")
     _add_run(parser)
-    parser.add_argument("--json", action="store_true", help="for scripts")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(command=_cross_check)
 
 
 def add_check_onnx(commands: Any) -> None:
-    """``check-onnx FILE``."""
-    parser = commands.add_parser("check-onnx", help="look for what TensorRT would refuse or run slowly; 1 if there is")
+    """Add ``check-onnx FILE``."""
+    parser = commands.add_parser("check-onnx", help="find what TensorRT would refuse or run slowly; exit code 1 if any")
     parser.add_argument("file", type=Path, help="any ONNX file")
-    parser.add_argument("--json", action="store_true", help="for scripts")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(command=_check_onnx)
 
 
@@ -56,7 +56,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 
 
 def _version(text: str) -> tuple[int, ...]:
-    """Major, minor and patch of a TensorRT that reads calibration caches."""
+    """Parse major, minor and patch of a TensorRT version that reads calibration caches."""
     parts = text.split(".")[:3]
     if len(parts) < 3 or not all(part.isdecimal() for part in parts) or not 8 <= int(parts[0]) <= 10:
         raise argparse.ArgumentTypeError(f"{text} is no TensorRT with calibrators, such as 8.6.2 or 10.3.0")
@@ -65,7 +65,7 @@ def _version(text: str) -> tuple[int, ...]:
 
 def _onnx(options: argparse.Namespace) -> None:
     from convert.artefacts.cross_check import agreement
-    from convert.int8.quantise_aware import scales_of, unwrap
+    from convert.int8.quantise_aware import explicit
     from convert.onnx.calibration_cache import tensor_scales
     from convert.onnx.from_keras import export_graph
     from convert.onnx.write import require_opset, write_onnx
@@ -79,20 +79,20 @@ def _onnx(options: argparse.Namespace) -> None:
     run = load_run(options.run)
     simulated, logits = _quantised(run, options)
     model = run.build()
-    graph, rounded = export_graph(model), export_graph(unwrap(simulated))
+    graph, (rounded, scales) = export_graph(model), explicit(simulated)
     expected = logits(KerasBackend(model))
     for precision, build in (
         ("float32", partial(write_onnx, graph)),
         ("float16", partial(write_onnx, graph, half=True)),
-        ("int8", partial(write_onnx, rounded, scales=scales_of(simulated))),
+        ("int8", partial(write_onnx, rounded, scales=scales)),
     ):
         path = build(options.out / f"{run.recipe.name}_{precision}.onnx", opset=options.opset)
         print(f"{path}: against the float model: {agreement(logits(OnnxBackend(path)), expected)}")
     if options.calibration_cache is not None:
-        scales = tensor_scales(graph, scales_of(simulated).activations)
+        cached = tensor_scales(graph, scales.activations)
         options.calibration_cache.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(options.calibration_cache, cache_of_scales(options.tensorrt, scales))
-        print(f"{options.calibration_cache}: {len(scales)} scales")
+        write_bytes(options.calibration_cache, cache_of_scales(options.tensorrt, cached))
+        print(f"{options.calibration_cache}: {len(cached)} scales")
 
 
 def _cross_check(options: argparse.Namespace) -> int:
@@ -109,7 +109,7 @@ def _cross_check(options: argparse.Namespace) -> int:
 
 
 def _quantised(run: Run, options: argparse.Namespace) -> tuple[Any, Callable[[InferenceBackend], FloatArray]]:
-    """A run's symmetric form, and what runs a backend over validation faces.
+    """A run's symmetric int8 network, and a function that runs a backend on validation faces.
 
     Raises ConfigError for a run that is not finished, or was trained on other data.
     """

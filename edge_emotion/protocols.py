@@ -141,6 +141,10 @@ class ControlChannel(Protocol):
     def dropped(self) -> int:
         """Events that were discarded."""
 
+    @property
+    def refused(self) -> int:
+        """Events that the broker refused for good."""
+
     def listen(self, received: Callable[[str, bytes], None]) -> None:
         """Call ``received`` with topic and payload of each command, in any thread. Call this once, before ``open``."""
 

@@ -1,20 +1,20 @@
 #!/bin/sh
-# Makes what an arm64 device has, on a machine that is none: Debian's Python for arm64, the wheels for arm64 of what
-# edge-emotion requires, and an emulator of the processor. tests/test_arm64.py runs the program in it.
-# Usage: arm64-root.sh FOLDER         Needs mmdebstrap and uv ($UV), no root. What FOLDER has already is left alone.
+# Makes the environment of an arm64 device on another machine: Debian's Python for arm64, the arm64 wheels of the
+# packages that edge-emotion requires, and an emulator of the processor. tests/test_arm64.py runs the program in it.
+# Usage: arm64-root.sh FOLDER         Needs mmdebstrap and uv ($UV), no root. Existing parts of FOLDER are kept.
 set -eu
 project=$(cd "$(dirname "$0")/.." && pwd)
 mkdir -p "$1"
 folder=$(cd "$1" && pwd)
 UV=${UV:-uv}
 
-# Like Raspberry Pi OS Bookworm. No package is configured, so nothing is run: that is what takes long.
+# As on Raspberry Pi OS Bookworm. Packages are unpacked but not configured: running them in the emulator takes long.
 debian=bookworm python=3.11 glibc=2_36
 include=python3,ca-certificates,libstdc++6,libgcc-s1
-# QEMU 8 and older show programs this machine's /proc/cpuinfo, and with that the interpreter crashes.
+# In QEMU 8 and older, programs read this machine's /proc/cpuinfo, and the interpreter crashes.
 emulator=trixie
 
-# make NAME RECIPE WORDS...: run RECIPE with a new folder unless one for just these words is there, whole.
+# make NAME RECIPE WORDS...: run RECIPE with a new folder, unless there is a complete one for exactly these words.
 make() {
     name=$1 recipe=$2 words=$*
     [ "$(cat "$folder/$name/.made" 2>/dev/null)" != "$words" ] || return 0
@@ -44,7 +44,8 @@ qemu() {
 
 wheels() {
     timeout 900 "$UV" pip install --quiet --python-platform "aarch64-manylinux_$glibc" --python-version "$python" \
-        --only-binary :all: --target "$1" --requirement "$project/pyproject.toml"
+        --only-binary :all: --target "$1" --requirement "$project/pyproject.toml" \
+        --constraint "$project/constraints.txt"
 }
 
 case $(uname -m) in
@@ -52,4 +53,4 @@ case $(uname -m) in
 esac
 make qemu qemu "$emulator"
 make root root "$debian" "$include"
-make wheels wheels "$python" "$glibc" "$(sha256sum <"$project/pyproject.toml")"
+make wheels wheels "$python" "$glibc" "$(cat "$project/pyproject.toml" "$project/constraints.txt" | sha256sum)"

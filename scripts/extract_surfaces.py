@@ -1,8 +1,8 @@
-"""Writes down which symbols TensorRT's and CUDA's Python packages have, version by version, for the tests.
+"""Lists the symbols of TensorRT's and CUDA's Python packages, per version, for the tests.
 
-Neither can be run without NVIDIA's hardware, and TensorRT's libraries cannot be had from PyPI for every version. Their
-bindings can: `tensorrt_bindings` is imported here over empty libraries that this script compiles with gcc (it needs gcc
-and nm, of binutils), `cuda` as it is. Nothing of them is called. Needs a Python that all of them support: 3.10, 3.11.
+Neither runs without NVIDIA's hardware, and PyPI does not have TensorRT's libraries for every version. It has their
+bindings: `tensorrt_bindings` is imported with empty libraries that this script compiles with gcc (it needs gcc and nm,
+of binutils), `cuda` as it is. None of their functions is called. Needs Python 3.10 or 3.11, which all of them support.
 
     python scripts/extract_surfaces.py tests/support/surfaces            # write the tables
     python scripts/extract_surfaces.py tests/support/surfaces --check    # compare
@@ -44,13 +44,13 @@ CUDA_NAMES = """
 STUBBED = (
     r"\w+_INTERNAL|get(Builder)?PluginRegistry|getNvOnnxParserVersion|initLibNvInferPlugins|_ZN\d+nv(uff|caffe)parser.*"
 )
-"""What the bindings take from NVIDIA's libraries; all the rest is virtual."""
+"""Functions that the bindings import from NVIDIA's libraries; all others are virtual."""
 
 INTROSPECT = r"""
 import json, re, sys
 
 def signatures(item):
-    # pybind11 and Cython write them into the first lines of the docstring; numbered where there are several.
+    # pybind11 and Cython write signatures into the first lines of the docstring, numbered if there are several.
     found = []
     for line in (item.__doc__ or "").splitlines():
         match = re.match(r"(?:\d+\. )?\w+\((.*?)\)(?: -> .*)?$", line.strip())
@@ -101,7 +101,7 @@ def run(*command: str, **environment: str) -> str:
 
 
 def install(requirement: str, folder: Path) -> Path:
-    """The distribution, alone, in a folder of its own. Raises SystemExit if there is no wheel for this Python."""
+    """Install a distribution without dependencies. Raises SystemExit if there is no wheel for this Python."""
     options = ["-q", "--no-deps", "--only-binary=:all:", "--target", str(folder)]
     run(sys.executable, "-m", "pip", "install", *options, requirement)
     return folder
@@ -119,7 +119,7 @@ def compile_empty_libraries(bindings: Path, folder: Path) -> None:
 
 
 def introspect(module: str, names: str, **environment: str) -> str:
-    """The table of a module, as text, made in a process of its own."""
+    """The table of a module as JSON text, made in a subprocess."""
     table = json.loads(run(sys.executable, "-c", INTROSPECT, module, names, **environment))
     lines = []
     for name, content in table.items():
@@ -166,7 +166,7 @@ def main() -> None:
             different.append(str(path))
         print(f"{path}: {len(table)} bytes")
     if different:
-        raise SystemExit(f"not what the packages say: {', '.join(different)}")
+        raise SystemExit(f"different from the packages: {', '.join(different)}")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from skimage import data
 
 WIDTH, HEIGHT, FPS = 640, 480, 15
 FACE = 224.0, 115.0
-"""Middle of the face in the 512 x 512 portrait."""
+"""Centre of the face in the 512 x 512 portrait."""
 
 KEYS = (
     # second, x and y of the face, scale, tilt in degrees

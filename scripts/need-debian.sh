@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes sure that Debian packages are there: installs what is missing where that is allowed, else says what to do.
-# Usage: need-debian.sh PACKAGE...        Never fails: what needs the package says so itself, more precisely.
+# Installs Debian packages that are missing; where that is not allowed, prints the command for it.
+# Usage: need-debian.sh PACKAGE...        Never fails: programs that need a package report it more precisely.
 set -u
 
 have() {

@@ -42,8 +42,9 @@ ORDER = {
     ),
     "convert": (
         "convert",
-        "onnx tflite",
+        "onnx",
         "int8",
+        "tflite",
         "artefacts",
         "detectors onnx_commands",
         "cli",

@@ -1,4 +1,4 @@
-"""What deploy/ holds besides the installer and the broker: units, containers, and examples for other programs."""
+"""Units, containers and examples for other programs in deploy/ (the installer and the broker: elsewhere)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reas
 
 
 def lookup(path: str) -> Any:
-    """What a dotted path leads to in a real event. Raises KeyError."""
+    """The value at a dotted path in a real event. Raises KeyError."""
     found: Any = PAYLOAD
     for part in path.split("."):
         found = found[part]
@@ -155,7 +155,7 @@ def supervise(tmp_path: Path) -> Iterator[Any]:
         one.process.communicate()
 
 
-def test_a_daemon_that_works_is_healthy_and_ends_as_it_wishes(supervise: Any) -> None:
+def test_a_working_daemon_is_healthy_and_ends_with_its_own_exit_code(supervise: Any) -> None:
     one = supervise(
         "signal.signal(signal.SIGTERM, lambda *_: (tell(b'STOPPING=1'), sys.exit(7)))\n"
         "tell(b'READY=1')\n"

@@ -1,4 +1,4 @@
-"""The broker that deploy/ describes, with certificates that its script makes: who gets in, and who may say what."""
+"""The broker that deploy/ describes, with certificates from its script: who may connect, and publish what."""
 
 from __future__ import annotations
 
@@ -223,20 +223,20 @@ def test_a_node_delivers_its_events_with_certificate_and_password(
     assert sequence(events) == list(range(50)) and sink.refused == 0
 
 
-def test_a_node_hears_what_home_assistant_asks_and_may_announce_its_device(
+def test_a_node_receives_commands_of_home_assistant_and_may_announce_its_device(
     deployed: DeployedBroker, make_sink: MakeSink, make_peer: Any, log: pytest.LogCaptureFixture
 ) -> None:
     homeassistant = make_peer("homeassistant")
     login = {"username": "pi5", "password": "secret of pi5", "tls": deployed.tls("pi5"), "host": "localhost"}
-    sink, heard = make_sink(deployed.port, **login), []
-    sink.listen(lambda topic, _payload: heard.append(topic))
+    sink, received = make_sink(deployed.port, **login), []
+    sink.listen(lambda topic, _payload: received.append(topic))
     sink.describe(INFO, ["desk"], {"components": {}})
     sink.open()
     wait_until(lambda: "homeassistant/device/edge-emotion_pi5/config" in homeassistant.topics())
     asked = ["edge-emotion/pi5/desk/enabled/set", "edge-emotion/pi5/request/info"]
     for topic in asked:
         assert homeassistant.publish(topic) == 0
-    wait_until(lambda: heard == asked)
+    wait_until(lambda: received == asked)
     sink.respond("info", {})
     wait_until(lambda: "edge-emotion/pi5/response/info" in homeassistant.topics())
     assert not count_logged(log, "refuses")

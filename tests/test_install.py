@@ -47,7 +47,7 @@ esac
 
 
 class Target:
-    """A root folder and what the stand-ins say about it."""
+    """A root folder and the log of the stand-ins for it."""
 
     def __init__(self, folder: Path) -> None:
         self.root, self._bin, self._log = folder / "root", folder / "bin", folder / "commands"
@@ -82,7 +82,7 @@ class Target:
 
     @property
     def commands(self) -> list[str]:
-        """What the last run had the target do, questions included."""
+        """The commands that the last run executed in the target, queries included."""
         return self._log.read_text().splitlines()
 
     def did(self, *words: str) -> list[str]:
@@ -138,11 +138,11 @@ def test_a_second_run_changes_nothing_and_keeps_edited_settings(target: Target) 
     succeeded(target.install("--platform", "pi"))
     (target.root / SETTINGS).write_text("node: mine\n")
     before = target.tree()
-    said = succeeded(target.install("--platform", "pi"))
+    printed = succeeded(target.install("--platform", "pi"))
     assert target.tree() == before
     assert not target.did("useradd") and not target.did("-m venv") and not target.did("chown")
     for what in ("account edge-emotion", "/opt/edge-emotion", f"/{SETTINGS}", f"/{UNIT}"):
-        assert f"unchanged: {what}\n" in said
+        assert f"unchanged: {what}\n" in printed
 
 
 def test_another_python_after_an_upgrade_makes_the_environment_anew(target: Target) -> None:

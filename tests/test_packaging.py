@@ -1,4 +1,4 @@
-"""What is in the wheel, and what it needs."""
+"""Contents and requirements of the wheel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``python -m train``: recipes, inspect, fit, evaluate, report, explain, crop."""
+"""``python -m train``: see its ``--help``."""
 
 from train.commands.cli import main
 

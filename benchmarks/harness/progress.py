@@ -9,12 +9,19 @@ from shutil import get_terminal_size
 from typing import Any
 
 
-class _Bar:
+class ProgressBar:
     """The bar on the terminal; there is one at most."""
 
     def __init__(self) -> None:
         self._bar: Any = None
         self._reported = False
+
+    def show(self, what: str, done: int, total: int, *, step: int = 1) -> None:
+        """Report that ``done`` of ``total`` are done, after every ``step``: as a bar, else as a line for each tenth."""
+        if self.available():
+            self.draw(what, done, total)
+        elif 10 * done // total > 10 * (done - step) // total:
+            show_line(f"{what}: {done} of {total}")
 
     def available(self) -> bool:
         """Whether a bar can be drawn; a terminal without tqdm is reported once."""
@@ -48,7 +55,7 @@ class _Bar:
             self._bar = None
 
 
-_BAR = _Bar()
+_BAR = ProgressBar()
 
 
 def _tqdm() -> Any:
@@ -81,11 +88,8 @@ def show_line(line: str) -> None:
 
 
 def show_progress(what: str, done: int, total: int, *, step: int = 1) -> None:
-    """Report that ``done`` of ``total`` are done, after every ``step``: as a bar, else as a line for each tenth."""
-    if _BAR.available():
-        _BAR.draw(what, done, total)
-    elif 10 * done // total > 10 * (done - step) // total:
-        show_line(f"{what}: {done} of {total}")
+    """As ``ProgressBar.show``, with the bar of this process."""
+    _BAR.show(what, done, total, step=step)
 
 
 def draw_bar(what: str, done: int, total: int) -> None:

@@ -58,7 +58,7 @@ def measure_latency(
         show(line)
     with tempfile.TemporaryDirectory() as folder:
         peaks = _peaks(Path(folder), threads, scenario, absent)
-        present = list(_present(backends or list(FORMATS), absent))
+        present = list(available_backends(backends or list(FORMATS), absent))
         files = list(_measured_files(models, present, peaks, threads, scenario, absent))
         if not files:
             reasons = "".join(f"; {name}: {absent[name]}" for name in backends or () if name in absent)
@@ -130,7 +130,7 @@ def latency_measurements(one_file: MeasuredFile, reports: dict[str, list[Report]
         one_file.peak
         and one_file.peak.macs
         and (best := reports[one_file.peak.subject])
-        and _on_processor(one_file, mine[0])
+        and ran_on_processor(one_file, mine[0])
     ):
         limit = max(peak_rates(one_file.peak.macs, best))
         yield higher("of peak", "%", (100 * rate / limit for rate in rates), queries)
@@ -152,7 +152,7 @@ def mac_rates(macs: int, reports: Sequence[Report]) -> tuple[float, ...]:
     return tuple(macs / report.latency["p50"] / 1e6 for report in reports)
 
 
-def _on_processor(one_file: MeasuredFile, report: Report) -> bool:
+def ran_on_processor(one_file: MeasuredFile, report: Report) -> bool:
     """Whether the model ran on the processor, so that the processor's peak applies. onnxruntime may have used a GPU."""
     if one_file.job.backend in DELEGATES:
         return False
@@ -164,7 +164,7 @@ def _fault(reports: Sequence[Report], scenario: Scenario) -> str | None:
     return f"{len(faults)} of {len(reports)} runs: {faults[0]}" if faults else None
 
 
-def _present(backends: Sequence[str], absent: dict[str, str]) -> Iterator[str]:
+def available_backends(backends: Sequence[str], absent: dict[str, str]) -> Iterator[str]:
     """Each backend once, without those whose delegate is missing: ``absent`` names these once, not per file."""
     for backend in dict.fromkeys(backends):
         try:

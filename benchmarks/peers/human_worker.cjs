@@ -48,10 +48,10 @@ serve(async () => {
 
   // human rounds its scores down to two decimals, which creates ties: this keeps the network's own output.
   const execute = model.execute.bind(model);
-  let said = [];
+  let outputs = [];
   model.execute = (input) => {
     const output = execute(input);
-    said.push(output.dataSync());
+    outputs.push(output.dataSync());
     return output;
   };
 
@@ -64,11 +64,11 @@ serve(async () => {
   });
   const frame = async ({ data, height, width }) => {
     const tensor = tf.tensor3d(data, [height, width, 3], 'int32');
-    said = [];
+    outputs = [];
     const { face, error } = await human.detect(tensor);
     tensor.dispose();
     if (error) throw new Error(error);
-    return face.map(({ box }, index) => ({ box, scores: said[index] }));
+    return face.map(({ box }, index) => ({ box, scores: outputs[index] }));
   };
   const remember = () => { human.config.cacheSensitivity = 0.7; }; // its default
   const packages = [PACKAGE, '@tensorflow/tfjs-core', '@tensorflow/tfjs-backend-wasm'];

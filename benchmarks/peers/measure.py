@@ -142,14 +142,14 @@ def _figures(
             "versions": json.loads(str(first["versions"])),
         }
         if labels and "scores" in first:
-            said = restrict(first["scores"], labels, shared, name)
-            one["crops"] = evaluate(said, faces.labels, classes).model_dump(mode="json")
-            right[name] = correctness(said, faces, classes)
+            answer = restrict(first["scores"], labels, shared, name)
+            one["crops"] = evaluate(answer, faces.labels, classes).model_dump(mode="json")
+            right[name] = correctness(answer, faces, classes)
         if "boxes" in first:
             one["frames"] = frame_figures(first, labels, shared, pasted.labels, classes, squares)
         for kind in KINDS:
             if kind in first:
-                one[kind] = latency_figures([answer[kind] for answer in rounds])
+                one[kind] = latency_figures([each[kind] for each in rounds])
         measured[name] = one
     return {
         "classes": shared,
@@ -192,9 +192,9 @@ def frame_figures(
         found += hit is not None
         if hit is not None and labels and classes[truth[frame]] in shared:
             scores = answer["box_scores"][rows[faces.index(hit)]]
-            said = max(shared, key=lambda name: scores[labels.index(name)])
+            predicted = max(shared, key=lambda name: scores[labels.index(name)])
             named += 1
-            hits += said == classes[truth[frame]]
+            hits += predicted == classes[truth[frame]]
     result = {"found": share(found, len(squares)), "extra": len(answer["boxes"]) - found}
     return result | ({"right": share(hits, named)} if labels else {})
 

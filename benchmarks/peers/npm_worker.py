@@ -27,12 +27,12 @@ def write_raw(task_file: Path) -> Path:
     if not folder.exists():
         folder.mkdir()
         task = np.load(task_file)
-        said: dict[str, Any] = {"calls": int(task["calls"]), "judge": bool(task["judge"])}
+        content: dict[str, Any] = {"calls": int(task["calls"]), "judge": bool(task["judge"])}
         for name in PICTURES:
             pictures = task[name][..., ::-1] if task[name].ndim == 4 else task[name]
             (folder / f"{name}.raw").write_bytes(pictures.tobytes())
-            said[name] = pictures.shape
-        (folder / "task.json").write_text(json.dumps(said), encoding="utf-8")
+            content[name] = pictures.shape
+        (folder / "task.json").write_text(json.dumps(content), encoding="utf-8")
     return folder
 
 

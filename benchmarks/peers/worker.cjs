@@ -1,7 +1,7 @@
 'use strict';
 
 /*
- * The frame of every worker in JavaScript: read the task, time its functions, write the answer. Needs only node.
+ * Common part of the workers in JavaScript: reads the task, times their functions, writes the answer. Needs only node.
  *
  * npm_worker.py starts it as `node X_worker.cjs FOLDER ANSWER [OPTION ...]` and describes FOLDER and ANSWER. It does
  * the same as worker.py: as many warm-up calls, pictures decoded before the clock starts.
@@ -49,27 +49,27 @@ async function work(make) {
   const frames = pictures(path.join(folder, 'frames.raw'), task.frames);
   const video = pictures(path.join(folder, 'video.raw'), task.video);
   const { labels, packages, crop, frame, remember } = await make(...options);
-  const said = { labels, versions: JSON.stringify(versions(packages)) };
+  const result = { labels, versions: JSON.stringify(versions(packages)) };
   if (task.judge && crop) {
-    said.scores = [];
-    for (const one of crops) said.scores.push(Array.from(await crop(one)));
+    result.scores = [];
+    for (const one of crops) result.scores.push(Array.from(await crop(one)));
   }
   if (task.judge && frame) {
-    Object.assign(said, { boxes: [], box_scores: [] });
+    Object.assign(result, { boxes: [], box_scores: [] });
     for (const [index, one] of frames.entries()) {
       for (const { box, scores } of await frame(one)) {
-        said.boxes.push([index, ...box]);
-        said.box_scores.push(Array.from(scores));
+        result.boxes.push([index, ...box]);
+        result.box_scores.push(Array.from(scores));
       }
     }
   }
-  if (crop) said.crop_ms = await time(crop, crops, task.calls);
+  if (crop) result.crop_ms = await time(crop, crops, task.calls);
   if (frame) {
-    said.frame_ms = await time(frame, frames, task.calls);
+    result.frame_ms = await time(frame, frames, task.calls);
     if (remember) remember();
-    said.video_ms = await time(frame, [...video, ...video.slice(1, -1).reverse()], task.calls); // without a cut
+    result.video_ms = await time(frame, [...video, ...video.slice(1, -1).reverse()], task.calls); // without a cut
   }
-  fs.writeFileSync(answer, JSON.stringify(said));
+  fs.writeFileSync(answer, JSON.stringify(result));
 }
 
 /**

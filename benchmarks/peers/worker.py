@@ -1,4 +1,4 @@
-"""The frame of every worker: read the task, time its functions on one core, write the answer. Imports only numpy.
+"""Common part of the workers: reads the task, times their functions on one core, writes the answer. Needs only numpy.
 
 Task (.npz): ``crops`` uint8 N x S x S, ``frames`` uint8 M x H x W, both grey or with a last axis of B, G, R, ``video``
 uint8 V x H x W x 3, which follow one another, ``calls`` timed calls, ``judge`` whether the scores are wanted. Answer

@@ -140,8 +140,8 @@ def _summary(run: Run) -> str:
 
 
 def _steady_notes(steady: Mapping[str, str]) -> Iterator[str]:
-    said = {answer: [name for name, one in steady.items() if one == answer] for answer in steady.values()}
-    yield from (f"thermally steady: {answer}: {'; '.join(names)}" for answer, names in said.items())
+    by_answer = {answer: [name for name, one in steady.items() if one == answer] for answer in steady.values()}
+    yield from (f"thermally steady: {answer}: {'; '.join(names)}" for answer, names in by_answer.items())
 
 
 def _slow_notes(conditions: Mapping[str, Sequence[Conditions]]) -> Iterator[str]:

@@ -134,7 +134,8 @@ class SteppedSource:
 
     def __init__(self, images: Sequence[Image], *, seconds: float, settle: float) -> None:
         self._images, self._seconds, self._settle = forward_and_backward(images), seconds, settle
-        self._wanted = threading.Semaphore()
+        self.permits = threading.Semaphore()
+        """One permit for each frame that ``read`` may deliver."""
         self._start, self._captured_at = time.monotonic(), datetime.now(timezone.utc)
         self._closed = False
         self.given = 0
@@ -150,11 +151,11 @@ class SteppedSource:
 
     def next(self) -> None:
         """Allow the next frame: the one before is done."""
-        self._wanted.release()
+        self.permits.release()
 
     def read(self) -> Frame:
         """As in FrameSource."""
-        self._wanted.acquire()
+        self.permits.acquire()
         over = time.monotonic() - self._start >= self._settle + self._seconds
         if self._closed or (over and self.given >= WARM_UP + len(self._images)):
             raise SourceEnded("the time is over")
@@ -167,7 +168,7 @@ class SteppedSource:
     def close(self) -> None:
         """As in FrameSource."""
         self._closed = True
-        self._wanted.release()
+        self.permits.release()
 
 
 class StageRecorder(CameraMeter):

@@ -85,10 +85,10 @@ def run_from_stats(reports: Sequence[Stats], *, ended: float, rss: float, waitin
     }
     stages = {}
     if not waiting:
-        said = [camera["stages_ms"] for _, camera in rows if camera["stages_ms"]]
+        known = [camera["stages_ms"] for _, camera in rows if camera["stages_ms"]]
         for stage in STAGES:
             name = AGE if stage == "latency" else stage
-            stages[name] = {quantile: median(one[stage][quantile] for one in said) for quantile in ("p50", "p90")}
+            stages[name] = {quantile: median(one[stage][quantile] for one in known) for quantile in ("p50", "p90")}
         figures["dropped"] = 100 * dropped / captured
     return Run(
         stages=stages,
@@ -111,14 +111,14 @@ def _slowness(report: Stats, waiting: bool) -> float | None:
 
 
 def _reports(link: SubscriberThread, daemon: DaemonProcess) -> Iterator[Stats]:
-    heard = time.monotonic()
+    received = time.monotonic()
     while True:
         message = link.get(1.0)
         daemon.check()
         if message is not None:
-            heard = time.monotonic()
+            received = time.monotonic()
             yield read_object(message.payload)
-        elif time.monotonic() - heard > PATIENCE:
+        elif time.monotonic() - received > PATIENCE:
             raise EdgeEmotionError(f"no stats from the daemon for {PATIENCE:g} s: {daemon.last_log_line}")
 
 

@@ -92,8 +92,8 @@ def measure_accuracy(
     paths: dict[str, Any] = {}
     loaded = load_artefacts(models, backend=backend, operating_point=operating_point, missing=missing)
     for name, model, classifier, size in loaded:
-        said = answer_of(classifier, faces, name)
-        figures = evaluate(said, faces.labels, classes)
+        answer = answer_of(classifier, faces, name)
+        figures = evaluate(answer, faces.labels, classes)
         measured[name] = {
             "model": model,
             "version": classifier.manifest.version,
@@ -107,7 +107,7 @@ def measure_accuracy(
                 for called, data in elsewhere.items()
             },
         }
-        right[name] = correctness(said, faces, classes)
+        right[name] = correctness(answer, faces, classes)
         for called, make_detector in (detectors or {}).items():
             if (subject := f"{model}, {called}") not in paths:
                 paths[subject] = end_to_end(classifier, make_detector(), faces, classes, seed=seed, name=subject)
@@ -130,11 +130,11 @@ def answer_of(classifier: EmotionClassifier, faces: Faces, name: str) -> Answer:
     return Answer(name, classifier.labels, np.log(np.maximum(probabilities, 1e-12)))
 
 
-def correctness(said: Answer, faces: Faces, classes: tuple[str, ...]) -> npt.NDArray[np.int8]:
+def correctness(answer: Answer, faces: Faces, classes: tuple[str, ...]) -> npt.NDArray[np.int8]:
     """Result for each of N faces: 1 right, 0 wrong, -1 for a class that the model does not have."""
-    rows, truth = translate(faces.labels, classes, said.classes)
+    rows, truth = translate(faces.labels, classes, answer.classes)
     right = np.full(len(faces), -1, np.int8)
-    right[rows] = said.logits[rows].argmax(axis=1) == truth
+    right[rows] = answer.logits[rows].argmax(axis=1) == truth
     return right
 
 
@@ -158,8 +158,8 @@ def end_to_end(
 ) -> dict[str, Any]:
     """End-to-end figures on the faces whose class the model has. Raises DataError if the detector finds none."""
     rows, truth = translate(faces.labels, classes, classifier.labels)
-    told = partial(show_progress, name)
-    path: EndToEnd = measure_end_to_end(classifier, detector, faces.take(rows), truth, seed=seed, progress=told)
+    progress = partial(show_progress, name)
+    path: EndToEnd = measure_end_to_end(classifier, detector, faces.take(rows), truth, seed=seed, progress=progress)
     more = {"interval": list(path.interval), "difference": path.difference, "detection": share(path.found, path.n)}
     return {**asdict(path), **more}
 
@@ -218,7 +218,7 @@ def accuracy_notes(measured: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _elsewhere_notes(artefacts: Mapping[str, Any]) -> Iterator[str]:
-    """Of each set from elsewhere: faces, pictures, persons, emotions."""
+    """One line per further data set: its faces, pictures, persons and emotions."""
     sets = next(iter(artefacts.values()))["elsewhere"]
     for called, points in sets.items():
         one = next(iter(points.values()))

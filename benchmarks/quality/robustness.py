@@ -19,7 +19,7 @@ from train.data.faces import Faces
 from train.data.layouts.finder import chosen_face
 
 CLEAN = "clean"
-Said = Mapping[str, npt.NDArray[np.int64]]
+Predictions = Mapping[str, npt.NDArray[np.int64]]
 """Model -> for each of N faces the index of the predicted label, -1 where the face was not found."""
 
 
@@ -50,10 +50,10 @@ def measure_robustness(
     rows = []
     for done, (name, severity) in enumerate(steps):
         show_progress("robustness", done, len(steps))
-        said = classify_corrupted(classifiers, detector, faces, name, severity, seed=seed)
+        predicted = classify_corrupted(classifiers, detector, faces, name, severity, seed=seed)
         value = CORRUPTIONS[name].values[severity - 1] if severity else None
         step = {"corruption": name, "severity": severity, "value": value}
-        rows.append(step | _shares(classifiers, said, faces, classes))
+        rows.append(step | _shares(classifiers, predicted, faces, classes))
     show_progress("robustness", len(steps), len(steps))
     return {"units": {name: CORRUPTIONS[name].unit for name in corruptions}, "steps": rows}
 
@@ -66,33 +66,33 @@ def classify_corrupted(
     severity: int,
     *,
     seed: int,
-) -> Said:
+) -> Predictions:
     """Predictions of each classifier for N faces under one corruption; the detector runs once for all classifiers."""
-    said = {model: np.full(len(faces), -1) for model in classifiers}
+    predicted = {model: np.full(len(faces), -1) for model in classifiers}
     for row, face in enumerate(faces.images):
         image, square = corrupt(face, name, severity, np.random.default_rng((seed, row)))
         hit = chosen_face(detector.detect(image), square)
         if hit is not None:
             for model, classifier in classifiers.items():
-                said[model][row] = classifier.classify(image, [hit])[0].best
-    return said
+                predicted[model][row] = classifier.classify(image, [hit])[0].best
+    return predicted
 
 
 def _shares(
-    classifiers: Mapping[str, EmotionClassifier], said: Said, faces: Faces, classes: Sequence[str]
+    classifiers: Mapping[str, EmotionClassifier], predicted: Predictions, faces: Faces, classes: Sequence[str]
 ) -> dict[str, Any]:
-    found = next(iter(said.values())) >= 0
+    found = next(iter(predicted.values())) >= 0
     models = {
-        model: model_shares(said[model], _truth(classifier, faces, classes))
+        model: model_shares(predicted[model], _truth(classifier, faces, classes))
         for model, classifier in classifiers.items()
     }
     return {"detection": share(int(found.sum()), len(faces)), "models": models}
 
 
-def model_shares(said: npt.NDArray[np.int64], truth: npt.NDArray[np.int64]) -> dict[str, Any]:
+def model_shares(predicted: npt.NDArray[np.int64], truth: npt.NDArray[np.int64]) -> dict[str, Any]:
     """Accuracy on the faces found, and proportion of all found and right; truth -1: a class that the model lacks."""
     known = truth >= 0
-    found, hits = known & (said >= 0), int((known & (said == truth)).sum())
+    found, hits = known & (predicted >= 0), int((known & (predicted == truth)).sum())
     return {"accuracy": share(hits, int(found.sum())), "right": share(hits, int(known.sum()))}
 
 

@@ -37,7 +37,7 @@ class Observation(NamedTuple):
 
     seconds: float
     shown: str
-    said: str | None
+    reported: str | None
 
 
 class SequenceCounts(NamedTuple):
@@ -153,13 +153,13 @@ def count_changes(observations: Sequence[Observation]) -> SequenceCounts:
     for observation in observations:
         arrived = arrived and observation.shown == shown
         shown = observation.shown
-        if None not in (observation.said, last) and observation.said != last:
-            flicker += arrived or observation.said != shown
-            false += observation.said not in (shown, UNKNOWN)
-        arrived = arrived or observation.said == shown
-        last = observation.said or last
+        if None not in (observation.reported, last) and observation.reported != last:
+            flicker += arrived or observation.reported != shown
+            false += observation.reported not in (shown, UNKNOWN)
+        arrived = arrived or observation.reported == shown
+        last = observation.reported or last
     seconds = observations[-1].seconds - observations[0].seconds
-    right = sum(observation.said == observation.shown for observation in observations)
+    right = sum(observation.reported == observation.shown for observation in observations)
     return SequenceCounts(seconds, len(observations), right, flicker, false, _settled(observations))
 
 
@@ -168,7 +168,7 @@ def _settled(observations: Sequence[Observation]) -> tuple[float | None, ...]:
     starts = [i for i in range(1, len(observations)) if observations[i].shown != observations[i - 1].shown]
     return tuple(
         next(
-            (now.seconds - observations[begin].seconds for now in observations[begin:end] if now.said == now.shown),
+            (now.seconds - observations[begin].seconds for now in observations[begin:end] if now.reported == now.shown),
             None,
         )
         for begin, end in pairwise([*starts, len(observations)])

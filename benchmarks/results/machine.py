@@ -27,7 +27,7 @@ def describe_machine() -> dict[str, Any]:
     """Name, processor, cores, load and versions of this machine, as plain JSON values."""
     return {
         "machine": _read("/proc/device-tree/model") or platform.machine(),
-        "processor": _processor(),
+        "processor": processor_name(),
         "cores": os.cpu_count(),
         "load": round(os.getloadavg()[0], 2),
         "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor") or "unknown",
@@ -46,15 +46,15 @@ def machine_line(machine: dict[str, Any]) -> str:
     )
 
 
-def _processor(cpuinfo: str = "/proc/cpuinfo") -> str:
+def processor_name(cpuinfo: str = "/proc/cpuinfo") -> str:
     """The processor's name and, on x86, its model numbers: virtual machines of many generations share one name."""
-    said: dict[str, str] = {}
+    fields: dict[str, str] = {}
     for line in _read(cpuinfo).splitlines():
         key, _, value = line.partition(":")
-        said.setdefault(key.strip(), value.strip())
-    name = said.get("model name") or said.get("Model") or platform.processor() or "unknown"
+        fields.setdefault(key.strip(), value.strip())
+    name = fields.get("model name") or fields.get("Model") or platform.processor() or "unknown"
     keys = {"cpu family": "family", "model": "model", "stepping": "stepping"}
-    numbers = [f"{word} {said[key]}" for key, word in keys.items() if key in said]
+    numbers = [f"{word} {fields[key]}" for key, word in keys.items() if key in fields]
     return f"{name} ({', '.join(numbers)})" if numbers else name
 
 
@@ -70,14 +70,14 @@ def _version(package: str) -> str:
         found = version(package)
     except PackageNotFoundError:
         return ""
-    return f"{found} {commit}" if package == OURS and (commit := _commit()) else found
+    return f"{found} {commit}" if package == OURS and (commit := commit_of_clone()) else found
 
 
-def _commit() -> str:
-    """Abbreviated commit of this clone, ``-dirty`` after changes; empty without git or outside a clone."""
+def commit_of_clone(folder: Path = CHECKOUT) -> str:
+    """Abbreviated commit of a clone, ``-dirty`` after changes; empty without git or outside a clone."""
     try:
         done = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--exclude", "*"], cwd=CHECKOUT, capture_output=True, text=True
+            ["git", "describe", "--always", "--dirty", "--exclude", "*"], cwd=folder, capture_output=True, text=True
         )
     except OSError:
         return ""

@@ -48,15 +48,15 @@ class Machine(Part):
     @property
     def cautions(self) -> list[str]:
         """Reasons to doubt the figures of this machine, a line each."""
-        said = []
+        reasons = []
         if self.governor not in (None, "unknown", "performance"):
-            said.append(
+            reasons.append(
                 f"caution: governor {self.governor}: the clock moves; for steady figures: "
                 "echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
             )
         if self.busy:
-            said.append(f"caution: load {self.load:g} on {self.cores} cores: something else was running")
-        return said
+            reasons.append(f"caution: load {self.load:g} on {self.cores} cores: something else was running")
+        return reasons
 
 
 class Measurement(Part):

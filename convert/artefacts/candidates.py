@@ -1,4 +1,4 @@
-"""The ways in which a run can become int8 files, side by side on the validation split, and the choice between them."""
+"""Candidates: the int8 files that can be made of a run, compared on the validation split, and the choice of one."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
-from convert.artefacts.parity import compare
+from convert.artefacts.parity import compare_logits
 from convert.int8.fold import require_convertible
 from convert.int8.qat import calibrated, calibration_pixels, load_qat, qat_directory
-from convert.int8.quantise_aware import Scheme, scales_of, unwrap
-from convert.onnx.from_keras import export_graph
+from convert.int8.quantise_aware import Scheme, explicit
 from convert.onnx.rules import check_onnx
 from convert.onnx.write import write_onnx
 from convert.tflite import write as tflite
@@ -29,17 +28,17 @@ from train.fitting.manifest_draft import calibrate
 from train.runs.run_directory import RECORD, Run
 
 Way = Literal["post-training", "symmetric", "asymmetric"]
-"""Ranges after training, for TFLite the converter's own and for ONNX symmetric ones; or quantisation-aware training
-with one of two kinds of ranges."""
+"""Quantisation after training, with the converter's ranges for TFLite and symmetric ones for ONNX; or
+quantisation-aware training with symmetric or asymmetric ranges."""
 
 Judge = Callable[[FloatArray], tuple[Parity, float]]
-"""From logits for the validation split to parity with the float model and the loss at their own operating point."""
+"""Logits on the validation split -> parity with the float model, and loss at the candidate's own operating point."""
 
 
 class Candidate(NamedTuple):
-    """An int8 file on the validation split. ``loss``: nats per face at its own default operating point.
+    """An int8 file with its results on the validation split. ``loss``: nats per face at its default operating point.
 
-    Both are missing where nothing here runs the file.
+    Without a backend for the file, ``parity`` is None and ``loss`` NaN.
     """
 
     way: Way
@@ -49,7 +48,7 @@ class Candidate(NamedTuple):
 
 
 def ways(run: Path) -> list[Way]:
-    """What is there of a run: post-training always, the others where they were trained."""
+    """The quantisations available for a run: post-training always, the others if they were trained."""
     return [
         "post-training",
         *(scheme for scheme in get_args(Scheme) if (qat_directory(run, scheme) / RECORD).is_file()),
@@ -57,20 +56,20 @@ def ways(run: Path) -> list[Way]:
 
 
 def make_judge(run: Run, faces: Faces) -> Judge:
-    """The judge of a run's int8 files on validation faces that each have a clear label."""
+    """A function that measures int8 files of a run on these validation faces with clear labels."""
     reference = logits_of(KerasBackend(run.build()), faces, run.recipe.input)
 
     def judge(logits: FloatArray) -> tuple[Parity, float]:
-        return compare("validation", logits, reference, faces.labels), _loss(run, logits, faces)
+        return compare_logits("validation", logits, reference, faces.labels), _loss(run, logits, faces)
 
     return judge
 
 
 def make_tflite(run: Run, ways: Sequence[Way], data: DataSet, folder: Path, judge: Judge) -> list[Candidate]:
-    """Write the int8 TFLite file of each way into a folder and measure it.
+    """Write the int8 TFLite file of each quantisation into a folder and measure it.
 
-    Raises ModelError for a network that cannot be converted, before anything is made of it, and if a file is not fully
-    integer; ConfigError if its training is not finished.
+    Raises ModelError for a network that cannot be converted, before any file is made, and for a file that is not fully
+    integer; ConfigError if a training is not finished.
     """
     model, spec, faces = run.build(), run.recipe.input, data["validation"].majority()
     require_convertible(model)
@@ -88,9 +87,9 @@ def make_tflite(run: Run, ways: Sequence[Way], data: DataSet, folder: Path, judg
 
 
 def make_onnx(run: Run, data: DataSet, folder: Path, judge: Judge) -> list[Candidate]:
-    """The same for ONNX, of which every int8 form is symmetric: fine-tuned, where that was done, and only calibrated.
+    """As ``make_tflite`` for ONNX, where int8 is always symmetric: fine-tuned, if that was done, and calibrated only.
 
-    Where onnxruntime is missing only the first is made, and is not measured. Raises ModelError if a file breaks a rule.
+    Without onnxruntime only the first one is made, and is not measured. Raises ModelError if a file breaks a rule.
     """
     simulated: dict[Way, Callable[[], Any]] = {"post-training": lambda: calibrated(run, data)}
     if "symmetric" in ways(run.path):
@@ -99,19 +98,20 @@ def make_onnx(run: Run, data: DataSet, folder: Path, judge: Judge) -> list[Candi
     for way, make in simulated.items():
         network = make()
         file = folder / f"{run.recipe.name}_{way}.onnx"
-        write_onnx(export_graph(unwrap(network)), file, scales=scales_of(network))
+        graph, scales = explicit(network)
+        write_onnx(graph, file, scales=scales)
         require_rules(file)
         try:
             backend: InferenceBackend = OnnxBackend(file)
         except BackendUnavailable as error:
-            print(f"int8 ONNX by {way} is taken, with nothing measured: {error}", file=sys.stderr)
+            print(f"int8 ONNX by {way} is used without measuring it: {error}", file=sys.stderr)
             return [Candidate(way, file, None, float("nan"))]
         candidates.append(Candidate(way, file, *judge(logits_of(backend, faces, run.recipe.input))))
     return candidates
 
 
 def require_rules(file: Path) -> None:
-    """Raises ModelError for an ONNX file that TensorRT would refuse or run slowly, with the first break of a rule."""
+    """Raises ModelError with the first finding for an ONNX file that TensorRT would refuse or run slowly."""
     found = check_onnx(file)
     if found:
         more = f", and {len(found) - 1} more" if len(found) > 1 else ""
@@ -119,7 +119,7 @@ def require_rules(file: Path) -> None:
 
 
 def choose(candidates: Sequence[Candidate]) -> Candidate:
-    """The one with the least loss on the validation split, which sees more than its right and wrong answers do."""
+    """The candidate with the least loss on the validation split, which is more sensitive than the accuracy."""
     return min(candidates, key=lambda candidate: candidate.loss)
 
 

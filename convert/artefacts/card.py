@@ -1,4 +1,4 @@
-"""MODEL_CARD.md, written from the manifests of the models that ship: no figure stands in two places."""
+"""MODEL_CARD.md, generated from the manifests of the shipped models, so that each figure stands in one place."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from train.evaluation.metrics import seven_of, wilson_interval
 CARD = Path(__file__).parents[2] / "MODEL_CARD.md"
 
 OUTSIDE = "natural", "acted"
-"""Sets from elsewhere, as ``python -m convert recalibrate`` calls them."""
+"""Names of the other data sets in ``python -m convert recalibrate``."""
 
 OUTSIDE_HEAD = Path(__file__).with_name("model_card_elsewhere.md")
-"""What these sets are."""
+"""Text that describes these sets."""
 
 HEAD = Path(__file__).with_name("model_card_head.md")
-"""What holds for every model."""
+"""Text that applies to every model."""
 
 
 def write_card(models: Sequence[Path], path: Path = CARD) -> Path:
-    """Write the card of the classifiers among these model folders, whole or not at all."""
+    """Write the model card of the classifiers among these model folders, atomically."""
     write_text(path, card(models))
     return path
 
 
 def card(models: Sequence[Path]) -> str:
-    """The text of the card."""
+    """The text of the model card."""
     manifests = [load_manifest(folder) for folder in models]
     classifiers = [manifest for manifest in manifests if isinstance(manifest, ModelManifest)]
     return "\n".join(
@@ -80,7 +80,7 @@ def _section(manifest: ModelManifest) -> str:
 
 
 def _elsewhere(classifiers: Sequence[ModelManifest]) -> list[str]:
-    """The figures on faces from elsewhere, where there are any."""
+    """The figures on other data sets, if there are any."""
     rows = [
         f"| {manifest.name} {manifest.version} | {point} | "
         + " | ".join(_outside_cell(found[point]) for found in sets if point in found)
@@ -109,7 +109,7 @@ def _outside_cell(metrics: Metrics) -> str:
 
 
 def _float_line(manifest: ModelManifest) -> list[str]:
-    """How the float model does, where it was measured."""
+    """A line with the float model's figures, if they were measured."""
     texts = [
         f"`{point}` {_percent(metrics.accuracy)} / {_balanced(metrics):.3f}"
         for point, metrics in _points(manifest, "test/float32").items()
@@ -118,7 +118,7 @@ def _float_line(manifest: ModelManifest) -> list[str]:
 
 
 def _points(manifest: ModelManifest, key: str) -> dict[str, Metrics]:
-    """Operating point -> its figures, the default first."""
+    """Operating point -> its metrics, the default point first."""
     default = manifest.calibration.default
     keys = {point: key if point == default else f"{key}/{point}" for point in manifest.calibration.operating_points}
     return {point: manifest.metrics[name] for point, name in keys.items() if name in manifest.metrics}

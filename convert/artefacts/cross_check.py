@@ -1,6 +1,6 @@
-"""Three writers, one network: the Q/DQ ONNX file against the TFLite file with the same scales, and against tf2onnx.
+"""Comparison of the Q/DQ ONNX file with the TFLite file of the same scales, and with tf2onnx' conversion of the latter.
 
-The reference is the ONNX file in onnxruntime without its optimisations, which computes every rounding as it is written.
+The reference is the ONNX file in onnxruntime without optimisations, which computes every rounding as written.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from convert.int8.quantise_aware import scales_of, unwrap
-from convert.onnx.from_keras import export_graph
+from convert.int8.quantise_aware import explicit
 from convert.onnx.write import OPSETS, write_onnx
 from convert.tflite.write import quantisation_aware
 from edge_emotion.backends.onnx import OnnxBackend
@@ -23,11 +22,11 @@ from edge_emotion.errors import BackendUnavailable
 from edge_emotion.protocols import FloatArray, InferenceBackend
 
 MIN_AGREEMENT = 0.97
-"""Least share of faces on which an int8 TFLite file and the Q/DQ ONNX file must say the same."""
+"""Least share of faces with the same winner in an int8 TFLite file and in the Q/DQ ONNX file."""
 
 
 class Agreement(NamedTuple):
-    """How like two sets of logits are: share of equal winners, mean and largest difference of a logit."""
+    """Similarity of two sets of logits: share of equal winners, mean and largest absolute difference of a logit."""
 
     top1: float
     mean: float
@@ -38,22 +37,23 @@ class Agreement(NamedTuple):
 
 
 def agreement(logits: FloatArray, reference: FloatArray) -> Agreement:
-    """Of two arrays N x C."""
+    """The agreement of two arrays N x C."""
     difference = np.abs(logits - reference)
     same = logits.argmax(axis=1) == reference.argmax(axis=1)
     return Agreement(float(same.mean()), float(difference.mean()), float(difference.max()))
 
 
 def cross_check(simulated: Any, logits: Callable[[InferenceBackend], FloatArray]) -> dict[str, Agreement]:
-    """Each way to run a network that simulates symmetric int8 against the reference.
+    """Compare each way to run a network that simulates symmetric int8 with the reference.
 
-    ``logits`` runs a backend over the same faces. Raises BackendUnavailable without tf2onnx or onnxruntime.
+    ``logits`` runs a backend on the same faces. Raises BackendUnavailable without tf2onnx or onnxruntime.
     """
     with tempfile.TemporaryDirectory() as workshop:
         folder = Path(workshop)
-        ours = write_onnx(export_graph(unwrap(simulated)), folder / "int8.onnx", scales=scales_of(simulated))
+        graph, scales = explicit(simulated)
+        ours = write_onnx(graph, folder / "int8.onnx", scales=scales)
         tflite = folder / "int8.tflite"
-        # Float ends only spare tf2onnx an integer input; the integers between are the same.
+        # Float input and output, because tf2onnx cannot read an integer input; the integers between are the same.
         tflite.write_bytes(quantisation_aware(simulated, integer_ends=False))
         theirs = tf2onnx_from(tflite, folder / "tf2onnx.onnx")
         reference = logits(OnnxBackend(ours, optimise=False))
@@ -67,7 +67,7 @@ def cross_check(simulated: Any, logits: Callable[[InferenceBackend], FloatArray]
 
 
 def tf2onnx_from(tflite: Path, target: Path) -> Path:
-    """What tf2onnx makes of a TFLite file. Raises BackendUnavailable where it is not installed."""
+    """Convert a TFLite file with tf2onnx; returns ``target``. Raises BackendUnavailable if it is not installed."""
     try:
         from tf2onnx.convert import from_tflite
     except ImportError as error:

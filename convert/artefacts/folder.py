@@ -1,4 +1,4 @@
-"""The model folder that ships: files, manifest, golden sets, figures."""
+"""Writing of the model folder that ships: files, manifest, self-tests, figures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from convert.artefacts.candidates import Candidate, Way, choose, make_judge, make_onnx, make_tflite, ways
 from convert.artefacts.golden_set import make_golden
-from convert.artefacts.parity import describe, require_parity, shortfalls
+from convert.artefacts.parity import parity_line, require_parity, shortfalls
 from convert.artefacts.verify import verify
 from convert.artefacts.write_folder import write_model
 from convert.tflite import write as tflite
@@ -41,11 +41,11 @@ def convert(
 ) -> Path:
     """Write the model folder of a run: int8 and float16 TFLite, int8 ONNX, and their manifest. Returns the folder.
 
-    TFLite's int8 by ``way``, or by the best of those that are there; ONNX by the better of its two. Everything is
-    chosen on the validation split; the test split is measured once, at the end. Raises ConfigError for a directory that
-    is no finished run of this data, ModelError if a file is not what it should be. With ``gate`` also if one loses too
-    much against the float model, and BackendUnavailable if one cannot be run here; else both are only said. After an
-    error nothing is written.
+    TFLite's int8 is made by ``way``, or by the best available quantisation; ONNX by the better of its two. Everything
+    is chosen on the validation split; the test split is measured once, at the end. Raises ConfigError for a directory
+    without a finished run on this data, ModelError for a faulty file. With ``gate`` also ModelError for a file that
+    loses too much against the float model, and BackendUnavailable for one that cannot be run here; without it both are
+    only reported. After an error nothing is written.
     """
     trained = load_run(run)
     trained.require_trained_on(data)
@@ -56,7 +56,7 @@ def convert(
         manifest = _manifest(trained, data, _write_files(trained, int8, explicit, workshop), workshop, version)
         manifest = _measured(manifest, trained, data, workshop)
         for name, parity in manifest.parity.items():
-            print(describe(name, parity))
+            print(parity_line(name, parity))
         if gate:
             _require_proof(manifest)
         else:
@@ -67,14 +67,15 @@ def convert(
 def recalibrate(
     model: str, data: DataSet, *, version: str, elsewhere: Mapping[str, Elsewhere] = MappingProxyType({})
 ) -> Path:
-    """Choose operating points, golden sets and figures of a model folder anew; its files stay. Returns the folder.
+    """Choose operating points, self-tests and figures of a model folder again; its files stay. Returns the folder.
 
-    With the sets NATURAL and ACTED of ``elsewhere`` also the point ``expressive``, and temperatures that hold there.
+    With the sets NATURAL and ACTED in ``elsewhere`` also the point ``expressive``, and temperatures that fit these
+    sets.
 
-    For a change of the runtime's preprocessing, or of what operating points are. The float model is not there: its
-    figures stay those of the conversion, and comparisons with it, which are no longer true, are dropped. Raises
-    ModelError for a folder that is no classifier or a version that is none, BackendUnavailable for a file that cannot
-    be run here; then nothing is written.
+    For changes of the runtime's preprocessing or of the operating points. Without the float model, its figures stay
+    those of the conversion, and comparisons with it, which are no longer valid, are dropped. Raises ModelError for a
+    folder without a classifier or an invalid version, BackendUnavailable for a file that cannot be run here; then
+    nothing is written.
     """
     folder = find_model(model)
     manifest = load_manifest(folder)
@@ -105,18 +106,18 @@ def recalibrate(
 
 
 def _quantised(run: Run, data: DataSet, ways: Sequence[Way], workshop: Path) -> tuple[Candidate, Candidate]:
-    """The best int8 TFLite file and the best int8 ONNX file, after a table of all."""
+    """The best int8 TFLite file and the best int8 ONNX file; prints a table of all candidates."""
     judge = make_judge(run, data["validation"].majority())
     forms = make_tflite(run, ways, data, workshop, judge), make_onnx(run, data, workshop, judge)
     for candidate in (*forms[0], *forms[1]):
         if candidate.parity is not None:
             name = f"{candidate.file.suffix[1:]} {candidate.way}"
-            print(f"{describe(name, candidate.parity)}, loss {candidate.loss:.4f}")
+            print(f"{parity_line(name, candidate.parity)}, loss {candidate.loss:.4f}")
     return choose(forms[0]), choose(forms[1])
 
 
 def _write_files(run: Run, int8: Candidate, explicit: Candidate, workshop: Path) -> tuple[ModelFile, ...]:
-    """int8 first: the order in which the runtime tries them."""
+    """Write the files; int8 comes first, because the runtime tries them in this order."""
     name = run.recipe.name
     half = workshop / f"{name}_float16.tflite"
     half.write_bytes(tflite.floating(run.build(), half=True))
@@ -138,7 +139,7 @@ def _write_files(run: Run, int8: Candidate, explicit: Candidate, workshop: Path)
 
 
 def _require_proof(manifest: ModelManifest) -> None:
-    """The gate."""
+    """The gate: raises for a file without self-test or parity."""
     _require_golden_sets(manifest)
     require_parity(manifest.parity)
 
@@ -150,14 +151,14 @@ def _require_golden_sets(manifest: ModelManifest) -> None:
 
 
 def _warn(manifest: ModelManifest) -> None:
-    """What the gate would have said."""
+    """Print the faults that the gate would raise."""
     for name, parity in manifest.parity.items():
         for fault in shortfalls(name, parity):
             print(f"warning: {fault}; convert all would refuse it", file=sys.stderr)
 
 
 def _manifest(run: Run, data: DataSet, files: tuple[ModelFile, ...], workshop: Path, version: str) -> ModelManifest:
-    """Calibrated on the validation split for the first of the files, each with its golden set; without figures."""
+    """The manifest, calibrated on the validation split for the first file, with self-tests, without figures."""
     validation = data["validation"].majority()
     logits = logits_of(TfliteBackend(workshop / files[0].file), validation, run.recipe.input)
     manifest = ModelManifest(
@@ -167,7 +168,7 @@ def _manifest(run: Run, data: DataSet, files: tuple[ModelFile, ...], workshop: P
 
 
 def _with_golden_sets(manifest: ModelManifest, folder: Path) -> ModelManifest:
-    """The manifest with a golden set for each file that can be run here."""
+    """The manifest with a self-test for each file that can be run here."""
     files = tuple(entry.model_copy(update={"golden": _golden(manifest, folder, entry)}) for entry in manifest.files)
     return manifest.model_copy(update={"files": files})
 
@@ -177,7 +178,7 @@ def _golden(manifest: ModelManifest, folder: Path, entry: ModelFile) -> Golden |
     if entry.format == "tflite":
         return make_golden(manifest, TfliteBackend(file), TfliteBackend(file, plain_kernels=True))
     try:
-        # Its own optimisations are the other kernels.
+        # The other kernels are those of its optimisations.
         return make_golden(manifest, OnnxBackend(file, optimise=False), OnnxBackend(file))
     except BackendUnavailable as error:
         print(f"{entry.file} gets no golden set: {error}", file=sys.stderr)
@@ -185,7 +186,7 @@ def _golden(manifest: ModelManifest, folder: Path, entry: ModelFile) -> Golden |
 
 
 def _measured(manifest: ModelManifest, run: Run, data: DataSet, workshop: Path) -> ModelManifest:
-    """With figures by split, precision and operating point, and the parity on the test split of what runs here.
+    """The manifest with figures by split, precision and operating point, and with parity on the test split.
 
     The test split is measured here, once, and nothing is chosen by it.
     """
@@ -205,7 +206,7 @@ def _measured(manifest: ModelManifest, run: Run, data: DataSet, workshop: Path) 
 def _figures(
     manifest: ModelManifest, key: str, backend: InferenceBackend, logits: FloatArray, faces: Faces
 ) -> dict[str, Metrics]:
-    """The figures of logits at each operating point; at the default under the key itself."""
+    """Key of each operating point -> metrics of these logits at it; the default point has the plain key."""
     default = manifest.calibration.default
     return {
         key if point == default else f"{key}/{point}": measure_logits(
@@ -218,7 +219,7 @@ def _figures(
 def _outside_figures(
     manifest: ModelManifest, key: str, backend: InferenceBackend, logits: FloatArray, data: Elsewhere
 ) -> dict[str, Metrics]:
-    """The same on a set from elsewhere; the interval of the accuracy is over persons."""
+    """As ``_figures`` on another data set; the interval of the accuracy is over persons."""
     default, figures = manifest.calibration.default, _figures(manifest, key, backend, logits, data.faces)
     for point, one in measure_points(EmotionClassifier(manifest, backend), data, logits).items():
         name = key if point == default else f"{key}/{point}"
@@ -228,7 +229,7 @@ def _outside_figures(
 
 
 def _publish(workshop: Path, manifest: ModelManifest, models: Path) -> Path:
-    """Put checked files and their manifest into their folder, and take out files of an earlier conversion."""
+    """Move the checked files and their manifest into their folder, and remove files of an earlier conversion."""
     names = [entry.file for entry in manifest.files]
     folder = write_model(models / manifest.name, manifest, {name: (workshop / name).read_bytes() for name in names})
     for path in folder.iterdir():

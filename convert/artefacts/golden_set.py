@@ -1,4 +1,4 @@
-"""The golden set of a file: seeded inputs that make it say as many different things as possible."""
+"""Self-test (golden set) of a model file: seeded inputs chosen so that as many different classes as possible win."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from edge_emotion.protocols import InferenceBackend
 
 CANDIDATES, COUNT = 400, 8
 TOLERANCE = 0.3
-"""Smallest tolerance, in logits."""
+"""Smallest tolerance in logits."""
 
 
 def make_golden(manifest: ModelManifest, backend: InferenceBackend, other: InferenceBackend | None = None) -> Golden:
-    """Choose inputs for a file that ``backend`` runs; ``other`` runs it by other kernels, where there are some.
+    """Choose the self-test inputs of a file that ``backend`` runs; ``other``, if given, runs it with other kernels.
 
-    The tolerance is three times what the two differ by. Each emotion that wins for any candidate gets the inputs for
-    which it wins most clearly; among those only the half is taken on which kernels differ least.
+    The tolerance is three times the largest difference between the two. Each class that wins for any candidate gets the
+    inputs with the largest margin, among the half of the candidates on which the kernels differ least.
     """
     pixels = normalise(self_test_inputs(manifest.input, range(CANDIDATES)), manifest.input)
     logits = backend.run(pixels)[0]
     distance = np.zeros(CANDIDATES) if other is None else np.abs(other.run(pixels)[0] - logits).max(axis=1)
-    said, margin = top_labels(manifest, logits), np.diff(np.sort(logits, axis=1)[:, -2:], axis=1)[:, 0]
+    predicted, margin = top_labels(manifest, logits), np.diff(np.sort(logits, axis=1)[:, -2:], axis=1)[:, 0]
     clear = np.where(distance <= np.median(distance), margin, -np.inf)
     ranks = {
-        name: iter(sorted((i for i in range(CANDIDATES) if said[i] == name), key=lambda i: -clear[i])) for name in said
+        name: iter(sorted((i for i in range(CANDIDATES) if predicted[i] == name), key=lambda i: -clear[i]))
+        for name in predicted
     }
     chosen: list[int] = []
     while len(chosen) < COUNT:
@@ -36,6 +37,6 @@ def make_golden(manifest: ModelManifest, backend: InferenceBackend, other: Infer
         labels=manifest.labels,
         seeds=tuple(chosen),
         tolerance=round(max(TOLERANCE, 3 * float(distance[chosen].max())), 2),
-        emotions=tuple(said[seed] for seed in chosen),
+        emotions=tuple(predicted[seed] for seed in chosen),
         expected=tuple(tuple(round(float(value), 4) for value in logits[seed]) for seed in chosen),
     )

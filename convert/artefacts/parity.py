@@ -1,4 +1,4 @@
-"""How near an artefact is to the float model that it was made from."""
+"""Parity: comparison of an artefact with the float model that it was made from."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from edge_emotion.protocols import FloatArray
 from train.evaluation.metrics import Labels, bootstrap_interval, calibration_error, mcnemar
 
 MAX_LOSS, MIN_AGREEMENT = 0.005, 0.95
-"""The gate: what int8 may lose in accuracy, and how often it must say what the float model says."""
+"""Limits of the gate: loss of accuracy against the float model, and share of faces with the same winner."""
 
 
-def compare(
+def compare_logits(
     split: str,
     logits: FloatArray,
     reference: FloatArray,
@@ -28,8 +28,8 @@ def compare(
 ) -> Parity:
     """Compare logits (N x L) with those of the float model for the same N faces of a split.
 
-    Both at one operating point: ``(logits - shift) / temperature`` with L shifts. Needs no TensorFlow: a device proves
-    its engine by this, too.
+    Both at one operating point: ``(logits - shift) / temperature`` with L shifts. Needs no TensorFlow, so that devices
+    can verify their engines.
     """
     ours, theirs = (
         softmax((rows.astype(np.float64) - np.asarray(shift)) / temperature) for rows in (logits, reference)
@@ -52,7 +52,7 @@ def compare(
 
 
 def shortfalls(name: str, parity: Parity) -> list[str]:
-    """What keeps an artefact from passing the gate; nothing if it passes."""
+    """The reasons why an artefact fails the gate; empty if it passes."""
     faults = []
     loss = parity.float_accuracy - parity.accuracy
     if loss > MAX_LOSS:
@@ -73,8 +73,8 @@ def require_parity(artefacts: Mapping[str, Parity]) -> None:
         raise ModelError("; ".join(faults))
 
 
-def describe(name: str, parity: Parity) -> str:
-    """One line of a table."""
+def parity_line(name: str, parity: Parity) -> str:
+    """The parity of one artefact as a line of a table."""
     low, high = parity.interval
     return (
         f"{name:44} accuracy {parity.accuracy:.2%} ({low:.2%} to {high:.2%}), float {parity.float_accuracy:.2%} "

@@ -1,6 +1,6 @@
-"""Every artefact of a model folder against the float model, through the runtime's own backends.
+"""Verification of every artefact of a model folder against the float model, with the runtime's own backends.
 
-A device proves its engine by this: TensorFlow is needed only to compare with a training run.
+Devices verify their engines with it; TensorFlow is needed only to compare with a training run.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from convert.artefacts.parity import compare
+from convert.artefacts.parity import compare_logits
 from edge_emotion.backends.tflite import TfliteBackend
 from edge_emotion.errors import BackendUnavailable, ConfigError, ModelError
 from edge_emotion.factory.models import make_classifier
@@ -25,7 +25,7 @@ from train.evaluation.metrics import Labels, Logits
 
 
 class Anatomy(NamedTuple):
-    """What a file is made of. ``operators``: how often each occurs, None for ONNX without the package ``onnx``.
+    """Contents of a file. ``operators``: operator -> count, None for ONNX without the package ``onnx``.
 
     ``activations``: see TfliteBackend, TFLite only.
     """
@@ -36,7 +36,7 @@ class Anatomy(NamedTuple):
 
 
 class Verified(NamedTuple):
-    """One artefact as one backend runs it. ``recall``: its own and the float model's, by the emotions that occur."""
+    """One artefact in one backend. ``recall``: emotion -> (its own, the float model's), for emotions that occur."""
 
     parity: Parity
     recall: dict[str, tuple[float, float]]
@@ -53,12 +53,12 @@ def verify(
     backend: str | None = None,
     missing: dict[str, str] | None = None,
 ) -> dict[str, Verified]:
-    """Each file of a model folder as each backend here runs it, by the names of both.
+    """Verify each file of a model folder in each backend available here; the keys name both.
 
-    reference: N x L logits of the float model for the N faces, of which each has a clear label. Compared at the
-    manifest's default operating point. ``backend`` is the only one to run. What a backend that is not installed would
-    run goes to ``missing`` with the reason. Raises BackendUnavailable for it where there is no ``missing``, or if
-    nothing else was run; ModelError if there was nothing to run.
+    reference: N x L logits of the float model for the N faces, all with a clear label. The comparison is at the
+    manifest's default operating point. ``backend``: the only one to use. Files whose backend is not installed go to
+    ``missing`` with the reason. Raises BackendUnavailable for them without ``missing``, or if nothing else was run;
+    ModelError if there is no file to run.
     """
     point = manifest.calibration.operating_points[manifest.calibration.default]
     shift = logit_shift(manifest.calibration.class_prior, point, manifest.labels)
@@ -73,7 +73,7 @@ def verify(
             missing[name] = str(error)
             continue
         logits = logits_of(runner, faces, manifest.input)
-        parity = compare(split, logits, reference, faces.labels, shift=shift, temperature=point.temperature)
+        parity = compare_logits(split, logits, reference, faces.labels, shift=shift, temperature=point.temperature)
         recall = _recall(logits - shift, reference - shift, faces.labels, manifest.labels)
         if entry.file not in anatomies:
             anatomies[entry.file] = _anatomy(folder / entry.file)
@@ -95,10 +95,10 @@ def verify_model(
     backend: str | None = None,
     missing: dict[str, str] | None = None,
 ) -> dict[str, Verified]:
-    """Verify a shipped model or a model folder against the float model of ``run``, or its own most exact file.
+    """Verify a shipped model or a model folder against the float model of ``run``, or against its own most exact file.
 
-    ``backend``, ``missing`` and errors are those of ``verify``. Raises ConfigError if there is neither run nor float
-    file, or the run tells other classes apart.
+    ``backend``, ``missing`` and errors: see ``verify``. Raises ConfigError if there is neither run nor float file, or
+    the run has other classes.
     """
     folder = find_model(model)
     manifest = load_manifest(folder)
@@ -110,7 +110,7 @@ def verify_model(
 
 
 def _exact_logits(folder: Path, manifest: ModelManifest, faces: Faces) -> FloatArray:
-    """By the most exact file of the model itself."""
+    """Logits of the model's own most exact file."""
     exact = [entry.precision for entry in manifest.files if entry.format == "tflite" and entry.precision != "int8"]
     if not exact:
         raise ConfigError(f"{manifest.name} has no float file to compare with: give the training run as --run")
@@ -119,7 +119,7 @@ def _exact_logits(folder: Path, manifest: ModelManifest, faces: Faces) -> FloatA
 
 
 def _trained_logits(run: Path, manifest: ModelManifest, faces: Faces) -> FloatArray:
-    """By the float model of a training run, which needs TensorFlow."""
+    """Logits of a training run's float model, which needs TensorFlow."""
     try:
         from train.evaluation.predict import KerasBackend
         from train.runs.run_directory import load_run
@@ -128,7 +128,7 @@ def _trained_logits(run: Path, manifest: ModelManifest, faces: Faces) -> FloatAr
     trained = load_run(run)
     if trained.classes != manifest.labels:
         raise ConfigError(
-            f"{run} tells {', '.join(trained.classes)} apart, {manifest.name} {', '.join(manifest.labels)}"
+            f"{run} has the classes {', '.join(trained.classes)}, {manifest.name} {', '.join(manifest.labels)}"
         )
     return logits_of(KerasBackend(trained.build()), faces, manifest.input)
 
@@ -147,7 +147,7 @@ def _anatomy(file: Path) -> Anatomy:
     size = file.stat().st_size
     if file.suffix == ".onnx":
         return Anatomy(size, _onnx_operators(file), None)
-    backend = TfliteBackend(file, plain_kernels=True)  # a delegate would hide what it takes over
+    backend = TfliteBackend(file, plain_kernels=True)  # a delegate would hide the operators that it takes over
     return Anatomy(size, dict(Counter(backend.operators)), backend.activation_bytes)
 
 
@@ -160,7 +160,7 @@ def _onnx_operators(file: Path) -> dict[str, int] | None:
 
 
 def describe_verified(one: Verified) -> str:
-    """Recall by emotion, and what the file is made of, on three lines."""
+    """Recall by emotion, size and operators of an artefact, as three lines of text."""
     recall = ", ".join(f"{name} {ours:.1%} ({exact:.1%})" for name, (ours, exact) in one.recall.items())
     size = f"{one.file.size_bytes / 1e6:.2f} MB"
     if one.file.activations is not None:

@@ -1,4 +1,4 @@
-"""Model folders, written whole or not at all."""
+"""Writing of model folders, atomically."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from edge_emotion.system.atomic_file import write_all
 
 
 def write_model(folder: Path, manifest: BaseManifest, files: Mapping[str, bytes] | None = None) -> Path:
-    """Put files, by their names, and the manifest into a folder, which is made if need be; returns it.
+    """Write files, by their names, and the manifest into a folder, which is made if it is missing; returns the folder.
 
-    All are written beside what is there before the first is replaced, and the manifest is replaced last. Raises
-    ModelError for a manifest that the runtime would refuse, OSError if there is no room; then the old folder stays.
+    All new files are complete before the first old one is replaced, and the manifest is replaced last. Raises
+    ModelError for a manifest that the runtime would refuse, OSError if there is no room; the old folder is then
+    unchanged.
     """
     text = dump_manifest(manifest)
     parse_manifest(text, folder / MANIFEST)

@@ -1,4 +1,4 @@
-"""Ranges of activations from real faces: for each tensor the one that loses least when it is rounded to int8."""
+"""Calibration: ranges of activations from real faces, chosen for the least error of rounding to int8."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ Array = npt.NDArray[np.float64]
 
 BINS = 2048
 SHARES = np.linspace(0.3, 1.0, 71)
-"""Candidates: shares of the largest value that was seen."""
+"""Candidate ranges, as shares of the largest value observed."""
 BATCH = 64
 
 
 def calibrate(folded: Any, pixels: npt.NDArray[np.uint8], spec: InputSpec, scheme: Scheme) -> dict[str, Range]:
-    """The range of every output that becomes int8, by the layer's name.
+    """Layer name -> range, for every output that becomes int8.
 
-    pixels: N x H x W x C faces of the training split. Clipping a few large values buys finer steps for all others; the
-    range with the smallest mean squared error between a value and its rounded form is taken (Choukroun et al. 2019).
+    pixels: N x H x W x C faces of the training split. Clipping a few large values makes the steps finer for all others;
+    the range with the least mean squared rounding error is chosen (Choukroun et al. 2019).
     """
     names = quantised_layers(folded)
     model = K.Model(folded.input, [folded.get_layer(name).output for name in names])
@@ -43,7 +43,7 @@ def calibrate(folded: Any, pixels: npt.NDArray[np.uint8], spec: InputSpec, schem
 
 
 def best_range(values: Array, counts: Array, scheme: Scheme) -> Range:
-    """The int8 range with the smallest squared error over a histogram: ``counts`` of ``values``, ascending."""
+    """The int8 range with the least squared error over a histogram: ``counts`` of ``values``, ascending."""
     low, high = min(values[0], 0.0), max(values[-1], 1e-6)
     if scheme == "symmetric":
         candidates = [symmetric(share * max(high, -low * 127 / 128)) for share in SHARES]

@@ -1,4 +1,4 @@
-"""Keras networks as devices run them: batch norms folded into the convolutions before them."""
+"""Folding of batch norms into the convolutions before them, as devices run a network."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ SUPPORTED = (
     *WEIGHTED, K.layers.BatchNormalization, K.layers.ReLU, K.layers.Add, K.layers.GlobalAveragePooling2D,
     K.layers.Dropout,
 )  # fmt: skip
-"""These and no classes derived from them: a Conv2DTranspose is a Conv2D to Keras."""
+"""Exactly these classes, no derived ones: in Keras a Conv2DTranspose is a Conv2D."""
 
 
 def fold(model: Model) -> Model:
-    """The same function without batch norms: N x H x W x C -> N x L logits, layers named as before, each with a bias.
+    """The same function without batch norms: N x H x W x C -> N x L logits, same layer names, each layer with a bias.
 
-    Batch norm is linear once its statistics are fixed: its scale goes into the kernel, its offset into the bias
-    (Jacob et al. 2018, section 3.2). Raises ModelError for a layer that cannot be quantised.
+    At inference a batch norm is linear: its factor goes into the kernel, its shift into the bias (Jacob et al. 2018,
+    section 3.2). Raises ModelError for a layer that cannot be quantised.
     """
     norms = {producer(layer).name: layer for layer in model.layers if isinstance(layer, K.layers.BatchNormalization)}
 
@@ -49,16 +49,16 @@ def fold(model: Model) -> Model:
 
 
 def require_convertible(model: Model) -> None:
-    """Raises ModelError, naming the layer, for a network of which no int8 file can be made, or no ONNX file."""
+    """Raises ModelError, naming the layer, for a network that cannot be converted to an int8 file or to ONNX."""
     export_graph(fold(model))
 
 
 def rebuild(
     model: Model, replace: Callable[[Layer], Layer | None], at_input: Callable[[Any], Any] | None = None
 ) -> Model:
-    """The graph of a flat model with another layer in each place; None leaves a place out.
+    """The graph of a flat model with each layer replaced by ``replace(layer)``; None removes the layer.
 
-    ``at_input`` may put something between the input and its first layer.
+    ``at_input``: inserts something between the input and its first layer.
     """
     (source,) = model.inputs
     inputs = K.Input(source.shape[1:], name=model.layers[0].name)
@@ -70,19 +70,19 @@ def rebuild(
 
 
 def producer(layer: Layer) -> Layer:
-    """The layer whose output this one takes first."""
+    """The layer that produces this one's first input."""
     return layer.inbound_nodes[0].keras_inputs[0]._keras_history.layer
 
 
 def consumers(model: Model, layer: Layer) -> Iterator[Layer]:
-    """The layers that take this one's output."""
+    """The layers that read this one's output."""
     for other in model.layers[1:]:
         if any(tensor is layer.output for tensor in other.inbound_nodes[0].keras_inputs):
             yield other
 
 
 def _require_supported(model: Model, layer: Layer) -> None:
-    """Raises ModelError for a layer that has no exact form on devices."""
+    """Raises ModelError for a layer without an exact equivalent on devices."""
     reason = None if isinstance(layer, K.layers.InputLayer) else _objection(model, layer)
     if reason is not None:
         raise ModelError(
@@ -92,7 +92,7 @@ def _require_supported(model: Model, layer: Layer) -> None:
 
 
 def _objection(model: Model, layer: Layer) -> str | None:
-    """Why a layer cannot be converted; None if it can."""
+    """The reason why a layer cannot be converted; None if it can."""
     if type(layer) not in SUPPORTED or len(layer.inbound_nodes) != 1:
         return "has no quantised form here"
     if isinstance(layer, K.layers.ReLU):
@@ -108,7 +108,7 @@ def _objection(model: Model, layer: Layer) -> str | None:
 
 
 def _norm_objection(model: Model, norm: Layer) -> str | None:
-    """Why a batch norm cannot go into the layer before it."""
+    """The reason why a batch norm cannot be folded into the layer before it; None if it can."""
     before = producer(norm)
     if not isinstance(before, CONVOLUTIONS):
         return f"follows {before.name}, which is no convolution"
@@ -117,11 +117,11 @@ def _norm_objection(model: Model, norm: Layer) -> str | None:
 
 
 def _fold_weights(layer: Layer, weights: list[Any], norm: Layer | None) -> list[Any]:
-    """Kernel and bias, zero where there was none, with the batch norm in them."""
+    """Kernel and bias (zeros if there was none) with the batch norm folded in."""
     kernel, bias = weights[0].astype(np.float64), weights[1] if len(weights) > 1 else np.zeros(layer.bias.shape)
     if norm is None:
         return [kernel, bias]
     factor, shift = affine(norm)
-    # A depthwise kernel is h x w x channels x outputs of each, another h x w x in x out.
+    # A depthwise kernel is h x w x channels x multiplier, any other h x w x in x out.
     depthwise = isinstance(layer, K.layers.DepthwiseConv2D)
     return [kernel * (factor.reshape(kernel.shape[2:]) if depthwise else factor), bias * factor + shift]

@@ -23,16 +23,16 @@ from train.recipes.recipe import Recipe
 from train.runs.run_directory import BEST, RECORD, Run, load_run, same_weights
 
 EPOCHS, LEARNING_RATE = 3, 1e-4
-"""Where nothing else is said."""
+"""Default epochs and learning rate."""
 CALIBRATION_FACES = 512
 
 
 @dataclass(frozen=True)
 class QuantisedNetwork:
-    """The network of a recipe that simulates int8, where training takes a network.
+    """A recipe's network with simulated int8, usable as the ``network`` of a recipe.
 
-    ``pixels`` (N x H x W x C of the training split) calibrate it when it starts from weights; without them it is only
-    a place to load its own weights into.
+    ``pixels`` (N x H x W x C of the training split) calibrate it when it starts from weights; without them its own
+    weights have to be loaded into it.
     """
 
     recipe: Recipe
@@ -57,12 +57,12 @@ def quantisation_aware(
     rate: float | None = None,
     steps: int | None = None,
 ) -> Path:
-    """Fine-tune a finished run under simulated int8, taught by its own float model; returns the new run directory.
+    """Fine-tune a finished run with simulated int8, distilled from its own float model; returns the new run directory.
 
-    The directory lies within that of the run; a stopped one goes on after its last epoch, a finished one stays as it
-    is. ``epochs`` and ``rate``, where not given, are those with which it was begun, else EPOCHS and LEARNING_RATE.
-    Raises ConfigError for a run that is not finished or was trained on other data, or that was begun otherwise,
-    ModelError for a layer that cannot be quantised.
+    The directory is inside that of the run; an interrupted fine-tuning continues after its last epoch, a finished one
+    is left as it is. ``epochs`` and ``rate`` default to those of an interrupted fine-tuning, else to EPOCHS and
+    LEARNING_RATE. Raises ConfigError for a run that is not finished, was trained on other data, or whose fine-tuning
+    has other settings, ModelError for a layer that cannot be quantised.
     """
     trained = load_run(run)
     trained.require_trained_on(data)
@@ -86,7 +86,7 @@ def quantisation_aware(
 
 
 def _begun(run: Path, scheme: Scheme) -> Run | None:
-    """A run's fine-tuning as far as it came, None if there is none. Raises ConfigError for one of other weights."""
+    """A run's fine-tuning, finished or not; None if there is none. Raises ConfigError for one of other weights."""
     where = qat_directory(run, scheme)
     if not (where / RECORD).is_file():
         return None
@@ -97,7 +97,7 @@ def _begun(run: Path, scheme: Scheme) -> Run | None:
 
 
 def _as_begun(begun: Run, epochs: int | None, rate: float | None) -> tuple[int, float]:
-    """The settings that a fine-tuning was begun with. Raises ConfigError if others are wanted."""
+    """The settings of an interrupted fine-tuning. Raises ConfigError if others are given."""
     had = begun.recipe.epochs, begun.recipe.learning_rate
     if epochs not in (None, had[0]) or rate not in (None, had[1]):
         raise ConfigError(
@@ -108,37 +108,37 @@ def _as_begun(begun: Run, epochs: int | None, rate: float | None) -> tuple[int, 
 
 
 def qat_directory(run: Path, scheme: Scheme) -> Path:
-    """Where the fine-tuning of a run lies."""
+    """The directory of a run's fine-tuning."""
     return run / f"qat-{scheme}"
 
 
 def load_qat(run: Path, scheme: Scheme) -> Run:
-    """The fine-tuned form of a run. Raises ConfigError if there is none or it is not finished."""
+    """The fine-tuned run. Raises ConfigError if there is none, or it is not finished."""
     tuned = _begun(run, scheme)
     if tuned is None:
         raise ConfigError(f"{run} has no {scheme} quantisation-aware training: python -m convert qat {run} ...")
     if not tuned.finished:
         raise ConfigError(
-            f"{tuned.path} is not finished: give its convert qat command again, it goes on where it stopped"
+            f"{tuned.path} is not finished: run its convert qat command again, it continues where it stopped"
         )
     return replace(tuned, recipe=tuned.recipe.model_copy(update={"network": QuantisedNetwork(tuned.recipe, scheme)}))
 
 
 def symmetric(run: Run, data: DataSet) -> Any:
-    """A run's network under simulated symmetric int8: fine-tuned where that was done, else only calibrated."""
+    """A run's network with simulated symmetric int8: fine-tuned if that was done, else only calibrated."""
     if (qat_directory(run.path, "symmetric") / RECORD).is_file():
         return load_qat(run.path, "symmetric").build()
     return calibrated(run, data)
 
 
 def calibrated(run: Run, data: DataSet) -> Any:
-    """A run's network under simulated symmetric int8, calibrated on training faces and not trained further."""
+    """A run's network with simulated symmetric int8, calibrated on training faces, without further training."""
     pixels = calibration_pixels(data.restrict(run.classes)["train"], run.recipe.input)
     network = QuantisedNetwork(run.recipe, "symmetric", pixels)
     return network(run.recipe.input.shape, len(run.classes), weights=str(run.path / BEST))
 
 
 def calibration_pixels(faces: Faces, spec: InputSpec) -> npt.NDArray[np.uint8]:
-    """Evenly spread pictures of a split, as the model sees them: N x H x W x C."""
+    """Evenly spaced pictures of a split as model input: N x H x W x C."""
     rows = np.linspace(0, len(faces) - 1, min(CALIBRATION_FACES, len(faces))).astype(np.int64)
     return model_pixels(faces.images[rows], spec)

@@ -1,8 +1,8 @@
-"""A folded network that computes as its int8 artefacts will: quantisation-aware training (Jacob et al. 2018).
+"""Simulation of int8 in a folded network, for quantisation-aware training (Jacob et al. 2018).
 
-Built on tensorflow_model_optimization, with quantisers of our own where its defaults lose accuracy: weights per channel
-in depthwise layers, too; a floor under their ranges, so that no int32 bias saturates; activation ranges that are
-calibrated before the first step and then stay; the input fixed to what pixels can be.
+Uses tensorflow_model_optimization, with own quantisers where its defaults lose accuracy: per-channel weights in
+depthwise layers as well; a lower limit of the weight ranges, so that no int32 bias saturates; activation ranges that
+are calibrated before the first step and then fixed; an input range that follows from the pixels' range.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ import numpy as np
 from tensorflow_model_optimization.python.core.quantization.keras.quantize_layer import QuantizeLayer
 from tensorflow_model_optimization.quantization.keras import QuantizeConfig, QuantizeWrapperV2, quantizers
 
-from convert.int8.fold import CONVOLUTIONS, consumers, rebuild
-from convert.onnx.scales import Scales
+from convert.int8.fold import CONVOLUTIONS, WEIGHTED, consumers, rebuild
+from convert.onnx.from_keras import export_graph
+from convert.onnx.graph import Graph
+from convert.onnx.scales import STEPS, Scales, whole_steps
 from edge_emotion.errors import ModelError
 from edge_emotion.models.manifest import InputSpec
+from edge_emotion.protocols import FloatArray
 from train.keras import K, tf
 
 Layer = Any
@@ -26,11 +29,11 @@ Tensor = Any
 Scheme = Literal["symmetric", "asymmetric"]
 
 WEIGHT_FLOOR = 1e-3
-"""Smallest weight range of a channel, as a share of the layer's largest: an idle channel has nothing to resolve."""
+"""Smallest weight range of a channel, as a share of the layer's largest; unused channels need no resolution."""
 
 
 class Range(NamedTuple):
-    """What int8 can say of an activation: real values of -128 and 127."""
+    """Range of an int8 activation: the real values of -128 and 127."""
 
     low: float
     high: float
@@ -42,12 +45,12 @@ class Range(NamedTuple):
 
 
 def symmetric(largest: float) -> Range:
-    """Zero point 0; ``largest`` is the real value of 127."""
+    """A range with zero point 0; ``largest`` is the real value of 127."""
     return Range(-largest * 128 / 127, largest)
 
 
 def asymmetric(low: float, high: float) -> Range:
-    """The nearest range in which 0 is a whole number of steps."""
+    """The closest range in which 0 is a whole number of steps."""
     low, high = min(low, 0.0), max(high, 1e-6)
     step = (high - low) / 255
     zero = round(-low / step)
@@ -55,14 +58,15 @@ def asymmetric(low: float, high: float) -> Range:
 
 
 def input_range(spec: InputSpec) -> Range:
-    """What pixels can be: with (pixel - 128) / 128 the int8 input is pixel - 128 exactly."""
+    """The range of pixels: with (pixel - 128) / 128 the int8 input is exactly pixel - 128."""
     return Range(spec.offset, spec.offset + 255 * spec.scale)
 
 
 def quantised_layers(folded: Model) -> list[str]:
-    """The layers whose outputs become int8 tensors, in the order of the graph.
+    """Names of the layers whose outputs become int8 tensors, in the order of the graph.
 
-    Not those that fuse with what follows: a convolution or an addition before a ReLU. Dropout is nothing on a device.
+    Without layers that fuse with the next one (a convolution or an addition before a ReLU), and without dropout, which
+    does nothing on a device.
     """
     return [
         layer.name for layer in folded.layers[1:] if not (_fuses(folded, layer) or isinstance(layer, K.layers.Dropout))
@@ -74,26 +78,30 @@ def quantise_aware(folded: Model, spec: InputSpec, ranges: Mapping[str, Range] |
 
     Without ranges it is only a place to load weights into. Same inputs and outputs as ``folded``.
     """
+    return _simulate(folded, input_range(spec), {} if ranges is None else ranges)
+
+
+def _simulate(folded: Model, pixels: Range, ranges: Mapping[str, Range]) -> Model:
     outputs = set(quantised_layers(folded))
 
     def wrapped(layer: Layer) -> Layer:
         copy = type(layer).from_config(layer.get_config())
         if isinstance(layer, K.layers.Dropout):
             return copy
-        # Before it is wrapped: afterwards its kernel attribute is what was quantised last.
+        # Before wrapping: afterwards the kernel attribute is the quantised kernel.
         copy.build(layer.input_shape)
         copy.set_weights(layer.get_weights())
-        reach = Range(-1.0, 1.0) if ranges is None or layer.name not in ranges else ranges[layer.name]
+        reach = ranges.get(layer.name, Range(-1.0, 1.0))
         return QuantizeWrapperV2(copy, Int8(reach if layer.name in outputs else None), name=layer.name)
 
-    return rebuild(folded, wrapped, at_input=QuantizeLayer(FixedRange(input_range(spec)), name="quantise"))
+    return rebuild(folded, wrapped, at_input=QuantizeLayer(FixedRange(pixels), name="quantise"))
 
 
 def channels_last(layer: Layer, kernel: Tensor) -> Tensor:
-    """A view of the layer's kernel whose last axis are the channels that have a weight scale each.
+    """A view of the layer's kernel whose last axis contains the channels with a weight scale each.
 
     A depthwise kernel is h x w x channels x 1, others end with the output channels. A dense layer has one scale for
-    all: TensorFlow's converter cannot transpose a matrix with several.
+    all, because TensorFlow's converter cannot transpose a matrix with several.
     """
     if isinstance(layer, K.layers.DepthwiseConv2D):
         return tf.reshape(kernel, (kernel.shape[0], kernel.shape[1], 1, -1))
@@ -107,7 +115,7 @@ def weight_reach(kernel: Tensor) -> Tensor:
 
 
 def unwrap(simulated: Model) -> Model:
-    """The folded float network with the weights that a simulated one has learned."""
+    """The folded float network with the weights of a simulated network."""
 
     def bare(layer: Layer) -> Layer | None:
         if isinstance(layer, QuantizeLayer):
@@ -122,28 +130,66 @@ def unwrap(simulated: Model) -> Model:
     return rebuild(simulated, bare)
 
 
+def rounded(simulated: Model) -> Model:
+    """The same network with weights that are whole steps, which every writer rounds to the same integers.
+
+    What it computes stays. Left as they were learned, a weight next to the middle of two steps would become one integer
+    in TensorFlow's float32 arithmetic, ``floor((weight + reach) / step + 0.5)``, and the other one in ours.
+    """
+    folded = unwrap(simulated)
+    for layer in folded.layers:
+        if isinstance(layer, WEIGHTED):
+            kernel, bias = layer.get_weights()
+            view = np.asarray(channels_last(layer, kernel))
+            scales = _weight_scales(view)
+            layer.set_weights([np.reshape(whole_steps(view, scales) * scales, kernel.shape), bias])
+    return _simulate(folded, _input_range_of(simulated), _output_ranges_of(simulated))
+
+
+def explicit(simulated: Model) -> tuple[Graph, Scales]:
+    """What an ONNX file with Q/DQ holds of a simulated network: the graph, its weights whole steps, and the scales.
+
+    Raises ModelError for a network with other zero points than 0.
+    """
+    network = rounded(simulated)
+    return export_graph(unwrap(network)), scales_of(network)
+
+
 def scales_of(simulated: Model) -> Scales:
     """The symmetric scales of a simulated network, by the names of its layers, for the export graph of ``unwrap``.
 
     Raises ModelError for a network with other zero points than 0.
     """
-    activations, weights = (
-        {simulated.layers[0].name: _range_of(simulated.get_layer("quantise").quantizer_vars).scale},
-        {},
-    )
-    for layer in simulated.layers:
-        if not isinstance(layer, QuantizeWrapperV2):
-            continue
-        if layer.quantize_config.rounds_output:
-            reach = _range_of(layer._output_quantizer_vars)
-            if round(reach.low / reach.scale) != -128:
-                raise ModelError(f"the range of {layer.name} is not symmetric: give its run a symmetric one")
-            activations[layer.name] = reach.scale
+    activations, weights = {simulated.layers[0].name: _input_range_of(simulated).scale}, {}
+    for name, reach in _output_ranges_of(simulated).items():
+        if round(reach.low / reach.scale) != -128:
+            raise ModelError(f"the range of {name} is not symmetric: give its run a symmetric one")
+        activations[name] = reach.scale
+    for layer in _wrappers(simulated):
         for kernel, _, _ in layer._weight_vars:
-            channels = layer.layer.bias.shape[0]
-            reach = weight_reach(channels_last(layer.layer, kernel)).numpy()
-            weights[layer.name] = np.broadcast_to(reach / 127, channels).astype(np.float32)
+            scales = _weight_scales(channels_last(layer.layer, kernel))
+            weights[layer.name] = np.broadcast_to(scales, layer.layer.bias.shape[0])
     return Scales(activations, weights)
+
+
+def _weight_scales(kernel: Tensor) -> FloatArray:
+    """One scale for each channel (the last axis)."""
+    scales: FloatArray = (weight_reach(kernel).numpy() / STEPS).astype(np.float32)
+    return scales
+
+
+def _wrappers(simulated: Model) -> list[Layer]:
+    return [layer for layer in simulated.layers if isinstance(layer, QuantizeWrapperV2)]
+
+
+def _input_range_of(simulated: Model) -> Range:
+    return _range_of(simulated.get_layer("quantise").quantizer_vars)
+
+
+def _output_ranges_of(simulated: Model) -> dict[str, Range]:
+    """The ranges of the layers whose outputs become int8 tensors, in the order of the graph."""
+    layers = [layer for layer in _wrappers(simulated) if layer.quantize_config.rounds_output]
+    return {layer.name: _range_of(layer._output_quantizer_vars) for layer in layers}
 
 
 def _range_of(ends: Mapping[str, Any]) -> Range:
@@ -151,17 +197,17 @@ def _range_of(ends: Mapping[str, Any]) -> Range:
 
 
 class KernelRange(quantizers.Quantizer):  # type: ignore[misc]
-    """Simulates int8 weights, symmetric from -127 to 127, with the range that they have at each moment."""
+    """Simulates int8 weights, symmetric from -127 to 127, with the current range of the weights."""
 
     def __init__(self, layer: Layer) -> None:
         self._layer = layer
 
     def build(self, tensor_shape: Any, name: str, layer: Layer) -> dict[str, Any]:
-        """It remembers nothing."""
+        """No variables."""
         return {}
 
     def __call__(self, inputs: Tensor, training: Any, weights: Any, **kwargs: Any) -> Tensor:
-        """A kernel to its simulated form, with straight-through gradients."""
+        """A kernel in its simulated form, with straight-through gradients."""
         kernel = channels_last(self._layer, inputs)
         reach = weight_reach(kernel)
         if kernel.shape[-1] == 1:
@@ -170,29 +216,29 @@ class KernelRange(quantizers.Quantizer):  # type: ignore[misc]
         return tf.reshape(simulated, inputs.shape)
 
     def get_config(self) -> dict[str, Any]:
-        """Of no use: a network is rebuilt from its recipe."""
+        """Empty: a network is rebuilt from its recipe."""
         return {}
 
 
 class FixedRange(quantizers.Quantizer):  # type: ignore[misc]
-    """Simulates an int8 activation with a range that was calibrated; it is kept with the weights."""
+    """Simulates an int8 activation with a calibrated range, which is saved with the weights."""
 
     def __init__(self, reach: Range) -> None:
         self._reach = Range(*reach)
 
     def build(self, tensor_shape: Any, name: str, layer: Layer) -> dict[str, Any]:
-        """The two ends as weights that do not learn."""
+        """Create the two ends as weights that are not trained."""
         return {
             end: layer.add_weight(f"{name}_{end}", initializer=K.initializers.Constant(value), trainable=False)
             for end, value in self._reach._asdict().items()
         }
 
     def __call__(self, inputs: Tensor, training: Any, weights: Any, **kwargs: Any) -> Tensor:
-        """Values to their simulated form; gradients pass where nothing was clipped."""
+        """Values in their simulated form; gradients pass where nothing was clipped."""
         return tf.quantization.fake_quant_with_min_max_vars(inputs, weights["low"], weights["high"])
 
     def get_config(self) -> dict[str, Any]:
-        """What the constructor takes."""
+        """The constructor's arguments."""
         return {"reach": list(self._reach)}
 
 
@@ -208,31 +254,31 @@ class Int8(QuantizeConfig):  # type: ignore[misc]
         return self._reach is not None
 
     def get_weights_and_quantizers(self, layer: Layer) -> list[tuple[Any, Any]]:
-        """The kernel; biases stay wide."""
+        """The kernel with its quantiser; biases are not quantised."""
         if isinstance(layer, K.layers.DepthwiseConv2D):
             return [(layer.depthwise_kernel, KernelRange(layer))]
         return [(layer.kernel, KernelRange(layer))] if hasattr(layer, "kernel") else []
 
     def get_activations_and_quantizers(self, layer: Layer) -> list[tuple[Any, Any]]:
-        """Activations are layers of their own."""
+        """Empty, because activations are separate layers."""
         return []
 
     def set_quantize_weights(self, layer: Layer, quantize_weights: list[Tensor]) -> None:
-        """Put the simulated kernel in the place of the real one."""
+        """Replace the kernel by the simulated one."""
         if quantize_weights:
             name = "depthwise_kernel" if isinstance(layer, K.layers.DepthwiseConv2D) else "kernel"
             setattr(layer, name, quantize_weights[0])
 
     def set_quantize_activations(self, layer: Layer, quantize_activations: list[Any]) -> None:
-        """There are none."""
+        """Nothing to do."""
         return  # AutoGraph cannot read a body that is only a docstring
 
     def get_output_quantizers(self, layer: Layer) -> list[Any]:
-        """The output's range."""
+        """The quantiser of the output."""
         return [] if self._reach is None else [FixedRange(self._reach)]
 
     def get_config(self) -> dict[str, Any]:
-        """What the constructor takes."""
+        """The constructor's arguments."""
         return {"reach": None if self._reach is None else list(self._reach)}
 
 

@@ -1,4 +1,4 @@
-"""The scales of a run's float32 ONNX file, for a TensorRT that makes int8 of it without Q/DQ nodes."""
+"""Scales of the tensors in a run's float32 ONNX file, for versions of TensorRT that quantise it without Q/DQ nodes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from edge_emotion.errors import ModelError
 
 
 def tensor_scales(graph: Graph, scales: Mapping[str, float]) -> dict[str, float]:
-    """Symmetric scales of the tensors in the float file of ``graph``, by the tensors' names, in their order.
+    """Tensor name -> symmetric scale, for the float file of ``graph``, in the order of its tensors.
 
-    scales: of the outputs of layers, by the layer's name in the folded network, as ``calibrate`` and ``scales_of`` give
-    them. A tensor that nothing but a ReLU reads has that ReLU's scale: what this clips, the ReLU or its own scale clips
-    as well. The logits get none, so that they stay float. Raises ModelError for a tensor whose scale is missing.
+    scales: layer name in the folded network -> scale of its output, as from ``calibrate`` and ``scales_of``. A tensor
+    that only a ReLU reads gets that ReLU's scale: values clipped by it would be clipped by the ReLU or its scale
+    anyway. The logits get none, so that they stay float. Raises ModelError for a missing scale.
     """
     named = {graph.input: graph.input, **{node.output: node.name for node in graph.nodes}}
     found = {INPUT: _scale(scales, graph.input)}

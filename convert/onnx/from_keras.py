@@ -1,4 +1,4 @@
-"""From a functional tf_keras network to its export graph."""
+"""Export graph of a functional tf_keras network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from edge_emotion.protocols import FloatArray
 
 @dataclass(frozen=True)
 class _Pad(Node):
-    """Zeros around a picture; never in a finished graph."""
+    """Zero padding; removed from finished graphs."""
 
     pads: Pads
 
@@ -23,7 +23,7 @@ class _Pad(Node):
 def export_graph(model: Any) -> Graph:
     """The export graph of a functional tf_keras model N x H x W x C -> N x classes logits.
 
-    Raises ModelError, naming layer and class, for what cannot be exported.
+    Raises ModelError, naming layer and class, for a layer that cannot be exported.
     """
     config = model.get_config()
     if len(model.inputs) != 1 or len(model.outputs) != 1 or None in model.input_shape[1:]:
@@ -52,13 +52,13 @@ def _sources(config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     for entry in config["layers"]:
         if len(entry["inbound_nodes"]) > 1:
             raise ModelError(f"cannot export {config['name']}: layer {entry['name']!r} is used more than once")
-        calls = [[call] if isinstance(call[0], str) else call for call in entry["inbound_nodes"]]  # bare: an operator's
+        calls = [[call] if isinstance(call[0], str) else call for call in entry["inbound_nodes"]]  # operators are bare
         sources[entry["name"]] = tuple(part[0] for call in calls for part in call)
     return sources
 
 
 class _Builder:
-    """Takes Keras layers in their order; ``nodes`` by output edge, ``edges`` by layer."""
+    """Collects Keras layers in order as nodes: ``nodes``: output edge -> node; ``edges``: layer -> edge."""
 
     def __init__(self, model: str, sources: Mapping[str, tuple[str, ...]]) -> None:
         self._model = model
@@ -67,7 +67,7 @@ class _Builder:
         self.edges: dict[str, str] = {}
 
     def take(self, layer: Any) -> None:
-        """Add one layer. Raises ModelError for one that has no place in the graph."""
+        """Add one layer. Raises ModelError for a layer that cannot be exported."""
         kind = type(layer).__name__
         if kind not in _LAYERS:
             raise self.refusal(layer, f"is none of {', '.join(_LAYERS)}")
@@ -84,15 +84,15 @@ class _Builder:
         )
 
     def nothing(self, layer: Any, inputs: tuple[str, ...]) -> None:
-        """A layer that computes nothing when the network is used."""
+        """A layer that does nothing at inference."""
 
     def flatten(self, layer: Any, inputs: tuple[str, ...]) -> None:
-        """Vectors stay as they are."""
+        """Flatten of vectors, which does nothing."""
         if len(layer.input_shape) != 2:
             raise self.refusal(layer, "flattens a picture; pool it by GlobalAveragePooling2D")
 
     def conv(self, layer: Any, inputs: tuple[str, ...]) -> Conv:
-        """Conv2D or DepthwiseConv2D, with the zeros of a pad in front of it."""
+        """Conv2D or DepthwiseConv2D, with the zeros of a preceding pad."""
         self._require_linear(layer)
         kernel, bias = _weights(layer)
         height, width, channels = layer.input_shape[1:]
@@ -114,7 +114,7 @@ class _Builder:
         )  # fmt: skip
 
     def dense(self, layer: Any, inputs: tuple[str, ...]) -> Dense:
-        """Dense over vectors."""
+        """Dense layer on vectors."""
         self._require_linear(layer)
         if len(layer.input_shape) != 2:
             raise self.refusal(layer, "does not read vectors; pool the picture by GlobalAveragePooling2D")
@@ -123,7 +123,7 @@ class _Builder:
         return Dense(layer.name, inputs, layer.name, kernel=kernel, bias=_bias(bias, kernel))
 
     def batch_norm(self, layer: Any, inputs: tuple[str, ...]) -> Weighted:
-        """Ioffe and Szegedy 2015, at inference: a factor and a shift of each channel, which the weights take over."""
+        """Batch norm (Ioffe and Szegedy 2015) at inference: factor and shift per channel, folded into its layer."""
         before = self.nodes.get(inputs[0])
         (source,) = self._sources[layer.name]
         readers = [name for name, sources in self._sources.items() if source in sources]
@@ -140,14 +140,14 @@ class _Builder:
         )
 
     def relu(self, layer: Any, inputs: tuple[str, ...]) -> Relu:
-        """ReLU with or without a limit."""
+        """ReLU with or without an upper limit."""
         if layer.negative_slope or layer.threshold:
             raise self.refusal(layer, "has a slope or threshold; use a plain ReLU or ReLU6")
         limit = None if layer.max_value is None else float(layer.max_value)
         return Relu(layer.name, inputs, layer.name, limit=limit)
 
     def add(self, layer: Any, inputs: tuple[str, ...]) -> Add:
-        """Add of two."""
+        """Addition of two edges."""
         if len(inputs) != 2:
             raise self.refusal(layer, f"adds {len(inputs)} values; add two at a time")
         return Add(layer.name, inputs, layer.name)
@@ -195,7 +195,7 @@ def _bias(bias: FloatArray | None, kernel: FloatArray) -> FloatArray:
 
 
 def affine(layer: Any) -> tuple[Any, Any]:
-    """Factor and shift of each channel of a batch norm, float64."""
+    """Factor and shift per channel of a batch norm at inference, float64."""
     values = iter(np.asarray(value, np.float64) for value in layer.get_weights())
     gamma = next(values) if layer.scale else 1.0
     beta = next(values) if layer.center else 0.0

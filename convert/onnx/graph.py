@@ -1,8 +1,8 @@
-"""The export graph: what a float Keras network computes, with nothing left in it but what every exporter needs.
+"""The export graph: a float Keras network reduced to the nodes that exporters need.
 
-Batch norm is folded, pads belong to their convolutions, dropout is gone. An *edge* is the value between two nodes; it
-has the name of the Keras layer that gives it in the float network, the last one where several were folded into one:
-``Conv1_relu``, ``block_1_project_BN``, ``block_1_add``, ``pool``; the first edge is the input layer's.
+Batch norm is folded, pads belong to their convolutions, dropout is removed. An *edge* is the value between two nodes.
+It has the name of the Keras layer that produces it in the float network, of the last one if several were folded into
+one: ``Conv1_relu``, ``block_1_project_BN``, ``block_1_add``, ``pool``; the first edge has the input layer's name.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from edge_emotion.protocols import FloatArray
 
 Pads = tuple[int, int, int, int]
-"""Zeros above, left, below, right: ONNX' order."""
+"""Zeros above, left, below and right, in ONNX' order."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """``name`` is that of the Keras layer, ``inputs`` and ``output`` are edges."""
+    """A node; ``name``: that of the Keras layer; ``inputs`` and ``output``: edges."""
 
     name: str
     inputs: tuple[str, ...]
@@ -49,7 +49,7 @@ class Dense(Weighted):
 
 @dataclass(frozen=True)
 class Relu(Node):
-    """max(x, 0), and min(x, limit) where there is one: 6 for ReLU6."""
+    """max(x, 0), and min(x, limit) if there is a limit: 6 for ReLU6."""
 
     limit: float | None
 
@@ -66,7 +66,7 @@ class Pool(Node):
 
 @dataclass(frozen=True)
 class Graph:
-    """Nodes in an order in which they can be computed, from the edge ``input`` (N x ``shape``) to logits ``output``.
+    """Nodes in computable order, from the edge ``input`` (N x ``shape``) to the logits ``output``.
 
     shape: height, width, channels.
     """
@@ -83,7 +83,7 @@ class Graph:
         return [node for node in self.nodes if edge in node.inputs]
 
     def producer(self, edge: str) -> Node | None:
-        """The node that gives an edge; None for the input."""
+        """The node that produces an edge; None for the input."""
         return next((node for node in self.nodes if node.output == edge), None)
 
     @property
@@ -95,7 +95,7 @@ class Graph:
 def same_pads(
     size: tuple[int, int], kernel: tuple[int, int], strides: tuple[int, int], dilations: tuple[int, int]
 ) -> Pads:
-    """TensorFlow's SAME for a picture of this size: ceil(size / stride) comes out, an odd zero goes below or right."""
+    """TensorFlow's SAME padding for a picture of this size: output ceil(size / stride), odd zeros below and right."""
     befores, afters = [], []
     for length, width, stride, dilation in zip(size, kernel, strides, dilations, strict=True):
         reach = (width - 1) * dilation + 1

@@ -1,8 +1,8 @@
-"""What TensorRT asks of an ONNX file with explicit Q/DQ, as named rules that also run on the files of others.
+"""Rules for ONNX files with explicit Q/DQ for TensorRT, which also apply to files of other exporters.
 
-The rules are those of NVIDIA's TensorRT developer guide, "Working with Quantized Types" (symmetric int8, placement of
-Q/DQ around layers that fuse), and what this project wants beyond: a free batch axis and no operator that other readers
-of ONNX lack. A file without any Q/DQ is float; only the rules about its form count then.
+They are those of NVIDIA's TensorRT developer guide, "Working with Quantized Types" (symmetric int8, Q/DQ placement
+around layers that fuse), and two of this project: a dynamic batch axis, and only operators that other readers of ONNX
+have. A file without Q/DQ is float; only the rules about its form apply to it.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ ACTIVATIONS = "Clip", "Relu"
 INTEGER = "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger", "DynamicQuantizeLinear"
 
 Faults = Iterator[tuple[str, str]]
-"""Where (a node, or the file's part), and what is wrong there."""
+"""(place, fault) pairs; the place is a node or a part of the file."""
 
 
 class Finding(NamedTuple):
-    """A rule that a file breaks: where, what is wrong, what to do."""
+    """A broken rule: place, name of the rule, fault, remedy."""
 
     node: str
     rule: str
@@ -36,7 +36,7 @@ class Finding(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """A name, how a break of it is found, and how it is cured."""
+    """A rule: its name, a function that finds where it is broken, and the remedy."""
 
     name: str
     find: Callable[[View], Faults]
@@ -44,12 +44,12 @@ class Rule(NamedTuple):
 
 
 def check_onnx(path: Path) -> list[Finding]:
-    """Every break of a rule, in the rules' order. Raises ModelError for what is no ONNX file."""
+    """All findings in a file, in the rules' order. Raises ModelError for a file that is not ONNX."""
     return findings(load_onnx(path))
 
 
 def findings(view: View) -> list[Finding]:
-    """The same of a file that was read already."""
+    """As ``check_onnx``, for a file that was read before."""
     rules = (*FORM, *EXPLICIT) if view.rounds else FORM
     return [Finding(node, rule.name, fault, rule.fix) for rule in rules for node, fault in rule.find(view)]
 
@@ -112,7 +112,7 @@ FORM = (
 )
 
 
-# What Q/DQ look like
+# Form of Q/DQ
 
 
 def _types(view: View) -> Faults:
@@ -149,20 +149,20 @@ def _per_tensor(view: View) -> Faults:
 
 
 def _zero_point(view: View, node: onnx.NodeProto) -> Any:
-    """As numpy array, None if it is computed; without one the standard says uint8 zero."""
+    """The zero point as array, None if it is computed; uint8 zero if there is none, as in the standard."""
     if len(node.input) > 2 and node.input[2]:
         return view.constant(node.input[2])
     return np.zeros((), np.uint8)
 
 
-# Where Q/DQ stand
+# Places of Q/DQ
 
 
 class _Kernel(NamedTuple):
-    """A layer and its weights, as the file holds them: before Q/DQ, and before a Transpose, as PyTorch exports have it.
+    """A layer and its weights as stored in the file: before Q/DQ, and before a Transpose, as in PyTorch exports.
 
-    ``rounding``: the Q/DQ nodes between, the layer's side first. The output channels lie along ``axis`` of ``values``,
-    and along ``rounded_axis`` at the DequantizeLinear.
+    ``rounding``: the Q/DQ nodes between, from the layer on. ``axis``: axis of the output channels in ``values``;
+    ``rounded_axis``: the same at the DequantizeLinear.
     """
 
     node: onnx.NodeProto
@@ -177,7 +177,7 @@ class _Kernel(NamedTuple):
 
 
 def _kernels(view: View) -> Iterator[_Kernel]:
-    """Layers with weights: of matrix products those with a constant."""
+    """The layers with weights; matrix products only if one factor is constant."""
     for node in view.of(*WEIGHTED):
         path, tensor = [], node.input[1]
         while (made := view.producer(tensor)) is not None and made.op_type in (*ROUNDING, "Transpose"):
@@ -254,7 +254,7 @@ def _residuals(view: View) -> Faults:
 
 
 def _skips(view: View, node: onnx.NodeProto, branches: list[str]) -> Faults:
-    """Of the branches in float one may be a convolution, which adds the others."""
+    """Faults of the branches in float: one may be a convolution, which adds the others."""
     floats = [tensor for tensor in branches if not view.is_dequantized(tensor)]
     convolutions = [tensor for tensor in floats if (made := view.producer(tensor)) and made.op_type == "Conv"]
     for tensor in floats:
@@ -263,7 +263,7 @@ def _skips(view: View, node: onnx.NodeProto, branches: list[str]) -> Faults:
 
 
 def _could_fuse(view: View, branch: str) -> bool:
-    """Whether a rounded branch is a convolution that nothing else reads."""
+    """Whether a rounded branch is a convolution with no other reader."""
     origin = view.before_rounding(branch)
     made = view.producer(origin)
     alone = len(view.readers(origin)) == len(view.readers(branch)) == 1
@@ -277,7 +277,7 @@ def _origin(view: View, branch: str) -> onnx.NodeProto:
 
 
 EXPLICIT = (
-    Rule("int8", _types, "use int8: TensorRT knows no uint8 and no wider integers here"),
+    Rule("int8", _types, "use int8: TensorRT supports no uint8 and no wider integers here"),
     Rule("zero-point", _zero_points, "quantise symmetrically: every zero point is 0"),
     Rule("scale", _scales, "calibrate again: every scale is a constant above 0"),
     Rule("per-tensor-activation", _per_tensor, "give an activation one scale"),

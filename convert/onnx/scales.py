@@ -1,7 +1,7 @@
 """Symmetric int8 scales of an export graph.
 
 A real value is ``scale * q``, q in -128..127: Jacob et al. 2018 (arXiv:1712.05877) with zero point 0, the only scheme
-that TensorRT knows. Weights use -127..127 and a scale for each output channel.
+that TensorRT supports. Weights use -127..127 and one scale per output channel.
 """
 
 from __future__ import annotations
@@ -16,6 +16,15 @@ from edge_emotion.errors import ModelError
 from edge_emotion.protocols import FloatArray
 
 STEPS = 127
+
+
+def whole_steps(kernel: FloatArray, scales: FloatArray) -> FloatArray:
+    """The integers of weights, -127..127, as floats: round half to even to ``kernel / scales``, which broadcast.
+
+    The only place that chooses them: of weights that already are whole steps, every writer makes these integers.
+    """
+    steps: FloatArray = np.clip(np.rint(kernel / scales), -STEPS, STEPS)
+    return steps
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A look at an ONNX file as a graph: who gives a tensor, who reads it, what is constant."""
+"""Read access to an ONNX file as a graph: producers and readers of tensors, constants."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ONNX_DOMAINS = "", "ai.onnx"
 
 
 class View:
-    """An ONNX model, seen through Identity. Subgraphs are not looked into."""
+    """An ONNX model without its Identity nodes. Subgraphs are ignored."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.model = model
@@ -37,7 +37,7 @@ class View:
         return [node for node in self.nodes if node.op_type in operators]
 
     def producer(self, tensor: str) -> onnx.NodeProto | None:
-        """The node that gives a tensor; None for an input or a constant of the file."""
+        """The node that produces a tensor; None for an input or a constant of the file."""
         return self._producers.get(self._origin(tensor))
 
     def readers(self, tensor: str) -> list[onnx.NodeProto]:
@@ -45,7 +45,7 @@ class View:
         return self._readers[self._origin(tensor)]
 
     def before_rounding(self, tensor: str) -> str:
-        """The tensor that Q/DQ in front of ``tensor``, if there are any, round."""
+        """The tensor before any Q/DQ nodes that ``tensor`` comes from."""
         node = self.producer(tensor)
         while node is not None and node.op_type in ROUNDING:
             tensor = node.input[0]
@@ -53,18 +53,18 @@ class View:
         return tensor
 
     def before_transposes(self, tensor: str) -> str:
-        """The tensor that ``tensor`` is but for the order of its axes."""
+        """The tensor before any Transpose nodes that ``tensor`` comes from."""
         while (node := self.producer(tensor)) is not None and node.op_type == "Transpose":
             tensor = node.input[0]
         return tensor
 
     def is_dequantized(self, tensor: str) -> bool:
-        """Whether a tensor comes right from a DequantizeLinear."""
+        """Whether a tensor is the output of a DequantizeLinear."""
         node = self.producer(tensor)
         return node is not None and node.op_type == "DequantizeLinear"
 
     def constant(self, tensor: str) -> npt.NDArray[Any] | None:
-        """The value of a constant, None for a tensor that is computed."""
+        """The value of a constant; None for a computed tensor."""
         name = self._origin(tensor)
         if name in self._initializers:
             return numpy_helper.to_array(self._initializers[name])
@@ -76,7 +76,7 @@ class View:
 
     @property
     def inputs(self) -> list[onnx.ValueInfoProto]:
-        """The inputs of the file that are no constants."""
+        """The inputs of the file, without constants."""
         return [value for value in self.model.graph.input if value.name not in self._initializers]
 
     @property
@@ -86,7 +86,7 @@ class View:
 
     @property
     def rounds(self) -> bool:
-        """Whether there is any Q/DQ: else the file is float."""
+        """Whether the file contains Q/DQ; otherwise it is float."""
         return bool(self.of(*ROUNDING))
 
     def _origin(self, tensor: str) -> str:
@@ -96,7 +96,7 @@ class View:
 
 
 def load_onnx(path: Path) -> View:
-    """Read an ONNX file. Raises ModelError for one that is missing, damaged or something else."""
+    """Read an ONNX file. Raises ModelError for one that is missing, damaged or not ONNX."""
     try:
         model = onnx.load(path)
         onnx.checker.check_model(model)
@@ -111,16 +111,16 @@ def load_onnx(path: Path) -> View:
 
 
 def attribute(node: onnx.NodeProto, name: str, default: int) -> int:
-    """An integer attribute of a node."""
+    """An integer attribute of a node, or ``default``."""
     return next((int(entry.i) for entry in node.attribute if entry.name == name), default)
 
 
 def permutation(node: onnx.NodeProto, axes: int) -> list[int]:
-    """Which axis of its input each axis of a Transpose's output is; by default all are reversed."""
+    """Axes of a Transpose's input in the order of its output; reversed by default."""
     given = next((list(entry.ints) for entry in node.attribute if entry.name == "perm"), None)
     return given or list(reversed(range(axes)))
 
 
 def label(node: onnx.NodeProto) -> str:
-    """What a node is called: its name, or what it gives where it has none."""
+    """A node's name, or its operator and output if it has none."""
     return node.name or f"{node.op_type} -> {node.output[0]}"

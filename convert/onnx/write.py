@@ -1,10 +1,10 @@
-"""ONNX files, float32, float16 or with explicit Q/DQ, for onnxruntime and for TensorRT's builder.
+"""Writing of ONNX files: float32, float16 or with explicit Q/DQ, for onnxruntime and TensorRT's builder.
 
-Where Q/DQ stand follows NVIDIA's rules for explicit quantisation (TensorRT developer guide, "Working with Quantized
-Types"): before every weighted layer, on its weights, before pooling and on the skip branch of a residual addition, so
-that convolution, ReLU and addition stay together. The input is that of the TFLite file, N x H x W x C, so that one
-preprocessing serves both; inside, values are N x C x H x W. A float16 file has float32 ends, too: the types between are
-its own, as a strongly typed TensorRT wants them.
+Q/DQ are placed by NVIDIA's rules for explicit quantisation (TensorRT developer guide, "Working with Quantized Types"):
+before every layer with weights, on its weights, before pooling and on the skip branch of a residual addition, so that
+convolution, ReLU and addition fuse. The input is that of the TFLite file, N x H x W x C, so that the preprocessing is
+the same; inside, tensors are N x C x H x W. A float16 file has float32 input and output as well; its inner types are
+explicit, as strongly typed TensorRT networks need them.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from convert.onnx.graph import Add, Conv, Dense, Graph, Node, Pool, Relu, Weighted
-from convert.onnx.scales import STEPS, Scales
+from convert.onnx.scales import Scales, whole_steps
 from edge_emotion import __version__
 from edge_emotion.errors import ConfigError, ModelError
 from edge_emotion.system.atomic_file import write_bytes
 
 OPSETS = range(13, 18)
-"""13 brought scales per channel; the parser of TensorRT 8.6 knows no opset above 17."""
+"""Opset 13 introduced scales per channel; the parser of TensorRT 8.6 supports none above 17."""
 
 IR_VERSION = 8
-"""That of opset 17's time: old readers refuse a newer one."""
+"""IR version of opset 17's time; older readers refuse a newer one."""
 
 INPUT, OUTPUT = "pixels", "logits"
 
@@ -35,10 +35,10 @@ INPUT, OUTPUT = "pixels", "logits"
 def write_onnx(
     graph: Graph, path: Path, *, scales: Scales | None = None, half: bool = False, opset: int = OPSETS[0]
 ) -> Path:
-    """Write the graph as an ONNX file, whole or not at all; without ``scales`` it stays float, ``half``: float16.
+    """Write the graph as an ONNX file, atomically: int8 with ``scales``, float16 with ``half``, else float32.
 
-    Raises ConfigError for another opset than 13 to 17 and for float16 with scales; ModelError for scales that are
-    missing or do not fit, and for weights that float16 cannot hold.
+    Raises ConfigError for another opset than 13 to 17 and for float16 with scales, ModelError for scales that are
+    missing or do not fit, and for weights outside the range of float16.
     """
     content = build_onnx(graph, scales=scales, half=half, opset=opset).SerializeToString(deterministic=True)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,7 @@ def write_onnx(
 def build_onnx(
     graph: Graph, *, scales: Scales | None = None, half: bool = False, opset: int = OPSETS[0]
 ) -> onnx.ModelProto:
-    """The same in memory: float32 'pixels' N x H x W x C -> float32 'logits' N x classes, N free."""
+    """As ``write_onnx``, in memory: float32 'pixels' N x H x W x C -> float32 'logits' N x classes, N dynamic."""
     require_opset(opset)
     if half and scales is not None:
         raise ConfigError("a file is float16 or int8: leave out the scales, or half")
@@ -73,20 +73,20 @@ def build_onnx(
 
 
 def require_opset(opset: int) -> None:
-    """Raises ConfigError for an opset that is not written."""
+    """Raises ConfigError for an unsupported opset."""
     if opset not in OPSETS:
         raise ConfigError(f"opset {opset} is not one of {OPSETS[0]} to {OPSETS[-1]}")
 
 
 def edge_tensor(graph: Graph, edge: str) -> str:
-    """The tensor of an edge: its name, but at both ends the file's own, whatever the layers are called."""
+    """The tensor of an edge: its name, except for the file's input and output."""
     if edge == graph.output:
         return OUTPUT
     return INPUT + "_nchw" if edge == graph.input else edge
 
 
 def pooled_tensor(node: Pool) -> str:
-    """What a pool gives before it becomes a vector: N x C x 1 x 1."""
+    """The output of a pooling node before it is flattened: N x C x 1 x 1."""
     return node.output + "_1x1"
 
 
@@ -96,9 +96,9 @@ def is_rounded(graph: Graph, node: Node, edge: str) -> bool:
 
 
 def _fused_branch(graph: Graph, node: Add) -> str | None:
-    """The branch that ends in a convolution read by nothing else: TensorRT adds in that convolution.
+    """The branch from a convolution without other readers, which TensorRT fuses with the addition.
 
-    The later one, where both do.
+    If both branches are, the later one.
     """
     ends = [edge for edge in node.inputs if isinstance(graph.producer(edge), Conv) and len(graph.consumers(edge)) == 1]
     order = [one.output for one in graph.nodes]
@@ -106,7 +106,7 @@ def _fused_branch(graph: Graph, node: Add) -> str | None:
 
 
 class _Writer:
-    """Turns nodes into ONNX nodes and constants, in their order."""
+    """Converts the nodes of a graph, in order, into ONNX nodes and constants."""
 
     def __init__(self, graph: Graph, scales: Scales | None, half: bool) -> None:
         self._graph = graph
@@ -117,7 +117,7 @@ class _Writer:
         self.constants: dict[str, onnx.TensorProto] = {}
 
     def write(self) -> None:
-        """All nodes of the graph."""
+        """Convert all nodes of the graph."""
         self._write_input()
         for node in self._graph.nodes:
             inputs = [self._read(node, edge) for edge in node.inputs]
@@ -137,7 +137,7 @@ class _Writer:
             self._append("Cast", "to_float32", [self._edge(self._graph.output)], OUTPUT, to=TensorProto.FLOAT)
 
     def _write_input(self) -> None:
-        """Channels to the front; for one channel this moves nothing."""
+        """Move the channels to the front; with one channel this moves no data."""
         height, width, channels = self._graph.shape
         edge = self._edge(self._graph.input)
         moved = edge + "_float32" if self._half else edge
@@ -174,7 +174,7 @@ class _Writer:
         self._append("Flatten", node.name + "_flatten", [picture], self._edge(node.output), axis=1)
 
     def _read(self, node: Node, edge: str) -> str:
-        """The tensor through which a node reads an edge; one pair of Q/DQ serves all readers."""
+        """The tensor through which a node reads an edge; all readers share one pair of Q/DQ."""
         tensor = self._edge(edge)
         if self._scales is None or not is_rounded(self._graph, node, edge):
             return tensor
@@ -185,14 +185,14 @@ class _Writer:
         return edge + "_dequantized"
 
     def _weights(self, node: Weighted) -> list[str]:
-        """Kernel and bias: the kernel as float and Q/DQ, which every version reads, the bias as float."""
+        """Kernel and bias: the kernel as float with Q/DQ, which every version reads, the bias as float."""
         kernel, bias = node.name + "_kernel", self._number(node.name + "_bias", node.bias)
         if self._scales is None:
             return [self._number(kernel, node.kernel), bias]
         scales = self._scales.weight(node)
         # In steps of its scale: QuantizeLinear gives these integers everywhere, never -128, and the file packs well.
         step = scales.reshape(-1, *[1] * (node.kernel.ndim - 1))
-        self._constant(kernel, np.clip(np.rint(node.kernel / step), -STEPS, STEPS) * step)
+        self._constant(kernel, whole_steps(node.kernel, step) * step)
         scale = self._constant(kernel + "_scale", scales)
         zeros = self._constant(f"zero_points_{len(scales)}", np.zeros(len(scales), np.int8))
         self._round(kernel, kernel, scale, zeros, axis=0)
@@ -206,12 +206,12 @@ class _Writer:
         )
 
     def _edge(self, edge: str) -> str:
-        """The tensor of an edge; in a float16 file the logits are one before they are the file's own."""
+        """The tensor of an edge; in a float16 file the logits have one of their own before the final cast."""
         tensor = edge_tensor(self._graph, edge)
         return tensor + "_float16" if self._half and tensor == OUTPUT else tensor
 
     def _number(self, name: str, value: npt.ArrayLike) -> str:
-        """A constant of what the file computes in."""
+        """Add a constant in the file's arithmetic type."""
         if not self._half:
             return self._constant(name, value)
         if np.abs(value).max(initial=0) > np.finfo(np.float16).max:

@@ -1,1 +1,1 @@
-"""TFLite files: writing, and reading of their integers."""
+"""TFLite files: writing them, and reading float ones back."""

@@ -1,4 +1,4 @@
-"""A float TFLite file as a TensorFlow function again, from its operators and constants: what a quantiser needs."""
+"""A float TFLite file as a TensorFlow function, rebuilt from its operators and constants, as input of a quantiser."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from train.keras import tf
 
 Tensor = Any
 Build = Callable[[Any, list[Any]], Tensor]
-"""An operator's options and inputs -> its output."""
+"""(options of an operator, inputs) -> output."""
 
 
 def from_tflite(file: Path) -> Callable[[Tensor], list[Tensor]]:
-    """The network of a file as a function of its input, with the file's outputs in order.
+    """The network of a file as a function of its input, which returns the file's outputs in order.
 
-    Knows the operators of the BlazeFace files; weights in float16 become float32. Raises ModelError for another
-    operator, activation or type of a constant, by its name, and for a file that is no TFLite model.
+    Supports the operators of the BlazeFace files; float16 weights become float32. Raises ModelError, with the name, for
+    another operator, activation or type of a constant, and for a file that is no TFLite model.
     """
     from ai_edge_litert import schema_py_generated as schema
 
@@ -30,7 +30,7 @@ def from_tflite(file: Path) -> Callable[[Tensor], list[Tensor]]:
         graph, names = model.subgraphs[0], _names(schema.BuiltinOperator)
         codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]  # older files
         operators = [(names[codes[one.opcodeIndex]], one) for one in graph.operators]
-    except Exception as error:  # flatbuffers raises whatever reading beyond the end gives
+    except Exception as error:  # flatbuffers raises various exceptions when reading beyond the end
         raise ModelError(f"{file} cannot be read as a TFLite model: {type(error).__name__}") from error
     unknown = sorted({name for name, _ in operators} - set(BUILD) - {"DEQUANTIZE"})
     if unknown:
@@ -60,7 +60,7 @@ def _names(kinds: Any) -> dict[int, str]:
 
 
 def _constants(file: Path, model: Any, schema: Any) -> dict[int, npt.NDArray[Any]]:
-    """The tensors that the file holds, by their index."""
+    """Index -> constant tensor of the file."""
     types = {
         schema.TensorType.FLOAT32: np.float32,
         schema.TensorType.FLOAT16: np.float16,
@@ -83,7 +83,7 @@ def _padding(options: Any) -> str:
 
 
 ACTIVATE: dict[int, Callable[[Tensor], Tensor]] = {0: tf.identity, 1: tf.nn.relu, 3: tf.nn.relu6}
-"""What follows within an operator, by its number in the file's schema."""
+"""Number of a fused activation in the file's schema -> function."""
 
 
 def _activate(options: Any, value: Tensor) -> Tensor:

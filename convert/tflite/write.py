@@ -1,4 +1,4 @@
-"""Keras models as TFLite files: int8 by either way of quantisation, half and single precision."""
+"""Writing of TFLite files: int8 after training or with simulated int8, float16 and float32."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from convert.int8.quantise_aware import rounded
 from edge_emotion.backends.tflite import TfliteBackend
 from edge_emotion.errors import ModelError
 from edge_emotion.models.manifest import InputSpec
@@ -21,18 +22,18 @@ from train.keras import tf
 Model = Any
 
 INT32_LIMIT = 2**31 - 2
-"""A bias at the end of its range is one that did not fit."""
+"""A bias at the end of the int32 range has saturated."""
 
 INPUT_TOLERANCE = 0.5 / 128
-"""How far the input's scale may be from 1/128, as a share of it: less than half a step is lost on 128 of them, so that
-every pixel is still read as pixel - 128."""
+"""Largest relative deviation of the input's scale from 1/128: less than half a step over 128 steps, so that every pixel
+is still read as pixel - 128."""
 
 
 def post_training(model: Model, pixels: npt.NDArray[np.uint8], spec: InputSpec) -> bytes:
-    """A float model as int8, in and out, with the converter's own ranges: the baseline.
+    """A float model as int8 file, int8 in and out, with ranges from the converter's own calibration: the baseline.
 
-    pixels: N x H x W x C faces of the training split. All black and all white are added, which fix the input to what
-    pixels can be: the int8 input is then pixel - 128 exactly.
+    pixels: N x H x W x C faces of the training split. An all-black and an all-white picture are added, which fix the
+    input range to that of pixels: the int8 input is then exactly pixel - 128.
     """
     extremes = np.stack([np.full(spec.shape, value, np.uint8) for value in (0, 255)])
 
@@ -41,7 +42,7 @@ def post_training(model: Model, pixels: npt.NDArray[np.uint8], spec: InputSpec) 
 
 
 def calibrated(model: Model, batches: Callable[[], Iterable[FloatArray]]) -> bytes:
-    """A float model as int8, in and out, with the converter's own ranges over batches of 1 x H x W x C."""
+    """A float model as int8 file, int8 in and out, calibrated by the converter on batches of 1 x H x W x C."""
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     converter.representative_dataset = lambda: ([batch] for batch in batches())
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
@@ -50,11 +51,11 @@ def calibrated(model: Model, batches: Callable[[], Iterable[FloatArray]]) -> byt
 
 def quantisation_aware(model: Model, *, integer_ends: bool = True) -> bytes:
     """A model that simulates int8 as what it simulates, int8 in and out; or float in and out."""
-    return _integer(tf.lite.TFLiteConverter.from_keras_model(model), integer_ends=integer_ends)
+    return _integer(tf.lite.TFLiteConverter.from_keras_model(rounded(model)), integer_ends=integer_ends)
 
 
 def floating(model: Model, *, half: bool) -> bytes:
-    """A float model with weights of 16 or 32 bits; it computes in 32."""
+    """A float model as file with float16 or float32 weights; it computes in float32."""
     converter = tf.lite.TFLiteConverter.from_keras_model(model)
     if half:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -71,9 +72,9 @@ def _integer(converter: Any, *, integer_ends: bool = True) -> bytes:
 
 
 def check_integer_only(file: Path) -> None:
-    """Raises ModelError unless a file is int8 throughout and holds nothing that was lost in conversion.
+    """Raises ModelError unless a file is int8 throughout, and nothing was lost in conversion.
 
-    No float tensor, no quantise or dequantise inside, no saturated bias, and an input that is pixel - 128.
+    Checked: no float tensor, no conversion of scales inside, no saturated bias, an input of pixel - 128.
     """
     backend = TfliteBackend(file, plain_kernels=True)
     floats = [tensor["name"] for tensor in backend.tensors if np.issubdtype(tensor["dtype"], np.floating)]
@@ -91,5 +92,5 @@ def check_integer_only(file: Path) -> None:
 
 
 def operators(backend: TfliteBackend) -> dict[str, int]:
-    """How many there are of each operator, as the plain kernels see the file."""
+    """Operator -> number of occurrences, as the plain kernels see the file."""
     return dict(Counter(backend.operators))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,43 +19,75 @@ from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.pipeline.face_quality import face_quality
 from edge_emotion.protocols import FaceDetector
 from edge_emotion.system.image_files import read_picture, write_png
+from edge_emotion.system.image_header import files_below, is_picture_file
 
 Findings = list[tuple[Face, EmotionScores]]
 
 
-def classify(
-    images: Sequence[Path],
-    *,
-    model: str,
-    detector_name: str,
-    classes: Sequence[str] | None = None,
-    operating_point: str | None = None,
-    threshold: float = 0.0,
-    cropped: bool = False,
-    as_json: bool = False,
-    annotate_into: Path | None = None,
-) -> int:
-    """Find and classify the faces in picture files, print them; 0, or SourceError's exit code if one was unreadable.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassifyOptions:
+    """The options of ``classify``; the defaults stand in the command line."""
+
+    model: str
+    detector: str
+    classes: Sequence[str] | None
+    operating_point: str | None
+    threshold: float
+    cropped: bool
+    as_json: bool
+    annotate_into: Path | None
+    max_pixels: int
+
+
+def classify(images: Sequence[Path], options: ClassifyOptions) -> int:
+    """Find and classify the faces in picture files and folders, print them; 0, or the exit code of the last fault.
 
     A picture that cannot be read is reported on standard error and the others are still done.
     """
-    classifier = make_classifier(model, classes=classes, operating_point=operating_point)
-    crop = classifier.manifest.input.crop
-    detector: FaceDetector = WholePicture(crop.margin, crop.shift) if cropped and crop else make_detector(detector_name)
-    targets = _targets(images, annotate_into)
-    code = 0
-    for path in images:
+    classifier = make_classifier(options.model, classes=options.classes, operating_point=options.operating_point)
+    detector = _detector(classifier, options)
+    pictures, code = _pictures(images)
+    targets = _targets(pictures, options.annotate_into)
+    for path in pictures:
         try:
-            image = read_picture(path)
+            image = read_picture(path, options.max_pixels)
         except SourceError as error:
             print(f"error: {error}", file=sys.stderr)
             code = error.exit_code
             continue
         findings = find_emotions(image, detector, classifier)
-        print((_findings_as_json if as_json else _findings_as_text)(path, findings, classifier, threshold))
+        as_output = _findings_as_json if options.as_json else _findings_as_text
+        print(as_output(path, findings, classifier, options.threshold))
         if path in targets:
-            write_png(targets[path], annotate(image, findings, threshold=threshold))
+            write_png(targets[path], annotate(image, findings, threshold=options.threshold))
     return code
+
+
+def _detector(classifier: EmotionClassifier, options: ClassifyOptions) -> FaceDetector:
+    crop = classifier.manifest.input.crop
+    return WholePicture(crop.margin, crop.shift) if options.cropped and crop else make_detector(options.detector)
+
+
+def _pictures(paths: Sequence[Path]) -> tuple[list[Path], int]:
+    """The pictures to do: files as given, of folders all below them that begin as pictures; 3 if a folder has none."""
+    found, code = [], 0
+    for path in paths:
+        if not path.is_dir():
+            found.append(path)
+            continue
+        inside = list(files_below(path))
+        pictures = [file for file in inside if is_picture_file(file)]
+        found += pictures
+        _report_left_out(path, [file for file in inside if file not in set(pictures)], len(pictures))
+        code = code if pictures else SourceError.exit_code
+    return found, code
+
+
+def _report_left_out(folder: Path, others: Sequence[Path], pictures: int) -> None:
+    """Count on standard error what a folder has, and name some of the files that are no pictures."""
+    names = ", ".join(file.name for file in others[:3]) + (", ..." if len(others) > 3 else "")
+    left_out = f"; {len(others)} other files are left out: {names}" if others else ""
+    print(f"{folder}: {pictures} pictures{left_out}", file=sys.stderr)
 
 
 def find_emotions(image: Image, detector: FaceDetector, classifier: EmotionClassifier) -> Findings:

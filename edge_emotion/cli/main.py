@@ -83,7 +83,7 @@ def _demo_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _classify_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="a picture, or a folder of pictures")
     parser.add_argument("--model", default="mobilenet_v2", help="a shipped model or a model folder")
     parser.add_argument(
         "--detector", default="blazeface_back", help="blazeface_back, or blazeface_short for close faces"
@@ -94,6 +94,9 @@ def _classify_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cropped", action="store_true", help="the pictures are face crops: no face detection")
     parser.add_argument("--json", action="store_true", help="one JSON object per picture and line")
     parser.add_argument("--annotate", type=Path, metavar="DIR", help="write the pictures with boxes and labels there")
+    parser.add_argument(
+        "--max-megapixels", type=positive_count, default=25, help="larger pictures are refused unread (default: 25)"
+    )
 
 
 def _subscribe_options(parser: argparse.ArgumentParser) -> None:
@@ -145,19 +148,20 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 def _classify(options: argparse.Namespace) -> int:
-    from edge_emotion.cli.classify import classify
+    from edge_emotion.cli.classify import ClassifyOptions, classify
 
-    return classify(
-        options.images,
+    chosen = ClassifyOptions(
         model=options.model,
-        detector_name=options.detector,
+        detector=options.detector,
         classes=options.classes.split(",") if options.classes else None,
         operating_point=options.operating_point,
         threshold=options.threshold,
         cropped=options.cropped,
         as_json=options.json,
         annotate_into=options.annotate,
+        max_pixels=round(1e6 * options.max_megapixels),
     )
+    return classify(options.images, chosen)
 
 
 def _subscribe(options: argparse.Namespace) -> int:

@@ -18,6 +18,10 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edge_emotion.config.settings import MqttSettings
 from edge_emotion.mqtt.connection import Connection
+from edge_emotion.wire.payloads import MAX_PAYLOAD
+
+_MAX_PACKET = 2 * MAX_PAYLOAD
+"""Bytes of a packet that are read: enough to recognise a payload that is too large."""
 
 _WINDOW = 100
 """ReceiveMaximum: messages that the broker may send before an earlier one is acknowledged."""
@@ -46,7 +50,7 @@ class SubscriberConnection(Connection):
         expiry: int,
     ) -> None:
         """The broker keeps the session for ``expiry`` s after the connection has ended (MQTT 5 only)."""
-        super().__init__(settings, client_id, None)
+        super().__init__(settings, client_id, None, max_packet=_MAX_PACKET)
         self.subscription_refusal: str | None = None
         """The broker's answer to SUBSCRIBE: None until it has arrived, then the refused topics, or an empty string."""
         self._topics, self._deliver, self._expiry = topics, deliver, expiry

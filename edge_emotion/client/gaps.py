@@ -96,7 +96,7 @@ class _Node:
 
     def has_restarted(self, event: EmotionEvent) -> bool:
         """True if an old number belongs to a new event: the node lost its counter, the event is not just late."""
-        if event.seq in self.ids or (self.newest is not None and event.ts > self.newest + REORDERING):
+        if event.seq in self.ids or (self.newest is not None and event.ts - self.newest > REORDERING):
             return True
         return event.seq == 1 and not event.replayed and not any(1 in gap for gap in self.gaps)
 

@@ -8,11 +8,8 @@ from datetime import datetime
 
 from edge_emotion.client.gaps import Arrival
 from edge_emotion.datatypes import CameraState, EmotionEvent
-from edge_emotion.wire.payloads import SCHEMA, event_from_json, state_from_json
+from edge_emotion.wire.payloads import MAX_PAYLOAD, SCHEMA, event_from_json, state_from_json
 from edge_emotion.wire.topics import Address
-
-MAX_PAYLOAD = 65_536
-"""Largest payload in bytes; an event has less than 1,000."""
 
 
 class AnotherSchema(ValueError):  # noqa: N818 - says it all

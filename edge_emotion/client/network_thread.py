@@ -51,6 +51,7 @@ class SubscriberThread:
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mqtt-subscriber", daemon=True)
         self._logged = ""
+        self._login_refused = False
 
     @property
     def waiting(self) -> int:
@@ -92,9 +93,11 @@ class SubscriberThread:
             self._received.put(None)
 
     def _run(self) -> None:
-        backoff = Backoff(self._timing.first_retry, self._timing.longest_retry)
+        retry = Backoff(self._timing.first_retry, self._timing.longest_retry)
+        login_retry = Backoff(self._timing.first_login_retry, self._timing.longest_login_retry)
         opened = False
         while not self._closing.is_set():
+            delay = retry
             try:
                 connection = self._connect()
             except EdgeEmotionError as error:
@@ -103,13 +106,17 @@ class SubscriberThread:
                     return
                 if not self._closing.is_set():
                     self._report(f"{error}; trying again")
+                if self._login_refused:
+                    delay = login_retry
             else:
+                self.connected = True  # before ``open`` returns
                 if not opened:
                     self._first_result.put(None)
                 opened = True
+                login_retry.reset()
                 if self._use(connection) >= self._timing.steady:
-                    backoff.reset()
-            self._closing.wait(backoff.next())
+                    retry.reset()
+            self._closing.wait(delay.next())
 
     def _connect(self) -> SubscriberConnection:
         """A connection that is accepted and has subscribed. Raises SinkError or ConfigError."""
@@ -119,6 +126,7 @@ class SubscriberThread:
             connection.set_manual_acknowledgement()
         try:
             failure = establish(connection, self._wakeup, self._timing, self._remaining)
+            self._login_refused = failure is not None and failure.cause == "credentials"
             if failure is not None:
                 raise SinkError(f"{self._broker} {failure.reason}; {failure.advice}")
             self._subscribe(connection)
@@ -145,7 +153,7 @@ class SubscriberThread:
 
     def _use(self, connection: SubscriberConnection) -> float:
         """Until the connection is lost or ``close`` is called; returns how many seconds it lasted."""
-        start, self.connected = monotonic(), True
+        start = monotonic()
         if self._logged:
             self._report(f"connected to {self._broker} again")
             self._logged = ""

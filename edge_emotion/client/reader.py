@@ -39,7 +39,7 @@ class Reader:
         self._hidden: dict[str, int] = {}
         """Node -> missing events that were detected at an event of another camera, which was filtered out."""
         self._unchecked = Totals()
-        self._warned: set[tuple[str, type[ValueError]]] = set()
+        self._warned: set[tuple[str, type[Exception]]] = set()
 
     @property
     def totals(self) -> Totals:
@@ -51,12 +51,14 @@ class Reader:
         try:
             address = read_address(self._prefix, message.topic)
             return self._item(address, message) if self._is_wanted(address) else None
-        except ValueError as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a message contains, it must not end the subscriber
             self.not_understood += 1
             self._warn_once(message.topic, error)
             return None
 
-    def _warn_once(self, topic: str, error: ValueError) -> None:
+    def _warn_once(self, topic: str, error: Exception) -> None:
         """Once for each topic and kind of fault: a sender must not be able to fill the log."""
         warning = (topic, type(error))
         if warning not in self._warned and len(self._warned) < _MAX_WARNINGS:

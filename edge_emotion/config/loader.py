@@ -8,13 +8,13 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_origin
 
-import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource
 
 from edge_emotion.config.merge import nested
+from edge_emotion.config.redaction import redact
 from edge_emotion.config.settings import ENV_PREFIX, Settings
-from edge_emotion.config.source_spec import redact
+from edge_emotion.config.yaml_text import read_yaml
 from edge_emotion.errors import ConfigError
 
 
@@ -56,9 +56,9 @@ def parse_override(text: str) -> dict[str, Any]:
     if not equals or not all(key.split(".")) or key.startswith("_"):
         raise ConfigError(f"--set {text!r}: expected KEY=VALUE, for example mqtt.host=broker.local")
     try:
-        return nested(key, yaml.safe_load(value))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {key}: the value is not YAML: {_yaml_fault(error)}") from error
+        return nested(key, read_yaml(value))
+    except ValueError as error:
+        raise ConfigError(f"--set {key}: the value is not YAML: {error}") from error
 
 
 def redacted(settings: Settings) -> dict[str, Any]:
@@ -71,11 +71,13 @@ def redacted(settings: Settings) -> dict[str, Any]:
 
 def _read_yaml(file: Path) -> dict[str, Any]:
     try:
-        data = yaml.load(file.read_text(encoding="utf-8"), _UniqueKeys)  # noqa: S506 - a SafeLoader
+        data = read_yaml(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot read configuration {file}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} is not YAML: {_yaml_fault(error)}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file} is not YAML: it is no UTF-8 text") from error
+    except ValueError as error:
+        raise ConfigError(f"{file} is not YAML: {error}") from error
     if data is None:
         return {}
     if not isinstance(data, dict):
@@ -141,28 +143,6 @@ def _section(path: Sequence[int | str]) -> type[BaseModel]:
 def _hint(key: str, model: type[BaseModel]) -> str:
     near = get_close_matches(key, model.model_fields, n=1)
     return f"; did you mean {near[0]!r}?" if near else f"; known here: {', '.join(model.model_fields)}"
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """YAML forbids a key that stands twice; PyYAML silently takes the last one."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} stands twice", key.start_mark
-                )
-            seen.add(key.value)
-        return dict(super().construct_mapping(node, deep))
-
-
-def _yaml_fault(error: Exception) -> str:
-    """Place and fault without the line itself: it may hold a password."""
-    mark = getattr(error, "problem_mark", None)
-    if mark is None:
-        return "it is no UTF-8 text" if isinstance(error, UnicodeDecodeError) else type(error).__name__
-    return f"line {mark.line + 1}, column {mark.column + 1}: {getattr(error, 'problem', 'unexpected')}"
 
 
 def _with_camera_names(environment: dict[str, Any], *others: Mapping[str, Any]) -> dict[str, Any]:

@@ -36,8 +36,12 @@ HEARTBEAT = 60.0
 
 
 def _text(value: object) -> object:
-    """A number that YAML made of a text, as text."""
-    return str(value) if type(value) in (int, float) else value
+    """A number that YAML made of a text, as it was written."""
+    if isinstance(value, bool):
+        raise ValueError("YAML reads yes, no, on and off as true and false: quote a text")
+    if not isinstance(value, (int, float)):
+        return value
+    return getattr(value, "written", None) or str(value)
 
 
 Name = Annotated[str, BeforeValidator(_text), StringConstraints(pattern=NAME_PATTERN)]
@@ -171,11 +175,11 @@ class MqttSettings(Section):
     host: str = Field(default="localhost", min_length=1)
     port: int | None = Field(default=None, ge=1, le=65535, description="default 1883, with TLS 8883")
     username: Annotated[str | None, BeforeValidator(_text)] = None
-    password: SecretStr | None = None
+    password: Annotated[SecretStr | None, BeforeValidator(_text)] = None
     password_file: Path | None = None
     protocol: Annotated[Literal["5", "3.1.1"], BeforeValidator(_text)] = "5"
     prefix: TopicPrefix = "edge-emotion"
-    client_id: str | None = None
+    client_id: Annotated[str | None, BeforeValidator(_text)] = None
     keepalive: int = Field(default=30, ge=5, le=3600)
     tls: TlsSettings | None = None
     outbox: int = Field(default=10_000, ge=1, description="events that wait for the broker; the oldest are dropped")

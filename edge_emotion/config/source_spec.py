@@ -1,4 +1,4 @@
-"""The kinds of a camera's ``source`` setting, and its form for logs, without credentials."""
+"""The kinds of a camera's ``source`` setting."""
 
 from __future__ import annotations
 
@@ -6,22 +6,16 @@ import os
 import re
 from typing import Literal
 
+from edge_emotion.system.image_header import is_picture_file
 from edge_emotion.system.paths import expand
 
 SourceKind = Literal["device", "stream", "pipeline", "picamera2", "images", "video"]
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-"""Lower-case endings of the pictures that can be read."""
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".avif", ".heic")
+"""Lower-case endings of pictures; what a file is, its content decides. A GIF is a video."""
 
 _URL = re.compile(r"(?!file:)[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _PICAMERA2 = re.compile(r"picamera2(?::([0-9]+))?")
-_USER_INFO = re.compile(r"(?<=://)[^\s\"']*@")
-# Camera makers also carry credentials as key=value, joined by & or _ (user=admin_password=x_channel=1).
-_SECRET = re.compile(
-    r"""(?<![a-z])((?:user|usr|login|pass|psw|pwd|token|secret|auth|key)[a-z-]*=)
-        (?: "[^"]*" | '[^']*' | (?:(?!_[a-z]+=)[^&\s;"'])* )""",
-    re.IGNORECASE | re.VERBOSE,
-)
 
 
 def classify_source(source: int | str) -> SourceKind:
@@ -54,16 +48,13 @@ def picamera2_index(source: str) -> int:
     return int(match[1] or 0)
 
 
-def redact(source: int | str) -> str:
-    """Make ``source`` fit for logs and messages: credentials, in a URL or as key=value, become ``***``."""
-    return _SECRET.sub(r"\1***", _USER_INFO.sub("***@", str(source)))
-
-
 def _names_images(source: str) -> bool:
     if not source:
         return False
     path = expand(source)
     # Not pathlib's: where a folder on the way is closed to us, it raises PermissionError.
-    if os.path.isdir(path) or path.suffix.lower() in IMAGE_SUFFIXES:  # noqa: PTH112
+    if os.path.isdir(path):  # noqa: PTH112
         return True
-    return not os.path.isfile(path) and any(character in source for character in "*?[")  # noqa: PTH113
+    if os.path.isfile(path):  # noqa: PTH113
+        return path.suffix.lower() in IMAGE_SUFFIXES or (is_picture_file(path) and path.suffix.lower() != ".gif")
+    return path.suffix.lower() in IMAGE_SUFFIXES or any(character in source for character in "*?[")

@@ -19,6 +19,7 @@ from edge_emotion.daemon.overrides import CameraOverrides, OverrideStore
 from edge_emotion.daemon.reload import Maker, apply_changes
 from edge_emotion.errors import EdgeEmotionError
 from edge_emotion.protocols import ControlChannel
+from edge_emotion.system.log_limit import LogLimit
 from edge_emotion.system.telemetry import Machine
 from edge_emotion.wire.payloads import SCHEMA, format_time, read_object, to_json
 from edge_emotion.wire.topics import FEATURES, NAME_PATTERN, SetCommand, Topics
@@ -30,6 +31,11 @@ MAX_PAYLOAD = 4096
 
 MAX_PENDING = 64
 """Most commands that wait for the main loop; more are refused."""
+
+MAX_DEPTH = 32
+"""Deepest nesting of arrays and objects in a command."""
+
+_JSON_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
 
 class Control:
@@ -55,7 +61,7 @@ class Control:
         self._channels, self._load, self._examine = channels, load, examine
         self._topics = Topics(settings.mqtt.prefix if settings.mqtt else "", settings.node)
         self._pending = threading.Semaphore(MAX_PENDING)
-        self._machine = Machine()
+        self._refused, self._machine = LogLimit(log), Machine()
         self._examiner: threading.Thread | None = None
         self._began = self._reported = time.monotonic()
 
@@ -69,14 +75,16 @@ class Control:
     def receive(self, topic: str, payload: bytes) -> None:
         """Take a message from a network thread; the main loop handles it."""
         if len(payload) > MAX_PAYLOAD:
-            log.warning("%.200r: a message of %d bytes is refused, %d are the most", topic, len(payload), MAX_PAYLOAD)
+            self._refused.warning(
+                "%.200r: a message of %d bytes is refused, %d are the most", topic, len(payload), MAX_PAYLOAD
+            )
         elif not self._pending.acquire(blocking=False):
-            log.warning("%.200r: refused, %d messages are waiting already", topic, MAX_PENDING)
+            self._refused.warning("%.200r: refused, %d messages are waiting already", topic, MAX_PENDING)
         else:
             self._daemon.post(partial(self._take, topic, payload))
 
     def handle(self, topic: str, payload: bytes) -> None:
-        """Execute one command, or log why it is refused."""
+        """Execute one command, or log why it is refused. No command can raise: it comes from outside."""
         try:
             command = self._topics.read_command(topic)
             if isinstance(command, SetCommand):
@@ -84,7 +92,11 @@ class Control:
             else:
                 self._answer(command, payload)
         except (ValueError, EdgeEmotionError) as error:
-            log.warning("%.200r: %.200r is refused: %s", topic, payload[:100], error)
+            self._refused.warning("%.200r: %.200r is refused: %s", topic, payload[:100], error)
+        except Exception as error:  # noqa: BLE001
+            self._refused.warning(
+                "%.200r: %.200r has failed: %s: %s", topic, payload[:100], type(error).__name__, error
+            )
 
     def on_sighup(self) -> None:
         """Reload after SIGHUP; the result is only logged."""
@@ -107,12 +119,14 @@ class Control:
         return changes
 
     def turn(self) -> None:
-        """Publish statistics after each ``stats_interval``."""
+        """Publish statistics after each ``stats_interval``; store what the commands of this turn have changed."""
+        self._features.save()
         now = time.monotonic()
         if self.settings.mqtt is not None and now - self._reported >= self.settings.mqtt.stats_interval:
             stats = self._stats(now)
             for channel in self._channels:
-                channel.report({**stats, "outbox": {"depth": channel.waiting, "dropped": channel.dropped}})
+                outbox = {"depth": channel.waiting, "dropped": channel.dropped, "refused": channel.refused}
+                channel.report({**stats, "outbox": outbox})
 
     def _stats(self, now: float) -> dict[str, Any]:
         seconds, self._reported = now - self._reported, now
@@ -138,6 +152,7 @@ class Control:
         if camera is None:
             raise ValueError("there is no such camera")
         try:
+            check_depth(payload)
             wanted = self._features[command.camera].with_payload(command.feature, payload, self._maker.labels)
             self._apply(camera, self._features[command.camera], wanted)
             if wanted != self._features[command.camera]:
@@ -169,6 +184,7 @@ class Control:
             raise ValueError("no name of a request")
         reply = partial(self._respond, command, {})
         try:
+            check_depth(payload)
             request = read_object(payload) if payload else {}
             transaction = {"transaction": request["transaction"]} if "transaction" in request else {}
             to_json(transaction)
@@ -188,9 +204,11 @@ class Control:
     def _reload_for(self, reply: Callable[..., None]) -> None:
         try:
             reply(data=self.reload().as_dict())
-        except EdgeEmotionError as error:
-            log.error("reload: %s; the old settings stay", error)
-            reply(error=str(error))
+        except Exception as error:  # the file comes from outside, and the node must survive whatever is in it
+            reason = str(error) if isinstance(error, EdgeEmotionError) else f"{type(error).__name__}: {error}"
+            log.error("reload: %s; the old settings stay", reason)
+            log.debug("reload", exc_info=error)
+            reply(error=reason)
 
     def _examine_for(self, reply: Callable[..., None]) -> None:
         if self._examiner is not None and self._examiner.is_alive():
@@ -207,6 +225,15 @@ class Control:
         answer = {"status": "ok" if error is None else "error", "data": data, "error": error, **transaction}
         for channel in self._channels:
             channel.respond(command, answer)
+
+
+def check_depth(payload: bytes) -> None:
+    """Raises ValueError for JSON that is nested more than MAX_DEPTH deep, without parsing it."""
+    depth = 0
+    for token in _JSON_TOKEN.findall(payload):
+        depth += (token in b"[{") - (token in b"]}")
+        if depth > MAX_DEPTH:
+            raise ValueError(f"nested more than {MAX_DEPTH} deep")
 
 
 def _answer_with(examine: Callable[[Settings], dict[str, Any]], settings: Settings, reply: Callable[..., None]) -> None:

@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 TICK = 0.2
 """Longest wait of the main loop in seconds, after which it checks signals and heartbeats without a new frame."""
 
+JOBS_PER_TURN = 8
+"""Most jobs between two turns of the cameras."""
+
 STOP_TIMEOUT = 5.0
 """Seconds for all cameras together to release their devices at a stop."""
 
@@ -154,8 +157,7 @@ class Daemon:
     def _loop(self) -> None:
         watchdog = Watchdog()
         while not self._stopped.is_set():
-            while not self._jobs.empty():
-                self._jobs.get()()
+            self._run_jobs()
             self.on_turn()
             _check_readers(self._sinks)
             worked = [self._serve(camera) for camera in self.cameras]
@@ -170,6 +172,11 @@ class Daemon:
             if not any(worked):
                 with self._changed:
                     self._changed.wait_for(self._has_news, TICK)
+
+    def _run_jobs(self) -> None:
+        """Run waiting jobs, a few at most, so that frames are processed however many commands arrive."""
+        for _ in range(min(self._jobs.qsize(), JOBS_PER_TURN)):
+            self._jobs.get()()
 
     def _has_news(self) -> bool:
         return not self._jobs.empty() or any(camera.has_news for camera in self.cameras)

@@ -57,7 +57,7 @@ class OverrideStore:
 
     def __init__(self, path: Path | None, labels: Sequence[str]) -> None:
         """Entries of the file that do not fit the model's ``labels`` are logged and ignored."""
-        self._path = path
+        self._path, self._changed = path, False
         self._kept: dict[str, CameraOverrides] = {}
         for camera, values in ({} if path is None else load_json(path, _check)).items():
             self._kept[camera] = _restored(camera, values, labels)
@@ -66,11 +66,14 @@ class OverrideStore:
         return self._kept.get(camera, CameraOverrides())
 
     def __setitem__(self, camera: str, features: CameraOverrides) -> None:
-        self._kept[camera] = features
-        if self._path is not None:
-            save_json(
-                self._path, {name: asdict(kept) for name, kept in self._kept.items() if kept != CameraOverrides()}
-            )
+        self._kept[camera], self._changed = features, True
+
+    def save(self) -> None:
+        """Write the file if something has changed since the last time: once for any number of changes."""
+        if self._changed and self._path is not None:
+            overridden = {name: kept for name, kept in self._kept.items() if kept != CameraOverrides()}
+            save_json(self._path, {name: asdict(kept) for name, kept in overridden.items()})
+        self._changed = False
 
 
 def _check(saved: dict[str, Any]) -> None:

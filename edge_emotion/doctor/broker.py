@@ -7,7 +7,7 @@ from contextlib import closing
 
 from edge_emotion.config.settings import MqttSettings
 from edge_emotion.doctor.report import Finding
-from edge_emotion.mqtt.connection import Connection
+from edge_emotion.mqtt.connection import Connection, Refusal
 from edge_emotion.mqtt.handshake import establish, login_name, wait_for
 from edge_emotion.mqtt.timing import Timing
 from edge_emotion.mqtt.wakeup import Wakeup
@@ -35,7 +35,7 @@ def _publish(connection: Connection, wakeup: Wakeup, timing: Timing, topic: str)
     """One message, QoS 1, not retained; a finding if it is refused or not acknowledged."""
     settings = connection.settings
     connection.publish(topic, b"test of the access rules", retain=False)
-    answers: list[tuple[int, str | None]] = []
+    answers: list[tuple[int, Refusal | None]] = []
 
     def answered() -> bool:
         answers.extend(connection.take_acknowledged())
@@ -52,7 +52,8 @@ def _publish(connection: Connection, wakeup: Wakeup, timing: Timing, topic: str)
     refusal = answers[0][1]
     if refusal is None:
         return None
-    return Finding("fail", f"{_address(settings)}: {login_name(settings)} may not publish on {topic}: {refusal}", fix)
+    who = login_name(settings)
+    return Finding("fail", f"{_address(settings)}: {who} may not publish on {topic}: {refusal.reason}", fix)
 
 
 def _success(settings: MqttSettings, topic: str) -> Finding:

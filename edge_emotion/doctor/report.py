@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edge_emotion import __version__
-from edge_emotion.config.source_spec import redact
+from edge_emotion.config.redaction import redact
 from edge_emotion.errors import EdgeEmotionError
 
 Status = Literal["ok", "warn", "fail"]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from edge_emotion.config.settings import ClassifierSettings, DetectorSettings, Settings
-from edge_emotion.errors import BackendUnavailable, ModelError
+from edge_emotion.errors import BackendUnavailable, EdgeEmotionError, ModelError
 from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.models.folder import checked_file, find_model, load_manifest
 from edge_emotion.models.manifest import DetectorManifest, ModelFile, ModelManifest
@@ -103,8 +104,9 @@ def make_detector(
     if not isinstance(manifest, DetectorManifest):
         raise ModelError(f"{folder} is no face detector but does {manifest.task}")
     entry = manifest.file()
-    backend = _tflite(checked_file(folder, entry), entry, threads)
-    return BlazeFaceDetector(manifest, backend, threshold=threshold, min_size=min_size, max_faces=max_faces)
+    with guarding_model(entry.file):
+        backend = _tflite(checked_file(folder, entry), entry, threads)
+        return BlazeFaceDetector(manifest, backend, threshold=threshold, min_size=min_size, max_faces=max_faces)
 
 
 def make_classifier(
@@ -131,11 +133,12 @@ def make_classifier(
     for entry in entries:
         runner: InferenceBackend | None = None
         try:
-            runner = INTERPRETERS[chosen].make(checked_file(folder, entry), entry, threads)
-            classifier = EmotionClassifier(
-                manifest, runner, entry=entry, operating_point=operating_point, classes=classes, refused=refused
-            )
-            worst = run_self_test(classifier, entry)
+            with guarding_model(entry.file):
+                runner = INTERPRETERS[chosen].make(checked_file(folder, entry), entry, threads)
+                classifier = EmotionClassifier(
+                    manifest, runner, entry=entry, operating_point=operating_point, classes=classes, refused=refused
+                )
+                worst = run_self_test(classifier, entry)
         except ModelError as error:
             if runner is not None:
                 runner.close()
@@ -147,6 +150,21 @@ def make_classifier(
             log.debug("%s: golden set reproduced to %.3f by %s", entry.file, worst, runner.name)
         return classifier
     raise ModelError("; ".join(refused))
+
+
+@contextmanager
+def guarding_model(file: str) -> Iterator[None]:
+    """Whatever a model file makes an interpreter raise becomes a ModelError of one line, with the file's name.
+
+    Lack of memory is no fault of the file, and EdgeEmotionErrors are explained already.
+    """
+    try:
+        yield
+    except (EdgeEmotionError, MemoryError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"{file} cannot be used: {type(error).__name__}: {reason}") from error
 
 
 class Models(NamedTuple):

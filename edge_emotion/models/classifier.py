@@ -49,7 +49,8 @@ class EmotionClassifier:
         self._columns = np.array(columns)
         self._shift = logit_shift(calibration.class_prior, point, manifest.labels)[self._columns]
         self._temperature = point.temperature
-        self._likely_from = point.likely_from
+        # It was fitted to the choice among all of them.
+        self._likely_from = point.likely_from if len(self._columns) == len(manifest.labels) else None
         self.labels = tuple(manifest.labels[column] for column in self._columns)
 
     def likely(self, scores: EmotionScores) -> tuple[str, ...] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from edge_emotion.system.paths import expand
 
 MANIFEST = "manifest.json"
 MODELS = Path(__file__).parent
+MAX_MANIFEST, MAX_MODEL = 4 * 2**20, 2**30
+"""Largest files in bytes that are read."""
+
 FLAT_LIST = re.compile(r"\[[^\[\]{}]*\]")
 
 
@@ -41,6 +45,7 @@ def find_model(name: str) -> Path:
 def load_manifest(folder: Path) -> ModelManifest | DetectorManifest:
     """Read and validate ``manifest.json``. Raises ModelError with the first fault and its place."""
     path = folder / MANIFEST
+    _check_file(path, MAX_MANIFEST)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
@@ -48,11 +53,23 @@ def load_manifest(folder: Path) -> ModelManifest | DetectorManifest:
     return parse_manifest(text, path)
 
 
+def _check_file(path: Path, most: int) -> None:
+    """Raises ModelError unless this is a regular file of at most ``most`` bytes: a pipe or a device never ends."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror}") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise ModelError(f"cannot read {path}: it is no file")
+    if status.st_size > most:
+        raise ModelError(f"cannot read {path}: it has {status.st_size} bytes, {most} are the most")
+
+
 def parse_manifest(text: str, path: Path) -> ModelManifest | DetectorManifest:
     """The manifest that a text holds; ``path`` is where it stands, for errors. Raises as ``load_manifest`` does."""
     try:
         data = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"cannot read {path}: {error}") from error
     task = data.get("task") if isinstance(data, dict) else None
     kind = DetectorManifest if task == "face-detection" else ModelManifest
@@ -67,6 +84,7 @@ def parse_manifest(text: str, path: Path) -> ModelManifest | DetectorManifest:
 def checked_file(folder: Path, entry: ModelFile) -> Path:
     """The path of a model file whose content has the promised hash. Raises ModelError otherwise."""
     path = folder / entry.file
+    _check_file(path, MAX_MODEL)
     try:
         digest = sha256(path)
     except OSError as error:

@@ -74,7 +74,7 @@ class Golden(Part):
     """
 
     labels: tuple[str, ...]
-    seeds: tuple[int, ...] = Field(min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**32)], ...] = Field(min_length=1, max_length=1000)
     tolerance: float = Field(gt=0.0)
     emotions: tuple[str, ...]
     expected: tuple[tuple[float, ...], ...]

@@ -13,6 +13,8 @@ class Timing:
     """For the socket and its TLS handshake."""
     answer: float = 10.0
     """For the broker's CONNACK and SUBACK."""
+    acknowledge: float = 30.0
+    """For the next PUBACK while messages are unacknowledged; then the connection is taken for dead."""
     first_retry: float = 1.0
     longest_retry: float = 60.0
     first_login_retry: float = 60.0

@@ -41,7 +41,7 @@ class MemorySink:
 class MemoryChannel:
     """Keeps what the node publishes about itself; ``ask`` sends it a command."""
 
-    waiting = dropped = 0
+    waiting = dropped = refused = 0
 
     def __init__(self) -> None:
         self.info: Mapping[str, Any] = {}
@@ -50,15 +50,15 @@ class MemoryChannel:
         self.features: dict[tuple[str, str], bytes] = {}
         self.answers: list[tuple[str, Mapping[str, Any]]] = []
         self.reports: list[Mapping[str, Any]] = []
-        self._heard: Callable[[str, bytes], None] = lambda _topic, _payload: None
+        self._received: Callable[[str, bytes], None] = lambda _topic, _payload: None
 
     def ask(self, topic: str, payload: bytes) -> None:
         """Pass a command to the node."""
-        self._heard(topic, payload)
+        self._received(topic, payload)
 
-    def listen(self, heard: Callable[[str, bytes], None]) -> None:
-        """Let ``ask`` call ``heard``."""
-        self._heard = heard
+    def listen(self, received: Callable[[str, bytes], None]) -> None:
+        """Let ``ask`` call ``received``."""
+        self._received = received
 
     def describe(self, info: Mapping[str, Any], cameras: Sequence[str], device: Mapping[str, Any] | None) -> None:
         """Replace ``info``, ``cameras`` and ``device``."""

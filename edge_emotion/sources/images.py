@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 import time
@@ -14,7 +15,10 @@ from edge_emotion.config.source_spec import IMAGE_SUFFIXES
 from edge_emotion.datatypes import Frame, Image
 from edge_emotion.errors import SourceEnded, SourceError
 from edge_emotion.system.image_files import read_picture
+from edge_emotion.system.image_header import is_picture_file
 from edge_emotion.system.paths import expand
+
+log = logging.getLogger(__name__)
 
 
 class ImagesSource:
@@ -103,7 +107,12 @@ def _find(images: str | Path | Sequence[str | Path]) -> tuple[Path, ...]:
     path = expand(images)
     if path.is_file():
         return (path,)
-    return tuple(sorted(filter(_is_image, path.glob("*") if path.is_dir() else _expand(path)), key=_natural))
+    files = [file for file in (path.glob("*") if path.is_dir() else _expand(path)) if not file.name.startswith(".")]
+    pictures = [file for file in files if is_picture_file(file)]
+    others = [file.name for file in files if file.is_file() and file not in set(pictures)]
+    if others:
+        log.info("%s: %d files are no pictures and are left out: %s", path, len(others), ", ".join(sorted(others)[:3]))
+    return tuple(sorted(pictures, key=_natural))
 
 
 def _expand(pattern: Path) -> Iterator[Path]:
@@ -111,10 +120,6 @@ def _expand(pattern: Path) -> Iterator[Path]:
     fixed = list(takewhile(lambda part: not re.search(r"[*?[]", part), pattern.parts))
     wild = pattern.parts[len(fixed) :]
     return Path(*fixed).glob(str(Path(*wild))) if wild else iter(())
-
-
-def _is_image(file: Path) -> bool:
-    return file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".") and file.is_file()
 
 
 def _natural(file: Path) -> list[tuple[str, int]]:

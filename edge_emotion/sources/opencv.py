@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge_emotion.config.source_spec import classify_source, device_path, redact
+from edge_emotion.config.redaction import hide, redact
+from edge_emotion.config.source_spec import classify_source, device_path
 from edge_emotion.datatypes import Frame, Image
 from edge_emotion.errors import BackendUnavailable, SourceEnded, SourceError, SourceStalled
 from edge_emotion.sources.opencv_thread import Arrival, BoundedCapture, Due, always
@@ -33,6 +34,9 @@ _CLOSE_GRACE = 1.0
 
 _MARGIN = 0.5
 """Seconds between our time-out and that of FFmpeg."""
+
+_MAX_GAP = 5.0
+"""Seconds between two frames of a video; more is a cut between two recordings."""
 
 _ADVICE = {
     "device": "is it unplugged or used by another program? (fuser -v /dev/video*)",
@@ -107,7 +111,7 @@ class OpenCvSource:
         self._freshness = Freshness() if _is_rtsp(self._source) else None
         self._pending = self._receive_fresh(capture, max(0.0, deadline - time.monotonic()))
         if self._pending is None:
-            raise SourceError(f"cannot open {self._name}: {capture.fault or _ADVICE[self._kind]}")
+            raise SourceError(f"cannot open {self._name}: {hide(capture.fault, self._source) or _ADVICE[self._kind]}")
         self._timeline = None if self.live else _Timeline(self._pending)
 
     def read(self) -> Frame:
@@ -125,7 +129,9 @@ class OpenCvSource:
         if arrival is None and not self.live and not capture.fault:
             raise SourceEnded(f"{self._name} has given its last frame")
         if arrival is None:
-            raise SourceError(f"{self._name} is lost: {capture.fault or 'it gives no more frames'}; open it again")
+            raise SourceError(
+                f"{self._name} is lost: {hide(capture.fault, self._source) or 'it gives no more frames'}; open it again"
+            )
         frame = None if arrival.image is None else self._frame(arrival, arrival.image, capture)
         self._sequence += 1
         return frame
@@ -203,9 +209,13 @@ class _Timeline:
         self._elapsed = -first.period
 
     def stamp(self, arrival: Arrival) -> tuple[float, datetime]:
-        """Monotonic seconds and UTC. A video without times, or that began again, goes on by one period."""
+        """Monotonic seconds and UTC.
+
+        A video without times, one that began again, and a cut (times that jump by more than _MAX_GAP seconds and
+        several frames) continue after one period.
+        """
         step = arrival.position - self._position
-        self._elapsed += step if step > 0 else arrival.period
+        self._elapsed += step if 0 < step <= max(_MAX_GAP, 5 * arrival.period) else arrival.period
         self._position = arrival.position
         return self._start + self._elapsed, self._started_at + timedelta(seconds=self._elapsed)
 
@@ -263,7 +273,8 @@ def _video(source: str) -> Callable[[], cv2.VideoCapture]:
         raise SourceError(f"no video file {redact(source)}: check the path (this process runs in {Path.cwd()})")
     if not os.access(path, os.R_OK):
         raise SourceError(f"no permission to read {redact(source)}")
-    return lambda: cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    # Absolute: of a relative path FFmpeg takes what is before a colon for a protocol.
+    return lambda: cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
 
 
 def _is_rtsp(source: int | str) -> bool:

@@ -13,8 +13,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from edge_emotion.config.source_spec import redact
-
 _DEFAULT_FPS = 25.0
 
 
@@ -51,6 +49,7 @@ class BoundedCapture:
     def __init__(self, create: Callable[[], cv2.VideoCapture], name: str, *, file: bool, loop: bool) -> None:
         self.stopped = threading.Event()
         self.fault = ""
+        """OpenCV's message for an error; it may hold the source with its credentials."""
         self._create = create
         self._file = file
         self._loop = loop
@@ -85,7 +84,7 @@ class BoundedCapture:
         try:
             self._serve()
         except cv2.error as error:
-            self.fault = redact(" ".join(str(error).split()))
+            self.fault = " ".join(str(error).split())
             self._arrivals.put(None)
 
     def _serve(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 import cv2
@@ -10,21 +11,48 @@ import numpy as np
 from edge_emotion.datatypes import Image
 from edge_emotion.errors import SinkError, SourceError
 from edge_emotion.system.atomic_file import write_bytes
+from edge_emotion.system.image_header import MAX_PIXELS, picture_kind, picture_size
+
+MAX_BYTES = 256 * 2**20
+"""Largest file that is read as a picture."""
 
 
-def read_picture(file: Path) -> Image:
-    """One picture: H x W x 3 uint8 BGR, turned upright by its EXIF data. Raises SourceError naming the file."""
+def read_picture(file: Path, max_pixels: int = MAX_PIXELS) -> Image:
+    """One picture: H x W x 3 uint8 BGR, turned upright by its EXIF data.
+
+    Raises SourceError naming the file, before decoding if it has more than ``max_pixels``.
+    """
+    data = _read(file)
+    kind, size = picture_kind(data), picture_size(data)
+    if kind is None:
+        raise SourceError(f"{file} is not a readable image: give a JPEG, PNG, BMP or WebP")
+    if size is not None and size[0] * size[1] > max_pixels:
+        raise SourceError(
+            f"{file} has {size[0]} x {size[1]} pixels, more than {max_pixels / 1e6:g} million: make it smaller"
+        )
     try:
-        data = np.frombuffer(file.read_bytes(), np.uint8)
-    except OSError as error:
-        raise SourceError(f"cannot read image {file}: {error.strerror}") from error
-    try:
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR)
-    except cv2.error:  # an empty file, or one that claims more pixels than OpenCV allows
+        # Without a size its header is damaged, and nobody knows how large it would become.
+        image = None if size is None else cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
         image = None
     if image is None:
-        raise SourceError(f"{file} is not a readable image: give a JPEG, PNG, BMP or WebP")
+        raise SourceError(f"{file} is not a readable image, but begins as {kind}: is it whole? else convert it to JPEG")
     return np.asarray(image, np.uint8)
+
+
+def _read(file: Path) -> bytes:
+    """The content of a regular file of bounded size: a pipe or a device would never end."""
+    try:
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise SourceError(f"cannot read image {file}: it is no file")
+        if status.st_size > MAX_BYTES:
+            raise SourceError(f"cannot read image {file}: it has more than {MAX_BYTES // 2**20} MiB")
+        return file.read_bytes()
+    except OSError as error:
+        if isinstance(error, SourceError):
+            raise
+        raise SourceError(f"cannot read image {file}: {error.strerror}") from error
 
 
 def write_png(file: Path, image: Image) -> None:

@@ -8,13 +8,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import MAXYEAR, MINYEAR, datetime, timezone
 from typing import Any
 
 from edge_emotion.datatypes import Box, CameraState, EmotionEvent
 
 SCHEMA = 1
 """Version of the MQTT contract, in every JSON payload."""
+
+MAX_PAYLOAD = 65_536
+"""Largest payload in bytes that a subscriber reads; an event has less than 1,000."""
 
 DIGITS = 4
 """Decimals of probabilities and fractions."""
@@ -43,13 +46,18 @@ def availability_from_payload(payload: bytes) -> bool | None:
 
 def format_time(moment: datetime) -> str:
     """UTC as ISO 8601 with milliseconds: ``2026-11-20T04:31:07.123Z``."""
-    utc = moment.astimezone(timezone.utc)
-    return utc.strftime("%Y-%m-%dT%H:%M:%S.") + f"{utc.microsecond // 1000:03d}Z"
+    return moment.astimezone(timezone.utc).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
 def parse_time(text: str) -> datetime:
-    """The inverse of ``format_time``. Raises ValueError for anything else."""
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
+    """The inverse of ``format_time``. Raises ValueError for any other text, and for the years 1 and 9999.
+
+    The edges of these years do not exist in every time zone: conversion to local time would fail.
+    """
+    moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=timezone.utc)
+    if moment.year in (MINYEAR, MAXYEAR):
+        raise ValueError(f"the time {text} is not in the years {MINYEAR + 1} to {MAXYEAR - 1}")
+    return moment
 
 
 def event_to_json(event: EmotionEvent) -> bytes:

@@ -1,4 +1,4 @@
-"""The benchmarks run and say what they must; how fast this machine is asserts nothing."""
+"""The benchmarks run and print their figures; no test depends on the speed of this machine."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ def test_soak_samples_the_real_daemon(tmp_path: Path, capsys: pytest.CaptureFixt
         assert row["rss_mib"] > 1 and row["threads"] >= 1 and row["files"] >= 3
     values = {one.metric: one.value for one in result.measurements}
     assert values["rss_peak"] >= values["rss_end"]
-    said = capsys.readouterr()
-    assert "RSS MiB" in said.err
-    assert "rss_peak MiB" in said.out
+    printed = capsys.readouterr()
+    assert "RSS MiB" in printed.err
+    assert "rss_peak MiB" in printed.out
 
 
 def test_growth_is_measured_after_settling() -> None:

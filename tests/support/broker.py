@@ -1,4 +1,4 @@
-"""A real mosquitto on a free loopback port, a subscriber that remembers what it got, and a bounded wait."""
+"""A real mosquitto on a free loopback port, a subscriber that keeps what it received, and a bounded wait."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-# Debian installs it where only root looks.
+# Debian installs it in /usr/sbin.
 MOSQUITTO = shutil.which("mosquitto", path=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/usr/local/sbin")
 
 needs_mosquitto = pytest.mark.skipif(
@@ -37,7 +37,7 @@ def wait_until(predicate: Callable[[], object], timeout: float = 20.0) -> None:
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens on."""
+    """A free TCP port."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
@@ -56,10 +56,12 @@ class Broker:
         authority: Authority | None = None,
         client_certificates: bool = False,
         persistence: bool = True,
+        limits: Sequence[str] = (),
     ) -> None:
         self.folder, self.port, self.tls_port = folder, free_port(), free_port()
         self._process: subprocess.Popen[bytes] | None = None
         lines = ["per_listener_settings false", "log_type all", *access, f"listener {self.port} 127.0.0.1"]
+        lines += limits
         if authority is not None:
             certificate, key = authority.issue("broker")
             lines += [f"listener {self.tls_port} 127.0.0.1", f"cafile {authority.certificate}"]
@@ -69,13 +71,13 @@ class Broker:
             lines += ["persistence true", f"persistence_location {folder}/"]
             lines += ["autosave_interval 1", "autosave_on_changes true"]
         if os.geteuid() == 0:
-            lines.append("user root")  # it would otherwise become a user who cannot write here
+            lines.append("user root")  # otherwise it becomes a user without write access here
         self._config = folder / "mosquitto.conf"
         self._config.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     @property
     def log(self) -> str:
-        """What it has printed so far."""
+        """Its output so far."""
         return (self.folder / "mosquitto.log").read_text(encoding="utf-8", errors="replace")
 
     def start(self) -> Broker:
@@ -92,7 +94,7 @@ class Broker:
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it without any chance to say or save anything."""
+        """End it without a chance to send or save anything."""
         self._end(signal.SIGKILL)
 
     def reload(self) -> None:
@@ -100,7 +102,7 @@ class Broker:
         self._signal(signal.SIGHUP)
 
     def freeze(self) -> None:
-        """Let it keep its connections and do nothing."""
+        """Stop the process; its connections stay open."""
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
@@ -129,7 +131,7 @@ class Broker:
 
 
 def password_access(folder: Path, user: str, password: str, rules: Sequence[str] = ()) -> list[str]:
-    """Lines of a configuration that lets in ``user`` only, who may do what the ACL ``rules`` say, or all."""
+    """Lines of a configuration that accepts only ``user``, with the ACL ``rules``, or without restriction."""
     passwords = folder / "passwords"
     passwords.write_text(f"{user}:{password}\n", encoding="utf-8")
     tool = shutil.which("mosquitto_passwd") or "mosquitto_passwd"
@@ -197,11 +199,11 @@ class Subscriber:
         wait_until(lambda: self._granted)
 
     def on(self, topic: str) -> list[Received]:
-        """What came on topics that end in ``topic``."""
+        """Messages on topics that end in ``topic``."""
         return [message for message in list(self.messages) if message.topic.endswith(topic)]
 
     def close(self) -> None:
-        """Leave; the session stays."""
+        """Disconnect; the session stays."""
         self._client.disconnect()
         self._client.loop_stop()
 

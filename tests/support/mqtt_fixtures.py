@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from edge_emotion.config.settings import MqttSettings
 from edge_emotion.sinks.mqtt.sink import MqttSink, Timing
 from support.broker import Broker, Subscriber
 from support.mqtt_stage import INFO, TIMING, MakeSink, MakeSubscriber
+from support.scripted_broker import Answer, ScriptedBroker
 
 
 @pytest.fixture
@@ -34,6 +35,19 @@ def make_sink() -> Iterator[MakeSink]:
     yield make
     for sink in sinks:
         sink.close()
+
+
+@pytest.fixture
+def make_broker() -> Iterator[Callable[..., ScriptedBroker]]:
+    brokers: list[ScriptedBroker] = []
+
+    def make(answer: Answer = lambda _topic, _number: 0, extra: bytes = b"") -> ScriptedBroker:
+        brokers.append(ScriptedBroker(answer, extra))
+        return brokers[-1]
+
+    yield make
+    for each in brokers:
+        each.close()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What the tests of the MQTT sink have in common: names, timing, and ways to read what arrived and was said."""
+"""Shared by the tests of the MQTT sink: names, timing, and ways to read what arrived and was logged."""
 
 from __future__ import annotations
 

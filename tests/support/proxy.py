@@ -1,4 +1,4 @@
-"""A TCP proxy whose cable can be pulled: connections stay, nothing passes."""
+"""A TCP proxy that can be interrupted: connections stay open, nothing passes."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Proxy:
         self._thread.start()
 
     def cut(self) -> None:
-        """From now on nothing passes and nobody is told."""
+        """From now on nothing passes, and neither side is notified."""
         self._whole.clear()
 
     def mend(self) -> None:
-        """Undo ``cut``; what was on its way goes on."""
+        """Undo ``cut``; data that was on its way is forwarded."""
         self._whole.set()
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""What the tests of the client and of ``subscribe`` share: raw publications, clients, and processes."""
+"""Shared by the tests of the client and of ``subscribe``: raw publications, clients, and processes."""
 
 from __future__ import annotations
 

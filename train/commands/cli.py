@@ -1,4 +1,4 @@
-"""The command line of the workstation stage."""
+"""Command line of the training stage: ``python -m train``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COMMANDS = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; 0 if it went well, else the exit code of the error."""
+    """Run one command; returns 0, or the exit code of the error."""
     return run_command(_parser().parse_args(argv))
 
 

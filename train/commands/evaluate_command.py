@@ -66,11 +66,11 @@ def _evaluate(options: argparse.Namespace) -> None:
     data = read_data(options, [input_of(target) for target in options.targets])
     faces = measured_faces(data, options.split, protocol=options.protocol)
     predictions = with_own_names([logits_of_target(target, faces) for target in options.targets])
-    said = [answer(one, operating_point=options.operating_point, classes=classes) for one in predictions]
+    answers = [answer(one, operating_point=options.operating_point, classes=classes) for one in predictions]
     if options.ensemble:
-        said.append(ensemble(said))
+        answers.append(ensemble(answers))
     results = []
-    for number, one in enumerate(said):
+    for number, one in enumerate(answers):
         figures = evaluate(one, faces.labels, data.classes)
         result = {"target": one.name, "dataset": data.name, "protocol": options.protocol, "split": options.split}
         result |= {"figures": figures.model_dump(mode="json")}

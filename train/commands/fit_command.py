@@ -1,4 +1,4 @@
-"""``python -m train fit`` and ``recipes``."""
+"""Commands ``python -m train fit`` and ``recipes``."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from train.recipes.recipe import Recipe
 
 DISTILL = 0.7
-"""Share of the teachers' answer where neither the command nor the recipe says anything."""
+"""Default weight of the teachers' output, if neither the command nor the recipe sets it."""
 
 
 def add_fit(commands: Any) -> None:
     """Add ``fit`` to the subparsers of the command line."""
-    parser = commands.add_parser("fit", help="train a recipe (resumes)")
+    parser = commands.add_parser("fit", help="train a recipe, or continue an interrupted run")
     parser.add_argument("--recipe", required=True, help="see 'python -m train recipes'")
     add_data_options(parser, detect=True)
     parser.add_argument(
@@ -34,15 +34,17 @@ def add_fit(commands: Any) -> None:
     parser.add_argument("--teacher", type=Path, action="append", default=[], help="run to distil from; may be repeated")
     parser.add_argument(
         "--pseudo-labels", type=Path, action="append", default=[], metavar="FILE.npz",
-        help="faces with the cached answers of teachers ('pseudo-label'), to learn from as well; may be repeated",
+        help="faces with cached outputs of teachers ('pseudo-label') to train on as well; may be repeated",
     )  # fmt: skip
-    parser.add_argument("--epochs", type=positive_count, help="another number of epochs than the recipe's")
-    parser.add_argument("--seed", type=int, help="another seed than the recipe's")
+    parser.add_argument("--epochs", type=positive_count, help="number of epochs (default: the recipe's)")
+    parser.add_argument("--seed", type=int, help="default: the recipe's")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="another setting of the recipe, such as "
         "classes=4, mixup=0.2 or augmentation.blur=0.3; may be repeated",
     )  # fmt: skip
-    parser.add_argument("--log", action="append", default=[], choices=get_args(Logger), help="beside TensorBoard")
+    parser.add_argument(
+        "--log", action="append", default=[], choices=get_args(Logger), help="in addition to TensorBoard"
+    )
     parser.add_argument(
         "--precision", default="auto", choices=get_args(Precision),
         help="default: mixed_float16 on GPUs with tensor cores, else float32",
@@ -56,7 +58,7 @@ def add_recipes(commands: Any) -> None:
 
 
 def describe_start(weights: str | None) -> str:
-    """What a record says about where the weights came from; of a path only names and a hash, no folders above."""
+    """The origin of initial weights, for the record; of a path only the last names and a hash, without folders."""
     if weights is None:
         return "random"
     if weights == "imagenet":
@@ -94,7 +96,7 @@ def chosen_recipe(options: argparse.Namespace) -> Recipe:
 
 
 def merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
-    """Lay nested values over others."""
+    """Merge nested values into others, in place."""
     for key, value in more.items():
         if isinstance(value, Mapping) and isinstance(into.get(key), dict):
             merge(into[key], value)
@@ -103,7 +105,7 @@ def merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
 
 
 def without_effect(recipe: Recipe, named: set[str], *, start: str | None, taught: bool) -> Iterator[str]:
-    """What changes nothing and why: settings that the command has ``named``, or that its --weights make idle.
+    """Messages about settings without effect: those in the command (``named``), or made useless by its --weights.
 
     start: where the network starts, None for random weights; taught: whether there are teachers.
     """
@@ -126,7 +128,7 @@ def _fit(options: argparse.Namespace) -> None:
     idle = [*without_effect(recipe, named, start=weights, taught=bool(options.teacher or options.pseudo_labels))]
     data = read_data(options, [recipe.input], label_votes=recipe.label_votes)
     if recipe.label_votes and FURTHER_VOTES not in data.name:
-        recipe = recipe.change(label_votes={})  # what does not count is not recorded
+        recipe = recipe.change(label_votes={})  # settings without effect are not recorded
         if "label_votes" in named:
             idle.append(f"label_votes has no effect on {data.name}: only FER+ has two labels for a face")
     if options.pseudo_labels:

@@ -1,4 +1,4 @@
-"""``python -m train crops`` and ``pseudo-label``: faces and the answers of teachers, cached for ``fit``."""
+"""Commands ``python -m train crops`` and ``pseudo-label``: face crops and outputs of teachers, cached for ``fit``."""
 
 from __future__ import annotations
 
@@ -18,23 +18,25 @@ if TYPE_CHECKING:
 
 def add_crops(commands: Any) -> None:
     """Add ``crops`` to the subparsers of the command line."""
-    parser = commands.add_parser("crops", help="cut the faces out of pictures without labels, for pseudo-label")
+    parser = commands.add_parser("crops", help="crop the faces out of unlabelled pictures, for pseudo-label")
     parser.add_argument("pictures", type=Path, metavar="FOLDER")
     parser.add_argument("--detector", default=DETECTOR, metavar="NAME", help=f"default: {DETECTOR}")
-    parser.add_argument("--detail", type=positive_count, default=48, help="pixels of a side (48, as FER+)")
+    parser.add_argument("--detail", type=positive_count, default=48, help="side in pixels (48, as in FER+)")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.npz")
     parser.set_defaults(command=_crops, on_interrupt="stopped; nothing was written")
 
 
 def add_pseudo_label(commands: Any) -> None:
     """Add ``pseudo-label`` to the subparsers of the command line."""
-    parser = commands.add_parser("pseudo-label", help="cache what teachers say of faces, for fit --pseudo-labels")
+    parser = commands.add_parser(
+        "pseudo-label", help="cache the outputs of teachers for faces, for fit --pseudo-labels"
+    )
     parser.add_argument(
         "teachers", type=Path, nargs="+", metavar="TEACHER", help="run directory, model folder or shipped model"
     )
     add_data_options(parser, required=False)
-    parser.add_argument("--crops", type=Path, metavar="FILE.npz", help="what crops wrote, instead of --data")
-    parser.add_argument("--no-mirror", action="store_true", help="only the pictures as they are: half the time")
+    parser.add_argument("--crops", type=Path, metavar="FILE.npz", help="output of crops, instead of --data")
+    parser.add_argument("--no-mirror", action="store_true", help="without mirrored pictures: half the time")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.npz")
     parser.set_defaults(command=_pseudo_label, on_interrupt="stopped; nothing was written")
 
@@ -63,13 +65,13 @@ def _pseudo_label(options: argparse.Namespace) -> None:
     logits, classes, names = [], set(), []
     for target in options.teachers:
         for view in (faces,) if options.no_mirror else (faces, mirrored(faces)):
-            said = logits_of_target(target, view)
-            logits.append(said.logits)
-        classes.add(said.classes)
+            prediction = logits_of_target(target, view)
+            logits.append(prediction.logits)
+        classes.add(prediction.classes)
         names.append(_identify(target))
         print(f"{target}: labelled {len(faces)} faces", file=sys.stderr)
     if len(classes) > 1:
-        raise ConfigError("the teachers tell different emotions apart: " + "; ".join(map(", ".join, sorted(classes))))
+        raise ConfigError("the teachers have different classes: " + "; ".join(map(", ".join, sorted(classes))))
     PseudoLabels(faces.images, mean_answer(logits), next(iter(classes)), tuple(names)).write(options.out)
     print(f"{options.out}: {len(faces)} faces labelled by {' and '.join(names)}")
 

@@ -45,7 +45,7 @@ def add_report(commands: Any) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from train.evaluation.comparison import compare
+    from train.evaluation.comparison import compare_models
     from train.evaluation.evaluate import mean_of
     from train.evaluation.predict import input_of, logits_of_target, with_own_names
 
@@ -59,7 +59,7 @@ def _report(options: argparse.Namespace) -> None:
     if options.ensemble:
         predictions = with_own_names(predictions)
         predictions.append(mean_of(predictions))
-    page = write_report(compare(predictions, data, options.split), options.out, faces=not options.no_faces)
+    page = write_report(compare_models(predictions, data, options.split), options.out, faces=not options.no_faces)
     print(f"written: {page}")
 
 

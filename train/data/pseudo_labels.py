@@ -1,8 +1,7 @@
-"""Faces with the answers of teachers, cached in one file: pseudo-labels (Lee 2013), soft ones as in distillation.
+"""Faces with cached outputs of teachers: pseudo-labels (Lee 2013), as probabilities like in distillation.
 
-An answer is given once for the picture as it is and once for its mirror image, not for every distorted view: the
-student learns that a distorted face means what the clear one does (Xie et al. 2020), and costs no more than without
-teachers.
+Outputs are computed for the picture and its mirror image only, not for every augmented view: the student learns that an
+augmented face means the same as the original (Xie et al. 2020), at the cost of training without teachers.
 """
 
 from __future__ import annotations
@@ -22,17 +21,17 @@ from edge_emotion.system.atomic_file import sha256
 from train.data.faces import DataError, DataSet, Faces
 
 LABELLED = " and pseudo-labels of "
-"""What the name of a data set says when there are some."""
+"""Addition to the name of a data set with pseudo-labels."""
 
 LIGHTEST = 1e-3
-"""Rounding of cached answers: rows sum to 1 within this."""
+"""Tolerance for the sum of each row of cached probabilities."""
 
 
 @dataclass(frozen=True)
 class PseudoLabels:
-    """images: uint8 N x S x S (x 3); answers: float32 N x C probabilities over ``classes``; ``teachers`` for records.
+    """Faces with the mean output of teachers; ``answers`` is None for faces that are not labelled yet.
 
-    ``answers`` is None for faces that nobody has labelled yet.
+    images: uint8 N x S x S (x 3); answers: float32 N x C probabilities over ``classes``; ``teachers``: for records.
     """
 
     images: npt.NDArray[np.uint8]
@@ -41,7 +40,7 @@ class PseudoLabels:
     teachers: tuple[str, ...] = ()
 
     def write(self, path: Path) -> None:
-        """Write as .npz, whole or not at all."""
+        """Write a .npz file atomically."""
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(path.name + ".part.npz")
         arrays: dict[str, Any] = {"images": self.images, "classes": self.classes, "teachers": self.teachers}
@@ -52,7 +51,7 @@ class PseudoLabels:
 
 
 def read_pseudo_labels(path: Path) -> PseudoLabels:
-    """What ``PseudoLabels.write`` wrote. Raises DataError for a file that is not there, damaged or something else."""
+    """Read a file of ``PseudoLabels.write``. Raises DataError for one that is missing, damaged or something else."""
     try:
         with np.load(path, allow_pickle=False) as file:
             answers = np.asarray(file["answers"], np.float32) if "answers" in file.files else None
@@ -83,16 +82,17 @@ def mean_answer(logits: Iterable[FloatArray]) -> FloatArray:
 
 
 def mirrored(faces: Faces) -> Faces:
-    """The faces as in a mirror."""
+    """The faces mirrored left to right."""
     return replace(faces, images=np.ascontiguousarray(faces.images[:, :, ::-1]))
 
 
 def add_pseudo_labels(data: DataSet, files: Sequence[Path], share: float) -> DataSet:
-    """The data set with the faces of these files in its training split.
+    """Add the faces of these files to the training split of a data set.
 
-    A face that is there already, equal to the bit, keeps its votes but for ``share`` of them, which becomes the
-    answer; any other is added with the answer alone. The last file counts for a face that several hold.
-    Raises DataError for files without answers, and for faces or classes that are not the data set's.
+    A face that is in the split already, equal to the bit, gets a weighted mean: ``share`` of the answer, the rest of
+    its votes. Any other face is added with the answer alone. Files are added in order, so that for a face in several
+    the last one counts most. Raises DataError for files without answers, and for faces or classes that differ from the
+    data set's.
     """
     for path in files:
         data = _add(data, path, share)
@@ -104,7 +104,7 @@ def _add(data: DataSet, path: Path, share: float) -> DataSet:
     if found.answers is None:
         raise DataError(f"{path} holds faces without answers: 'python -m train pseudo-label' gives them")
     if found.classes != data.classes:
-        raise DataError(f"{path} tells {', '.join(found.classes)} apart, {data.name} {', '.join(data.classes)}")
+        raise DataError(f"{path} has the classes {', '.join(found.classes)}, {data.name} {', '.join(data.classes)}")
     if found.images.shape[1:] != train.images.shape[1:]:
         sizes = (" x ".join(map(str, images.shape[1:])) for images in (found.images, train.images))
         raise DataError(f"{path}: its faces are of {next(sizes)}, those of {data.name} of {next(sizes)}")

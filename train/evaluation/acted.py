@@ -1,7 +1,8 @@
-"""The operating point for acted expressions, and temperatures that hold on several kinds of faces.
+"""The operating point for acted expressions, and temperatures that fit several kinds of faces.
 
-An operating point of a strength alone moves along one line. What people act before a camera wants less of *neutral*
-and other shares of the rest than what a crowd says of photographs; the offsets of ``expressive`` are fitted to both.
+Operating points that differ in strength only lie on one line. For expressions acted before a camera, *neutral* has to
+be less likely, and the other emotions have other frequencies, than for the crowd's labels of photographs; the offsets
+of ``expressive`` are fitted to both.
 """
 
 from __future__ import annotations
@@ -21,28 +22,28 @@ from train.evaluation.operating_points import apply_point
 Array = npt.NDArray[np.float64]
 
 CROWD, NATURAL, ACTED = "crowd", "natural", "acted"
-"""FER+'s validation split; photographs of people who do not act; people who act."""
+"""Kinds of faces: FER+'s validation split; photographs of people who do not act; people who act."""
 
 ACCURATE, BALANCED, EXPRESSIVE = "accurate", "balanced", "expressive"
-"""Operating points; the first two are chosen by ``train.operating_points``."""
+"""Names of operating points; the first two are chosen by ``train.evaluation.operating_points``."""
 
 WEIGHTS = {CROWD: 0.25, NATURAL: 0.5, ACTED: 1.0}
-"""How much a set counts in the fit of ``expressive``."""
+"""Weight of each kind of faces in the fit of ``expressive``."""
 
 ECE_LIMITS = {CROWD: 0.05, NATURAL: 0.05, ACTED: 0.12}
-"""The largest calibration error that is wanted; the temperature keeps each set's share of its limit alike."""
+"""Largest calibration errors wanted; the temperature minimises the largest ratio of error to limit."""
 
 COVERAGE = 0.9
-"""Share of the faces whose emotion is in the set of likely ones."""
+"""Share of the faces whose emotion has to be in the set of likely ones."""
 
 SHARPNESS = 1.5
-"""Logits times this give the smooth stand-in for right and wrong: steep enough to count, flat enough to follow."""
+"""Factor on the logits in the smooth approximation of accuracy: a larger one is closer but has smaller gradients."""
 
 SHRINK = 0.02
-"""Weight of the squared offsets: small sets must not drag a class far from ``balanced``."""
+"""Weight of the squared offsets, which keeps them small: small sets must not move a class far from ``balanced``."""
 
 ALARMS = 0.5
-"""Smooth share of calm natural faces that may be taken for expressive ones; each step beyond costs steeply."""
+"""Smooth share of calm natural faces that may be classified as something else; an excess costs quadratically."""
 
 ALARM_COST = 30.0
 STEPS, RATE = 1500, 0.02
@@ -50,7 +51,7 @@ TEMPERATURES = np.arange(0.4, 2.0, 0.01)
 
 
 class Sample(NamedTuple):
-    """Logits N x L of one set, and its N labels as columns."""
+    """Logits N x L of one kind of faces, and their N labels as columns."""
 
     logits: Logits
     truth: Labels
@@ -59,11 +60,11 @@ class Sample(NamedTuple):
 def fit_expressive(
     samples: Mapping[str, Sample], prior: Sequence[float], balanced: OperatingPoint, labels: Sequence[str]
 ) -> OperatingPoint:
-    """The point ``expressive``: the prior strength of ``balanced``, and an offset for each emotion.
+    """Fit the point ``expressive``: the prior strength of ``balanced``, and an offset for each emotion.
 
-    samples: of CROWD, NATURAL and ACTED. The smooth share of right answers, each face weighted by its class's size to
-    the power of -1/2, is raised by gradient ascent (Adam), held back by SHRINK and ALARMS. Offsets are relative to
-    neutral's, which changes no probability, and have two decimals.
+    samples: of CROWD, NATURAL and ACTED. Gradient ascent (Adam) on the smooth accuracy, with each face weighted by its
+    class's size to the power of -1/2, and with penalties SHRINK and ALARMS. Offsets are relative to neutral's, which
+    changes no probability, and have two decimals.
     """
     base = OperatingPoint(prior_strength=balanced.prior_strength)
     shifted = {key: Sample(apply_point(one.logits, prior, base, labels), one.truth) for key, one in samples.items()}
@@ -85,9 +86,9 @@ def fit_points(
     points: Mapping[str, OperatingPoint],
     labels: Sequence[str],
 ) -> dict[str, OperatingPoint]:
-    """``points`` with temperatures that hold outside of FER+ as well, and ``expressive``.
+    """``points`` with temperatures that fit faces outside FER+ as well, and ``expressive``.
 
-    What ``accurate`` says is for natural faces: its temperature is for these and the crowd's.
+    ``accurate`` is meant for natural faces: its temperature is fitted to these and the crowd's only.
     """
     accurate = {key: one for key, one in samples.items() if key != ACTED}
     meant = {name: accurate if name == ACCURATE else samples for name in (*points, EXPRESSIVE)}
@@ -99,10 +100,10 @@ def fit_points(
 def with_likely(
     samples: Mapping[str, Sample], prior: Sequence[float], point: OperatingPoint, labels: Sequence[str]
 ) -> OperatingPoint:
-    """The point with the probability from which on an emotion is in a set that holds the truth COVERAGE of the time.
+    """The point with a probability threshold above which the emotions contain the true one COVERAGE of the time.
 
-    Split conformal prediction with the truth's probability as score, for the set of faces that needs most: it holds on
-    each.
+    Split conformal prediction with the probability of the true class as score. The lowest threshold of all kinds of
+    faces is used, so that it holds for each.
     """
     least = 1.0
     for one in samples.values():
@@ -115,7 +116,7 @@ def with_likely(
 def with_temperature(
     samples: Mapping[str, Sample], prior: Sequence[float], point: OperatingPoint, labels: Sequence[str]
 ) -> OperatingPoint:
-    """The point with the temperature at which the calibration error is smallest beside its limit on every set."""
+    """The point with the temperature that minimises the largest ratio of calibration error to limit over all kinds."""
     plain = point.model_copy(update={"temperature": 1.0})
     shifted = {key: Sample(apply_point(one.logits, prior, plain, labels), one.truth) for key, one in samples.items()}
     worst = [
@@ -129,7 +130,7 @@ def with_temperature(
 
 
 def _slope(samples: Mapping[str, Sample], offsets: Array, calm: int | None) -> Array:
-    """Gradient by the offsets of what ``fit_expressive`` raises."""
+    """Gradient of ``fit_expressive``' objective with respect to the offsets."""
     slope = -2 * SHRINK * offsets
     for key, one in samples.items():
         answers = softmax((one.logits + offsets) * SHARPNESS)
@@ -144,12 +145,12 @@ def _slope(samples: Mapping[str, Sample], offsets: Array, calm: int | None) -> A
 
 
 def _alarm_slope(answers: Array, calm: int) -> Array:
-    """Gradient of the price of too many calm faces that are called something else."""
+    """Gradient of the penalty for calm faces that are classified as something else."""
     if not len(answers):
         return np.zeros(answers.shape[1])
     kept = answers[:, calm]
     beyond = max(1 - float(kept.mean()) - ALARMS, 0.0)
     own = np.zeros(answers.shape[1])
     own[calm] = kept.mean()
-    rise = SHARPNESS * (kept @ answers / len(kept) - own)  # of the share of alarms
+    rise = SHARPNESS * (kept @ answers / len(kept) - own)  # gradient of the share of alarms
     return np.asarray(2 * ALARM_COST * beyond * rise)

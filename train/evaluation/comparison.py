@@ -1,4 +1,4 @@
-"""What several trained models do on the same faces, as values: figures, curves, settings, mistakes, tests."""
+"""Comparison of several trained models on the same faces: figures, curves, settings, mistakes, tests."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ from train.recipes.catalogue import find_recipe
 from train.recipes.recipe import CLASS_SETS
 
 MISTAKES = 18
-"""So many of the most confident mistakes are kept."""
+"""Number of the most confident mistakes to keep."""
 
 UNINTERESTING = {"class_prior", "summary"}
-"""Parts of a run's record that say nothing that another part does not say shorter."""
+"""Parts of a run's record that repeat other parts."""
 
 Settings = dict[str, str]
 
 
 class Mistake(NamedTuple):
-    """Row of the face among those that were measured, what it shows, what was said, with which probability."""
+    """A misclassified face: its row among the measured faces, its class, the predicted class and its probability."""
 
     row: int
     truth: str
-    said: str
+    predicted: str
     confidence: float
 
 
@@ -52,8 +52,8 @@ class Mistake(NamedTuple):
 class Result:
     """One model on one split.
 
-    ``point`` is the operating point of ``figures``; ``marked`` the named ones on the curve. ``right``: bool, one per
-    face of the split; ``covered``: False where the face shows a class that the model does not know.
+    ``point``: the operating point of ``figures``; ``marked``: the named ones on the curve. ``right``: bool, one per
+    face of the split; ``covered``: False for faces of a class that the model lacks.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Several models on the faces of one split that are measured."""
+    """Several models on the measured faces of one split."""
 
     dataset: str
     protocol: str
@@ -83,21 +83,21 @@ class Comparison:
 
     @property
     def mcnemar_tests(self) -> list[McNemarTest]:
-        """Every pair of models."""
+        """McNemar's test of every pair of models."""
         return [_mcnemar_test(a, b) for a, b in combinations(self.results, 2)]
 
     @property
     def differences(self) -> list[tuple[str, list[str | None]]]:
-        """Settings in which models differ, None where one has no such setting; all settings of a single model."""
+        """Settings that differ between models, None where a model lacks one; all settings of a single model."""
         keys = dict.fromkeys(key for result in self.results for key in result.settings)
         rows = [(key, [result.settings.get(key) for result in self.results]) for key in keys]
         return [(key, row) for key, row in rows if len(row) == 1 or len({value for value in row if value}) > 1]
 
 
-def compare(predictions: Sequence[Prediction], data: DataSet, split: Split) -> Comparison:
-    """Measure what the models said about the clear faces of ``split``, each on the faces whose class it knows.
+def compare_models(predictions: Sequence[Prediction], data: DataSet, split: Split) -> Comparison:
+    """Compute the results of models on the clear faces of ``split``, each on the faces whose class it has.
 
-    Raises DataError when a model knows none of them.
+    Raises DataError if a model has none of their classes.
     """
     faces = data[split].majority()
     results = [_result(one, data.classes, faces, split) for one in with_own_names(predictions)]
@@ -140,7 +140,7 @@ def _result(prediction: Prediction, classes: Sequence[str], faces: Faces, split:
 
 
 def _prior(prediction: Prediction) -> npt.NDArray[np.float64] | None:
-    """The class prior of the training data, where it is known."""
+    """The class prior of the training data, None where unknown."""
     if prediction.classifier is not None:
         return np.array(prediction.classifier.manifest.calibration.class_prior)
     prior = prediction.run.record.get("class_prior") if prediction.run is not None else None
@@ -148,7 +148,7 @@ def _prior(prediction: Prediction) -> npt.NDArray[np.float64] | None:
 
 
 def _points(prediction: Prediction, truth: Labels, logits: Any, split: Split) -> Mapping[str, OperatingPoint]:
-    """The operating points of an exported model; those that a run would get, when measured where they are chosen."""
+    """The operating points of an exported model; for a run on the validation split, those that would be chosen."""
     if prediction.classifier is not None:
         return prediction.classifier.manifest.calibration.operating_points
     prior = _prior(prediction)
@@ -158,7 +158,7 @@ def _points(prediction: Prediction, truth: Labels, logits: Any, split: Split) ->
 
 
 def _subsets(truth: Labels, logits: Any, classes: Sequence[str]) -> dict[str, Figures]:
-    """The smaller class sets that the model knows, by their number of classes."""
+    """Number of classes -> figures on this smaller class set, for the sets that the model has."""
     return {
         key: subset_figures(truth, logits, classes, names)
         for key, names in CLASS_SETS.items()
@@ -170,10 +170,12 @@ def _mistakes(
     truth: Labels, logits: npt.NDArray[np.float64], classes: Sequence[str], rows: npt.NDArray[np.int64]
 ) -> list[Mistake]:
     probabilities = softmax(logits)
-    said, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    wrong = np.flatnonzero(said != truth)
+    predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    wrong = np.flatnonzero(predicted != truth)
     worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:MISTAKES]
-    return [Mistake(int(rows[i]), classes[truth[i]], classes[said[i]], float(confidence[i])) for i in worst.tolist()]
+    return [
+        Mistake(int(rows[i]), classes[truth[i]], classes[predicted[i]], float(confidence[i])) for i in worst.tolist()
+    ]
 
 
 def _mcnemar_test(a: Result, b: Result) -> McNemarTest:
@@ -182,7 +184,7 @@ def _mcnemar_test(a: Result, b: Result) -> McNemarTest:
 
 
 def _settings(prediction: Prediction) -> Settings:
-    """What a run's record or a model's manifest says about how it was made, as dotted names and texts."""
+    """A run's record or a model's training facts, as dotted names and texts."""
     if prediction.run is not None:
         return _flat(prediction.run.record)
     return _manifest_settings(prediction.classifier) if prediction.classifier is not None else {}
@@ -207,7 +209,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Settings:
 
 
 def _complexity(prediction: Prediction) -> Complexity | None:
-    """Of the run's graph, or of the graph of the recipe that an exported model names; None where there is none."""
+    """Complexity of the run's graph, or of the recipe's of an exported model; None if there is none."""
     if prediction.model is not None:
         return measure_complexity(prediction.model)
     if prediction.classifier is None:
@@ -215,6 +217,6 @@ def _complexity(prediction: Prediction) -> Complexity | None:
     manifest = prediction.classifier.manifest
     try:
         recipe = find_recipe(manifest.training.recipe).change(input=manifest.input)
-    except ConfigError:  # a recipe of another version of this code, or none
+    except ConfigError:  # the recipe is of another version of this code, or there is none
         return None
     return measure_complexity(recipe.build(len(manifest.labels), weights=None))

@@ -1,6 +1,6 @@
-"""Data sets from elsewhere: labelled pictures in a folder or .zip, folder = emotion, for measuring only.
+"""Other data sets, for measuring only: labelled pictures in a folder or .zip, one folder per emotion.
 
-Faces of one person are not independent, so that intervals are drawn over persons, not over faces.
+Faces of one person are not independent, so intervals are drawn over persons, not over faces.
 """
 
 from __future__ import annotations
@@ -16,22 +16,26 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edge_emotion.config.settings import DetectorSettings
 from edge_emotion.datatypes import Image
+from edge_emotion.factory.models import make_detector
 from edge_emotion.labels import EMOTIONS
+from edge_emotion.models.manifest import CropSpec
+from edge_emotion.protocols import FaceDetector
 from train.data.faces import DataError, Faces
 from train.data.layouts.finder import FaceFinder
 from train.data.layouts.images import Options, emotion_of, labelled
 from train.data.pictures import SUFFIXES
 
 NUMBERS = re.compile(r"(_\d+)+$")
-"""What a file's name ends with after the person: numbers of sequences and frames."""
+"""End of a file's name after the person: numbers of sequence and frame."""
 
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """Faces labelled with EMOTIONS, and who each shows; of ``pictures`` the others had no face that was found.
+    """Faces labelled with EMOTIONS, and the person of each; in the rest of the ``pictures`` no face was found.
 
-    ``cropped``: the pictures were faces already.
+    ``cropped``: the pictures were face crops already.
     """
 
     name: str
@@ -41,10 +45,22 @@ class Elsewhere:
     cropped: bool
 
 
-def load_elsewhere(name: str, path: Path, finder: FaceFinder | None, detail: int = 48) -> Elsewhere:
-    """The data set at ``path``; without a ``finder`` its pictures are faces, which are only made grey and fitted.
+def daemon_finder(crop: CropSpec) -> FaceFinder:
+    """Finds faces as the daemon does with its default settings."""
+    settings = DetectorSettings()
 
-    Raises DataError for a path that holds no labelled pictures, a picture that cannot be read, and a set without faces.
+    def make() -> FaceDetector:
+        return make_detector(
+            settings.model, threshold=settings.threshold, min_size=settings.min_size, max_faces=settings.max_faces
+        )
+
+    return FaceFinder(settings.model, make, crop)
+
+
+def load_elsewhere(name: str, path: Path, finder: FaceFinder | None, detail: int = 48) -> Elsewhere:
+    """Load the data set at ``path``; without a ``finder`` its pictures are face crops, which become grey and resized.
+
+    Raises DataError for a path without labelled pictures, an unreadable picture, and a set without faces.
     """
     options = Options(detail, "gray")
     images, labels, persons, pictures = [], [], [], 0
@@ -63,12 +79,12 @@ def load_elsewhere(name: str, path: Path, finder: FaceFinder | None, detail: int
 
 
 def _pictures(path: Path) -> Iterator[tuple[PurePosixPath, Image]]:
-    """Path within the set and pixels, in the order of the paths."""
+    """(path within the set, pixels) of each picture, in the order of the paths."""
     read = _zip(path) if path.suffix.lower() == ".zip" else _folder(path)
     for file, content in read:
         image = cv2.imdecode(np.frombuffer(content(), np.uint8), cv2.IMREAD_COLOR)
         if image is None:
-            raise DataError(f"{path}: {file} is not a readable image: mend it or take it out")
+            raise DataError(f"{path}: {file} is not a readable image: repair or remove it")
         yield file, np.asarray(image, np.uint8)
 
 

@@ -1,4 +1,4 @@
-"""Figures on data sets from elsewhere: unrestricted answers, intervals over persons, false alarms on calm faces."""
+"""Figures on other data sets: all emotions allowed, intervals over persons, false alarms on calm faces."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from train.evaluation.metrics import RESAMPLES, Interval, Probabilities, balance
 CALM = EMOTIONS.index("neutral")
 
 ALARM = 0.5
-"""The least confidence with which a wrong emotion of a calm face counts as a false alarm: the daemon's default."""
+"""Least confidence at which a wrong emotion of a calm face counts as a false alarm: the daemon's default threshold."""
 
 
 class ElsewhereFigures(Part):
-    """What a model says of ``n`` faces that were found in ``pictures``.
+    """Figures of a model on ``n`` faces found in ``pictures``.
 
-    ``interval`` holds 95 % of bootstrap samples of the ``persons``; ``mean_recall`` is over the emotions that occur;
-    ``false_alarms`` is the share of neutral faces that are called something else with a confidence of at least ALARM,
-    None where there is no neutral face. ``coverage`` is the share of faces whose emotion is among the likely ones, of
-    which there are ``likely`` in the mean; None for a manifest without them.
+    ``interval``: 95 %, by bootstrap over the ``persons``; ``mean_recall``: over the emotions that occur;
+    ``false_alarms``: share of neutral faces classified as something else with a confidence of at least ALARM, None
+    without neutral faces; ``coverage``: share of faces whose emotion is among the likely ones, and ``likely``: mean
+    number of these, both None for a manifest without them.
     """
 
     n: int
@@ -45,9 +45,9 @@ class ElsewhereFigures(Part):
 def measure_points(
     classifier: EmotionClassifier, data: Elsewhere, logits: FloatArray | None = None
 ) -> dict[str, ElsewhereFigures]:
-    """The figures of each operating point of a classifier, from its ``logits`` if they are there already.
+    """The figures at each operating point of a classifier, from its ``logits`` if they were computed before.
 
-    Its emotions are never restricted.
+    The classifier is not restricted to the emotions of the set.
     """
     manifest = classifier.manifest
     if logits is None:
@@ -71,7 +71,7 @@ def _coverage(probabilities: Probabilities, data: Elsewhere, least: float) -> di
 
 
 def measure_elsewhere(probabilities: Probabilities, data: Elsewhere) -> ElsewhereFigures:
-    """The figures of N x 8 probabilities over EMOTIONS for the N faces of a set."""
+    """Figures from N x 8 probabilities over EMOTIONS for the N faces of a set."""
     truth = data.faces.labels
     predicted = probabilities.argmax(axis=1)
     matrix = confusion(truth, predicted, len(EMOTIONS))
@@ -94,7 +94,7 @@ def measure_elsewhere(probabilities: Probabilities, data: Elsewhere) -> Elsewher
 
 
 def person_interval(right: npt.NDArray[np.bool_], persons: npt.NDArray[np.str_], *, seed: int = 0) -> Interval:
-    """95 % percentile bootstrap interval of the mean of N truth values, drawing persons with all of their faces."""
+    """95 % percentile bootstrap interval of the mean of N booleans, drawing persons with all of their faces."""
     _, whose = np.unique(persons, return_inverse=True)
     faces, hits = np.bincount(whose), np.bincount(whose, right)
     drawn = np.random.default_rng(seed).multinomial(len(faces), np.full(len(faces), 1 / len(faces)), size=RESAMPLES)

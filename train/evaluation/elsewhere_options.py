@@ -1,4 +1,4 @@
-"""The options with which a command takes data sets from elsewhere."""
+"""Command-line options that name other data sets, and loading them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_emotion.errors import ConfigError
-from train.choices import DETECTOR
 
 if TYPE_CHECKING:
     from edge_emotion.models.manifest import InputSpec
@@ -17,19 +16,19 @@ if TYPE_CHECKING:
 
 
 def add_elsewhere_options(parser: argparse.ArgumentParser, names: str) -> None:
-    """Add ``--elsewhere`` and ``--cropped``; ``names`` says in the help what the sets may be called."""
+    """Add ``--elsewhere`` and ``--cropped``; ``names``: help text with the names that the sets may have."""
     parser.add_argument(
         "--elsewhere", type=named_path, action="append", default=[], metavar="NAME=PATH",
         help=f"a folder or .zip of folders named like emotions, {names}; may be repeated",
     )  # fmt: skip
     parser.add_argument(
         "--cropped", action="append", default=[], metavar="NAME",
-        help="the pictures of that set are faces; in those of the others the face is found first",
+        help="the pictures of that set are face crops; in those of the others the face is detected",
     )  # fmt: skip
 
 
 def named_path(text: str) -> tuple[str, Path]:
-    """NAME=PATH, for argparse."""
+    """Parse NAME=PATH for argparse."""
     name, sign, path = text.partition("=")
     if not (name and sign and path):
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=PATH")
@@ -37,26 +36,24 @@ def named_path(text: str) -> tuple[str, Path]:
 
 
 def read_elsewhere(options: argparse.Namespace, spec: InputSpec) -> Mapping[str, Elsewhere]:
-    """The sets of these options by name, cut as a model with this input wants it; how many were found, on stderr.
+    """Load the sets of these options, by name, cropped as a model with this input needs it; prints counts on stderr.
 
-    Raises ConfigError for a name that is there twice or only in --cropped, DataError as ``load_elsewhere`` does.
+    Raises ConfigError for a name that is given twice or only in --cropped, DataError as ``load_elsewhere`` does.
     """
-    from edge_emotion.factory.models import make_detector
-    from train.data.layouts.finder import FaceFinder
-    from train.evaluation.elsewhere import load_elsewhere
+    from train.evaluation.elsewhere import daemon_finder, load_elsewhere
 
     names = [name for name, _ in options.elsewhere]
     odd = [name for name in options.cropped if name not in names]
     if odd or len(set(names)) < len(names):
         raise ConfigError(f"--cropped {odd[0]}: no such --elsewhere" if odd else "--elsewhere: a name is there twice")
     if spec.crop is None and set(names) - set(options.cropped):
-        raise ConfigError("this model does not say how it wants faces cut out: name its sets in --cropped")
+        raise ConfigError("this model defines no crop: give face crops, and name the sets in --cropped")
     sets = {}
     for name, path in options.elsewhere:
         finder = None
         if name not in options.cropped:
             assert spec.crop is not None
-            finder = FaceFinder(DETECTOR, lambda: make_detector(DETECTOR), spec.crop)
+            finder = daemon_finder(spec.crop)
         sets[name] = load_elsewhere(name, path, finder, spec.detail)
         print(f"{name}: {len(sets[name].faces)} faces in {sets[name].pictures} pictures", file=sys.stderr)
     return sets

@@ -53,17 +53,17 @@ def measure_end_to_end(
     crops = classifier.scores(logits_of(classifier.backend, faces, classifier.manifest.input))
     cropped = np.array([row.probabilities for row in crops]).argmax(axis=1) == labels
     generator = np.random.default_rng(seed)
-    said = np.full(len(faces), -1)
+    predicted = np.full(len(faces), -1)
     for row, image in enumerate(faces.images):
         picture, square = paste(image, generator)
         hit = chosen_face(detector.detect(picture), square)
         if hit is not None:
-            said[row] = int(np.argmax(classifier.classify(picture, [hit])[0].probabilities))
+            predicted[row] = int(np.argmax(classifier.classify(picture, [hit])[0].probabilities))
         if progress is not None:
             progress(row + 1, len(faces))
-    found = said >= 0
+    found = predicted >= 0
     require_found(int(found.sum()), len(faces))
-    right = (said == labels)[found]
+    right = (predicted == labels)[found]
     return EndToEnd(
         n=len(faces),
         found=int(found.sum()),

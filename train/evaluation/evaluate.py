@@ -14,7 +14,7 @@ from edge_emotion.models.manifest import Metrics
 from edge_emotion.protocols import FloatArray
 from train.data.faces import DataSet, Faces, Split
 from train.evaluation.logits import logits_of
-from train.evaluation.metrics import Labels, Logits, measure
+from train.evaluation.metrics import Labels, Logits, measure_metrics
 from train.evaluation.model_figures import Figures, compute_figures
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def measure_classifier(classifier: EmotionClassifier, faces: Faces) -> Metrics:
 def measure_logits(classifier: EmotionClassifier, logits: FloatArray, labels: Labels) -> Metrics:
     """As ``measure_classifier``, from N x C logits that were computed before."""
     probabilities = np.array([row.probabilities for row in classifier.scores(logits)])
-    return measure(labels, probabilities, classifier.labels)
+    return measure_metrics(labels, probabilities, classifier.labels)
 
 
 def measured_faces(data: DataSet, split: Split, *, protocol: str) -> Faces:
@@ -84,13 +84,13 @@ def mean_of(predictions: Sequence[Prediction]) -> Prediction:
     return Prediction(mean.name, mean.classes, mean.logits.astype(np.float32), size)
 
 
-def evaluate(said: Answer, labels: Labels, data_classes: Sequence[str]) -> Figures:
+def evaluate(output: Answer, labels: Labels, data_classes: Sequence[str]) -> Figures:
     """All figures of a model's output for N faces; labels are positions in ``data_classes``.
 
     Faces of a class that the model lacks are left out. Raises DataError if no face is left.
     """
-    rows, truth = translate(labels, data_classes, said.classes)
-    return compute_figures(truth, said.logits[rows], said.classes)
+    rows, truth = translate(labels, data_classes, output.classes)
+    return compute_figures(truth, output.logits[rows], output.classes)
 
 
 def translate(labels: Labels, data_classes: Sequence[str], known: Sequence[str]) -> tuple[Labels, Labels]:
@@ -101,7 +101,7 @@ def translate(labels: Labels, data_classes: Sequence[str], known: Sequence[str])
     return rows, truth[rows]
 
 
-def as_text(figures: Metrics) -> str:
+def metrics_text(figures: Metrics) -> str:
     """The metrics of a manifest as a few lines, recall per class with its n."""
     low, high = figures.interval
     recalls = "  ".join(f"{name} {value:.1%} of {figures.count[name]}" for name, value in figures.recall.items())

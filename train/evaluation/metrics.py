@@ -24,7 +24,7 @@ RARE = "contempt"
 """Left out of some means: FER+ has so few (16 test faces) that its recall is very uncertain; FER2013 lacks it."""
 
 
-def measure(truth: Labels, probabilities: Probabilities, labels: Sequence[str], *, seed: int = 0) -> Metrics:
+def measure_metrics(truth: Labels, probabilities: Probabilities, labels: Sequence[str], *, seed: int = 0) -> Metrics:
     """The metrics of one model on one split, for its manifest.
 
     truth: N positions in ``labels``; probabilities: N x L. The interval is the 95 % percentile bootstrap over pictures;
@@ -80,8 +80,8 @@ def balanced_accuracy(matrix: Counts, columns: Sequence[int] | None = None) -> n
 
 def macro_f1(matrix: Counts) -> npt.NDArray[np.float64]:
     """Mean F1 over the classes that occur: ... x classes x classes -> ..."""
-    count, said = matrix.sum(axis=-1), matrix.sum(axis=-2)
-    f1 = 2 * np.diagonal(matrix, axis1=-2, axis2=-1) / np.maximum(count + said, 1)
+    count, predicted = matrix.sum(axis=-1), matrix.sum(axis=-2)
+    f1 = 2 * np.diagonal(matrix, axis1=-2, axis2=-1) / np.maximum(count + predicted, 1)
     occurs = count > 0
     return np.asarray((f1 * occurs).sum(axis=-1) / np.maximum(occurs.sum(axis=-1), 1), np.float64)
 

@@ -145,13 +145,13 @@ def reliability(probabilities: Probabilities, truth: Labels, bins: int = RELIABI
 
 
 def _class_figures(matrix: Counts, index: int) -> ClassFigures:
-    hits, n, said = int(matrix[index, index]), int(matrix[index].sum()), int(matrix[:, index].sum())
+    hits, n, predicted = int(matrix[index, index]), int(matrix[index].sum()), int(matrix[:, index].sum())
     low, high = wilson_interval(hits, n) if n else (0.0, 0.0)
     return ClassFigures(
         n=n,
-        precision=_round(hits / said) if said else None,
+        precision=_round(hits / predicted) if predicted else None,
         recall=_round(hits / n) if n else None,
-        f1=_round(2 * hits / (n + said)) if n else None,
+        f1=_round(2 * hits / (n + predicted)) if n else None,
         interval=(_round(low), _round(high)) if n else None,
     )
 

@@ -1,4 +1,4 @@
-"""The curve between plain and balanced accuracy, and the points of it that ship.
+"""The operating curve between plain and balanced accuracy, and the named operating points on it.
 
 Logit adjustment (Menon et al. 2021, "Long-tail learning via logit adjustment"): ``logits - strength * log(prior)``.
 """
@@ -16,11 +16,11 @@ from edge_emotion.models.manifest import OperatingPoint
 from train.evaluation.metrics import Labels, Logits, balanced_accuracy, confusion, fit_temperature, seven_of
 
 STRENGTHS = tuple(round(0.05 * step, 2) for step in range(31))
-"""0 to 1.5."""
+"""Strengths of the curve, 0 to 1.5."""
 
 
 class CurvePoint(NamedTuple):
-    """What one strength gives on one split."""
+    """Accuracy and balanced accuracy on one split at one strength."""
 
     strength: float
     accuracy: float
@@ -28,10 +28,10 @@ class CurvePoint(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """The most balanced point whose accuracy is at most ``within`` (a share) below the curve's best.
+    """Rule for a point: the most balanced one whose accuracy is at most ``within`` (a share) below the curve's best.
 
-    Balanced accuracy is first averaged over ``neighbours`` points on each side: a rare class moves it in jumps, and a
-    single high point is luck.
+    Balanced accuracy is first averaged over ``neighbours`` points on each side, because it changes in steps with rare
+    classes, and a single high point is chance.
     """
 
     within: float
@@ -39,7 +39,7 @@ class Choice(NamedTuple):
 
 
 CHOICES: dict[str, Choice] = {"accurate": Choice(0.003, 0), "balanced": Choice(0.04, 2)}
-"""The named operating points. The manifest's default is the first."""
+"""Named operating points. The first is the manifest's default."""
 
 
 def adjust(
@@ -52,7 +52,7 @@ def adjust(
 def apply_point(
     logits: Logits, prior: npt.NDArray[np.floating] | Sequence[float], point: OperatingPoint, labels: Sequence[str]
 ) -> npt.NDArray[np.float64]:
-    """The logits at an operating point, as the runtime has them before its softmax: N x L over ``labels``."""
+    """The logits at an operating point, as in the runtime before its softmax: N x L over ``labels``."""
     shift = logit_shift(tuple(float(share) for share in prior), point, labels)
     return np.asarray((logits.astype(np.float64) - shift) / point.temperature)
 
@@ -64,7 +64,7 @@ def measure_point(
     point: OperatingPoint,
     labels: Sequence[str],
 ) -> CurvePoint:
-    """What an operating point gives on one split; contempt is left out of the mean when ``labels`` are the eight."""
+    """Accuracy and balanced accuracy of an operating point; without contempt if ``labels`` are the eight emotions."""
     matrix = confusion(truth, apply_point(logits, prior, point, labels).argmax(axis=1), len(labels))
     balanced = float(balanced_accuracy(matrix, seven_of(labels) or None))
     return CurvePoint(point.prior_strength, float(matrix.trace() / len(truth)), balanced)
@@ -110,10 +110,10 @@ def choose_operating_points(
     choices: Mapping[str, Choice] = CHOICES,
     strengths: Sequence[float] = STRENGTHS,
 ) -> dict[str, OperatingPoint]:
-    """Named operating points, to be chosen on the validation split; the temperature is fitted for each.
+    """Choose the named operating points, with a fitted temperature each; to be called with the validation split.
 
-    logits: N x L; truth: N positions in ``labels``; prior: L shares. Contempt is left out of the balanced accuracy
-    when ``labels`` are the eight.
+    logits: N x L; truth: N positions in ``labels``; prior: L shares. Balanced accuracy is without contempt if
+    ``labels`` are the eight emotions.
     """
     curve = operating_curve(logits, truth, prior, strengths, columns=seven_of(labels) or None)
     points = {}

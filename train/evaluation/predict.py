@@ -1,4 +1,4 @@
-"""Predictions of anything that was trained: a run, an exported model folder, an ensemble of these."""
+"""Predictions of trained models: runs, exported model folders, and ensembles of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from train.runs.run_directory import RECORD, Run, load_run
 
 
 class KerasBackend:
-    """The float model behind the runtime's own classifier, so that both are measured by the same code."""
+    """Backend that runs a float Keras model, so that the runtime's own code measures it."""
 
     name = "tf_keras"
 
@@ -47,10 +47,10 @@ class KerasBackend:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What one model says of N faces.
+    """Output of one model for N faces.
 
-    logits: float32 N x C over ``classes``, as the model gives them. ``model`` and ``run`` are there for a run,
-    ``classifier`` for an exported model, none of them for an ensemble; ``size_bytes`` is of the weights on disk.
+    logits: float32 N x C over ``classes``, unadjusted. ``model`` and ``run`` are set for a run, ``classifier`` for an
+    exported model, none of them for an ensemble. ``size_bytes``: of the weights on disk.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Prediction:
 
 
 def with_own_names(predictions: Sequence[Prediction]) -> list[Prediction]:
-    """Runs in different folders may have the same name: the second becomes 'name (2)'."""
+    """Make names unique: runs in different folders may have the same name, and the second becomes 'name (2)'."""
     names = [prediction.name for prediction in predictions]
     counts = [names[: i + 1].count(name) for i, name in enumerate(names)]
     return [
@@ -73,7 +73,7 @@ def with_own_names(predictions: Sequence[Prediction]) -> list[Prediction]:
 
 
 def input_of(target: Path) -> InputSpec:
-    """What a run directory, a model folder or a shipped model takes. Raises ConfigError or ModelError if it is none."""
+    """Input of a run directory, model folder or shipped model. Raises ConfigError or ModelError for anything else."""
     if (target / RECORD).is_file():
         return load_run(target).recipe.input
     manifest = load_manifest(find_model(str(target)))
@@ -81,7 +81,7 @@ def input_of(target: Path) -> InputSpec:
 
 
 def logits_of_target(target: Path, faces: Faces) -> Prediction:
-    """Logits of a run directory (its best float model) or of a model folder or shipped model (by the runtime).
+    """Logits of a run directory (its best float model), a model folder or a shipped model (both by the runtime).
 
     Raises ConfigError or ModelError if it is neither.
     """

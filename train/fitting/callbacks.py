@@ -36,7 +36,10 @@ class Validation(K.callbacks.Callback):  # type: ignore[misc]
         self._recipe, self._judge, self._average, self._state, self._faces = recipe, judge, average, state, faces
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Add the chief's val_loss, val_accuracy and val_balanced_accuracy to the logs, equal on all machines."""
+        """Validate, keep the weights if they are the best, lower the rate on a plateau, and stop the run if it is over.
+
+        The logs get the chief's val_loss, val_accuracy and val_balanced_accuracy, so that all machines decide alike.
+        """
         self._average.copy_to(self._judge.weights)
         logits = logits_of(KerasBackend(self._judge), self._faces, self._recipe.input)
         figures = of_chief(self.model.distribute_strategy, validation_figures(logits, self._faces))

@@ -1,6 +1,6 @@
-"""Knowledge distillation (Hinton et al. 2015): what trained runs say of the very pictures that the student sees.
+"""Knowledge distillation (Hinton et al. 2015) from trained runs, on the same augmented pictures that the student gets.
 
-Teacher and student look at the same augmented view (Beyer et al. 2022).
+Sharing the augmented view follows Beyer et al. 2022.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ Teach = Callable[[Tensor], Tensor]
 
 
 def make_teacher(runs: Sequence[Path], classes: tuple[str, ...], recipe: Recipe, record: Mapping[str, Any]) -> Teach:
-    """From pictures as the student takes them to the teachers' mean probabilities, N x C, at the recipe's temperature.
+    """A function from the student's input to the teachers' mean probabilities, N x C, at the recipe's temperature.
 
-    ``record`` is the student's. Raises ConfigError for a run that is not finished, knows other classes, or may have
-    learned from the faces that the student is measured on.
+    ``record``: the student's. Raises ConfigError for a run that is not finished, has other classes, or may have been
+    trained on the faces that the student is measured on.
     """
     members = []
     for path in runs:
         run = load_run(path)
         if not run.finished:
-            raise ConfigError(f"teacher {path} is not finished: give its train fit command again, it goes on")
+            raise ConfigError(f"teacher {path} is not finished: run its train fit command again, it continues")
         if run.classes != classes:
-            raise ConfigError(f"teacher {path} tells {', '.join(run.classes)} apart, not {', '.join(classes)}")
+            raise ConfigError(f"teacher {path} has the classes {', '.join(run.classes)}, not {', '.join(classes)}")
         _require_unseen(run, recipe, record)
         members.append((run.build(), run.recipe.input))
     colour = recipe.input.colour
@@ -49,10 +49,10 @@ def make_teacher(runs: Sequence[Path], classes: tuple[str, ...], recipe: Recipe,
 
 
 def _require_unseen(teacher: Run, recipe: Recipe, record: Mapping[str, Any]) -> None:
-    """Raises ConfigError if a teacher of the same data set held out other faces: it may have learned the student's.
+    """Raises ConfigError if a teacher on the same data set held out other faces: it may be trained on the student's.
 
-    Equal faces have equal fingerprints only where both look at them in one size and colour; else their numbers have to
-    do. A data set of another name is another one: there is nothing to compare.
+    Fingerprints are comparable only for the same size and colour; otherwise the numbers of faces are compared. Data
+    sets with different names are different, and not compared.
     """
     theirs, ours = teacher.recipe.input, recipe.input
     alike = (theirs.detail, theirs.channels) == (ours.detail, ours.channels)
@@ -66,7 +66,7 @@ def _require_unseen(teacher: Run, recipe: Recipe, record: Mapping[str, Any]) -> 
 
 
 def _name(record: Mapping[str, Any]) -> str:
-    """The name of the data set, without what further votes and pseudo-labels the training split has."""
+    """The name of the data set, without the addition for further votes and pseudo-labels in the training split."""
     return str(record["dataset"]).partition(LABELLED)[0].partition(FURTHER_VOTES)[0]
 
 
@@ -83,7 +83,7 @@ def identify(run: Path) -> str:
 
 
 def _as_input(pixels: Tensor, colour: str, spec: InputSpec) -> Tensor:
-    """Pixels of the student, of that colour order, in a teacher's size, colours and range."""
+    """The student's pixels, with this colour order, in a teacher's size, colours and range."""
     if pixels.shape[1:3] != (spec.height, spec.width):
         pixels = tf.image.resize(pixels, (spec.height, spec.width))
     if pixels.shape[-1] != spec.channels:
@@ -95,12 +95,12 @@ def _as_input(pixels: Tensor, colour: str, spec: InputSpec) -> Tensor:
 
 
 class Trainee(K.Model):  # type: ignore[misc]
-    """A network that hears its teachers' answer beside the votes: targets are N x 2C, votes then answer."""
+    """A network whose targets contain the teachers' output beside the votes: N x 2C, votes first."""
 
-    # The teachers are reached through a function: as attributes Keras would train and save them.
+    # The teachers are inside a function: Keras would train and save them as attributes.
     teach: Teach
 
     def train_step(self, data: Any) -> Any:
-        """One step of fit."""
+        """One training step, with the teachers' output added to the targets."""
         pictures, votes, weights = data
         return super().train_step((pictures, tf.concat([votes, self.teach(pictures)], axis=1), weights))

@@ -1,4 +1,4 @@
-"""What a manifest says about a model before any artefact exists: everything but files, golden set and test figures."""
+"""Draft of a manifest before any artefact exists: all fields except files, self-test and test figures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from edge_emotion.models.manifest import Calibration, Training
 from edge_emotion.protocols import FloatArray
 from edge_emotion.system.atomic_file import write_text
 from train.data.faces import Faces
-from train.evaluation.metrics import measure
+from train.evaluation.metrics import measure_metrics
 from train.evaluation.operating_points import apply_point, choose_operating_points
 from train.runs.run_directory import Run
 
@@ -30,9 +30,9 @@ LIMITS = (
 
 
 def calibrate(run: Run, logits: FloatArray, validation: Faces) -> Calibration:
-    """The prior of the training votes; operating points and their temperatures from the validation split.
+    """The prior of the training votes, and operating points with temperatures chosen on the validation split.
 
-    logits: N x C of what is calibrated, for the N faces of ``validation``.
+    logits: N x C of the model or artefact to calibrate, for the N faces of ``validation``.
     """
     prior = tuple(run.record["class_prior"])
     points = choose_operating_points(logits, validation.labels, np.array(prior), run.classes)
@@ -40,7 +40,7 @@ def calibrate(run: Run, logits: FloatArray, validation: Faces) -> Calibration:
 
 
 def training_of(run: Run) -> Training:
-    """How a finished run was trained."""
+    """The training facts of a finished run."""
     return Training(
         dataset=run.record["dataset"],
         protocol=run.record["protocol"],
@@ -53,7 +53,7 @@ def training_of(run: Run) -> Training:
 
 
 def facts(run: Run) -> dict[str, Any]:
-    """Fields of a manifest that follow from the run alone."""
+    """The fields of a manifest that follow from the run alone."""
     return {
         "schema": 1,
         "name": run.recipe.name,
@@ -68,14 +68,14 @@ def facts(run: Run) -> dict[str, Any]:
 
 
 def write_draft(run: Run, logits: FloatArray, validation: Faces) -> None:
-    """Write manifest.draft.json beside the record: what the manifest of the float model would say.
+    """Write manifest.draft.json beside the record: the manifest of the float model.
 
-    logits: N x C for the faces of ``validation``. Conversion calibrates each artefact anew.
+    logits: N x C for the faces of ``validation``. Conversion calibrates each artefact again.
     """
     calibration = calibrate(run, logits, validation)
     point = calibration.operating_points[calibration.default]
     shipped = apply_point(logits, calibration.class_prior, point, run.classes)
-    figures = measure(validation.labels, softmax(shipped), run.classes)
+    figures = measure_metrics(validation.labels, softmax(shipped), run.classes)
     draft = {**facts(run), "calibration": calibration, "metrics": {"validation/float32": figures}}
     text = json.dumps(draft, indent=2, default=lambda value: value.model_dump(mode="json", by_alias=True))
     write_text(run.path / DRAFT, text + "\n")

@@ -1,4 +1,4 @@
-"""The float weights of a model that was exported, from its TFLite file, to be trained further."""
+"""Float weights of an exported model, read from its TFLite file, for further training."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CONVOLUTION, DEPTHWISE, DENSE = "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED
 
 
 class Layer(NamedTuple):
-    """One operator with weights: its kind, and kernel and offset in Keras' layout."""
+    """One operator with weights: its kind, and kernel and bias in Keras' layout."""
 
     kind: str
     kernel: Array
@@ -37,7 +37,7 @@ def float_file(name: str) -> tuple[Path, ModelManifest]:
 
 
 def load_exported(model: Model, file: Path, pictures: Array) -> None:
-    """Fill ``model``, a graph of the same recipe, with the weights of ``file``; batch norms by ``unfold``.
+    """Copy the weights of ``file`` into ``model``, a graph of the same recipe; see ``unfold`` for batch norms.
 
     Raises DataError for a file that does not fit, ModelError for one that cannot be read.
     """
@@ -57,7 +57,7 @@ def load_exported(model: Model, file: Path, pictures: Array) -> None:
 
 
 def read_layers(file: Path) -> list[Layer]:
-    """The operators with weights, in the order in which they run. Raises ModelError for a file that is not TFLite."""
+    """The operators with weights, in the order of execution. Raises ModelError for a file that is not TFLite."""
     from ai_edge_litert import schema_py_generated as schema
 
     try:
@@ -65,7 +65,7 @@ def read_layers(file: Path) -> list[Layer]:
         graph = model.subgraphs[0]
         kinds = {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
         codes = [kinds[max(code.builtinCode, code.deprecatedBuiltinCode)] for code in model.operatorCodes]
-        # Weights of 16 bits are made floats by an operator of their own.
+        # An operator of their own converts float16 weights to float32.
         source = {one.outputs[0]: one.inputs[0] for one in graph.operators if codes[one.opcodeIndex] == "DEQUANTIZE"}
         wanted = [one for one in graph.operators if codes[one.opcodeIndex] in (CONVOLUTION, DEPTHWISE, DENSE)]
         return [
@@ -75,7 +75,7 @@ def read_layers(file: Path) -> list[Layer]:
             )
             for one in wanted
         ]
-    except Exception as error:  # flatbuffers raises whatever reading beyond the end gives
+    except Exception as error:  # flatbuffers raises various exceptions when reading beyond the end
         raise ModelError(f"{file} cannot be read as a float TFLite model: {type(error).__name__}: {error}") from error
 
 
@@ -87,6 +87,6 @@ def _values(model: Any, index: int, types: Any) -> Array:
 
 
 def _layer(kind: str, kernel: Array, offset: Array) -> Layer:
-    """TFLite has the output first: O x H x W x I; depthwise 1 x H x W x C; dense O x I."""
+    """TFLite's output-first layouts O x H x W x I, 1 x H x W x C (depthwise) and O x I (dense) to Keras' layout."""
     axes = {CONVOLUTION: (1, 2, 3, 0), DEPTHWISE: (1, 2, 3, 0), DENSE: (1, 0)}[kind]
     return Layer(kind, np.ascontiguousarray(kernel.transpose(axes)), offset)

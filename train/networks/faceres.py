@@ -7,17 +7,13 @@ TensorFlow.js by Vladimir Mandic, whose package says MIT. A model card of what s
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from collections.abc import Mapping
 
 from edge_emotion.models.manifest import InputSpec
-from train.data.faces import DataError
-from train.networks.folded import Array, Folded, for_grey
+from train.networks.folded import Folded, for_grey
 from train.networks.mobilenet_v1 import BLOCKS
 from train.networks.packages import Package
+from train.networks.tfjs import Tensors, read_tfjs
 
 GRAPH, WEIGHTS = "package/models/faceres.json", "package/models/faceres.bin"
 
@@ -39,7 +35,7 @@ MEANS = (103.939, 116.779, 123.68)
 
 def faceres(files: Mapping[str, bytes], spec: InputSpec) -> dict[str, Folded]:
     """The convolutions by the names of ``mobilenet_v1``'s layers, the first one for grey pictures as ``spec`` says."""
-    tensors = dict(_tensors(json.loads(files[GRAPH]), files[WEIGHTS]))
+    tensors = read_tfjs(json.loads(files[GRAPH])["weightsManifest"][0]["weights"], files[WEIGHTS], WEIGHTS)
     layers = {"conv1": _pointwise(tensors, "conv1")}
     for number in range(1, len(BLOCKS) + 1):
         layers[f"conv_dw_{number}"] = _depthwise(tensors, f"conv_dw_{number}")
@@ -48,26 +44,10 @@ def faceres(files: Mapping[str, bytes], spec: InputSpec) -> dict[str, Folded]:
     return layers
 
 
-def _tensors(graph: Mapping[str, Any], content: bytes) -> Iterator[tuple[str, npt.NDArray[Any]]]:
-    """Name and values of each tensor, in the order in which they lie in the file."""
-    place = 0
-    for entry in graph["weightsManifest"][0]["weights"]:
-        kind = np.dtype(entry.get("quantization", entry)["dtype"]).newbyteorder("<")
-        count = int(np.prod(entry["shape"], dtype=np.int64))
-        yield entry["name"], np.frombuffer(content, kind, count, place).reshape(entry["shape"])
-        place += count * kind.itemsize
-    if place != len(content):
-        raise DataError(f"{WEIGHTS} holds {len(content)} bytes, and {GRAPH} tells of {place}")
+def _pointwise(tensors: Tensors, name: str) -> Folded:
+    return Folded(tensors[f"{name}/convolution/merged_input"], tensors[f"{name}_bn/batchnorm_1/sub"])
 
 
-def _pointwise(tensors: Mapping[str, npt.NDArray[Any]], name: str) -> Folded:
-    return Folded(_float(tensors[f"{name}/convolution/merged_input"]), _float(tensors[f"{name}_bn/batchnorm_1/sub"]))
-
-
-def _depthwise(tensors: Mapping[str, npt.NDArray[Any]], name: str) -> Folded:
-    offset, scale = (_float(tensors[f"{name}_bn/batchnorm_1/{part}"]) for part in ("sub", "mul"))
-    return Folded(_float(tensors[f"{name}/depthwise_kernel"]), offset, scale)
-
-
-def _float(values: npt.NDArray[Any]) -> Array:
-    return np.asarray(values, np.float32)
+def _depthwise(tensors: Tensors, name: str) -> Folded:
+    offset, scale = (tensors[f"{name}_bn/batchnorm_1/{part}"] for part in ("sub", "mul"))
+    return Folded(tensors[f"{name}/depthwise_kernel"], offset, scale)

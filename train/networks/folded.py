@@ -1,7 +1,8 @@
-"""Weights of finished models, whose batch norms are folded into their convolutions, for networks that shall learn on.
+"""Weights of finished models with folded batch norms, converted for further training.
 
-A folded network learns badly: nothing keeps its activations in range. ``unfold`` gives each batch norm the mean and
-variance that its convolution has on faces, and the scale and offset with which the whole stays the same function.
+Networks without batch norms train badly, because nothing keeps their activations in range. ``unfold`` sets each batch
+norm to the mean and variance of its convolution's output on faces, with a scale and offset that leave the function
+unchanged.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Folded:
-    """One convolution: y = (x * kernel) scale + offset, scale and offset by channel of the output."""
+    """One convolution: y = (x * kernel) scale + offset, with scale and offset per output channel."""
 
     kernel: Array
     offset: Array
@@ -32,10 +33,10 @@ class Folded:
 
 
 def for_grey(first: Folded, means: tuple[float, float, float], per_unit: float, middle: float) -> Folded:
-    """A first convolution over three colours minus their ``means``, in 0..255, for one grey channel x.
+    """Convert a first convolution over three colours in 0..255, minus ``means``, to one grey channel x.
 
-    ``per_unit`` x + ``middle`` is the grey value. The same function on grey pictures but for the border, where zeros
-    stand for the means there and for ``middle`` here.
+    ``per_unit`` x + ``middle`` is the grey value. On grey pictures the function is the same, except at the border,
+    where zero padding stands for the means before and for ``middle`` now.
     """
     kernel = np.asarray(first.kernel.sum(axis=2, keepdims=True) * per_unit, np.float32)
     shift = first.kernel.sum(axis=(0, 1)).T @ (middle - np.asarray(means, np.float32))
@@ -44,10 +45,10 @@ def for_grey(first: Folded, means: tuple[float, float, float], per_unit: float, 
 
 
 def unfold(model: Model, folded: Mapping[str, Folded], pictures: Array) -> None:
-    """Fill the convolutions that ``folded`` names, and the batch norm behind each by its statistics on ``pictures``.
+    """Set the convolutions in ``folded``, and the batch norm after each from its statistics on ``pictures``.
 
-    pictures: float32 N x H x W x C as the model takes them. Raises DataError for a layer that is missing or left over,
-    and for weights of another shape.
+    pictures: model input, float32 N x H x W x C. Raises DataError for a layer that is missing or left over, and for
+    weights of another shape.
     """
     pairs = _pairs(model)
     if set(pairs) != set(folded):
@@ -63,7 +64,7 @@ def unfold(model: Model, folded: Mapping[str, Folded], pictures: Array) -> None:
 
 
 def _pairs(model: Model) -> dict[str, Any]:
-    """Name of each convolution -> the batch norm that follows it."""
+    """Name of each convolution -> the batch norm after it."""
     found = {}
     for layer in model.layers:
         if isinstance(layer, K.layers.BatchNormalization):
@@ -73,7 +74,7 @@ def _pairs(model: Model) -> dict[str, Any]:
 
 
 def _fill(convolution: Any, norm: Any, part: Folded) -> None:
-    """The batch norm as the plain scale and offset: mean 0, and a variance that its epsilon completes to 1."""
+    """Set the batch norm to the plain scale and offset: mean 0, and variance plus epsilon 1."""
     needed, given = tuple(convolution.weights[0].shape), part.kernel.shape
     if needed != given:
         raise DataError(f"these weights do not fit: layer {convolution.name} needs {needed}, not {given}")
@@ -83,7 +84,7 @@ def _fill(convolution: Any, norm: Any, part: Folded) -> None:
 
 
 def _statistics(model: Model, pairs: Mapping[str, Any], pictures: Array) -> list[tuple[Array, Array]]:
-    """Mean and variance by channel of what each batch norm is given."""
+    """Mean and variance per channel of each batch norm's input."""
     inputs = K.Model(model.input, [norm.input for norm in pairs.values()])
     sums: list[list[Any]] = [[0.0, 0.0, 0] for _ in pairs]
     for first in range(0, len(pictures), BATCH):

@@ -1,4 +1,4 @@
-"""MobileNet v1 (Howard et al. 2017), flat and with logits at the end."""
+"""MobileNet v1 (Howard et al. 2017) as a flat model that ends in logits."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def mobilenet_v1(
 ) -> Model:
     """MobileNet v1 1.0 with a linear head, 3.2 M parameters below it: N x H x W x C in -1..1 -> N x classes logits.
 
-    Layers are named as in ``tf_keras.applications``. ``weights`` is the file that ``python -m train weights faceres``
-    writes, the .h5 of a run, or None.
+    Layers are named as in ``tf_keras.applications``. ``weights``: the output of ``python -m train weights faceres``,
+    the .h5 of a run, or None.
     """
     inputs = K.Input(input_shape, name="pixels")
     x = conv(inputs, 32, "conv1", kernel=3, stride=2, norm="conv1_bn")
@@ -46,7 +46,7 @@ def mobilenet_v1(
 
 
 def _separable(x: Any, channels: int, stride: int, number: int) -> Any:
-    """One filter for each channel, then the mixing of channels, each with batch norm and ReLU6."""
+    """Depthwise convolution, then pointwise convolution, each with batch norm and ReLU6."""
     name = f"conv_dw_{number}"
     x = K.layers.DepthwiseConv2D(3, stride, padding="same", use_bias=False, name=name)(x)
     x = K.layers.ReLU(6.0, name=name + "_relu")(batch_norm(name + "_bn")(x))

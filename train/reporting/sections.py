@@ -219,7 +219,7 @@ def _mistakes(comparison: Comparison) -> Section:
 
 def _mistakes_png(comparison: Comparison, result: Result) -> bytes:
     rows = np.array([mistake.row for mistake in result.mistakes])
-    captions = [f"{one.truth}\nsaid {one.said} {one.confidence:.0%}" for one in result.mistakes]
+    captions = [f"{one.truth}\npredicted {one.predicted} {one.confidence:.0%}" for one in result.mistakes]
     return plots.faces_png(comparison.faces.images[rows], captions)
 
 

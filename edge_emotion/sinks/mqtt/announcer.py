@@ -37,7 +37,7 @@ class Announcer:
         self._recorded = set(self._saved.get("cameras", ()))
         self._devices = set(self._saved.get("devices", ()))
         self._components: dict[str, str] = dict(self._saved.get("components", {}))
-        """Id -> platform, as Home Assistant may know them."""
+        """Id -> platform, as Home Assistant may have them."""
         self._cameras: set[str] = set()
         self._device: Device | None = None
         self._topic, self._published = "", b""

@@ -121,10 +121,28 @@ class SendQueue:
             self._mark_dirty(self._retained)
             self.outbox.restart(time.monotonic())
 
+    def retry(self, messages: Iterable[Message]) -> None:
+        """Publish everything once more that the broker has refused for the moment.
+
+        ``messages`` are the refused retained ones. Events stay in the outbox until they are acknowledged: all that are
+        taken are sent again, so none may be in flight.
+        """
+        with self._lock:
+            for message in messages:
+                self._dirty_retained.setdefault(message.topic, 0)
+            self.outbox.restart(time.monotonic())
+        self.wake()
+
     def republish(self) -> None:
         """Publish everything retained once more, for a subscriber that has just started."""
         with self._lock:
             self._mark_dirty(self._retained)
+        self.wake()
+
+    def republish_availability(self) -> None:
+        """Publish the availability of the cameras and the node once more: another client has changed it."""
+        with self._lock:
+            self._mark_dirty([topic for topic in self._retained if topic.endswith("/availability")])
         self.wake()
 
     def set_offline(self) -> None:

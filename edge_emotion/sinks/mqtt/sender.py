@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from edge_emotion.config.settings import MqttSettings
 from edge_emotion.errors import EdgeEmotionError
-from edge_emotion.mqtt.connection import Connection, IncomingMessage
+from edge_emotion.mqtt.connection import UNLIMITED, Connection, IncomingMessage, Refusal
 from edge_emotion.mqtt.handshake import ConnectFailure, establish
 from edge_emotion.mqtt.timing import Timing
 from edge_emotion.mqtt.wakeup import Wakeup
@@ -69,8 +69,14 @@ class Sender:
         self._end_delay = threading.Event()
         self._deadline = math.inf
         self._finished = False
+        self._limits = UNLIMITED
         self._republish_at = math.inf
         self._in_flight: dict[int, Message] = {}
+        self._last_acknowledged = 0.0
+        self._publish_retry = Backoff(timing.first_retry, timing.longest_retry)
+        self._resume_at: float | None = None
+        """While the broker refuses messages for the moment: when to publish them again."""
+        self._refused_retained: list[Message] = []
         self._logged: set[str] = set()
         self._logged_refusals: set[str] = set()
         self._logged_expired = 0
@@ -92,6 +98,11 @@ class Sender:
         self._stop.set()
         self._end_delay.set()
         self._wakeup.set()
+
+    @property
+    def stopping(self) -> bool:
+        """True after ``stop``."""
+        return self._stop.is_set()
 
     def retry_now(self) -> None:
         """End the delay before the next attempt to connect. From any thread."""
@@ -122,13 +133,26 @@ class Sender:
     def _attempt(self) -> float:
         """One connection from its beginning to its end. Returns how many seconds it lasted."""
         try:
-            connection = Connection(self._settings, self._client_id, (self._will, OFFLINE))
+            return self._connect()
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - without this thread nothing would be sent any more
+            self._report(logging.ERROR, f"{self._broker}: {type(error).__name__}: {error}; trying again")
+            _log.debug("traceback of this error", exc_info=True)
+            return 0.0
+
+    def _connect(self) -> float:
+        """As ``_attempt``. Raises what is a fault of this program."""
+        try:
+            will = (self._will, OFFLINE)
+            connection = Connection(self._settings, self._client_id, will, limits=self._limits)
         except (OSError, ValueError, EdgeEmotionError) as error:
             self.failure = None
             self._report(logging.WARNING, f"{self._broker} is not reachable: {error}; trying again")
             return 0.0
         with closing(connection):
             failure = establish(connection, self._wakeup, self._timing, self._remaining)
+            self._limits = connection.limits
             if failure is None:
                 return self._use(connection)
             self._report_failure(failure)
@@ -147,6 +171,8 @@ class Sender:
 
     def _use(self, connection: Connection) -> float:
         self._in_flight.clear()
+        self._refused_retained.clear()
+        self._resume_at, self._last_acknowledged = None, time.monotonic()
         self._republish_at = math.inf  # everything retained is published now
         if self._handlers.filters:
             connection.subscribe(self._handlers.filters)
@@ -154,6 +180,7 @@ class Sender:
         self.connected, self.failure = True, None
         self._logged.clear()
         self._report(logging.INFO, f"connected to {self._broker}")
+        self._report_limits(connection)
         self._report_expired()
         start = time.monotonic()
         try:
@@ -166,6 +193,15 @@ class Sender:
             twin = f"; is mqtt.client_id {client_id!r} used by another client too?" if client_id else ""
             self._report(logging.WARNING, f"lost {self._broker} ({connection.ended}); events wait; trying again{twin}")
         return time.monotonic() - start
+
+    def _report_limits(self, connection: Connection) -> None:
+        """Limits that change what subscribers receive."""
+        if not connection.limits.retain:
+            effect = "subscribers receive states only when they change, Home Assistant finds the device only if it runs"
+            self._report(logging.WARNING, f"{self._broker} keeps no retained messages: {effect}")
+        if connection.limits.qos == 0:
+            effect = "an event is lost if the connection ends while it is sent"
+            self._report(logging.WARNING, f"{self._broker} supports only QoS 0: {effect}")
 
     def _report_expired(self) -> None:
         expired = self._outbox.expired
@@ -201,32 +237,76 @@ class Sender:
 
     def _all_retained_confirmed(self) -> bool:
         in_flight = any(message.retain for message in self._in_flight.values())
-        return not in_flight and not self._send_queue.has_dirty_retained
+        return not (in_flight or self._refused_retained or self._send_queue.has_dirty_retained)
 
     def _exchange(self, connection: Connection, events: bool, timeout: float) -> None:
         """Publish what the window allows, wait for the network or a wakeup, process what was received."""
+        now = time.monotonic()
+        if self._resume_at is not None and now >= self._resume_at and not self._in_flight:
+            self._send_queue.retry(self._refused_retained)
+            self._refused_retained.clear()
+            self._resume_at = None
+        if self._resume_at is None:
+            self._publish(connection, events)
+        elif not self._in_flight:
+            timeout = min(timeout, self._resume_at - now)
+        connection.step(self._wakeup, timeout)
+        acknowledged = connection.take_acknowledged()
+        for number, refusal in acknowledged:
+            self._confirm(self._in_flight.pop(number), refusal)
+        if acknowledged or not self._in_flight:
+            self._last_acknowledged = time.monotonic()
+        elif time.monotonic() - self._last_acknowledged > self._timing.acknowledge:
+            connection.close(f"no acknowledgement within {self._timing.acknowledge:g} s")
+        for incoming in connection.take_messages():
+            self._handlers.on_message(incoming)
+
+    def _publish(self, connection: Connection, events: bool) -> None:
+        """As many messages as the window allows."""
         while connection.alive and len(self._in_flight) < connection.window:
             retained = {message.topic for message in self._in_flight.values() if message.retain}
             message = self._send_queue.take(retained, events)
             if message is None:
-                break
-            number = connection.publish(message.topic, message.payload, message.retain, message.qos)
-            self._in_flight[number] = message
-        connection.step(self._wakeup, timeout)
-        for number, refusal in connection.take_acknowledged():
-            self._confirm(self._in_flight.pop(number), refusal)
-        for incoming in connection.take_messages():
-            self._handlers.on_message(incoming)
+                return
+            try:
+                number = connection.publish(message.topic, message.payload, message.retain, message.qos)
+            except ValueError as error:  # for example a wildcard in the topic
+                self._report(logging.ERROR, f"{message.topic[:200]!r} cannot be published ({error}): it is left out")
+                if message.number is not None:
+                    self._outbox.refuse(message.number)
+            else:
+                self._in_flight[number] = message
 
-    def _confirm(self, message: Message, refusal: str | None) -> None:
+    def _confirm(self, message: Message, refusal: Refusal | None) -> None:
         """The broker has acknowledged or refused a message."""
+        if refusal is None:
+            self._publish_retry.reset()
+            if message.number is not None:
+                self._outbox.acknowledge(message.number)
+            if message.retain:
+                self._handlers.on_confirmed(message)
+        elif refusal.final:
+            self._refuse(message, refusal)
+        else:
+            self._wait_after(message, refusal)
+
+    def _refuse(self, message: Message, refusal: Refusal) -> None:
+        """The broker will never accept this message."""
         if message.number is not None:
-            (self._outbox.refuse if refusal else self._outbox.acknowledge)(message.number)
-        if message.retain and not refusal:
-            self._handlers.on_confirmed(message)
-        if refusal and refusal not in self._logged_refusals:
-            self._logged_refusals.add(refusal)
-            _log.error("%s refuses %s (%s): check its access rules", self._broker, message.topic, refusal)
+            self._outbox.refuse(message.number)
+        if refusal.reason not in self._logged_refusals:
+            self._logged_refusals.add(refusal.reason)
+            advice = "check its access rules" if refusal.reason == "Not authorized" else "see its log"
+            _log.error("%s refuses %s (%s): %s", self._broker, message.topic, refusal.reason, advice)
+
+    def _wait_after(self, message: Message, refusal: Refusal) -> None:
+        """The broker refuses this message for the moment: publish nothing for a while, then this and the following."""
+        if message.retain:
+            self._refused_retained.append(message)
+        if self._resume_at is None:
+            self._resume_at = time.monotonic() + self._publish_retry.next()
+        status = f"{self._broker} does not accept messages for the moment ({refusal.reason}); trying again"
+        self._report(logging.WARNING, status)
 
     def _remaining(self) -> float:
         return self._deadline - time.monotonic()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import secrets
 import sqlite3
 import threading
 import time
@@ -21,10 +20,11 @@ from edge_emotion.outbox.event_counter import EventCounter
 from edge_emotion.outbox.outbox import Outbox
 from edge_emotion.outbox.store import OutboxFile
 from edge_emotion.sinks.mqtt.announcer import Announcer, Device
+from edge_emotion.sinks.mqtt.client_id import make_client_id
 from edge_emotion.sinks.mqtt.outbox_writer import OutboxWriter
 from edge_emotion.sinks.mqtt.send_queue import Message, SendQueue
 from edge_emotion.sinks.mqtt.sender import IncomingHandlers, Sender
-from edge_emotion.wire.payloads import ONLINE, availability_to_payload, event_to_json, state_to_json, to_json
+from edge_emotion.wire.payloads import OFFLINE, ONLINE, availability_to_payload, event_to_json, state_to_json, to_json
 from edge_emotion.wire.topics import Topics
 
 __all__ = ["MqttSink", "Timing"]
@@ -63,15 +63,17 @@ class MqttSink:
         announced = None if state_dir is None else state_dir / f"{node}.announced.json"
         self._announcer = Announcer(self._send_queue, self._topics, announced)
         self._described = cameras, device
-        self._handlers = IncomingHandlers(on_message=self._on_message, on_confirmed=self._on_confirmed)
+        own = [self._topics.availability, self._topics.info]
+        self._handlers = IncomingHandlers(own, on_message=self._on_message, on_confirmed=self._on_confirmed)
         self._listener: Callable[[str, bytes], None] | None = None
-        own = None if state_dir is None else OutboxFile(state_dir / f"{node}.outbox.db")
-        self._file = own if numbers is None else numbers.store
+        file = None if state_dir is None else OutboxFile(state_dir / f"{node}.outbox.db")
+        self._file = file if numbers is None else numbers.store
         self._writer: OutboxWriter | None = None
         self._sender: Sender | None = None
         self._thread: threading.Thread | None = None
         self._closed = False
         self._overflowing = False
+        self._namesake_logged = False
 
     @property
     def connected(self) -> bool:
@@ -100,18 +102,17 @@ class MqttSink:
 
     @property
     def refused(self) -> int:
-        """Events that the broker answered with a refusal, or that have no JSON form."""
+        """Events that the broker refused for good, or that have no JSON form."""
         return self._outbox.refused
 
     def check(self) -> None:
-        """Raises ConfigError or SinkError for an unusable password or TLS file."""
-        new_client(self._settings, "check")
+        """Raises ConfigError or SinkError for an unusable client id, user, password or TLS file."""
+        new_client(self._settings, self._settings.client_id or "check")
 
     def open(self) -> None:
         """Start connecting and return at once.
 
-        Raises ConfigError or SinkError for an unusable password or TLS file, SinkError if another process has this
-        node's outbox open.
+        Raises like ``check``, and SinkError if another process has this node's outbox open.
         """
         if self._closed or self._thread is not None:
             raise SinkError("an MQTT sink opens only once; make a new one")
@@ -120,9 +121,8 @@ class MqttSink:
             _log.warning("mqtt.tls.insecure is set: events go to any host that answers as %s", self._settings.host)
         self._open_file()
         self._announce()
-        token = self._file.token if self._file is not None and self._file.token else secrets.token_hex(4)
-        # The same client id after a crash: the broker ends the old connection first, its last will cannot come later.
-        client_id = self._settings.client_id or f"edge-emotion-{self._node}-{token}"
+        token, path = ("", None) if self._file is None else (self._file.token, self._file.path)
+        client_id = self._settings.client_id or make_client_id(self._node, token, path)
         will = self._topics.availability
         sender = Sender(self._settings, client_id, will, self._send_queue, self._timing, self._handlers)
         self._thread = threading.Thread(target=sender.run, name="mqtt-sink", daemon=True)
@@ -157,9 +157,9 @@ class MqttSink:
         """Replace the camera's retained availability. From any thread, at any time; returns at once."""
         self._send_queue.retain(self._topics.camera(camera, "availability"), availability_to_payload(available))
 
-    def listen(self, heard: Callable[[str, bytes], None]) -> None:
-        """From the next connection on, call ``heard`` with topic and payload of each command, in another thread."""
-        self._listener = heard
+    def listen(self, received: Callable[[str, bytes], None]) -> None:
+        """From the next connection on, call ``received`` with topic and payload of each command, in another thread."""
+        self._listener = received
         self._handlers.filters += self._topics.command_filters
 
     def describe(self, info: Mapping[str, Any], cameras: Sequence[str], device: Device | None) -> None:
@@ -214,13 +214,33 @@ class MqttSink:
 
     def _on_message(self, message: IncomingMessage) -> None:
         """In the sender's thread."""
-        if message.retained:
+        if message.topic in (self._topics.availability, self._topics.info):
+            self._check_namesake(message)
+        elif message.retained:
             _log.warning("a retained message on %.200r is ignored: send it without the retain flag", message.topic)
         elif message.topic == f"{self._settings.discovery.prefix}/status":
             if message.payload == ONLINE and self._sender is not None:
                 self._sender.republish_soon()
         elif self._listener is not None:
             self._listener(message.topic, message.payload)
+
+    def _check_namesake(self, message: IncomingMessage) -> None:
+        """Another client publishes as this node: correct a false ``offline``, and log it once.
+
+        With MQTT 3.1.1 the node's own messages arrive, too, and its own last will when the broker stops: no log then.
+        """
+        if message.retained or self._sender is None or self._sender.stopping:
+            return
+        if message.topic == self._topics.availability and message.payload == OFFLINE:
+            self._send_queue.republish_availability()
+        if self._settings.protocol == "5" and not self._namesake_logged:
+            self._namesake_logged = True
+            _log.warning(
+                "another client, or the last will of an old connection, publishes on %s: if a second node is named %r, "
+                "set another node name there",
+                message.topic,
+                self._node,
+            )
 
     def _on_confirmed(self, message: Message) -> None:
         """In the sender's thread: the broker has a retained message."""

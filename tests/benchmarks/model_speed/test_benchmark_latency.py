@@ -1,4 +1,4 @@
-"""What ``python -m benchmarks latency`` counts and says; how fast this machine is asserts nothing."""
+"""Figures and texts of ``python -m benchmarks latency``; no test depends on the speed of this machine."""
 
 from __future__ import annotations
 
@@ -199,9 +199,9 @@ def test_latency_measures_a_shipped_model(tmp_path: Path, capsys: pytest.Capture
     assert not result.invalid and set(result.absent) <= set(DELEGATES)
     if "tflite-coral" in result.absent:
         assert result.absent["tflite-coral"].startswith("libedgetpu.so.1 cannot be loaded: ")
-    said = capsys.readouterr()
-    assert ": VALID, n = 2 x 1" in said.out
-    assert "round 2 of 2" in said.err
+    printed = capsys.readouterr()
+    assert ": VALID, n = 2 x 1" in printed.out
+    assert "round 2 of 2" in printed.err
 
 
 def test_a_run_that_the_limit_ends_is_invalid(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -294,7 +294,7 @@ def test_a_delegate_whose_library_is_missing_is_absent_once(
 ) -> None:
     monkeypatch.setitem(DELEGATES, "tflite-coral", "libno-such.so.1")
     absent: dict[str, str] = {}
-    assert list(latency._present(["tflite-coral", "tflite", "tflite", "tflite-coral"], absent)) == ["tflite"]
+    assert list(latency.available_backends(["tflite-coral", "tflite", "tflite", "tflite-coral"], absent)) == ["tflite"]
     assert list(absent) == ["tflite-coral"] and absent["tflite-coral"].startswith("libno-such.so.1 cannot be loaded")
     assert main(["latency", "tiny", "--backend", "tflite-coral"]) == 2
     assert "read by tflite-coral; tflite-coral: libno-such.so.1 cannot be loaded" in capsys.readouterr().err
@@ -302,8 +302,8 @@ def test_a_delegate_whose_library_is_missing_is_absent_once(
 
 def test_what_a_delegate_computes_is_not_held_against_the_processor() -> None:
     thing = MeasuredFile("net", job("tflite-coral"), macs=1000)
-    assert not latency._on_processor(thing, report(1.0))
-    assert latency._on_processor(MeasuredFile("net", job("tflite"), macs=1000), report(1.0))
+    assert not latency.ran_on_processor(thing, report(1.0))
+    assert latency.ran_on_processor(MeasuredFile("net", job("tflite"), macs=1000), report(1.0))
 
 
 def test_a_worker_that_fails_says_why() -> None:

@@ -40,7 +40,7 @@ require(%s).serve(async (option) => {
   };
 });
 """
-"""Says of a crop its pixel in row 1, column 2, and a third of its last one plus its height."""
+"""Answers a crop with its pixel in row 1, column 2, and a third of its last one plus its height."""
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def task(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def echo(tmp_path: Path) -> list[str]:
-    """Modules and script of a peer that says which pixels it was given."""
+    """Modules and script of a peer that returns the pixels it was given."""
     package = tmp_path / "node_modules" / "@some" / "package" / "package.json"
     package.parent.mkdir(parents=True)
     package.write_text('{"version": "1.2.3", "exports": {}}')
@@ -149,7 +149,7 @@ def test_human_is_installed_and_measured(fer_folder: Path, tmp_path: Path) -> No
     done = measured(fer_folder, Path(KEPT or tmp_path / "environments"), tmp_path / "r.json", "human")
     human = done["peers"]["human"]
     assert human["versions"]["@vladmandic/human"] == "3.3.6" and "node" in human["versions"]
-    assert human["crops"]["accuracy"] > 0.4, "it knows its classes by their names"
+    assert human["crops"]["accuracy"] > 0.4, "its classes are matched by their names"
     assert human["frames"]["found"]["hits"] >= 2
     assert {row["of"] for row in done["ratios"]} == {"crop_ms", "frame_ms", "video_ms"}
 
@@ -160,6 +160,6 @@ def test_face_api_is_installed_and_measured_with_both_detectors(fer_folder: Path
     done = measured(fer_folder, Path(KEPT), tmp_path / "r.json", "face-api", "face-api-tiny")
     both, tiny = done["peers"]["face-api"], done["peers"]["face-api-tiny"]
     assert both["versions"]["@vladmandic/face-api"] == "1.7.15"
-    assert both["crops"]["accuracy"] > 0.4, "it knows its classes by their names"
+    assert both["crops"]["accuracy"] > 0.4, "its classes are matched by their names"
     assert "crops" not in tiny and "crop_ms" not in tiny
     assert both["frames"]["found"]["hits"] >= 2 and tiny["frames"]["found"]["hits"] >= 1

@@ -25,9 +25,9 @@ from train.data.layouts import load
 
 
 def test_a_peer_is_judged_on_the_classes_that_all_can_tell_apart() -> None:
-    said = restrict(np.array([[0.5, 0.3, 0.2]]), ["anger", "fear", "neutral"], ["neutral", "fear"], "p")
-    assert said.classes == ("neutral", "fear")
-    assert np.exp(said.logits[0]) == pytest.approx([0.2, 0.3])
+    restricted = restrict(np.array([[0.5, 0.3, 0.2]]), ["anger", "fear", "neutral"], ["neutral", "fear"], "p")
+    assert restricted.classes == ("neutral", "fear")
+    assert np.exp(restricted.logits[0]) == pytest.approx([0.2, 0.3])
 
 
 def test_a_face_counts_as_found_where_it_is_and_as_named_if_its_class_is_shared() -> None:
@@ -100,8 +100,8 @@ def test_a_slip_of_the_pen_is_told_before_anything_is_installed(
     options = ["--data", str(fer_folder), "--environments", str(tmp_path / "environments")]
     for wrong in (["--detector", "nowhere"], ["--model", "nowhere"], ["--detector", "tiny"]):
         assert main(["peers", *options, *wrong]) == 4
-        said = capsys.readouterr().err
-        assert said.startswith("error: ") and said.count("\n") == 1 and wrong[1] in said
+        printed = capsys.readouterr().err
+        assert printed.startswith("error: ") and printed.count("\n") == 1 and wrong[1] in printed
     assert not (tmp_path / "environments").exists()
 
 

@@ -1,4 +1,4 @@
-"""What ``python -m benchmarks pipeline`` measures and says; how fast this machine is asserts nothing."""
+"""Figures and texts of ``python -m benchmarks pipeline``; no test depends on the speed of this machine."""
 
 from __future__ import annotations
 
@@ -70,10 +70,10 @@ def test_every_part_of_the_path_is_measured(tmp_path: Path, capsys: pytest.Captu
         "reading",
         "publishing",
     }  # type: ignore[arg-type]
-    said = capsys.readouterr()
-    assert "round 1 of 1: 3 faces: " in said.err
-    assert "thermally steady: " in said.out
-    assert "3 faces: blazeface_short finds as many in 12 of 12 frames" in said.out
+    printed = capsys.readouterr()
+    assert "round 1 of 1: 3 faces: " in printed.err
+    assert "thermally steady: " in printed.out
+    assert "3 faces: blazeface_short finds as many in 12 of 12 frames" in printed.out
 
 
 @pytest.mark.usefixtures("_short_scenes")
@@ -172,7 +172,7 @@ def test_a_feed_gives_the_next_frame_only_when_the_last_one_is_done_and_ends_aft
     source = SteppedSource([np.zeros((2, 2, 3), np.uint8)] * 3, seconds=1e-6, settle=1e-6)
     source.open()
     times = [source.read().timestamp]
-    assert not source._wanted.acquire(blocking=False), "the last one is not done"
+    assert not source.permits.acquire(blocking=False), "the last one is not done"
     counted = 0
     with pytest.raises(SourceEnded):
         while True:

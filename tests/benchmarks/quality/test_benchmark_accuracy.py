@@ -1,4 +1,4 @@
-"""How right: the arithmetic of the benchmarks of quality, and their commands on a few real faces."""
+"""Accuracy: the arithmetic of the quality benchmarks, and their commands on a few real faces."""
 
 from __future__ import annotations
 
@@ -17,9 +17,14 @@ from support.model_folders import copy_with_first_file
 from support.paths import ROOT
 
 from benchmarks.cli import main
-from benchmarks.harness import progress
-from benchmarks.harness.progress import draw_bar, show_line, show_progress
-from benchmarks.quality.accuracy import correctness, mcnemar_tests
+from benchmarks.harness.progress import ProgressBar, draw_bar, show_line, show_progress
+from benchmarks.quality.accuracy import (
+    accuracy_measurements,
+    accuracy_notes,
+    correctness,
+    mcnemar_tests,
+    measure_accuracy,
+)
 from benchmarks.quality.faces import drawn_faces, find_classifiers, percent, share
 from benchmarks.results import results
 from benchmarks.results.paired import fingerprint, keep_correctness
@@ -28,6 +33,7 @@ from edge_emotion.errors import ConfigError
 from edge_emotion.labels import EMOTIONS
 from edge_emotion.models.folder import MODELS, load_manifest
 from train.data.faces import DataSet, Faces
+from train.evaluation.elsewhere import Elsewhere
 from train.evaluation.evaluate import Answer
 
 
@@ -48,12 +54,12 @@ def test_a_share_carries_its_n_and_the_score_interval() -> None:
     assert half.interval == pytest.approx((23.7, 76.3), abs=0.1)
 
 
-def test_a_duel_counts_only_faces_whose_class_both_models_know() -> None:
+def test_mcnemar_counts_only_faces_whose_class_both_models_have() -> None:
     stats = pytest.importorskip("scipy.stats")
     faces = faces_of(0, 1, 1, 2, 2, 2)
-    knows_two = Answer("a", EMOTIONS[:2], np.array([[9, 0], [0, 9], [9, 0], [9, 0], [9, 0], [9, 0]], np.float64))
-    knows_all = Answer("b", EMOTIONS, np.eye(8)[[1, 0, 1, 2, 2, 2]].astype(np.float64))
-    right = {one.name: correctness(one, faces, EMOTIONS) for one in (knows_two, knows_all)}
+    of_two = Answer("a", EMOTIONS[:2], np.array([[9, 0], [0, 9], [9, 0], [9, 0], [9, 0], [9, 0]], np.float64))
+    of_all = Answer("b", EMOTIONS, np.eye(8)[[1, 0, 1, 2, 2, 2]].astype(np.float64))
+    right = {one.name: correctness(one, faces, EMOTIONS) for one in (of_two, of_all)}
     assert right["a"].tolist() == [1, 1, 0, -1, -1, -1]
     assert right["b"].tolist() == [0, 0, 1, 1, 1, 1]
     (only,) = mcnemar_tests(right)
@@ -123,9 +129,9 @@ def test_accuracy_measures_every_file_by_every_backend(
     assert sum("plain kernels" in name for name in done["artefacts"]) == len(tflite)
     for name, one in done["artefacts"].items():
         figures = one["figures"]
-        said = result.find(name, "accuracy")
-        assert said is not None and said.interval is not None and said.n == 150
-        assert said.value == pytest.approx(100 * figures["accuracy"], abs=1e-3)
+        figure = result.find(name, "accuracy")
+        assert figure is not None and figure.interval is not None and figure.n == 150
+        assert figure.value == pytest.approx(100 * figures["accuracy"], abs=1e-3)
         assert result.artefacts[f"{one['model']}: {one['file']}"] == one["sha256"]
         assert figures["n"] == np.sum(figures["confusion"]) == 150
         assert figures["accuracy"] == pytest.approx(np.trace(figures["confusion"]) / 150, abs=1e-5)
@@ -162,8 +168,8 @@ def test_results_of_accuracy_on_the_same_faces_are_paired(
     capsys.readouterr()
     files = [str(folder / "result.json") for folder in (tmp_path / "first", tmp_path)]
     assert main(["compare", *files, "--fail-on", "accuracy=1"]) == 0
-    said = [line for line in capsys.readouterr().out.splitlines() if ": accuracy " in line]
-    assert len(said) == 2 and all(" 1.000 " in line and line.endswith("(p = 1, McNemar)") for line in said)
+    lines = [line for line in capsys.readouterr().out.splitlines() if ": accuracy " in line]
+    assert len(lines) == 2 and all(" 1.000 " in line and line.endswith("(p = 1, McNemar)") for line in lines)
 
 
 def test_an_artefact_that_does_not_run_here_is_named_with_the_reason(
@@ -258,10 +264,9 @@ def test_an_error_takes_the_place_of_a_bar(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_without_tqdm_a_terminal_gets_lines_and_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "tqdm", None)
-    monkeypatch.setattr(progress, "_BAR", progress._Bar())
-    terminal = Terminal(monkeypatch)
+    terminal, bar = Terminal(monkeypatch), ProgressBar()
     for done in (1, 2):
-        show_progress("faces", done, 2)
+        bar.show("faces", done, 2)
     assert terminal.rows() == ["no progress bars: pip install tqdm", "faces: 1 of 2", "faces: 2 of 2", ""]
 
 
@@ -291,3 +296,24 @@ raise SystemExit(main(sys.argv[1:]))
         5,
         "error: to draw plots: pip install matplotlib\n",
     )
+
+
+def test_sets_from_elsewhere_stand_in_the_table_at_every_operating_point() -> None:
+    tiny = find_classifiers(["tiny"])
+    random = np.random.default_rng(5)
+    faces = Faces(
+        random.integers(0, 256, (12, 48, 48)).astype(np.uint8), faces_of(*[0, 1, 4] * 4).votes, np.ones(12, bool)
+    )
+    acted = Elsewhere("acted", faces, np.repeat(["a", "b", "c"], 4), 14, cropped=True)
+    done = measure_accuracy(tiny, faces, EMOTIONS, backend="tflite", elsewhere={"acted": acted})
+    points = tiny[0].manifest.calibration.operating_points
+    found = {(one.subject, one.metric): one for one in accuracy_measurements(done)}
+    for name, artefact in done["artefacts"].items():
+        assert set(artefact["elsewhere"]["acted"]) == set(points)
+        for point in points:
+            accuracy = found[f"{name}, acted, {point}", "accuracy"]
+            assert accuracy.n == 12 and accuracy.interval is not None
+            assert found[f"{name}, acted, {point}", "ECE"].better == "lower"
+            assert found[f"{name}, acted, {point}", "false alarms"].n == 4
+    (note,) = [line for line in accuracy_notes(done) if line.startswith("acted: ")]
+    assert "12 faces found in 14 pictures, 3 persons" in note and "neutral 4, happiness 4, anger 4" in note

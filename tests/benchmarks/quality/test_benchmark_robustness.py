@@ -16,10 +16,10 @@ from benchmarks.results.results import read_result
 from edge_emotion.errors import ConfigError
 
 
-def observations(shown: str, said: str) -> list[Observation]:
+def observations(shown: str, predicted: str) -> list[Observation]:
     """One letter per second; '.' is nobody, 'u' is unknown."""
     names = {".": None, "u": "unknown"}
-    return [Observation(float(i), a, names.get(b, b)) for i, (a, b) in enumerate(zip(shown, said, strict=True))]
+    return [Observation(float(i), a, names.get(b, b)) for i, (a, b) in enumerate(zip(shown, predicted, strict=True))]
 
 
 def test_a_change_that_follows_the_truth_is_no_flicker() -> None:

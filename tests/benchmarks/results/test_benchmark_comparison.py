@@ -126,8 +126,8 @@ def test_intervals_decide_where_there_are_some(
         saved(tmp_path, "b.json", result(after)),
     ]
     assert main(["compare", *files, "--fail-on", "accuracy=1.01"]) == code
-    said = capsys.readouterr().out
-    assert said.endswith(verdict + "\n") and "noise not known" not in said
+    printed = capsys.readouterr().out
+    assert printed.endswith(verdict + "\n") and "noise not known" not in printed
 
 
 def paired(right: int, wrong_now: int, right_now: int, *, faces: str = "a" * 64) -> Result:
@@ -196,8 +196,8 @@ def test_unlike_machines_are_refused_unless_told(tmp_path: Path, capsys: pytest.
     other = HERE.model_copy(update={"processor": "another chip"})
     files = [saved(tmp_path, "a.json", result(one(1.0))), saved(tmp_path, "b.json", result(one(2.0), machine=other))]
     assert main(["compare", *files]) == 2
-    said = capsys.readouterr().err
-    assert "different machines: board, chip, 4 / board, another chip, 4" in said and "--unlike-machines" in said
+    printed = capsys.readouterr().err
+    assert "different machines: board, chip, 4 / board, another chip, 4" in printed and "--unlike-machines" in printed
     assert main(["compare", *files, "--unlike-machines"]) == 0
 
 

@@ -16,8 +16,7 @@ from support.measurements import HERE, one, result, saved, scored
 from support.paths import ROOT
 
 from benchmarks.cli import main
-from benchmarks.results import machine
-from benchmarks.results.machine import _processor
+from benchmarks.results.machine import commit_of_clone, processor_name
 from benchmarks.results.outputs import put_out
 from benchmarks.results.report import result_markdown, result_text, whiskers, write_plot
 from benchmarks.results.results import Measurement, Result, quantiles, read_result, significant
@@ -58,8 +57,8 @@ def test_a_damaged_result_is_one_line_that_names_the_fault(tmp_path: Path, capsy
     ):
         path.write_text(text)
         assert main(["show", str(path)]) == 2
-        said = capsys.readouterr().err
-        assert fault in said and str(path) in said and said.count("\n") == 1
+        printed = capsys.readouterr().err
+        assert fault in printed and str(path) in printed and printed.count("\n") == 1
     assert main(["show", str(tmp_path / "nowhere.json")]) == 2
     assert capsys.readouterr().err.endswith("nowhere.json: No such file or directory\n")
 
@@ -228,24 +227,24 @@ def test_processors_of_one_name_are_told_apart_by_their_numbers(tmp_path: Path) 
     pi = "processor\t: 0\nCPU part\t: 0xd0b\n\nModel\t\t: Raspberry Pi 5 Model B Rev 1.0\n"
     (tmp_path / "pc").write_text(pc.format(n=0) + pc.format(n=1).replace("17", "18"))
     (tmp_path / "pi").write_text(pi)
-    assert _processor(str(tmp_path / "pc")) == "AMD EPYC (family 25, model 17, stepping 1)"
-    assert _processor(str(tmp_path / "pi")) == "Raspberry Pi 5 Model B Rev 1.0"
-    assert _processor(str(tmp_path / "none"))
+    assert processor_name(str(tmp_path / "pc")) == "AMD EPYC (family 25, model 17, stepping 1)"
+    assert processor_name(str(tmp_path / "pi")) == "Raspberry Pi 5 Model B Rev 1.0"
+    assert processor_name(str(tmp_path / "none"))
 
 
 def test_the_commit_of_the_clone_is_told_where_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     git = ["git", "-C", str(tmp_path), "-c", "user.name=n", "-c", "user.email=e@example.org"]
-    monkeypatch.setattr(machine, "CHECKOUT", tmp_path)
+
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert machine._commit() == "", "an archive that was unpacked"
+    assert commit_of_clone(tmp_path) == "", "an archive that was unpacked"
     (tmp_path / "file").write_text("1")
     for arguments in (["init", "-q"], ["add", "file"], ["commit", "-qm", "first"]):
         subprocess.run([*git, *arguments], check=True)
-    assert re.fullmatch(r"[0-9a-f]{7,}", commit := machine._commit())
+    assert re.fullmatch(r"[0-9a-f]{7,}", commit := commit_of_clone(tmp_path))
     (tmp_path / "file").write_text("2")
-    assert machine._commit() == f"{commit}-dirty"
+    assert commit_of_clone(tmp_path) == f"{commit}-dirty"
     monkeypatch.setenv("PATH", "")
-    assert machine._commit() == ""
+    assert commit_of_clone(tmp_path) == ""
 
 
 def test_a_file_that_may_not_be_written_is_told_before_anything_is_measured(

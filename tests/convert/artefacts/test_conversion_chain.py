@@ -47,13 +47,13 @@ def network(input_shape: tuple[int, int, int], classes: int, *, weights: str | N
 
 
 class Made(NamedTuple):
-    """A data set, a run, what ``all`` has written, its exit code and what it said."""
+    """A data set, a run, what ``all`` has written, its exit code and its output."""
 
     data: Path
     run: Path
     models: Path
     code: int
-    said: str
+    printed: str
 
     def command(self, name: str, *options: str) -> list[str]:
         return [name, str(self.run), "--data", str(self.data), *options]
@@ -81,9 +81,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Pa
 def made(trained: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Made:
     (data, run), models = trained, tmp_path_factory.mktemp("models")
     options = ["--data", str(data), "--models", str(models), "--version", "1.2.3", "--epochs", "1"]
-    with redirect_stdout(io.StringIO()) as said:
+    with redirect_stdout(io.StringIO()) as printed:
         code = main(["all", str(run), *options])
-    return Made(data, run, models, code, said.getvalue())
+    return Made(data, run, models, code, printed.getvalue())
 
 
 def manifest_of(folder: Path) -> ModelManifest:
@@ -93,8 +93,8 @@ def manifest_of(folder: Path) -> ModelManifest:
 
 
 def test_all_tunes_compares_proves_and_writes(made: Made) -> None:
-    assert made.code == 0, made.said
-    table = [line.split()[:2] for line in made.said.splitlines() if ", loss " in line]
+    assert made.code == 0, made.printed
+    table = [line.split()[:2] for line in made.printed.splitlines() if ", loss " in line]
     tflite = [["tflite", way] for way in ("post-training", "symmetric", "asymmetric")]
     assert table == [*tflite, ["onnx", "symmetric"], ["onnx", "post-training"]]
     manifest = manifest_of(made.folder)
@@ -111,7 +111,7 @@ def test_all_tunes_compares_proves_and_writes(made: Made) -> None:
 def test_the_least_loss_wins(made: Made) -> None:
     manifest = manifest_of(made.folder)
     for kind in ("tflite", "onnx"):
-        rows = [line.split() for line in made.said.splitlines() if line.startswith(f"{kind} ") and ", loss " in line]
+        rows = [line.split() for line in made.printed.splitlines() if line.startswith(f"{kind} ") and ", loss " in line]
         losses = {row[1]: float(row[-1]) for row in rows}
         assert losses[manifest.file("int8", kind).quantisation or ""] == min(losses.values())
 
@@ -119,10 +119,10 @@ def test_the_least_loss_wins(made: Made) -> None:
 def test_verify_passes_against_the_run(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["verify", str(made.folder), "--data", str(made.data), "--run", str(made.run)]
     assert main(command) == 0
-    said = capsys.readouterr().out
-    assert said.count("agreement") == 5
+    printed = capsys.readouterr().out
+    assert printed.count("agreement") == 5
     parity = manifest_of(made.folder).parity["tiny_int8.tflite (XNNPACK)"]
-    assert f"accuracy {parity.accuracy:.2%}" in said
+    assert f"accuracy {parity.accuracy:.2%}" in printed
 
 
 def test_the_gate_keeps_the_folder_as_it_was(
@@ -132,9 +132,9 @@ def test_the_gate_keeps_the_folder_as_it_was(
     monkeypatch.setattr("convert.artefacts.parity.MIN_AGREEMENT", 1.01)
     before = {path.name: path.read_bytes() for path in made.folder.iterdir()}
     assert main(made.command("all", "--models", str(made.models), "--version", "9.0.0")) == 4
-    said = capsys.readouterr()
-    assert said.err.startswith("error: tiny_int8.tflite (XNNPACK) agrees with the float model on ")
-    assert said.out.count("is finished") == 2
+    printed = capsys.readouterr()
+    assert printed.err.startswith("error: tiny_int8.tflite (XNNPACK) agrees with the float model on ")
+    assert printed.out.count("is finished") == 2
     assert {path.name: path.read_bytes() for path in made.folder.iterdir()} == before
 
 
@@ -149,9 +149,9 @@ def test_without_the_gate_it_is_only_said_and_a_way_can_be_chosen(
 
 def test_other_settings_than_it_was_begun_with_are_refused(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(made.command("qat", "--epochs", "2")) == 2
-    said = capsys.readouterr().err
-    assert f"{made.run / 'qat-symmetric'} was begun with --epochs 1 --learning-rate 0.0001" in said
-    assert "remove it to begin anew" in said
+    printed = capsys.readouterr().err
+    assert f"{made.run / 'qat-symmetric'} was begun with --epochs 1 --learning-rate 0.0001" in printed
+    assert "remove it to begin anew" in printed
 
 
 def test_a_file_that_breaks_a_rule_is_not_written(
@@ -176,8 +176,8 @@ def test_where_onnxruntime_is_missing_the_fine_tuned_form_is_kept(
     monkeypatch.setattr("convert.artefacts.folder.OnnxBackend", missing)
     options = ["--models", str(tmp_path), "--way", "post-training"]
     assert main(made.command("tflite", *options)) == 0
-    said = capsys.readouterr().err
-    assert "int8 ONNX by symmetric is taken, with nothing measured: onnxruntime is not installed" in said
+    printed = capsys.readouterr().err
+    assert "int8 ONNX by symmetric is used without measuring it: onnxruntime is not installed" in printed
     entry = manifest_of(tmp_path / "tiny").file("int8", "onnx")
     assert (entry.quantisation, entry.golden) == ("symmetric", None)
     again = ["recalibrate", str(tmp_path / "tiny"), "--data", str(made.data), "--version", "9.0.0"]
@@ -224,7 +224,7 @@ def test_a_stopped_fine_tuning_goes_on_even_after_a_move(
     run = run.rename(tmp_path / "c")
     tuned = load_qat(run, "asymmetric")
     assert tuned.history["epoch"] == [0, 1]
-    assert tuned.recipe.distill == 0.7, "its teacher is heard, though the run had none"
+    assert tuned.recipe.distill == 0.7, "its teacher is used, though the run had none"
     (run / BEST).write_bytes(b"others")
     with pytest.raises(ConfigError, match="began from other weights"):
         load_qat(run, "asymmetric")

@@ -34,12 +34,6 @@ from train.recipes.catalogue import RECIPES
 from train.recipes.recipe import Recipe, gray_input
 from train.runs.run_directory import BEST, RECORD
 
-
-@pytest.fixture(scope="module")
-def data(fer_plus: DataSet) -> DataSet:
-    return fer_plus
-
-
 # Detectors
 
 
@@ -87,7 +81,7 @@ def tiny(input_shape: tuple[int, int, int], classes: int, *, weights: str | None
 
 
 @pytest.fixture
-def run(tmp_path: Path, data: DataSet, monkeypatch: pytest.MonkeyPatch) -> Path:
+def run(tmp_path: Path, fer_plus: DataSet, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A finished run of a net that learns nothing but converts fast."""
     recipe = Recipe(name="tiny", network=tiny, summary="for tests", input=gray_input(48))
     monkeypatch.setitem(RECIPES, "tiny", recipe)
@@ -99,7 +93,7 @@ def run(tmp_path: Path, data: DataSet, monkeypatch: pytest.MonkeyPatch) -> Path:
         "start": "random",
         "dataset": "FER+",
         "protocol": "majority",
-        "held_out": data.fingerprint(["validation", "test"]),
+        "held_out": fer_plus.fingerprint(["validation", "test"]),
         "classes": EMOTIONS,
         "class_prior": [1 / 8] * 8,
         "epochs": 1,
@@ -132,10 +126,10 @@ def test_a_run_becomes_a_model_folder_that_the_runtime_takes(run: Path, fer_fold
 
 
 def test_a_run_and_its_model_folder_are_measured_alike(
-    run: Path, fer_folder: Path, data: DataSet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Path, fer_folder: Path, fer_plus: DataSet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = convert(run, data, tmp_path / "models", version="1.0.0")
-    faces = data["validation"].majority()
+    folder = convert(run, fer_plus, tmp_path / "models", version="1.0.0")
+    faces = fer_plus["validation"].majority()
     alike = [logits_of_target(target, faces).logits for target in (run, folder)]
     assert (alike[0].argmax(axis=1) == alike[1].argmax(axis=1)).mean() > 0.9
     capsys.readouterr()
@@ -166,11 +160,11 @@ def test_a_network_that_cannot_be_converted_is_refused_before_anything_is_made(
     assert not (tmp_path / "models").exists()
 
 
-def test_a_run_that_is_not_finished_is_refused(run: Path, data: DataSet, tmp_path: Path) -> None:
+def test_a_run_that_is_not_finished_is_refused(run: Path, fer_plus: DataSet, tmp_path: Path) -> None:
     record = json.loads((run / RECORD).read_text())
     (run / RECORD).write_text(json.dumps({**record, "finished": False}))
     with pytest.raises(ConfigError, match="not finished"):
-        convert(run, data, tmp_path / "models", version="1.0.0")
+        convert(run, fer_plus, tmp_path / "models", version="1.0.0")
     assert not (tmp_path / "models").exists()
 
 
@@ -216,11 +210,11 @@ def test_the_shipped_int8_models_are_fully_integer(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "least"), [*zip(SHIPPED, (0.855, 0.855, 0.83), strict=True)])
-def test_the_shipped_models_are_as_good_as_their_manifests_say(name: str, least: float, data: DataSet) -> None:
+def test_the_shipped_models_are_as_good_as_their_manifests_say(name: str, least: float, fer_plus: DataSet) -> None:
     """The whole test split, through the runtime's own classifier, on this machine."""
     classifier = make_classifier(name, precision="int8")
     assert isinstance(classifier.manifest, ModelManifest)
-    faces = data["test"].majority()
+    faces = fer_plus["test"].majority()
     now, then = measure_classifier(classifier, faces), classifier.manifest.metrics["test/int8"]
     print(f"FER+ majority, test split: {now.accuracy:.4f} now, {then.accuracy:.4f} in the manifest, n = {now.n}")
     assert now.n == then.n == 3153
@@ -234,7 +228,7 @@ def test_the_model_card_says_what_the_manifests_say() -> None:
     assert CARD.read_text(encoding="utf-8") == card(shipped_models())
 
 
-def test_converting_refuses_before_it_writes(data: DataSet, tmp_path: Path) -> None:
+def test_converting_refuses_before_it_writes(fer_plus: DataSet, tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
-        convert(tmp_path, data, tmp_path / "models", version="1.0.0")
+        convert(tmp_path, fer_plus, tmp_path / "models", version="1.0.0")
     assert not (tmp_path / "models").exists()

@@ -20,14 +20,12 @@ pytest.importorskip("tf_keras")
 from support.paths import SHARED
 
 from convert.artefacts.folder import recalibrate
-from convert.artefacts.parity import compare, require_parity, shortfalls
+from convert.artefacts.parity import compare_logits, require_parity, shortfalls
 from convert.artefacts.verify import verify
 from convert.cli import main
-from edge_emotion.factory.models import make_detector
 from train.data.faces import DataSet
-from train.data.layouts import FaceFinder
 from train.evaluation.acted import ACTED, NATURAL
-from train.evaluation.elsewhere import load_elsewhere
+from train.evaluation.elsewhere import daemon_finder, load_elsewhere
 from train.evaluation.logits import logits_of
 from train.recipes.recipe import FER_CROP
 
@@ -39,7 +37,7 @@ def logits(winners: list[int], margin: float = 4.0) -> Any:
 
 def test_a_model_is_its_own_equal() -> None:
     rows, truth = logits([0, 1, 2, 1]), np.array([0, 1, 2, 2])
-    parity = compare("test", rows, rows, truth)
+    parity = compare_logits("test", rows, rows, truth)
     assert (parity.n, parity.accuracy, parity.float_accuracy) == (4, 0.75, 0.75)
     assert (parity.agreement, parity.mean_difference, parity.max_difference, parity.p_value) == (1.0, 0.0, 0.0, 1.0)
     assert shortfalls("same", parity) == []
@@ -48,7 +46,7 @@ def test_a_model_is_its_own_equal() -> None:
 def test_what_differs_is_counted() -> None:
     """Eight faces of which the float model has all right and the artefact two wrong: McNemar's p is 2 / 2**2."""
     truth = np.array([0, 1, 2, 0, 1, 2, 0, 1])
-    parity = compare("test", logits([1, 2, *truth[2:]]), logits(list(truth)), truth)
+    parity = compare_logits("test", logits([1, 2, *truth[2:]]), logits(list(truth)), truth)
     assert (parity.accuracy, parity.float_accuracy, parity.agreement) == (0.75, 1.0, 0.75)
     assert parity.p_value == pytest.approx(0.5)
     difference = np.exp(4) / (np.exp(4) + 2) - 1 / (np.exp(4) + 2)
@@ -58,7 +56,7 @@ def test_what_differs_is_counted() -> None:
 
 def test_both_are_compared_at_the_operating_point() -> None:
     rows, truth = logits([0], margin=1.0), np.array([1])
-    parity = compare("test", rows, rows, truth, shift=np.array([2.0, 0.0, 1.0]), temperature=0.5)
+    parity = compare_logits("test", rows, rows, truth, shift=np.array([2.0, 0.0, 1.0]), temperature=0.5)
     assert (parity.accuracy, parity.float_accuracy) == (1.0, 1.0)
 
 
@@ -66,10 +64,10 @@ def test_the_gate_names_every_shortfall() -> None:
     truth = np.arange(300) % 3
     worse = truth.copy()
     worse[:20] = (truth[:20] + 1) % 3
-    parity = compare("test", logits(list(worse)), logits(list(truth)), truth)
+    parity = compare_logits("test", logits(list(worse)), logits(list(truth)), truth)
     with pytest.raises(ModelError) as caught:
         require_parity(
-            {"a.tflite": parity, "b.tflite": compare("test", logits(list(truth)), logits(list(truth)), truth)}
+            {"a.tflite": parity, "b.tflite": compare_logits("test", logits(list(truth)), logits(list(truth)), truth)}
         )
     message = str(caught.value)
     assert "a.tflite is 6.67 points less accurate than the float model, allowed are 0.5" in message
@@ -122,9 +120,8 @@ def test_the_shipped_manifest_is_what_recalibrate_writes(fer_plus: DataSet, tmp_
     text, wrong = (shipped / MANIFEST).read_text(), re.compile(r'"prior_strength": 0\.05\b')
     assert wrong.search(text)
     (folder / MANIFEST).write_text(wrong.sub('"prior_strength": 0.5', text))
-    finder = FaceFinder("blazeface_back", lambda: make_detector("blazeface_back"), FER_CROP)
     elsewhere = {
-        NATURAL: load_elsewhere(NATURAL, sets / "news.zip", finder),
+        NATURAL: load_elsewhere(NATURAL, sets / "news.zip", daemon_finder(FER_CROP)),
         ACTED: load_elsewhere(ACTED, sets / "posed.zip", None),
     }
     assert recalibrate(str(folder), fer_plus, version=before.version, elsewhere=elsewhere) == folder

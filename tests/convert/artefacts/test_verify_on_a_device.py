@@ -54,7 +54,7 @@ def verify(
 
 
 def verified(done: subprocess.CompletedProcess[str]) -> list[str]:
-    """The artefacts of which an accuracy was said."""
+    """The artefacts for which an accuracy was printed."""
     return [line.split(" accuracy ")[0].strip() for line in done.stdout.splitlines() if " accuracy " in line]
 
 

@@ -49,7 +49,8 @@ def test_classify_prints_emotion_confidence_and_all_probabilities(
     assert lines[0] == f"{portrait}: 1 face"
     assert lines[1].startswith("  happiness ")
     assert all(emotion in lines[2] for emotion in EMOTIONS)
-    assert lines[3] == f"{landscape}: no faces"
+    assert lines[3].startswith("    9 times in 10 one of: happiness")
+    assert lines[4] == f"{landscape}: no faces"
 
 
 def test_classify_json_is_one_object_per_picture(
@@ -60,6 +61,7 @@ def test_classify_json_is_one_object_per_picture(
     (face,) = first["faces"]
     assert face["emotion"] == "happiness"
     assert sum(face["probabilities"].values()) == pytest.approx(1, abs=0.001)
+    assert face["likely"][0] == "happiness" and set(face["likely"]) <= set(EMOTIONS)
     assert face["box"][0] == pytest.approx(246, abs=10)
     assert second == {**second, "image": str(landscape), "faces": []}
 
@@ -102,7 +104,7 @@ def test_classify_takes_names_that_are_no_text(portrait: Path, tmp_path: Path) -
 def test_classify_knows_class_subsets_and_thresholds(portrait: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["classify", "--json", "--classes", "sad,angry,fear", "--threshold", "1", str(portrait)]) == 0
     (face,) = json.loads(capsys.readouterr().out)["faces"]
-    assert set(face["probabilities"]) == {"sadness", "anger", "fear"}
+    assert set(face["probabilities"]) == {"sadness", "anger", "fear"} and "likely" not in face
     assert face["emotion"] == "unknown"
 
 
@@ -114,6 +116,32 @@ def test_classify_takes_face_crops_as_they_are(
     assert main(["classify", "--json", "--cropped", str(crop)]) == 0
     (face,) = json.loads(capsys.readouterr().out)["faces"]
     assert face["emotion"] == "happiness"
+
+
+def test_classify_takes_folders_with_all_that_is_below_and_counts_what_is_left_out(
+    portrait: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "album" / "2026"
+    folder.mkdir(parents=True)
+    for name in ("b.jfif", "without ending"):
+        (folder / name).write_bytes(portrait.read_bytes())
+    (tmp_path / "album" / "notes.txt").write_text("no picture")
+    assert main(["classify", "--json", str(tmp_path / "album")]) == 0
+    out, err = capsys.readouterr()
+    assert [Path(json.loads(line)["image"]).name for line in out.splitlines()] == ["b.jfif", "without ending"]
+    assert err == f"{tmp_path / 'album'}: 2 pictures; 1 other files are left out: notes.txt\n"
+    (tmp_path / "empty").mkdir()
+    assert main(["classify", str(tmp_path / "empty")]) == 3
+    assert capsys.readouterr().err == f"{tmp_path / 'empty'}: 0 pictures\n"
+
+
+def test_classify_refuses_huge_pictures_unless_told(portrait: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = cv2.imread(str(portrait))
+    large = portrait.with_name("large.png")
+    cv2.imwrite(str(large), cv2.resize(image, (1300, 1000)))
+    assert main(["classify", "--max-megapixels", "1", str(large)]) == 3
+    assert "large.png has 1300 x 1000 pixels, more than 1 million" in capsys.readouterr().err
+    assert main(["classify", "--max-megapixels", "2", str(large)]) == 0
 
 
 def test_an_unreadable_picture_is_reported_and_the_others_are_done(

@@ -124,7 +124,7 @@ def test_only_the_wanted_node_and_camera_are_given_and_no_gap_is_invented(broker
         assert other_node.receive(0.3) is None
 
 
-def test_what_is_missing_before_a_hidden_event_is_told_with_the_next_shown_one(broker: Broker) -> None:
+def test_events_missing_before_a_filtered_event_are_counted_at_the_next_one_that_is_given(broker: Broker) -> None:
     with client_of(broker, camera="desk") as client:
         publish_events(broker, [event(1), event(4, camera="hall"), event(6), event(7)])
         items = items_until(client, lambda item: isinstance(item, EventReceived) and item.event.seq == 7)
@@ -186,6 +186,16 @@ def test_what_is_not_of_the_contract_is_counted_and_skipped_with_a_warning(
     assert len(skipped) == 5, "one for each topic and kind of fault"
     assert any("schema 2, this subscriber supports 1" in text for text in skipped)
     assert all("\n" not in text and len(text) < 500 for text in skipped)
+
+
+def test_an_event_of_an_absurd_time_is_skipped_and_not_sent_again_to_a_named_session(broker: Broker) -> None:
+    payload = event_to_json(event(1)).replace(b'"ts":"2026-', b'"ts":"9999-')
+    with client_of(broker, session="reports") as client:
+        publish_raw(broker, ("desk/events", payload))
+        publish_events(broker, [event(2)])
+        assert numbers(client, 1) == [2] and client.not_understood == 1
+    with client_of(broker, session="reports") as later:
+        assert numbers(later, 1, timeout=0.3) == [] and later.not_understood == 0
 
 
 def test_workers_of_a_group_share_the_events_and_know_that_gaps_mean_nothing(

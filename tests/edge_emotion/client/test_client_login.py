@@ -1,13 +1,15 @@
-"""Which broker the client talks to, as whom, and what it says when that does not work."""
+"""Broker and login of the client, and its errors."""
 
 from __future__ import annotations
 
 import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.broker import Authority, Broker, needs_mosquitto, password_access, wait_until
-from support.mqtt_stage import count_logged
+from support.mqtt_stage import TIMING, count_logged
 from support.samples import event
 from support.subscribers import client_of, numbers, publish_events
 
@@ -57,6 +59,49 @@ def test_refusals_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(SinkError, match="not reachable"):
         client_of(broker).connect()
     wait_until(lambda: not [each for each in threading.enumerate() if each.name == "mqtt-subscriber"])
+
+
+@pytest.mark.parametrize("patient", [True, False])
+def test_a_login_that_is_refused_after_a_loss_is_tried_again_after_its_own_delay(
+    tmp_path: Path, log: pytest.LogCaptureFixture, patient: bool
+) -> None:
+    broker = Broker(tmp_path, password_access(tmp_path, "me", "s3cret")).start()
+    delay = 300.0 if patient else 0.2
+    timing = replace(TIMING, first_login_retry=delay, longest_login_retry=delay)
+    try:
+        with client_of(broker, settings={"username": "me", "password": "s3cret"}, timing=timing) as client:
+            broker.stop()
+            wait_until(lambda: not client.connected)
+            password_access(tmp_path, "me", "other")
+            broker.start()
+            wait_until(lambda: count_logged(log, "refuses user 'me'"))
+            password_access(tmp_path, "me", "s3cret")
+            broker.reload()
+            if patient:
+                time.sleep(1.0)  # five of the delays after other losses
+                assert not client.connected and broker.log.count("not authorised") == 1
+            else:
+                wait_until(lambda: client.connected)
+    finally:
+        broker.stop()
+
+
+@pytest.mark.parametrize(
+    ("settings", "fault"),
+    [
+        ({"username": "x" * 65_536}, "mqtt.username has 65536 bytes"),
+        ({"username": "é" * 32_768}, "mqtt.username has 65536 bytes"),
+        ({"username": "me", "password": "s3cret" * 20_000}, "mqtt.password has 120000 bytes"),
+        ({"username": "a\0b"}, "mqtt.username contains a NUL"),
+        ({"username": "me", "password": "s3cret\0"}, "mqtt.password contains a NUL"),
+    ],
+)
+def test_a_login_that_mqtt_cannot_transmit_is_a_config_error_without_the_secret(
+    settings: dict[str, str], fault: str
+) -> None:
+    with pytest.raises(ConfigError, match=fault) as caught:
+        Client(broker_settings("127.0.0.1", 1, **settings)).connect()  # type: ignore[arg-type]
+    assert "s3cret" not in str(caught.value) and len(str(caught.value)) < 200
 
 
 def test_tls_is_used_as_the_daemon_uses_it(tmp_path: Path, log: pytest.LogCaptureFixture) -> None:

@@ -1,4 +1,4 @@
-"""What the client does when the broker, the network or its own program goes away."""
+"""The client when the broker, the network or its own program fails."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_a_killed_broker_is_found_again(broker: Broker, log: pytest.LogCaptureFi
 
 
 @needs_mosquitto
-def test_what_a_broker_took_in_before_the_client_was_back_is_made_up_for(broker: Broker) -> None:
+def test_events_that_a_broker_accepted_before_the_client_was_back_are_received(broker: Broker) -> None:
     slow = replace(TIMING, first_retry=2.0, longest_retry=2.0)
     with client_of(broker, timing=slow) as client:
         publish_events(broker, [event(1)])
@@ -73,7 +73,7 @@ def test_a_named_session_gets_what_came_while_the_program_was_away(broker: Broke
 
 
 @needs_mosquitto
-def test_an_event_whose_handling_failed_comes_again_to_a_named_session(broker: Broker) -> None:
+def test_an_event_whose_handling_failed_is_sent_again_to_a_named_session(broker: Broker) -> None:
     with client_of(broker, session="reports"):
         publish_events(broker, map(event, range(1, 6)))
     with suppress(ZeroDivisionError), client_of(broker, session="reports") as client:
@@ -97,7 +97,9 @@ def test_a_session_without_name_leaves_nothing_behind(broker: Broker) -> None:
 
 
 @needs_mosquitto
-def test_events_in_hand_while_the_connection_breaks_are_marked_when_they_come_again(broker: Broker) -> None:
+def test_events_not_acknowledged_when_the_connection_breaks_are_duplicates_when_they_are_sent_again(
+    broker: Broker,
+) -> None:
     with client_of(broker, session="reports") as client:
         publish_events(broker, map(event, range(1, 11)))
         assert numbers(client, 4) == [1, 2, 3, 4]

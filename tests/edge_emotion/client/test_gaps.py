@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import MAXYEAR, MINYEAR, datetime, timedelta, timezone
 
 import pytest
 from support.samples import CAPTURED, event
@@ -97,6 +97,17 @@ def test_absurd_numbers_do_no_harm(number: int) -> None:
     detector = GapDetector()
     arrivals(detector, 5, number, 6, number + 2, number + 1)
     assert detector.totals["pi5"].events >= 4
+
+
+def test_any_capture_time_is_compared() -> None:
+    last = datetime(MAXYEAR, 12, 31, 23, 59, 59, 999999, tzinfo=timezone.utc)
+    first = datetime(MINYEAR, 1, 1, tzinfo=timezone.utc)
+    detector = GapDetector()
+    detector.update(event(5, ts=last))
+    assert detector.update(event(4, ts=CAPTURED)).arrival == "late"
+    assert detector.update(event(3, ts=first)).arrival == "late"
+    detector.update(event(6, ts=first))
+    assert detector.update(event(2, ts=last)).arrival == "restart"
 
 
 def test_ids_are_kept_for_a_bounded_number_of_events() -> None:

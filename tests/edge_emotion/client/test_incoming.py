@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import random
+from datetime import timedelta, timezone
 from typing import Any
 
 import pytest
@@ -91,6 +92,24 @@ def test_damaged_payloads_are_refused_and_never_crash() -> None:
         except ValueError:
             refused += 1
     assert refused > 2000
+
+
+@pytest.mark.parametrize("ts", ["9999-12-31T23:59:59.999Z", "0001-01-01T00:00:00.000Z", "10000-01-01T00:00:00.000Z"])
+def test_a_time_that_does_not_exist_in_every_time_zone_is_refused(ts: str) -> None:
+    track = {**json.loads(event_to_json(EVENT))["track"], "started": ts}
+    for fields in ({"ts": ts}, {"track": track}):
+        with pytest.raises(ValueError):
+            read_event(DESK, changed(**fields))
+    with pytest.raises(ValueError):
+        read_state(json.dumps({**json.loads(state_to_json(state())), "ts": ts}).encode())
+
+
+@pytest.mark.parametrize("year", [2, 9998])
+def test_every_other_time_can_be_shown_in_local_time(year: int) -> None:
+    ts = EVENT.ts.replace(year=year, month=12, day=31)
+    read = read_event(DESK, event_to_json(event(1, ts=ts)))
+    for hours in (-23, 23):
+        read.ts.astimezone(timezone(timedelta(hours=hours)))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,9 @@ import pytest
 from support.control_stage import Stage
 
 from edge_emotion import __version__
-from edge_emotion.daemon.control import MAX_PAYLOAD, MAX_PENDING
+from edge_emotion.daemon import overrides
+from edge_emotion.daemon.control import MAX_DEPTH, MAX_PAYLOAD, MAX_PENDING, check_depth
+from edge_emotion.daemon.daemon import JOBS_PER_TURN
 
 
 @pytest.fixture
@@ -66,6 +68,7 @@ def test_off_and_on_in_one_breath_leaves_one_reader(stage: Stage) -> None:
 def test_what_was_set_survives_a_restart(stage: Stage) -> None:
     for topic, payload in (("enabled", "OFF"), ("threshold", "0.9"), ("classes", '["fear", "anger"]')):
         stage.control.handle(f"edge-emotion/pi5/desk/{topic}/set", payload.encode())
+    stage.control.turn()  # as the main loop does after the commands of a turn
     stage.stop()
     stage.build()
     assert stage.channel.features["desk", "enabled"] == b"OFF"
@@ -150,6 +153,49 @@ def test_what_is_too_long_or_too_much_is_refused(stage: Stage, caplog: pytest.Lo
     assert stage.channel.features["desk", "threshold"] == b"0.5"
 
 
+def test_commands_without_end_leave_time_for_the_cameras_and_write_the_disk_once_a_turn(
+    stage: Stage, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[int] = []
+    monkeypatch.setattr(overrides, "save_json", lambda path, data: saved.append(len(data)))
+    for n in range(MAX_PENDING):
+        stage.ask("desk/threshold/set", f"0.{n + 100}")
+    for _ in range(1000):
+        stage.ask("desk/threshold/set", "0.5")
+    turns = 0
+    on_turn = stage.daemon.on_turn
+
+    def counted() -> None:
+        nonlocal turns
+        turns += 1
+        on_turn()
+
+    stage.daemon.on_turn = counted
+    stage.start()
+    stage.wait(lambda: stage.channel.features["desk", "threshold"] == f"0.{MAX_PENDING + 99}".encode())
+    stage.stop()
+    assert turns >= MAX_PENDING / JOBS_PER_TURN
+    assert 1 <= len(saved) <= turns
+    assert len(caplog.records) < 30, "a flood of messages is no flood of log lines"
+
+
+@pytest.mark.parametrize("depth", [*range(1, 60), 500, 984, 2000])
+@pytest.mark.parametrize("brackets", ["[]", '{"a":}'])
+def test_a_transaction_of_any_depth_is_answered(depth: int, brackets: str, stage: Stage) -> None:
+    opening, closing = brackets[:-1], brackets[-1]
+    inner = opening * depth + "1" + closing * depth
+    stage.control.receive("edge-emotion/pi5/request/info", b'{"transaction": %s}' % inner.encode())
+    stage.control.handle("edge-emotion/pi5/request/info", b'{"transaction": %s}' % inner.encode())
+    stage.control.handle("edge-emotion/pi5/desk/threshold/set", inner.encode())
+    ((command, answer),) = stage.channel.answers
+    assert command == "info" and answer["status"] == ("ok" if depth < MAX_DEPTH else "error")
+    assert stage.channel.features["desk", "threshold"] == b"0.5"
+
+
+def test_brackets_in_a_text_are_no_depth() -> None:
+    check_depth(json.dumps({"transaction": '[[{"' * 500}).encode())
+
+
 @pytest.mark.parametrize("transaction", ["abc", 7, None, {"a": [1]}])
 def test_a_request_is_answered_with_its_transaction(transaction: Any, stage: Stage) -> None:
     stage.control.handle("edge-emotion/pi5/request/info", json.dumps({"transaction": transaction}).encode())
@@ -224,7 +270,7 @@ def test_stats_tell_of_cameras_stages_machine_and_outbox(tmp_path: Path) -> None
     for quantiles in desk["stages_ms"].values():
         assert 0 <= quantiles["p50"] <= quantiles["p90"] <= quantiles["p99"]
     assert list(desk["stages_ms"]) == ["detect", "track", "classify", "decide", "latency"]
-    assert second["outbox"] == {"depth": 0, "dropped": 0} and second["uptime"] >= second["interval"] >= 1
+    assert second["outbox"] == {"depth": 0, "dropped": 0, "refused": 0} and second["uptime"] >= second["interval"] >= 1
     assert second["machine"]["rss_mb"] > 20 and second["machine"]["cpu_percent"] > 0
     assert last["cameras"]["desk"]["processed_fps"] == 0 and last["cameras"]["desk"]["stages_ms"] == {}
     json.dumps(stage.channel.reports, allow_nan=False)

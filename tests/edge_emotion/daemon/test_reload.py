@@ -126,6 +126,26 @@ def test_rules_change_while_it_runs_and_a_threshold_alone_ends_no_track(stage: S
     assert set(stage.sink.events[3].probabilities) == {"fear", "anger"}
 
 
+@pytest.mark.parametrize("text", ["node: {{ hostname }}", "[" * 5000, "a: !!binary x", "{", "- 1", "\x00"])
+def test_a_file_that_cannot_be_read_leaves_the_old_settings(
+    text: str, stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = stage.control.settings
+    stage.file.write_text(text)
+    stage.control.on_sighup()
+    stage.control.handle("edge-emotion/pi5/request/reload", b"")
+    assert stage.control.settings is before
+    assert stage.channel.answers[0][1]["status"] == "error"
+    assert len(caplog.messages) == 2 and all("the old settings stay" in message for message in caplog.messages)
+
+
+def test_a_reload_that_fails_in_any_way_leaves_the_old_settings(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    before = stage.control.settings
+    stage.file = Path("/dev/null/there is none")
+    stage.control.on_sighup()
+    assert stage.control.settings is before and "the old settings stay" in caplog.text
+
+
 def test_what_was_set_from_outside_outlives_a_reload(stage: Stage) -> None:
     stage.control.handle("edge-emotion/pi5/desk/threshold/set", b"0.8")
     stage.control.handle("edge-emotion/pi5/desk/enabled/set", b"OFF")

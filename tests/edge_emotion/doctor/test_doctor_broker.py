@@ -1,4 +1,4 @@
-"""The doctor's look at the broker, with a real one: it accepts, refuses, is deaf, or is not there."""
+"""The check of the broker, with a real one that accepts, refuses, does not answer, or does not run."""
 
 from __future__ import annotations
 
@@ -68,14 +68,14 @@ def test_a_publish_that_the_access_rules_refuse_fails_with_the_rule_that_is_miss
 
 
 @needs_mosquitto
-def test_the_older_protocol_cannot_tell_and_says_so(guarded: Broker) -> None:
+def test_with_mqtt_3_1_1_a_warning_explains_that_refusals_are_not_reported(guarded: Broker) -> None:
     finding = ask(guarded.port, username="pi5", password="s3cret", prefix="elsewhere", protocol="3.1.1")
     assert finding.status == "warn"
     assert "does not report" in finding.detail
 
 
 @needs_mosquitto
-def test_a_daemon_with_the_same_client_id_is_not_thrown_out(guarded: Broker) -> None:
+def test_a_daemon_with_the_same_client_id_stays_connected(guarded: Broker) -> None:
     subscriber = Subscriber(guarded, "fixed", "pi5", "s3cret")
     ask(guarded.port, username="pi5", password="s3cret", client_id="fixed")
     wait_until(lambda: subscriber.messages)
@@ -101,7 +101,7 @@ def test_tls_is_examined(tmp_path: Path) -> None:
 
 
 @needs_mosquitto
-def test_a_broker_that_wants_a_client_certificate_says_so(tmp_path: Path) -> None:
+def test_a_broker_that_requires_a_client_certificate_fails_with_the_setting(tmp_path: Path) -> None:
     authority = Authority(tmp_path / "ca")
     certificate, key = authority.issue("pi5")
     running = Broker(tmp_path, authority=authority, client_certificates=True).start()
@@ -124,15 +124,15 @@ def test_a_broker_that_is_not_there_fails() -> None:
     assert "mosquitto" in finding.fix
 
 
-def test_a_name_that_is_none_fails() -> None:
+def test_an_impossible_host_name_fails() -> None:
     finding = ask(1883, host="broker..home")
     assert finding.status == "fail"
     assert "mqtt.host" in finding.fix
 
 
-def test_a_peer_that_says_nothing_fails_in_time() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as deaf:
-        finding = ask(deaf.getsockname()[1])
+def test_a_peer_that_does_not_answer_fails_in_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        finding = ask(silent.getsockname()[1])
     assert finding.status == "fail"
     assert "no answer within 1 s" in finding.detail
     assert "mqtt.tls" in finding.fix

@@ -8,12 +8,11 @@ from typing import Any
 import pytest
 from support.paths import SHARED
 
-from edge_emotion.factory.models import make_classifier, make_detector
+from edge_emotion.factory.models import make_classifier
 
 pytest.importorskip("train.data.layouts", exc_type=ImportError)
 
-from train.data.layouts import FaceFinder
-from train.evaluation.elsewhere import Elsewhere, load_elsewhere
+from train.evaluation.elsewhere import Elsewhere, daemon_finder, load_elsewhere
 from train.evaluation.elsewhere_figures import measure_points
 from train.evaluation.evaluate import measure_classifier
 from train.recipes.recipe import FER_CROP
@@ -32,16 +31,12 @@ measured with the int8 files, less one point for differences between kernels."""
 
 @pytest.fixture(scope="module")
 def natural() -> Elsewhere:
-    return found(lambda: load_elsewhere("natural", SETS / "news.zip", finder()))
+    return found(lambda: load_elsewhere("natural", SETS / "news.zip", daemon_finder(FER_CROP)))
 
 
 @pytest.fixture(scope="module")
 def acted() -> Elsewhere:
     return found(lambda: load_elsewhere("acted", SETS / "posed.zip", None))
-
-
-def finder() -> FaceFinder:
-    return FaceFinder("blazeface_back", lambda: make_detector("blazeface_back"), FER_CROP)
 
 
 def found(load: Callable[[], Elsewhere]) -> Elsewhere:

@@ -15,7 +15,7 @@ from support.model_folders import copy_with_first_file
 from edge_emotion.backends.constant import ConstantBackend
 from edge_emotion.backends.tflite import TfliteBackend
 from edge_emotion.errors import ModelError
-from edge_emotion.factory.models import make_classifier, make_detector
+from edge_emotion.factory.models import guarding_model, make_classifier, make_detector
 from edge_emotion.labels import EMOTIONS
 from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.models.folder import MANIFEST, checked_file, dump_manifest, find_model, load_manifest, shipped_models
@@ -95,6 +95,64 @@ def test_a_changed_byte_is_refused(copy: Path) -> None:
 def test_a_missing_file_is_refused(copy: Path) -> None:
     (copy / load_manifest(copy).file().file).unlink()
     assert "No such file" in refusal(copy)
+
+
+@pytest.mark.parametrize("name", [MANIFEST, "file"])
+def test_what_never_ends_is_not_read(name: str, copy: Path) -> None:
+    path = copy / (MANIFEST if name == MANIFEST else load_manifest(copy).file().file)
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    with pytest.raises(ModelError, match=r"it is no file|no model"):
+        make_classifier(str(copy))
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"task":' * 50_000, "", "null", "[]", "\ufeff{}", '{"schema": 1e999}']
+)
+def test_whatever_stands_in_a_manifest_is_refused_in_one_line(text: str, copy: Path) -> None:
+    (copy / MANIFEST).write_text(text)
+    assert "\n" not in refusal(copy)
+
+
+WRONG: list[Any] = [None, True, -1, 2**70, 1e308, "x", [], [[]], {}, {"a": []}, [None] * 3]
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=str)
+def test_a_wrong_type_at_any_place_of_a_manifest_is_refused_in_one_line(wrong: Any, copy: Path) -> None:
+    """At each key, also inside the files, their golden sets and the input: loaded as before, or refused."""
+    text = (copy / MANIFEST).read_text()
+    places = [(key,) for key in json.loads(text)]
+    places += [("files", 0, key) for key in json.loads(text)["files"][0]]
+    places += [("files", 0, "golden", key) for key in json.loads(text)["files"][0]["golden"]]
+    places += [("input", key) for key in json.loads(text)["input"]]
+    refused = 0
+    for place in places:
+        data = json.loads(text)
+        within = data
+        for key in place[:-1]:
+            within = within[key]
+        within[place[-1]] = wrong
+        (copy / MANIFEST).write_text(json.dumps(data))
+        try:
+            load_manifest(copy)
+        except ModelError as error:
+            refused += 1
+            assert "\n" not in str(error) and error.exit_code == 4
+    assert refused > len(places) / 2
+
+
+@pytest.mark.parametrize(
+    "fault", [TypeError("a\nb"), RecursionError(), OverflowError("x"), KeyError("k"), RuntimeError("")]
+)
+def test_whatever_an_interpreter_raises_about_a_file_is_one_line(fault: Exception) -> None:
+    with pytest.raises(ModelError, match=r"m\.onnx cannot be used: ") as caught, guarding_model("m.onnx"):
+        raise fault
+    assert "\n" not in str(caught.value) and caught.value.exit_code == 4
+
+
+def test_lack_of_memory_is_not_blamed_on_the_model() -> None:
+    with pytest.raises(MemoryError), guarding_model("m.onnx"):
+        raise MemoryError
 
 
 def test_labels_that_are_no_emotions_are_refused(copy: Path) -> None:

@@ -27,7 +27,7 @@ def topics_after(path: Path) -> list[str]:
     return sent
 
 
-def test_what_was_announced_before_is_taken_back(tmp_path: Path) -> None:
+def test_topics_that_were_announced_before_are_cleared(tmp_path: Path) -> None:
     path = tmp_path / "pi5.announced.json"
     path.write_text(json.dumps(SAVED))
     assert TOPIC in topics_after(path) and "edge-emotion/pi5/cam/state" in topics_after(path)

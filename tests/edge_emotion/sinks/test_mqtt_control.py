@@ -1,4 +1,4 @@
-"""What the node is asked and what it says of itself, over a real broker."""
+"""Commands to the node, and what it publishes about itself, over a real broker."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,13 @@ from support.broker import Broker, Received, Subscriber, needs_mosquitto, wait_u
 from support.home_assistant import check_device
 from support.mqtt_stage import INFO, PROTOCOLS, ROOT, TIMING, MakeSink, MakeSubscriber, count_logged
 from support.paths import ROOT as CLONE
-from support.samples import state
+from support.samples import event, state
+from support.scripted_broker import ScriptedBroker
 
 from edge_emotion.cli.demo import CLIP
 from edge_emotion.config.settings import MqttSettings
 from edge_emotion.labels import EMOTIONS
+from edge_emotion.mqtt.connection import MAX_PACKET
 from edge_emotion.sinks.mqtt.sink import MqttSink
 from edge_emotion.wire.home_assistant import device_config
 from edge_emotion.wire.topics import Topics
@@ -35,7 +38,7 @@ MACHINE = {"rss_mb": 1.0, "cpu_percent": 1.0, "temperature_c": None, "throttling
 MakeAnnounced = Callable[..., MqttSink]
 
 
-def tell(broker: Broker, topic: str, payload: bytes | str, retain: bool = False) -> None:
+def send(broker: Broker, topic: str, payload: bytes | str, retain: bool = False) -> None:
     publish.single(topic, payload, qos=1, retain=retain, hostname="127.0.0.1", port=broker.port)
 
 
@@ -69,20 +72,20 @@ def announced(broker: Broker, tmp_path: Path) -> Iterator[MakeAnnounced]:
 
 
 @PROTOCOLS
-def test_what_is_asked_is_handed_over_and_what_is_retained_is_not_obeyed(
+def test_commands_are_handed_over_and_retained_ones_are_ignored(
     protocol: str, broker: Broker, make_sink: MakeSink, log: pytest.LogCaptureFixture
 ) -> None:
-    tell(broker, f"{ROOT}/desk/enabled/set", "OFF", retain=True)
+    send(broker, f"{ROOT}/desk/enabled/set", "OFF", retain=True)
     heard: list[tuple[str, bytes]] = []
     sink = make_sink(broker.port, protocol=protocol)
     sink.listen(lambda topic, payload: heard.append((topic, payload)))
     sink.open()
     wait_until(lambda: sink.connected)
     for topic in ("desk/threshold/set", "request/info", "desk/state", "elsewhere/set", "hall/enabled/set"):
-        tell(broker, f"{ROOT}/{topic}", "1")
+        send(broker, f"{ROOT}/{topic}", "1")
     wait_until(lambda: len(heard) == 3)
     assert heard == [(f"{ROOT}/{topic}", b"1") for topic in ("desk/threshold/set", "request/info", "hall/enabled/set")]
-    assert count_logged(log, "is ignored") == (protocol == "3.1.1"), "a broker of MQTT 5 is asked not to send it at all"
+    assert count_logged(log, "is ignored") == (protocol == "3.1.1"), "a broker of MQTT 5 does not send it at all"
 
 
 def test_the_broker_holds_back_what_is_oversized(broker: Broker, make_sink: MakeSink) -> None:
@@ -91,10 +94,46 @@ def test_the_broker_holds_back_what_is_oversized(broker: Broker, make_sink: Make
     sink.listen(lambda _topic, payload: heard.append(payload))
     sink.open()
     wait_until(lambda: sink.connected)
-    tell(broker, f"{ROOT}/request/info", b"x" * 100_000)
-    tell(broker, f"{ROOT}/request/info", b"after")
+    send(broker, f"{ROOT}/request/info", b"x" * 100_000)
+    send(broker, f"{ROOT}/request/info", b"after")
     wait_until(lambda: heard)
     assert heard == [b"after"]
+
+
+def test_of_an_oversized_message_of_mqtt_3_1_1_only_the_beginning_is_read(broker: Broker, make_sink: MakeSink) -> None:
+    heard: list[bytes] = []
+    sink = make_sink(broker.port, protocol="3.1.1")
+    sink.listen(lambda _topic, payload: heard.append(payload))
+    sink.open()
+    wait_until(lambda: sink.connected)
+    send(broker, f"{ROOT}/request/info", b"x" * 3_000_000)
+    send(broker, f"{ROOT}/request/info", b"after")
+    wait_until(lambda: len(heard) == 2)
+    assert 4096 < len(heard[0]) < MAX_PACKET and heard[1] == b"after" and sink.connected
+
+
+@pytest.mark.parametrize("claimed", [40_000_000, 268_435_455])
+def test_a_broker_that_ignores_the_packet_limit_does_not_take_memory(
+    make_broker: Callable[..., ScriptedBroker], make_sink: MakeSink, claimed: int
+) -> None:
+    topic = f"{ROOT}/request/info".encode()
+    length = bytes([claimed & 127 | 128, claimed >> 7 & 127 | 128, claimed >> 14 & 127 | 128, claimed >> 21])
+    head = b"\x30" + length + len(topic).to_bytes(2, "big") + topic + b"\0"
+    body = bytes(min(claimed, 40_000_000) - len(topic) - 3)
+    heard: list[bytes] = []
+    sink = make_sink(make_broker(extra=head + body).port, drain_timeout=0.1)
+    sink.listen(lambda _topic, payload: heard.append(payload))
+    tracemalloc.start()
+    try:
+        sink.open()
+        wait_until(lambda: heard)
+        if claimed == 40_000_000:  # the end of the packet is found: the next one is understood
+            sink.publish(event(1))
+            wait_until(lambda: not sink.waiting)
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+    assert 4096 < len(heard[0]) < MAX_PACKET
 
 
 def test_subscriptions_are_renewed_after_the_broker_was_killed(broker: Broker, make_sink: MakeSink) -> None:
@@ -107,7 +146,7 @@ def test_subscriptions_are_renewed_after_the_broker_was_killed(broker: Broker, m
     wait_until(lambda: not sink.connected)
     broker.start()
     wait_until(lambda: sink.connected)
-    tell(broker, f"{ROOT}/request/info", b"again")
+    send(broker, f"{ROOT}/request/info", b"again")
     wait_until(lambda: heard == [b"again"])
 
 
@@ -140,7 +179,7 @@ def test_the_device_is_announced_retained_and_in_home_assistants_form(
     check_device(json.loads(message.payload))
 
 
-def test_home_assistant_that_starts_is_told_the_device_and_then_the_states(
+def test_after_the_birth_message_of_home_assistant_the_device_and_then_the_states_are_published(
     broker: Broker, announced: MakeAnnounced, make_subscriber: MakeSubscriber
 ) -> None:
     sink = announced("desk")
@@ -148,8 +187,8 @@ def test_home_assistant_that_starts_is_told_the_device_and_then_the_states(
     sink.camera_state("desk", state())
     late = make_subscriber(broker)
     wait_until(lambda: late.on("desk/state") and late.on(f"{ROOT}/availability"))
-    tell(broker, "homeassistant/status", "offline")
-    tell(broker, "homeassistant/status", "online")
+    send(broker, "homeassistant/status", "offline")
+    send(broker, "homeassistant/status", "online")
 
     def after_birth() -> list[Received]:
         births = [n for n, message in enumerate(late.messages) if message.topic == "homeassistant/status"]
@@ -162,7 +201,7 @@ def test_home_assistant_that_starts_is_told_the_device_and_then_the_states(
     assert all(message.retain for message in after_birth())
 
 
-def test_a_camera_that_vanishes_is_taken_back(
+def test_the_topics_and_components_of_a_removed_camera_are_cleared(
     broker: Broker, announced: MakeAnnounced, make_subscriber: MakeSubscriber
 ) -> None:
     sink = announced("desk", "hall")
@@ -170,14 +209,14 @@ def test_a_camera_that_vanishes_is_taken_back(
     subscriber = make_subscriber(broker)
     wait_until(lambda: subscriber.on("hall/state"))
     sink.describe(INFO, ["desk"], device("desk"))
-    expect_that_hall_is_taken_back(subscriber, 1)
+    expect_that_hall_is_cleared(subscriber, 1)
     sink.describe(INFO, ["desk", "hall"], device("desk", "hall"))
     sink.camera_available("hall", True)
     wait_until(lambda: subscriber.on("hall/availability")[-1].payload == b"online")
     assert "hall_emotion" in components(subscriber.on("/config")[-1])
 
 
-def test_a_camera_that_vanished_while_the_node_was_off_is_taken_back_once(
+def test_those_of_a_camera_that_was_removed_while_the_node_was_off_are_cleared_once(
     broker: Broker, announced: MakeAnnounced, make_subscriber: MakeSubscriber
 ) -> None:
     sink = announced("desk", "hall")
@@ -188,7 +227,7 @@ def test_a_camera_that_vanished_while_the_node_was_off_is_taken_back_once(
     wait_until(lambda: subscriber.messages[-1].payload == b"offline")
     seen = len(subscriber.on("/config"))
     announced("desk").close()
-    expect_that_hall_is_taken_back(subscriber, seen)
+    expect_that_hall_is_cleared(subscriber, seen)
     third = announced("desk")
     wait_until(lambda: len(subscriber.on("/config")) == seen + 3)
     third.close()
@@ -196,7 +235,7 @@ def test_a_camera_that_vanished_while_the_node_was_off_is_taken_back_once(
     assert len(subscriber.on("/config")) == seen + 3
 
 
-def expect_that_hall_is_taken_back(subscriber: Subscriber, seen: int) -> None:
+def expect_that_hall_is_cleared(subscriber: Subscriber, seen: int) -> None:
     """First a payload that says which components go, then one without them; no retained topic stays."""
     wait_until(lambda: len(subscriber.on("/config")) == seen + 2)
     removing, clean = subscriber.on("/config")[seen:]
@@ -274,13 +313,13 @@ def test_a_whole_node_obeys_reloads_and_remembers(
     try:
         wait_until(lambda: last("desk/availability") == b"online" and last("desk/enabled/state") == b"ON", 60)
         check_device(json.loads(last("/config")))
-        tell(broker, f"{ROOT}/desk/enabled/set", "OFF")
+        send(broker, f"{ROOT}/desk/enabled/set", "OFF")
         wait_until(lambda: last("desk/enabled/state") == b"OFF" and last("desk/availability") == b"offline")
-        tell(broker, f"{ROOT}/desk/threshold/set", "7")
+        send(broker, f"{ROOT}/desk/threshold/set", "7")
         file.write_text(yaml.safe_dump({**tree, "cameras": {"desk": camera, "hall": camera}, "node": "pi4"}))
         process.send_signal(signal.SIGHUP)
         wait_until(lambda: last("hall/availability") == b"online", 60)
-        tell(broker, f"{ROOT}/request/reload", '{"transaction": "t"}')
+        send(broker, f"{ROOT}/request/reload", '{"transaction": "t"}')
         wait_until(lambda: subscriber.on("/response/reload"))
         assert json.loads(last("/response/reload")) == {
             "status": "ok", "data": {"applied": [], "restart": ["node"]}, "error": None, "transaction": "t",

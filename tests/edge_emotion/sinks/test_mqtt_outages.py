@@ -70,7 +70,7 @@ def test_nothing_is_lost_when_the_broker_is_killed_and_comes_back(
     assert count_logged(log, "lost broker") == 1 and count_logged(log, "connected to broker") == 2
 
 
-def test_a_broker_that_forgot_everything_is_told_again(
+def test_a_broker_that_lost_its_state_receives_everything_retained_again(
     tmp_path: Path, make_sink: MakeSink, make_subscriber: MakeSubscriber
 ) -> None:
     broker = Broker(tmp_path, persistence=False).start()
@@ -131,7 +131,7 @@ def test_nothing_is_lost_when_the_broker_stands_still_until_it_is_given_up(
         sink.close()
 
 
-def test_of_the_states_of_an_absence_only_the_newest_is_said(
+def test_of_the_states_while_the_broker_was_away_only_the_newest_is_published(
     broker: Broker, make_sink: MakeSink, make_subscriber: MakeSubscriber
 ) -> None:
     subscriber = make_subscriber(broker)
@@ -149,7 +149,7 @@ def test_of_the_states_of_an_absence_only_the_newest_is_said(
     assert [message.payload for message in subscriber.on("desk/availability")] == [b"online"]
 
 
-def test_a_full_outbox_drops_the_oldest_events_counts_them_and_says_so_once(
+def test_a_full_outbox_drops_the_oldest_events_counts_them_and_logs_it_once(
     broker: Broker, make_sink: MakeSink, make_subscriber: MakeSubscriber, log: pytest.LogCaptureFixture
 ) -> None:
     subscriber = make_subscriber(broker)

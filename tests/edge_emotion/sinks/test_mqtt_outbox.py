@@ -1,4 +1,4 @@
-"""The sink and its outbox on disk: what a restart finds, what a failing disk does, when the disk is asked to sync."""
+"""The sink and its outbox on disk: restarts, failing disks, and when a sync is made."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def full_disk(limit: int) -> Iterator[None]:
 
 
 @needs_mosquitto
-def test_what_a_clean_stop_could_not_deliver_comes_after_the_next_start_as_replayed_and_otherwise_unchanged(
+def test_events_that_a_clean_stop_could_not_deliver_are_sent_after_the_next_start_as_replayed_and_otherwise_unchanged(
     broker: Broker, make_durable: MakeDurable, make_subscriber: MakeSubscriber, log: pytest.LogCaptureFixture
 ) -> None:
     subscriber = make_subscriber(broker)
@@ -206,7 +206,7 @@ def test_the_counter_goes_on_after_what_the_outbox_holds(make_durable: MakeDurab
 
 
 @needs_mosquitto
-def test_a_full_disk_is_said_once_and_events_go_on(
+def test_a_full_disk_is_logged_once_and_events_are_still_sent(
     broker: Broker, make_durable: MakeDurable, make_subscriber: MakeSubscriber, log: pytest.LogCaptureFixture
 ) -> None:
     subscriber = make_subscriber(broker)
@@ -226,7 +226,7 @@ def test_a_full_disk_is_said_once_and_events_go_on(
 
 
 @needs_mosquitto
-def test_a_disk_that_is_full_from_the_start_is_said_once_and_events_go_on(
+def test_a_disk_that_is_full_from_the_start_is_logged_once_and_events_are_sent(
     broker: Broker, make_durable: MakeDurable, make_subscriber: MakeSubscriber, log: pytest.LogCaptureFixture
 ) -> None:
     subscriber = make_subscriber(broker)

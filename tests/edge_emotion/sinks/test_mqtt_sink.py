@@ -59,7 +59,7 @@ def test_topics_qos_and_retain_flags_are_those_of_the_contract(
     ]
 
 
-def test_a_clean_close_leaves_everything_offline_for_those_who_come_later(
+def test_a_clean_close_leaves_everything_offline_for_later_subscribers(
     broker: Broker, make_sink: MakeSink, make_subscriber: MakeSubscriber
 ) -> None:
     sink = make_sink(broker.port)
@@ -109,7 +109,7 @@ def test_events_of_several_threads_all_arrive_and_each_thread_keeps_its_order(
 
 
 @PROTOCOLS
-def test_the_last_will_says_offline_when_the_process_is_killed(
+def test_the_last_will_publishes_offline_when_the_process_is_killed(
     broker: Broker, make_subscriber: MakeSubscriber, protocol: str
 ) -> None:
     subscriber = make_subscriber(broker)
@@ -131,7 +131,7 @@ def test_the_last_will_says_offline_when_the_process_is_killed(
     assert subscriber.on("pi5/availability")[-1] == Received(f"{ROOT}/availability", b"offline", 1, True)
 
 
-def test_close_ends_also_when_the_broker_stands_still_and_tells_what_is_lost(
+def test_close_ends_also_when_the_broker_does_not_respond_and_logs_the_lost_events(
     broker: Broker, make_sink: MakeSink, make_subscriber: MakeSubscriber, log: pytest.LogCaptureFixture
 ) -> None:
     subscriber = make_subscriber(broker)

@@ -47,7 +47,7 @@ def test_events_go_over_tls_to_a_broker_with_a_trusted_certificate(
     assert sequence(subscriber.on("events")) == list(range(200))
 
 
-def test_a_broker_with_another_authority_gets_nothing_and_the_reason_is_said_once(
+def test_a_broker_with_another_authority_gets_nothing_and_the_reason_is_logged_once(
     tls_broker: Broker, tmp_path: Path, make_sink: MakeSink, log: pytest.LogCaptureFixture
 ) -> None:
     other = Authority(tmp_path / "other")

@@ -1,4 +1,4 @@
-"""What ``protocols.EventSink`` promises, asked of every adapter, with and without a network behind it."""
+"""The contract of ``protocols.EventSink``, tested with every adapter, with and without a network behind it."""
 
 from __future__ import annotations
 

@@ -281,6 +281,42 @@ def test_a_video_without_times_goes_by_its_frame_rate(monkeypatch: pytest.Monkey
     assert np.diff(times) == pytest.approx([0.1, 0.1, 0.1])
 
 
+@pytest.mark.parametrize("jump", [3600.0, 6.0, -3600.0, 1e9])
+def test_times_of_a_video_that_jump_are_a_cut(jump: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    captures = fake_video_capture(monkeypatch, lambda number: (number < 10, picture(number)))
+
+    def position(capture: Any, key: int) -> float:
+        seconds = capture.reads / 10 + (jump if capture.reads > 5 else 0)
+        return 10.0 if key == cv2.CAP_PROP_FPS else 1000 * seconds
+
+    monkeypatch.setattr(captures, "get", position)
+    source = OpenCvSource(str(carphone()), realtime=False)
+    source.open()
+    stamps = [frame.timestamp for frame in read_until_error(source)[0]]
+    assert np.diff(stamps) == pytest.approx(0.1)
+    assert len(stamps) == 10
+
+
+def test_a_slow_video_is_no_series_of_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
+    captures = fake_video_capture(monkeypatch, lambda number: (number < 10, picture(number)))
+    monkeypatch.setattr(
+        captures, "get", lambda capture, key: 1 / 60 if key == cv2.CAP_PROP_FPS else 60_000.0 * capture.reads
+    )
+    source = OpenCvSource(str(carphone()), realtime=False)
+    source.open()
+    assert np.diff([frame.timestamp for frame in read_until_error(source)[0]]) == pytest.approx(60.0)
+
+
+@pytest.mark.parametrize("name", ["12:30:05.avi", "2026-11-20 12:30:05.avi", "cam-1.12:30.avi", "file:1.avi"])
+def test_a_relative_name_with_a_colon_is_a_file(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / name).write_bytes(carphone().read_bytes())
+    monkeypatch.chdir(tmp_path)
+    source = OpenCvSource(name, realtime=False)
+    source.open()
+    assert source.read().image.shape[2] == 3
+    source.close()
+
+
 def test_a_missing_video_is_named_before_opencv_complains(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     source = OpenCvSource(str(tmp_path / "gone.mp4"))
     with pytest.raises(SourceError, match=r"no video file .*gone\.mp4"):

@@ -44,13 +44,13 @@ def test_the_start_is_described_without_paths(weights: str | None, start: str) -
 def test_a_start_from_another_run_says_how_long_that_was_trained(
     record: dict[str, object], words: str, tmp_path: Path
 ) -> None:
-    """Stopped early, or killed: not as many epochs as its recipe says."""
+    """Stopped early, or killed: fewer epochs than its recipe has."""
     settings = find_recipe("tiny").change(epochs=9).model_dump(mode="json")
     create(tmp_path / "first", {"recipe": settings, "classes": list(EMOTIONS), "start": "random", **record})
     weights = tmp_path / "first" / BEST
     weights.write_text("weights")
-    said = describe_start(str(weights))
-    assert said.startswith(f"{words} (best.h5, sha256 ") and str(tmp_path) not in said
+    text = describe_start(str(weights))
+    assert text.startswith(f"{words} (best.h5, sha256 ") and str(tmp_path) not in text
 
 
 # What the options make of a recipe
@@ -116,9 +116,9 @@ def test_a_recipe_without_a_crop_sees_as_much_as_its_input_holds() -> None:
 def test_settings_without_effect_are_named(
     changes: dict[str, object], start: str | None, taught: bool, lines: list[str]
 ) -> None:
-    said = list(without_effect(find_recipe("tiny").change(**changes), set(changes), start=start, taught=taught))
-    assert len(said) == len(lines)
-    assert all(line.startswith(words) for line, words in zip(said, lines, strict=True))
+    ignored = list(without_effect(find_recipe("tiny").change(**changes), set(changes), start=start, taught=taught))
+    assert len(ignored) == len(lines)
+    assert all(line.startswith(words) for line, words in zip(ignored, lines, strict=True))
 
 
 # Commands
@@ -133,14 +133,14 @@ def test_a_run_is_what_its_options_say(
     data, teacher, student = fer_plus(tmp_path / "fer"), tmp_path / "teacher", tmp_path / "student"
     command = ["fit", "--recipe", "tiny", "--data", str(data), "--set", "batch_size=8"]
     assert main([*command, "--run", str(teacher), "--epochs", "1", "--set", "distill=0.4"]) == 0
-    said = capsys.readouterr()
-    assert "tiny starts from random weights" in said.out and "distill has no effect without --teacher" in said.err
+    printed = capsys.readouterr()
+    assert "tiny starts from random weights" in printed.out and "distill has no effect without --teacher" in printed.err
     log = ["--log", "wandb"] if find_spec("wandb") else []
     options = ["--teacher", str(teacher), "--weights", str(teacher / BEST), "--epochs", "2", "--seed", "3", *log]
     assert main([*command, "--run", str(student), *options, "--set", "augmentation.blur=0.3"]) == 0
-    said = capsys.readouterr()
-    assert "FER+ with FER2013's label as further votes (disgust 2, fear 2): train 16, validation 16" in said.out
-    assert said.out.endswith(f"best weights: {student / BEST}\n")
+    printed = capsys.readouterr()
+    assert "FER+ with FER2013's label as further votes (disgust 2, fear 2): train 16, validation 16" in printed.out
+    assert printed.out.endswith(f"best weights: {student / BEST}\n")
     run = load_run(student)
     assert run.finished and run.history["epoch"] == [0, 1]
     assert (run.recipe.epochs, run.recipe.seed, run.recipe.distill, run.recipe.augmentation.blur) == (2, 3, 0.7, 0.3)

@@ -1,4 +1,4 @@
-"""How the training faces are framed, against the detector's boxes."""
+"""Crops of the training faces, compared with the detector's boxes."""
 
 from __future__ import annotations
 

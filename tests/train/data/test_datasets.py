@@ -413,8 +413,8 @@ def test_notes_go_to_stderr_so_that_json_stays_json(
     tmp_path: Path, faces: list[Pixels], capsys: pytest.CaptureFixture[str]
 ) -> None:
     read_data(parsed("--data", spoil(tmp_path, faces), "--skip-bad"), [model_input(48, CROP)])
-    said = capsys.readouterr()
-    assert said.out == "" and "skipped 2 of 10 pictures" in said.err
+    printed = capsys.readouterr()
+    assert printed.out == "" and "skipped 2 of 10 pictures" in printed.err
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What training does to a data set before it looks at it."""
+"""Preparation of a data set before training."""
 
 from __future__ import annotations
 

@@ -18,28 +18,23 @@ from train.data.layouts import DataError, DataSet, load, load_fer2013, load_fer_
 from train.data.layouts.fer import FER2013, FER2013_CLASSES
 
 
-@pytest.fixture(scope="module")
-def data(fer_plus: DataSet) -> DataSet:
-    return fer_plus
-
-
-def test_the_splits_have_the_published_sizes(data: DataSet) -> None:
-    assert {split: int(faces.clear.sum()) for split, faces in data.splits.items()} == {
+def test_the_splits_have_the_published_sizes(fer_plus: DataSet) -> None:
+    assert {split: int(faces.clear.sum()) for split, faces in fer_plus.splits.items()} == {
         "train": 25060,
         "validation": 3199,
         "test": 3153,
     }
 
 
-def test_votes_are_distributions_and_single_votes_are_dropped(data: DataSet) -> None:
-    for faces in data.splits.values():
+def test_votes_are_distributions_and_single_votes_are_dropped(fer_plus: DataSet) -> None:
+    for faces in fer_plus.splits.values():
         assert faces.images.shape[1:] == (48, 48)
         assert faces.votes.sum(axis=1) == pytest.approx(np.ones(len(faces)), abs=1e-5)
         assert faces.votes[faces.votes > 0].min() >= 0.19
 
 
-def test_a_clear_winner_holds_more_than_half(data: DataSet) -> None:
-    assert data["test"].majority().votes.max(axis=1).min() > 0.5
+def test_a_clear_winner_holds_more_than_half(fer_plus: DataSet) -> None:
+    assert fer_plus["test"].majority().votes.max(axis=1).min() > 0.5
 
 
 def write_tables(folder: Path, pixels: list[str], votes: list[str]) -> Path:
@@ -119,7 +114,7 @@ def test_the_numbers_of_fer2013_become_names(tmp_path: Path) -> None:
 
 
 def test_fer2013s_label_can_count_as_further_votes_in_training_only(tmp_path: Path) -> None:
-    """The first face: 6 neutral, 4 happiness, and FER2013 says anger."""
+    """The first face: 6 neutral, 4 happiness, and FER2013's label is anger."""
     folder = write_tables(tmp_path, PIXELS, VOTES)
     data = load_fer_plus(folder, label_votes={"anger": 2, "fear": 5})
     anger = EMOTIONS.index("anger")

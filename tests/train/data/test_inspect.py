@@ -22,15 +22,10 @@ from train.commands.inspect_data import add_inspect, compare_labels, draw, inspe
 from train.data.duplicates import drop_copies, find_copies, take_prints
 from train.data.faces import DataError, DataSet, Faces
 from train.data.inspection import CopyReport, Inspection, inspection_text
-from train.data.layouts import load, load_fer_plus
+from train.data.layouts import load
 
 Pixels = npt.NDArray[np.uint8]
 CLASSES = "neutral", "happiness", "surprise"
-
-
-@pytest.fixture(scope="module")
-def fer_plus(fer_folder: Path) -> DataSet:
-    return load_fer_plus(fer_folder)
 
 
 @pytest.fixture(scope="module")
@@ -264,8 +259,8 @@ def test_a_folder_that_cannot_be_made_is_said_before_the_search(
 ) -> None:
     (tmp_path / "file").write_text("")
     assert run("inspect", folder, "--out", tmp_path / "file" / "out") == 2
-    said = capsys.readouterr()
-    assert "cannot make the folder" in said.err and said.out == ""
+    printed = capsys.readouterr()
+    assert "cannot make the folder" in printed.err and printed.out == ""
 
 
 def test_the_command_lists_bad_pictures_and_ends_with_one_line(

@@ -1,4 +1,4 @@
-"""Faces of pictures without labels, and what teachers say of them, cached and learned from."""
+"""Faces of pictures without labels, and teachers' predictions for them, cached and used in training."""
 
 from __future__ import annotations
 

@@ -190,7 +190,7 @@ def test_an_offset_of_a_stranger_is_refused_and_manifests_without_offsets_stay_v
 
 
 def drawn(seed: int, counts: list[int], shift: dict[str, float], sharp: float) -> Sample:
-    """Logits of a model that knows each emotion but leans away from ``shift``, too ``sharp`` for what it knows."""
+    """Logits of a model that favours the right emotion, shifted by ``-shift`` and made overconfident by ``sharp``."""
     random = np.random.default_rng(seed)
     truth = np.repeat(np.arange(8), counts)
     logits = random.normal(0, 1.0, (len(truth), 8))
@@ -208,8 +208,8 @@ SAMPLES = {
 
 
 def right(sample: Sample, point: OperatingPoint) -> float:
-    said = apply_point(sample.logits, PRIOR, point, EMOTIONS).argmax(axis=1)
-    return float((said == sample.truth).mean())
+    predicted = apply_point(sample.logits, PRIOR, point, EMOTIONS).argmax(axis=1)
+    return float((predicted == sample.truth).mean())
 
 
 def test_the_expressive_point_hears_acted_faces_better_without_losing_the_natural_ones() -> None:

@@ -24,7 +24,7 @@ from train.evaluation.evaluate import Answer, answer, ensemble, evaluate, measur
 from train.evaluation.predict import Prediction, logits_of_target
 
 
-def said(name: str, classes: tuple[str, ...], *logits: tuple[float, ...]) -> Prediction:
+def predicted(name: str, classes: tuple[str, ...], *logits: tuple[float, ...]) -> Prediction:
     return Prediction(name, classes, np.array(logits, np.float32), 4)
 
 
@@ -44,14 +44,14 @@ def test_faces_of_a_class_that_the_model_does_not_know_do_not_count() -> None:
 
 
 def test_a_model_with_classes_in_another_order_is_measured_by_name() -> None:
-    model = said("a", ("fear", "neutral"), (9, 0), (0, 9), (9, 0))
+    model = predicted("a", ("fear", "neutral"), (9, 0), (0, 9), (9, 0))
     figures = evaluate(answer(model), np.array([1, 0, 1]), ("neutral", "fear"))
     assert figures.accuracy == 1
 
 
 def test_restricting_the_classes_leaves_out_the_others_answers() -> None:
-    """Neutral is said the loudest, but only happiness and sadness may be said."""
-    model = said("a", ("neutral", "happiness", "sadness"), (9, 5, 1), (9, 1, 5))
+    """Neutral has the highest logit, but only happiness and sadness are allowed."""
+    model = predicted("a", ("neutral", "happiness", "sadness"), (9, 5, 1), (9, 1, 5))
     said_of_two = answer(model, classes=("happiness", "sadness"))
     figures = evaluate(said_of_two, np.array([1, 2]), model.classes)
     assert (figures.classes, figures.accuracy) == (("happiness", "sadness"), 1)
@@ -66,12 +66,14 @@ def test_an_ensemble_is_the_mean_of_probabilities() -> None:
 
 def test_an_ensemble_of_different_classes_is_refused() -> None:
     with pytest.raises(ConfigError, match="b has the classes neutral, anger, not "):
-        ensemble([answer(said("a", ("neutral", "fear"), (0, 1))), answer(said("b", ("neutral", "anger"), (0, 1)))])
+        ensemble(
+            [answer(predicted("a", ("neutral", "fear"), (0, 1))), answer(predicted("b", ("neutral", "anger"), (0, 1)))]
+        )
 
 
 def test_a_run_has_no_operating_points() -> None:
     with pytest.raises(ConfigError, match="has no operating points"):
-        answer(said("a", ("neutral", "fear"), (0, 1)), operating_point="balanced")
+        answer(predicted("a", ("neutral", "fear"), (0, 1)), operating_point="balanced")
 
 
 # The models that ship, on real faces

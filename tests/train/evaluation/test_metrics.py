@@ -13,7 +13,7 @@ from train.evaluation.metrics import (
     fit_temperature,
     macro_f1,
     mcnemar,
-    measure,
+    measure_metrics,
     wilson_interval,
 )
 from train.evaluation.model_figures import Figures, compute_figures, reliability, subset_figures
@@ -40,7 +40,7 @@ def test_the_confusion_matrix_counts_truth_by_prediction() -> None:
 
 
 def test_figures_are_those_computed_by_hand() -> None:
-    figures = measure(TRUTH, certain(PREDICTED), ("a", "b", "c"))
+    figures = measure_metrics(TRUTH, certain(PREDICTED), ("a", "b", "c"))
     assert (figures.n, figures.count) == (6, {"a": 3, "b": 2, "c": 1})
     assert figures.accuracy == pytest.approx(4 / 6, abs=1e-4)
     assert figures.recall == {"a": pytest.approx(0.6667), "b": 1.0, "c": 0.0}
@@ -49,7 +49,7 @@ def test_figures_are_those_computed_by_hand() -> None:
 
 
 def test_a_class_that_does_not_occur_has_no_recall_and_does_not_count() -> None:
-    figures = measure(np.array([0, 0, 1]), certain(np.array([0, 0, 1])), ("a", "b", "c"))
+    figures = measure_metrics(np.array([0, 0, 1]), certain(np.array([0, 0, 1])), ("a", "b", "c"))
     assert figures.recall == {"a": 1.0, "b": 1.0}
     assert figures.macro_f1 == 1.0
 

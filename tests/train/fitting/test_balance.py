@@ -1,4 +1,4 @@
-"""What is done about rare classes: literals."""
+"""Balancing of rare classes: literals."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_votes_share_out_what_a_face_weighs() -> None:
 
 
 def test_compensation_undoes_the_shift_of_the_prior_inside_the_loss() -> None:
-    """What is drawn half and half is scored as if eight in ten were of the first class."""
+    """Labels drawn half and half are scored as if eight in ten were of the first class."""
     offset = balance(FACES, recipe(oversample=1, compensate=True)).offset
     assert offset == pytest.approx(np.log([0.5 / 0.8, 0.5 / 0.2]))
 

@@ -39,7 +39,7 @@ def numbered(count: int) -> Faces:
 
 
 def drawn(faces: Faces, settings: Recipe, count: int, **options: Any) -> list[int]:
-    """Which faces the first batches hold."""
+    """The faces in the first batches."""
     stream = batches(faces, settings, balance(faces, settings), **options)
     return [round(float(value)) for x, _, _ in islice(stream, count) for value in (x[:, 0, 0, 0].numpy() + 1) * 128]
 
@@ -159,9 +159,9 @@ def test_faces_are_measured_a_batch_at_a_time(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(logits, "model_pixels", pixels)
     model = SimpleNamespace(predict_on_batch=lambda batch: batch.mean(axis=(1, 2)))
-    said = logits.logits_of(KerasBackend(model), numbered(150), recipe().input)
+    outputs = logits.logits_of(KerasBackend(model), numbered(150), recipe().input)
     assert seen == [64, 64, 22]
-    assert said[:, 0] == pytest.approx(np.arange(150) / 128 - 1)
+    assert outputs[:, 0] == pytest.approx(np.arange(150) / 128 - 1)
 
 
 def test_faces_come_as_the_model_takes_them(few_faces: DataSet) -> None:

@@ -60,7 +60,7 @@ def test_the_classes_of_a_run_are_its_outputs(few_faces: DataSet, tmp_path: Path
 
 
 def test_a_student_learns_from_the_answers_of_its_teachers(few_faces: DataSet, tmp_path: Path) -> None:
-    """With nothing but the answers as targets, the student comes to say what the teacher says."""
+    """With the teacher's predictions as the only targets, the student's predictions approach the teacher's."""
     train(quick("tiny", epochs=1), few_faces, tmp_path / "teacher")
     teacher = load_run(tmp_path / "teacher").build()
     bias = np.array([0, 0, 0, 6, 0, 0, 0, 0], np.float32)
@@ -76,7 +76,7 @@ def test_a_student_learns_from_the_answers_of_its_teachers(few_faces: DataSet, t
 
 def test_a_teacher_of_other_classes_is_refused(few_faces: DataSet, tmp_path: Path) -> None:
     train(quick("tiny", epochs=1, classes=3), few_faces, tmp_path / "teacher")
-    with pytest.raises(ConfigError, match=r"teacher .* tells happiness, sadness, anger apart"):
+    with pytest.raises(ConfigError, match=r"teacher .* has the classes happiness, sadness, anger, not "):
         train(quick("tiny", distill=0.5), few_faces, tmp_path / "student", teachers=(tmp_path / "teacher",))
 
 

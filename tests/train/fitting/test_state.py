@@ -1,4 +1,4 @@
-"""What a run leaves on disk: kills at bad moments, failed starts, resuming, averages, freezing, plateaus."""
+"""State of a run on disk: kills at bad moments, failed starts, resuming, averages, freezing, plateaus."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which runs may teach."""
+"""Runs that are accepted as teachers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ VOTES = "FER+ with FER2013's label as further votes (fear 2)"
 
 
 def ask(path: Path, **changes: Any) -> str:
-    """What is wrong with a run as a teacher of STUDENT; one that may teach lacks only its weights."""
+    """The fault of a run as a teacher of STUDENT; an acceptable one lacks only its weights."""
     recipe = changes.pop("recipe", STUDENT).model_dump(mode="json")
     create(path / "run", {"recipe": recipe, "classes": list(EMOTIONS), "finished": True, **RECORD, **changes})
     with pytest.raises(ConfigError) as error:
@@ -42,8 +42,8 @@ FEWER = {"train": 100, "validation": 5, "test": 5}
     ("changes", "message"),
     [
         ({}, MAY_TEACH),
-        ({"finished": False}, r"teacher .*run is not finished: give its train fit command again"),
-        ({"classes": ["fear", "anger"]}, r"tells fear, anger apart"),
+        ({"finished": False}, r"teacher .*run is not finished: run its train fit command again"),
+        ({"classes": ["fear", "anger"]}, r"has the classes fear, anger, not "),
         ({"held_out": "xyz"}, LEAK),
         ({"held_out": "xyz", "dataset": VOTES}, LEAK),
         ({"dataset": VOTES}, MAY_TEACH),

@@ -103,7 +103,7 @@ def test_efficientnet_computes_the_same_from_a_file_as_from_keras_download(tmp_p
     normalise = next(layer for layer in theirs.layers if isinstance(layer, K.layers.Normalization))
     normalise.set_weights([np.array(IMAGENET_MEAN), np.array(IMAGENET_DEVIATION), np.array(0)])
     theirs.save_weights(tmp_path / "no_top.h5")
-    # Keras' file says the deviation; the graph for 'imagenet' divides by its root once more. Here it is the variance.
+    # Keras' file holds the deviation; the graph for 'imagenet' divides by its root once more. Here it is the variance.
     normalise.set_weights([np.array(IMAGENET_MEAN), np.square(IMAGENET_DEVIATION), np.array(0)])
     normalise.finalize_state()
     ours = efficientnet_b0((32, 32, 3), 7, weights=str(tmp_path / "no_top.h5"))

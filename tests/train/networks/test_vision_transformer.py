@@ -1,4 +1,4 @@
-"""Vision Transformers: a published checkpoint computes what the paper says, and shows what it attends to."""
+"""Vision Transformers: a published checkpoint computes what the paper describes, and its attention can be read."""
 
 from __future__ import annotations
 

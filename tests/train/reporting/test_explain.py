@@ -1,4 +1,4 @@
-"""What a network looks at: known answers of networks made by hand, and the pictures that the command writes."""
+"""Attention maps: known answers of networks made by hand, and the pictures that the command writes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from train.reporting.saliency import (
 from train.runs.run_directory import BEST, Run, create
 
 SQUARE = (slice(4, 12), slice(20, 28))
-"""Where a bright square of 8 x 8 lies in 32 x 32."""
+"""The place of a bright square of 8 x 8 in 32 x 32."""
 
 
 def finder(*, trainable: bool = True) -> K.Model:
@@ -305,6 +305,6 @@ def test_an_early_a_middle_and_the_last_layer_are_shown_when_none_is_named() -> 
 
 
 def test_the_text_says_what_is_explained() -> None:
-    said = np.array([[0.7, 0.3], [0.7, 0.3]])
-    subject = Subject(["a", "b"], [], ("neutral", "fear"), np.zeros((2, 1)), said, np.array([0, 1]))
-    assert [subject.text(i) for i in range(2)] == ["says neutral 70%", "why fear 30%; says neutral 70%"]
+    probabilities = np.array([[0.7, 0.3], [0.7, 0.3]])
+    subject = Subject(["a", "b"], [], ("neutral", "fear"), np.zeros((2, 1)), probabilities, np.array([0, 1]))
+    assert [subject.text(i) for i in range(2)] == ["predicted neutral 70%", "why fear 30%; predicted neutral 70%"]

@@ -1,4 +1,4 @@
-"""The report: what it compares, what it says, and that names cannot break its pages."""
+"""The report: its comparisons, its texts, and names that cannot break its pages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytest.importorskip("matplotlib")
 
 from train.commands.report import add_report, report_html, report_markdown, write_report
 from train.data.faces import DataError, DataSet, Faces
-from train.evaluation.comparison import Comparison, compare
+from train.evaluation.comparison import Comparison, compare_models
 from train.evaluation.complexity import measure_complexity
 from train.evaluation.predict import Prediction
 from train.keras import K, tf
@@ -54,11 +54,13 @@ def run(path: Path, classes: tuple[str, ...] = EMOTIONS, **settings: object) -> 
     return Run(path, recipe, record)
 
 
-def says(
-    name: str, said: list[int], path: Path, *, classes: tuple[str, ...] = EMOTIONS, **settings: object
+def run_with(
+    name: str, predicted: list[int], path: Path, *, classes: tuple[str, ...] = EMOTIONS, **settings: object
 ) -> Prediction:
-    """A run that says these classes, the first ones with more confidence."""
-    logits = np.eye(len(classes), dtype=np.float32)[said] * np.linspace(6, 3, len(said), dtype=np.float32)[:, None]
+    """A run that predicts these classes, the first ones with more confidence."""
+    logits = (
+        np.eye(len(classes), dtype=np.float32)[predicted] * np.linspace(6, 3, len(predicted), dtype=np.float32)[:, None]
+    )
     return Prediction(name, classes, logits, 561_000, run=run(path, classes, **settings))
 
 
@@ -66,10 +68,10 @@ def says(
 def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     path = tmp_path_factory.mktemp("runs")
     worse = [0, 0, 2, 3, 4, 5, 6, 0, *LABELS[8:18], 2, 3]
-    return compare(
+    return compare_models(
         [
-            says("first", LABELS, path / "a"),
-            says(NASTY, worse, path / "b", class_weights=0.5),
+            run_with("first", LABELS, path / "a"),
+            run_with(NASTY, worse, path / "b", class_weights=0.5),
         ],
         DATA,
         "test",
@@ -99,7 +101,7 @@ def test_models_are_measured_on_the_same_faces(comparison: Comparison) -> None:
 def test_mistakes_are_the_most_confident_first(comparison: Comparison) -> None:
     first, second = comparison.results
     assert first.mistakes == []
-    assert [(m.row, m.truth, m.said) for m in second.mistakes] == [
+    assert [(m.row, m.truth, m.predicted) for m in second.mistakes] == [
         (1, "happiness", "neutral"),
         (7, "contempt", "neutral"),
         (18, "happiness", "surprise"),
@@ -112,7 +114,7 @@ def test_settings_that_differ_are_listed_and_no_others(comparison: Comparison) -
 
 
 def test_a_single_model_lists_its_settings(tmp_path: Path) -> None:
-    alone = compare([says("one", LABELS, tmp_path / "a")], DATA, "test")
+    alone = compare_models([run_with("one", LABELS, tmp_path / "a")], DATA, "test")
     settings = dict(alone.differences)
     assert settings["recipe.name"] == ["tiny"]
     assert settings["recipe.input.width"] == ["48"]
@@ -120,14 +122,14 @@ def test_a_single_model_lists_its_settings(tmp_path: Path) -> None:
 
 
 def test_models_of_equal_name_are_kept_apart(tmp_path: Path) -> None:
-    same = compare([says("tiny", LABELS, tmp_path / name) for name in "ab"], DATA, "test")
+    same = compare_models([run_with("tiny", LABELS, tmp_path / name) for name in "ab"], DATA, "test")
     assert [result.name for result in same.results] == ["tiny", "tiny (2)"]
 
 
 def test_a_model_is_measured_on_the_classes_that_it_knows(tmp_path: Path) -> None:
     four = ("neutral", "happiness", "surprise", "sadness")
-    partial = says("four", [label % 4 for label in LABELS], tmp_path / "a", classes=four)
-    both = compare([partial, says("eight", LABELS, tmp_path / "b")], DATA, "test")
+    partial = run_with("four", [label % 4 for label in LABELS], tmp_path / "a", classes=four)
+    both = compare_models([partial, run_with("eight", LABELS, tmp_path / "b")], DATA, "test")
     small, large = both.results
     assert (small.figures.n, small.figures.accuracy, small.figures.classes) == (12, 1.0, four)
     assert large.subsets["4"].n == 12
@@ -137,13 +139,13 @@ def test_a_model_is_measured_on_the_classes_that_it_knows(tmp_path: Path) -> Non
 def test_a_model_that_knows_no_class_of_the_data_is_refused(tmp_path: Path) -> None:
     data = made_up([0, 1, 0], ("fear", "contempt"))
     with pytest.raises(DataError, match="no face of neutral, happiness"):
-        compare([says("two", [0, 1, 0], tmp_path / "a", classes=("neutral", "happiness"))], data, "test")
+        compare_models([run_with("two", [0, 1, 0], tmp_path / "a", classes=("neutral", "happiness"))], data, "test")
 
 
 def test_operating_points_are_chosen_on_the_validation_split_only(tmp_path: Path) -> None:
-    prediction = says("run", LABELS, tmp_path / "a")
-    assert list(compare([prediction], DATA, "validation").results[0].marked) == ["accurate", "balanced"]
-    on_test = compare([prediction], DATA, "test").results[0]
+    prediction = run_with("run", LABELS, tmp_path / "a")
+    assert list(compare_models([prediction], DATA, "validation").results[0].marked) == ["accurate", "balanced"]
+    on_test = compare_models([prediction], DATA, "test").results[0]
     assert on_test.marked == {}
     assert on_test.curve[0].strength == 0
 

@@ -110,7 +110,7 @@ def _require_fer(file: Path | None, options: Options) -> None:
 def _fit(data: DataSet, options: Options) -> DataSet:
     """Shrink FER2013's 48 x 48 grey faces if a smaller size was asked for, but never enlarge or colour them.
 
-    The models' preprocessing does that, and it would triple the memory.
+    The models' preprocessing enlarges and colours them; to hold the result would triple the memory.
     """
     if options.size >= SIZE:
         return data

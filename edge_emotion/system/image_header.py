@@ -1,0 +1,154 @@
+"""Kind and size of a picture file from its first bytes, before anything is decoded. File names do not count."""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+MAX_PIXELS = 25_000_000
+"""Largest picture that is decoded unless told otherwise: 75 MB in memory."""
+
+_HEAD = 32
+_START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_NO_LENGTH = frozenset((0x01, *range(0xD0, 0xD8)))
+
+Size = tuple[int, int]
+
+
+def is_picture_file(path: Path) -> bool:
+    """True for a regular file that begins as a picture does."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return False
+        with path.open("rb") as file:
+            return picture_kind(file.read(_HEAD)) is not None
+    except (OSError, ValueError):
+        return False
+
+
+def picture_kind(data: bytes) -> str | None:
+    """'JPEG', 'PNG', 'BMP', 'WebP', 'GIF', 'TIFF', 'AVIF' or 'HEIC' by the first 32 bytes; None for anything else."""
+    if data.startswith((b"RIFF",)) and data[8:12] == b"WEBP":
+        return "WebP"
+    if data[4:8] == b"ftyp":
+        brands = {data[8:12], *(data[at : at + 4] for at in range(16, 32, 4))}
+        return "AVIF" if brands & {b"avif", b"avis"} else "HEIC" if brands & {b"heic", b"heix", b"mif1"} else None
+    kind = next((kind for magic, kind in _MAGIC.items() if data.startswith(magic)), None)
+    return None if kind == "BMP" and data[14:18] not in _BMP_HEADERS else kind
+
+
+_MAGIC = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"BM": "BMP",
+    b"GIF87a": "GIF",
+    b"GIF89a": "GIF",
+    b"II*\x00": "TIFF",
+    b"MM\x00*": "TIFF",
+}
+
+
+_BMP_HEADERS = frozenset(struct.pack("<I", size) for size in (12, 40, 52, 56, 64, 108, 124))
+
+
+def picture_size(data: bytes) -> Size | None:
+    """Width and height in pixels that the header of a picture holds; None if there is no such header."""
+    kind = picture_kind(data[:_HEAD])
+    try:
+        return None if kind is None else _SIZES[kind](data)
+    except (struct.error, IndexError):
+        return None
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """The files below a folder in the order of their names. Links are followed, each folder once; no hidden names."""
+    seen: set[tuple[int, int]] = set()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        status = Path(place).stat()
+        new = (status.st_dev, status.st_ino) not in seen
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if new and not name.startswith("."))
+        yield from (Path(place, name) for name in sorted(files) if new and not name.startswith("."))
+
+
+def _jpeg(data: bytes) -> Size | None:
+    """The first start of frame; segments before it, with thumbnails in them, are skipped by their lengths."""
+    at = 2
+    while data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker in _START_OF_FRAME:
+            height, width = struct.unpack_from(">HH", data, at + 5)
+            return width, height
+        if marker == 0xFF:
+            at += 1
+        elif marker in _NO_LENGTH:
+            at += 2
+        else:
+            at += 2 + max(2, struct.unpack_from(">H", data, at + 2)[0])
+    return None
+
+
+def _png(data: bytes) -> Size | None:
+    width, height = struct.unpack_from(">II", data, 16)
+    return (width, height) if data[12:16] == b"IHDR" else None
+
+
+def _bmp(data: bytes) -> Size:
+    if struct.unpack_from("<I", data, 14)[0] == 12:
+        width, height = struct.unpack_from("<HH", data, 18)
+    else:
+        width, height = struct.unpack_from("<ii", data, 18)
+    return abs(width), abs(height)
+
+
+def _gif(data: bytes) -> Size:
+    width, height = struct.unpack_from("<HH", data, 6)
+    return width, height
+
+
+def _webp(data: bytes) -> Size | None:
+    """The canvas of the extended form, else the one picture; lossy and lossless have headers of their own."""
+    if data[12:16] == b"VP8X":
+        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little")
+    if data[12:16] == b"VP8L":
+        bits = struct.unpack_from("<I", data, 21)[0]
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    width, height = struct.unpack_from("<HH", data, 26)
+    return (width & 0x3FFF, height & 0x3FFF) if data[12:16] == b"VP8 " else None
+
+
+def _tiff(data: bytes) -> Size | None:
+    order = "<" if data[:2] == b"II" else ">"
+    at = struct.unpack_from(order + "I", data, 4)[0]
+    found: dict[int, int] = {}
+    for number in range(struct.unpack_from(order + "H", data, at)[0]):
+        entry = at + 2 + 12 * number
+        tag, kind = struct.unpack_from(order + "HH", data, entry)
+        if tag in (256, 257):
+            found[tag] = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, entry + 8)[0]
+    return (found[256], found[257]) if len(found) == 2 else None
+
+
+def _heif(data: bytes) -> Size | None:
+    """The largest of the picture's spatial extents: of all tiles and of the whole."""
+    sizes = []
+    at = data.find(b"ispe")
+    while at >= 0:
+        sizes.append(struct.unpack_from(">II", data, at + 8))
+        at = data.find(b"ispe", at + 4)
+    return max(sizes, key=lambda size: size[0] * size[1], default=None)
+
+
+_SIZES: dict[str, Callable[[bytes], Size | None]] = {
+    "JPEG": _jpeg,
+    "PNG": _png,
+    "BMP": _bmp,
+    "GIF": _gif,
+    "WebP": _webp,
+    "TIFF": _tiff,
+    "AVIF": _heif,
+    "HEIC": _heif,
+}

@@ -1,0 +1,132 @@
+"""Pictures are known by their content, and their size before they are decoded."""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edge_emotion.errors import SourceError
+from edge_emotion.system.image_files import read_picture
+from edge_emotion.system.image_header import files_below, is_picture_file, picture_kind, picture_size
+
+PICTURE = np.random.default_rng(0).integers(0, 256, (31, 47, 3), np.uint8)
+ENDINGS = [".jpg", ".png", ".bmp", ".webp", ".tiff"]
+
+
+def encoded(ending: str, *options: int) -> bytes:
+    return cv2.imencode(ending, PICTURE, options)[1].tobytes()
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("name", ["a.jpg", "a", "a.jfif", "a.txt", "two\nlines.png"])
+def test_a_picture_is_one_whatever_it_is_called(ending: str, name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(encoded(ending))
+    assert is_picture_file(tmp_path / name)
+    assert read_picture(tmp_path / name).shape == PICTURE.shape
+
+
+@pytest.mark.parametrize(
+    "data",
+    [*map(encoded, ENDINGS), encoded(".webp", cv2.IMWRITE_WEBP_QUALITY, 101),
+     encoded(".jpg", cv2.IMWRITE_JPEG_PROGRESSIVE, 1)],
+)  # fmt: skip
+def test_the_header_has_the_size_of_the_decoded_picture(data: bytes) -> None:
+    assert picture_size(data) == (47, 31)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"BM is no picture", b"\xff\xd8", b"%PDF-1.7", b"\0\0\0\x18ftypisom" + b"\0" * 20]
+)
+def test_what_is_no_picture_is_none(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(data)
+    assert not is_picture_file(tmp_path / "a.jpg") and picture_size(data) is None
+    with pytest.raises(SourceError, match=r"a\.jpg is not a readable image: give a JPEG, PNG, BMP or WebP"):
+        read_picture(tmp_path / "a.jpg")
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def claiming(kind: str, width: int, height: int) -> bytes:
+    """A small file whose header has this size."""
+    if kind == "PNG":
+        header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+        rows = zlib.compressobj()
+        packed = rows.compress(bytes(1_000_000)) + rows.flush()
+        return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+    data = bytearray(encoded(f".{kind.lower()}"))
+    if kind == "JPG":
+        at = data.index(b"\xff\xc0")
+        data[at + 5 : at + 9] = struct.pack(">HH", height, width)
+    if kind == "BMP":
+        data[18:26] = struct.pack("<ii", width, -height)
+    if kind == "WEBP":
+        data = bytearray(b"RIFF\x1e\0\0\0WEBPVP8X\x0a\0\0\0" + bytes(4))
+        data += (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little") + b"VP8 \0\0\0\0"
+    return bytes(data)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPG", "BMP", "WEBP"])
+def test_a_small_file_that_claims_to_be_huge_is_refused_before_it_is_decoded(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bomb").write_bytes(claiming(kind, 16_000, 12_000))
+    monkeypatch.setattr(cv2, "imdecode", None)
+    with pytest.raises(SourceError, match=r"bomb has 16000 x 12000 pixels, more than 25 million: make it smaller"):
+        read_picture(tmp_path / "bomb")
+
+
+def test_the_limit_can_be_set(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(encoded(".png"))
+    assert read_picture(tmp_path / "a", max_pixels=31 * 47).shape == PICTURE.shape
+    with pytest.raises(SourceError, match="more than"):
+        read_picture(tmp_path / "a", max_pixels=31 * 47 - 1)
+
+
+def test_what_never_ends_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    for path in (tmp_path / "pipe.jpg", Path("/dev/zero")):
+        assert not is_picture_file(path)
+        with pytest.raises(SourceError, match="it is no file"):
+            read_picture(path)
+
+
+def test_folders_are_walked_once_each_through_links(tmp_path: Path) -> None:
+    more = tmp_path / "elsewhere"
+    more.mkdir()
+    (more / "m.png").write_bytes(b"")
+    inside = tmp_path / "set" / "happiness"
+    inside.mkdir(parents=True)
+    (inside / "1.png").write_bytes(b"")
+    (inside / ".hidden.png").write_bytes(b"")
+    (inside / "more").symlink_to(more)
+    (inside / "loop").symlink_to(inside)
+    (inside / "broken").symlink_to(tmp_path / "gone")
+    found = [str(path.relative_to(tmp_path / "set")) for path in files_below(tmp_path / "set")]
+    assert found == ["happiness/1.png", "happiness/broken", "happiness/more/m.png"]
+
+
+@given(st.sampled_from([encoded(ending) for ending in ENDINGS]), st.data())
+def test_a_damaged_header_raises_nothing(data: bytes, draw: st.DataObject) -> None:
+    damaged = bytearray(data[: draw.draw(st.integers(0, len(data)))])
+    for _ in range(min(4, len(damaged))):
+        damaged[draw.draw(st.integers(0, min(len(damaged), 64) - 1))] = draw.draw(st.integers(0, 255))
+    size = picture_size(bytes(damaged))
+    assert size is None or (picture_kind(bytes(damaged[:32])) is not None and min(size) >= 0)
+
+
+@given(
+    st.sampled_from([b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"RIFF....WEBP", b"\0\0\0\x18ftypavif"]),
+    st.binary(max_size=80),
+)
+def test_any_bytes_raise_nothing(magic: bytes, rest: bytes) -> None:
+    picture_size(magic + rest)
