@@ -8,6 +8,7 @@ import os
 import secrets
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,6 +27,9 @@ _log = logging.getLogger("edge_emotion.sinks.mqtt")
 _TROUBLE = ("locked", "full", "unable to open", "disk I/O")
 """Messages of SQLite when the file is not at fault but the disk or another process. A file that cannot be written has
 been found out before; "readonly" means then that its header is damaged."""
+
+LOOK = 1.0
+"""Seconds between two looks at whether the file is still there."""
 
 _BESIDE = ("-wal", "-journal", "-shm")
 
@@ -64,6 +68,8 @@ class OutboxFile:
         self._unclaimed: list[Entry] = []
         self._connection: sqlite3.Connection | None = None
         self._handle = self._wal = -1
+        self._look_at = 0.0
+        self._announced: int | None = None
 
     def open(self) -> list[Entry]:
         """Open or begin the file, unless it is open; returns what waits in it and was not returned yet, oldest first.
@@ -102,7 +108,9 @@ class OutboxFile:
 
     def write(self, new: Sequence[Entry], gone: Sequence[int]) -> None:
         """Store the new ones, delete the gone ones, as one transaction. Raises sqlite3.Error, OSError."""
-        self._announce(self.waiting - len(gone))
+        waiting = self.waiting + len(new) - len(gone)
+        if not new:
+            self._announce(waiting)
         with self._transaction() as connection:
             kept = new[-1].number if new else self._newest
             if new and self._newest >= 0:  # perhaps only kept for its mark
@@ -113,7 +121,7 @@ class OutboxFile:
                 connection.execute("DELETE FROM event WHERE number = ?", (kept,))
                 schema.insert(connection, [emptied(kept, mark or 0)])
         self.mark, self._newest = mark, kept
-        self._announce(self.waiting + len(new))
+        self._announce(waiting)
 
     def replace(self, entries: Sequence[Entry]) -> None:
         """Forget all events and store these. Raises sqlite3.Error, OSError."""
@@ -167,8 +175,12 @@ class OutboxFile:
             self._connection = None
 
     def _announce(self, waiting: int) -> None:
-        """Before events are deleted and after they are stored: ``waiting`` is never more than what the file holds."""
-        if waiting != self.waiting:
+        """Before events are only deleted, and after others are stored: the copy never counts more than the file.
+
+        If both happen at once, the file's ``mark`` tells that it is newer than the copy.
+        """
+        if waiting != self.waiting or self.mark != self._announced:
+            self._announced = self.mark
             self.waiting = waiting
             self.on_change()
 
@@ -272,7 +284,7 @@ class OutboxFile:
         with self._lock:
             if self._connection is None:
                 raise sqlite3.OperationalError("the outbox is not open")
-            if self.is_gone():
+            if self._is_due() and self.is_gone():
                 raise FileNotFoundError(errno.ENOENT, "the file was deleted while it was in use")
             self._connection.execute(f"BEGIN {kind}")
             try:
@@ -282,6 +294,14 @@ class OutboxFile:
                 with suppress(sqlite3.Error):
                     self._connection.execute("ROLLBACK")
                 raise
+
+    def _is_due(self) -> bool:
+        """True once in ``LOOK`` s."""
+        now = time.monotonic()
+        due = now >= self._look_at
+        if due:
+            self._look_at = now + LOOK
+        return due
 
     def _beside(self, suffix: str) -> Path:
         return self.path.with_name(self.path.name + suffix)
