@@ -173,10 +173,14 @@ def test_hls_is_played_at_its_own_speed(serve: Serve, tmp_path: Path) -> None:
     source = HttpSource(f"http://{serve(lambda request: files[request.path])}/live.m3u8")
     source.open()
     frames: list[Frame] = []
+
+    def five_a_second(timestamp: float) -> bool:
+        """As a capture thread asks; no frame may be left out because it came in a lump."""
+        return not frames or timestamp >= frames[-1].timestamp + 0.2
+
     with pytest.raises(SourceError) as caught:
         while True:
-            # As a capture thread reads that wants five frames a second: none is left out because it came in a lump.
-            frame = source.read_due(lambda timestamp: not frames or timestamp >= frames[-1].timestamp + 0.2)
+            frame = source.read_due(five_a_second)
             frames += [] if frame is None else [frame]
     source.close()
     assert not isinstance(caught.value, SourceEnded), "a stream that ends is a lost camera"
