@@ -125,8 +125,11 @@ class OpenCvSource:
         return frame
 
     def read_due(self, due: Due) -> Frame | None:
-        """The same, but None for a frame that is not ``due``; its picture is not fetched from the driver."""
-        capture = self._capture
+        """The same, but None for a frame that is not ``due``; its picture is not fetched from the driver.
+
+        Of what is paced by its own times, ``due`` cannot be asked at the arrival: every frame is given.
+        """
+        capture, due = self._capture, always if self._paced else due
         if capture is None or capture.stopped.is_set():
             raise SourceError(f"{self._name} is not open: call open() before read()")
         arrival, self._pending = self._pending or self._receive_fresh(capture, self._read_timeout, due), None
