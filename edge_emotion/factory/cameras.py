@@ -147,6 +147,17 @@ def make_source(camera: CameraSettings) -> FrameSource:
             open_timeout=camera.open_timeout,
             read_timeout=camera.read_timeout,
         )
+    if kind == "stream" and camera.source.lower().startswith(("http://", "https://")):
+        from edge_emotion.sources.http import HttpSource
+
+        return HttpSource(
+            camera.source,
+            fps=camera.fps,
+            open_timeout=camera.open_timeout,
+            read_timeout=camera.read_timeout,
+            loop=camera.loop,
+            realtime=camera.realtime,
+        )
     from edge_emotion.sources.opencv import OpenCvSource
 
     return OpenCvSource(

@@ -54,6 +54,7 @@ class OpenCvSource:
     Time-outs are seconds and hold for every kind, whatever the driver does.
     A file is finite: its frames are stamped by their times in the video, counted from the ``open``; with
     ``realtime`` each is given when it is due, otherwise as fast as it is decoded; ``loop`` starts it again.
+    A stream may be ``paced`` by its own times like a file (HLS comes in segments), and ``finite`` (a file on a server).
     Raises ValueError for a source of another kind, BackendUnavailable for a pipeline where OpenCV has no GStreamer.
     """
 
@@ -68,6 +69,8 @@ class OpenCvSource:
         read_timeout: float = 4.0,
         loop: bool = False,
         realtime: bool = True,
+        paced: bool = False,
+        finite: bool = False,
     ) -> None:
         self._kind = classify_source(source)
         if self._kind not in _ADVICE:
@@ -81,6 +84,7 @@ class OpenCvSource:
         self._read_timeout = read_timeout
         self._loop = loop
         self._realtime = realtime
+        self._paced, self._finite = paced or self._kind == "video", finite or self._kind == "video"
         self._capture: BoundedCapture | None = None
         self._pending: Arrival | None = None
         self._timeline: _Timeline | None = None
@@ -104,15 +108,15 @@ class OpenCvSource:
         # One hanging driver call is one thread, however often the device is tried again.
         if self._capture is not None and not self._capture.join(deadline - time.monotonic()):
             raise SourceError(f"{self._name} still hangs in its driver since it failed: unplug it, or restart")
-        loop = self._loop and not self.live
-        capture = self._capture = BoundedCapture(create, self._name, file=not self.live, loop=loop)
+        loop = self._loop and self._finite
+        capture = self._capture = BoundedCapture(create, self._name, file=self._paced, loop=loop)
         self._sequence = 0
         # Only RTSP has the times of its frames; FFmpeg invents those of MJPEG.
         self._freshness = Freshness() if _is_rtsp(self._source) else None
         self._pending = self._receive_fresh(capture, max(0.0, deadline - time.monotonic()))
         if self._pending is None:
             raise SourceError(f"cannot open {self._name}: {hide(capture.fault, self._source) or _ADVICE[self._kind]}")
-        self._timeline = None if self.live else _Timeline(self._pending)
+        self._timeline = _Timeline(self._pending) if self._paced else None
 
     def read(self) -> Frame:
         """Give the next frame; of a file in real time, when it is due."""
@@ -126,7 +130,7 @@ class OpenCvSource:
         if capture is None or capture.stopped.is_set():
             raise SourceError(f"{self._name} is not open: call open() before read()")
         arrival, self._pending = self._pending or self._receive_fresh(capture, self._read_timeout, due), None
-        if arrival is None and not self.live and not capture.fault:
+        if arrival is None and self._finite and not capture.fault:
             raise SourceEnded(f"{self._name} has given its last frame")
         if arrival is None:
             raise SourceError(

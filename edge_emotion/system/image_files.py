@@ -22,13 +22,17 @@ def read_picture(file: Path, max_pixels: int = MAX_PIXELS) -> Image:
 
     Raises SourceError naming the file, before decoding if it has more than ``max_pixels``.
     """
-    data = _read(file)
+    return decode_picture(_read(file), str(file), max_pixels)
+
+
+def decode_picture(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image:
+    """As ``read_picture``, for the content of a file; ``name`` is for errors."""
     kind, size = picture_kind(data), picture_size(data)
     if kind is None:
-        raise SourceError(f"{file} is not a readable image: give a JPEG, PNG, BMP or WebP")
+        raise SourceError(f"{name} is not a readable image: give a JPEG, PNG, BMP or WebP")
     if size is not None and size[0] * size[1] > max_pixels:
         raise SourceError(
-            f"{file} has {size[0]} x {size[1]} pixels, more than {max_pixels / 1e6:g} million: make it smaller"
+            f"{name} has {size[0]} x {size[1]} pixels, more than {max_pixels / 1e6:g} million: make it smaller"
         )
     try:
         # Without a size its header is damaged, and nobody knows how large it would become.
@@ -36,7 +40,7 @@ def read_picture(file: Path, max_pixels: int = MAX_PIXELS) -> Image:
     except cv2.error:
         image = None
     if image is None:
-        raise SourceError(f"{file} is not a readable image, but begins as {kind}: is it whole? else convert it to JPEG")
+        raise SourceError(f"{name} is not a readable image, but begins as {kind}: is it whole? else convert it to JPEG")
     return np.asarray(image, np.uint8)
 
 

@@ -75,6 +75,7 @@ def test_the_gate_names_every_shortfall() -> None:
     assert "b.tflite" not in message
 
 
+@pytest.mark.numeric
 def test_every_way_to_run_a_folder_is_verified(fer_plus: DataSet, tmp_path: Path) -> None:
     """The int8 file by both kinds of kernels, against itself in place of a float model."""
     folder = copy_with_first_file("tiny", tmp_path / "tiny")

@@ -1,0 +1,196 @@
+"""Frames from an http:// or https:// address: an MJPEG stream, HLS, a video file or a snapshot, by its content type."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from typing import Any
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from edge_emotion.config.redaction import hide, redact
+from edge_emotion.datatypes import Frame
+from edge_emotion.errors import SourceError, SourceStalled
+from edge_emotion.protocols import ChoosingSource
+from edge_emotion.sources.opencv import OpenCvSource
+from edge_emotion.sources.opencv_thread import Due, always
+from edge_emotion.system.image_files import MAX_BYTES, decode_picture
+
+HLS = ("application/vnd.apple.mpegurl", "application/x-mpegurl", "audio/mpegurl", "audio/x-mpegurl")
+SNAPSHOT_FPS = 1.0
+"""Snapshots a second, if ``fps`` is not set."""
+
+
+class HttpSource:
+    """A live source whose kind is known when it is opened; a video file ends with SourceEnded.
+
+    ``fps`` is the rate at which snapshots are requested. Time-outs are seconds. ``loop`` and ``realtime`` are those of
+    a video file.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        fps: float | None = None,
+        open_timeout: float = 10.0,
+        read_timeout: float = 4.0,
+        loop: bool = False,
+        realtime: bool = True,
+    ) -> None:
+        self._address, self._fps = address, fps
+        self._open_timeout, self._read_timeout = open_timeout, read_timeout
+        self._loop, self._realtime = loop, realtime
+        self._inner: ChoosingSource | None = None
+
+    def __repr__(self) -> str:
+        return f"HttpSource({redact(self._address)!r})"
+
+    @property
+    def live(self) -> bool:
+        """Always True."""
+        return True
+
+    def open(self) -> None:
+        """Request the address, choose by its content type, and open that. Raises SourceError for any other type."""
+        if self._inner is None:
+            self._inner = self._choose(self._content_type())
+        self._inner.open()
+
+    def read(self) -> Frame:
+        """Give the next frame."""
+        frame = self.read_due(always)
+        assert frame is not None
+        return frame
+
+    def read_due(self, due: Due) -> Frame | None:
+        """The same, but None for a frame that is not ``due``."""
+        if self._inner is None:
+            raise SourceError(f"{self!r} is not open: call open() before read()")
+        return self._inner.read_due(due)
+
+    def close(self) -> None:
+        """Close the stream, or end a wait for the next snapshot."""
+        if self._inner is not None:
+            self._inner.close()
+
+    def _content_type(self) -> str:
+        """Lower case, without parameters; empty if the server does not speak HTTP as Python expects it."""
+        try:
+            with _request(self._address, self._open_timeout) as answer:
+                return str(answer.headers.get_content_type())
+        except http.client.HTTPException:
+            return ""
+
+    def _choose(self, kind: str) -> ChoosingSource:
+        if kind.startswith("image/"):
+            return SnapshotSource(self._address, fps=self._fps or SNAPSHOT_FPS, timeout=self._read_timeout)
+        if kind.startswith(("text/", "application/json", "application/xml", "application/xhtml")):
+            raise SourceError(
+                f"{redact(self._address)} is a page ({kind}), no camera: give the address of its stream or snapshot; "
+                "the camera's manual or its ONVIF profile has it"
+            )
+        paced, finite = kind in HLS or kind.startswith("video/"), kind.startswith("video/")
+        return OpenCvSource(
+            self._address,
+            open_timeout=self._open_timeout,
+            read_timeout=self._read_timeout,
+            loop=self._loop and finite,
+            realtime=self._realtime or not finite,
+            paced=paced,
+            finite=finite,
+        )
+
+
+class SnapshotSource:
+    """A live source that requests one picture after another, ``fps`` times a second."""
+
+    def __init__(self, address: str, *, fps: float, timeout: float) -> None:
+        self._address, self._period, self._timeout = address, 1 / fps, timeout
+        self._closed = threading.Event()
+        self._due, self._count = 0.0, 0
+
+    @property
+    def live(self) -> bool:
+        """Always True."""
+        return True
+
+    def open(self) -> None:
+        """Start with the next request."""
+        self._closed = threading.Event()
+        self._due, self._count = time.monotonic(), 0
+
+    def read(self) -> Frame:
+        """Request the next picture when it is due."""
+        frame = self.read_due(always)
+        assert frame is not None
+        return frame
+
+    def read_due(self, due: Due) -> Frame | None:
+        """The same; a picture that is not ``due`` is neither requested nor counted as a frame."""
+        closed = self._closed
+        if closed.wait(max(0.0, self._due - time.monotonic())):
+            raise SourceError(f"{redact(self._address)} was closed while reading")
+        self._due = max(self._due, time.monotonic() - self._period) + self._period
+        timestamp, captured_at = time.monotonic(), datetime.now(timezone.utc)
+        if not due(timestamp):
+            return None
+        data = self._download()
+        self._count += 1
+        return Frame(decode_picture(data, redact(self._address)), timestamp, captured_at, self._count - 1)
+
+    def close(self) -> None:
+        """End a wait for the next request."""
+        self._closed.set()
+
+    def _download(self) -> bytes:
+        deadline, parts, size = time.monotonic() + self._timeout, [], 0
+        with _request(self._address, self._timeout) as answer:
+            while part := answer.read(65_536):
+                parts.append(part)
+                size += len(part)
+                if size > MAX_BYTES:
+                    raise SourceError(f"{redact(self._address)} sends more than {MAX_BYTES // 2**20} MiB")
+                if time.monotonic() > deadline:
+                    raise SourceStalled(f"{redact(self._address)} sent no whole picture in {self._timeout:.1f} s")
+        return b"".join(parts)
+
+
+class _SameHost(urllib.request.HTTPRedirectHandler):
+    """A camera may send its client on to another path, not to another machine with its password."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        if urlsplit(newurl).hostname != urlsplit(req.full_url).hostname:
+            raise SourceError(f"redirects to another host, {redact(newurl)}: give that address if it is right")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+@contextmanager
+def _request(address: str, timeout: float) -> Iterator[Any]:
+    """The answer to a GET, with basic or digest authentication. Raises SourceError in one line, without secrets."""
+    parts = urlsplit(address)
+    user, _, host = parts.netloc.rpartition("@")
+    plain = urlunsplit(parts._replace(netloc=host))
+    passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
+    if user:
+        name, _, password = user.partition(":")
+        passwords.add_password(None, plain, unquote(name), unquote(password))
+    basic, digest = urllib.request.HTTPBasicAuthHandler(passwords), urllib.request.HTTPDigestAuthHandler(passwords)
+    try:
+        with urllib.request.build_opener(_SameHost, basic, digest).open(plain, timeout=timeout) as answer:
+            yield answer
+    except urllib.error.HTTPError as error:
+        advice = "check user and password" if error.code in (401, 403) else "check the address"
+        raise SourceError(f"{redact(address)} answers {error.code} {error.reason}: {advice}") from None
+    except (SourceError, http.client.HTTPException):
+        raise
+    except TimeoutError:
+        raise SourceStalled(f"{redact(address)} gave no answer in {timeout:.1f} s") from None
+    except (OSError, ValueError) as error:
+        reason = hide(str(getattr(error, "reason", error)), address)
+        raise SourceError(f"cannot open stream {redact(address)}: {reason}; is the camera on?") from None
