@@ -148,7 +148,7 @@ def make_source(camera: CameraSettings) -> FrameSource:
             read_timeout=camera.read_timeout,
         )
     if kind == "stream" and camera.source.lower().startswith(("http://", "https://")):
-        from edge_emotion.sources.http import HttpSource
+        from edge_emotion.sources.http_address import HttpSource
 
         return HttpSource(
             camera.source,

@@ -17,7 +17,7 @@ from support.source_fakes import MjpegServer, picture, read_until_error
 from edge_emotion.config.settings import CameraSettings
 from edge_emotion.errors import SourceEnded, SourceError
 from edge_emotion.factory.cameras import make_source
-from edge_emotion.sources.http import HttpSource, SnapshotSource
+from edge_emotion.sources.http_address import HttpSource, SnapshotSource
 
 pytestmark = pytest.mark.usefixtures("nothing_is_left_behind")
 
