@@ -64,7 +64,7 @@ class OutboxFile:
         """Called when ``mark`` or ``waiting`` has changed, in the thread that writes."""
         self._lock = threading.RLock()
         self._boot = boot_number(boot or boot_id())
-        self._newest = -1
+        self._newest, self._newest_is_empty = -1, False
         self._unclaimed: list[Entry] = []
         self._connection: sqlite3.Connection | None = None
         self._handle = self._wal = -1
@@ -89,7 +89,7 @@ class OutboxFile:
                 self._unclaimed = self._open_or_begin()
 
     def count_missing(self, copy: CounterRecord) -> None:
-        """Compare the file with what another record, written after each change, says of it; count and log losses.
+        """Compare the file with a record that was written after each change; count and log losses.
 
         Damage to the end of SQLite's write-ahead log is silent otherwise: the file is then an older one.
         """
@@ -113,14 +113,16 @@ class OutboxFile:
             self._announce(waiting)
         with self._transaction() as connection:
             kept = new[-1].number if new else self._newest
-            if new and self._newest >= 0:  # perhaps only kept for its mark
-                connection.execute("DELETE FROM event WHERE number = ? AND payload IS NULL", (self._newest,))
-            connection.executemany("DELETE FROM event WHERE number = ?", ((n,) for n in gone if n != kept))
+            if new and self._newest_is_empty:  # it was only kept for its mark
+                connection.execute("DELETE FROM event WHERE number = ?", (self._newest,))
+            if gone:
+                connection.executemany("DELETE FROM event WHERE number = ?", ((n,) for n in gone if n != kept))
             mark = self._insert(connection, new)
             if kept in gone:
                 connection.execute("DELETE FROM event WHERE number = ?", (kept,))
                 schema.insert(connection, [emptied(kept, mark or 0)])
         self.mark, self._newest = mark, kept
+        self._newest_is_empty = kept in gone or (self._newest_is_empty and not new)
         self._announce(waiting)
 
     def replace(self, entries: Sequence[Entry]) -> None:
@@ -132,7 +134,7 @@ class OutboxFile:
             if not entries and mark is not None:
                 newest = 0
                 schema.insert(connection, [emptied(newest, mark)])
-        self.mark, self._newest = mark, newest
+        self.mark, self._newest, self._newest_is_empty = mark, newest, not entries
         self._announce(len(entries))
 
     def save_counter(self, record: CounterRecord) -> None:
@@ -177,7 +179,7 @@ class OutboxFile:
     def _announce(self, waiting: int) -> None:
         """Before events are only deleted, and after others are stored: the copy never counts more than the file.
 
-        If both happen at once, the file's ``mark`` tells that it is newer than the copy.
+        If both happen at once, the file's ``mark`` is newer than the copy's.
         """
         if waiting != self.waiting or self.mark != self._announced:
             self._announced = self.mark
@@ -247,6 +249,7 @@ class OutboxFile:
     def _take(self, rows: Sequence[Row]) -> None:
         self.mark = max((row.mark for row in rows), default=None)
         self._newest = rows[-1].number if rows else -1
+        self._newest_is_empty = bool(rows) and rows[-1].payload is None
         self.waiting = sum(row.payload is not None for row in rows)
 
     def _entries(self, rows: Sequence[Row]) -> list[Entry]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import cast
 
 UNKNOWN = "-"
-"""Boot id of a system that does not tell it."""
+"""Boot id of a system that has none."""
 
 _TIME_ERROR = 5
 
@@ -24,7 +24,7 @@ def boot_id() -> str:
 
 
 def is_synchronised() -> bool:
-    """True if NTP or the like keeps the clock right, as far as the kernel knows (man adjtimex); up to 10 s old."""
+    """True if the kernel's clock is synchronised, by NTP for example (man adjtimex). Up to 10 s old."""
     return _was_synchronised(int(time.monotonic() / 10))
 
 
