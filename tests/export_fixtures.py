@@ -15,9 +15,9 @@ pytest.importorskip("onnx")
 
 from convert.calibrate import calibrate
 from convert.fold import fold
-from convert.from_keras import affine
+from convert.from_keras import affine, export_graph
 from convert.graph import Graph
-from convert.quantise_aware import explicit, quantise_aware
+from convert.quantise_aware import quantise_aware, scales_of, unwrap
 from convert.scales import Scales
 from edge_emotion.backends.tflite import TfliteBackend
 from edge_emotion.manifest import find_model
@@ -90,4 +90,5 @@ def learn(faces: Faces, seed: int) -> Learned:
     fill(model, seed)
     pixels, folded = model_pixels(faces.images, SPEC), fold(model)
     simulated = quantise_aware(folded, SPEC, calibrate(folded, pixels, SPEC, "symmetric"))
-    return Learned(model, simulated, *explicit(simulated), clear(model, faces))
+    graph, scales = export_graph(unwrap(simulated)), scales_of(simulated)
+    return Learned(model, simulated, graph, scales, clear(model, faces))
