@@ -244,7 +244,7 @@ def integers_of_onnx(view: View) -> list[tuple[bytes, bytes]]:
 
 
 def test_to_choose_the_integers_again_changes_nothing(learned: Learned) -> None:
-    once, again = learned.graph, explicit_form(rounded(learned.simulated))[0]
+    once, again = (explicit_form(network)[0] for network in (learned.simulated, rounded(learned.simulated)))
     for first, second in zip(once.weighted, again.weighted, strict=True):
         np.testing.assert_allclose(second.kernel, first.kernel, rtol=1e-6)
 
