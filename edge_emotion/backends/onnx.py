@@ -75,12 +75,12 @@ class OnnxBackend:
             return run_in_pieces(self._run_piece, batch, self._limit)
 
     def bare_call(self, batch: FloatArray) -> Callable[[], object]:
-        """Onnxruntime's own call on ``batch`` and nothing around it: what the model alone costs."""
+        """A function that runs onnxruntime on ``batch`` without anything around it: for measuring the model alone."""
         check_batch(self._path, batch, self.input_shape)
         return partial(self._session.run, None, {self._input[0]: batch.astype(self._type, copy=False)})
 
     def close(self) -> None:
-        """Forget the session; it frees its memory."""
+        """Drop the session, which frees its memory."""
         self._session = None
 
     def _run_piece(self, batch: FloatArray) -> tuple[FloatArray, ...]:

@@ -181,7 +181,7 @@ class TfliteBackend:
 
     def _load(self, batch_size: int) -> Any:
         try:
-            with _first_words_unheard():
+            with _first_message_hidden():
                 interpreter = self._module.Interpreter(model_content=self._content, **self._options)
                 if batch_size > 1:
                     details = interpreter.get_input_details()[0]
@@ -194,7 +194,7 @@ class TfliteBackend:
 
 
 @contextmanager
-def _first_words_unheard() -> Iterator[None]:
+def _first_message_hidden() -> Iterator[None]:
     """Keeps the interpreter from announcing its delegate on the error stream, where people look for errors.
 
     It does so once per process, when the first model is loaded: no thread of ours runs yet that could have something

@@ -146,7 +146,11 @@ def _hint(key: str, model: type[BaseModel]) -> str:
 
 
 def _with_camera_names(environment: dict[str, Any], *others: Mapping[str, Any]) -> dict[str, Any]:
-    """Variables have no capitals and no ``-``: ``FRONT_DOOR`` means the camera ``Front-Door`` if there is one."""
+    """The environment's settings with the cameras' names as the other layers write them.
+
+    Names of environment variables distinguish neither case nor ``-`` and ``_``: ``FRONT_DOOR`` is the camera
+    ``Front-Door`` if there is one.
+    """
     cameras = environment.get("cameras")
     if not isinstance(cameras, dict):
         return environment

@@ -55,7 +55,7 @@ def _check_types(entry: ModelFile, types: Sequence[str]) -> None:
 
 
 def _tensorrt(path: Path, entry: ModelFile, _: int) -> InferenceBackend:
-    """An engine has types of its own."""
+    """The TensorRT backend of an ONNX file. The file's types are not compared: an engine chooses its own."""
     from edge_emotion.backends.tensorrt import TensorRtBackend
 
     return TensorRtBackend(path, sha256=entry.sha256, precision=entry.precision, cache_dir=cache_dir())

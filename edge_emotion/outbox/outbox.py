@@ -208,13 +208,13 @@ class Outbox:
 
     @_locked
     def stored(self, upto: int) -> None:
-        """All entries below the number ``upto`` outlive this process."""
+        """Mark all entries below the number ``upto`` as stored: they survive this process and may be sent."""
         self._stored = max(self._stored, upto)
         self.on_sendable()
 
     @_locked
     def release(self) -> None:
-        """Nothing can be stored any more: give out events without it."""
+        """Storing has failed: from now on events are sent without being stored."""
         self._durable = False
         self._uncollected.clear()
         self._gone.clear()
