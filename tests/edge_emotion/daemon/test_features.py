@@ -84,6 +84,8 @@ def test_features_survive_in_a_private_file_and_only_what_was_set_is_kept(tmp_pa
     store["desk"] = CameraOverrides(enabled=False, threshold=0.3, classes=("anger", "fear"))
     store["hall"] = CameraOverrides(threshold=0.9)
     store["hall"] = CameraOverrides()
+    assert not path.exists(), "it is written once for any number of changes"
+    store.save()
     assert path.stat().st_mode & 0o777 == 0o600
     assert list(tmp_path.iterdir()) == [path]
     again = OverrideStore(path, EMOTIONS)
@@ -99,6 +101,7 @@ def test_a_damaged_file_is_said_and_replaced(content: bytes, tmp_path: Path, cap
     assert store["desk"] == CameraOverrides() and "pi5.features.json" in caplog.text
     assert path.with_name("pi5.features.json.damaged").read_bytes() == content
     store["desk"] = CameraOverrides(enabled=False)
+    store.save()
     assert not OverrideStore(path, EMOTIONS)["desk"].enabled
 
 
@@ -128,4 +131,5 @@ def test_a_disk_that_is_full_is_said_and_nothing_is_half_written(
 ) -> None:
     store = OverrideStore(tmp_path / "gone" / "f.json", EMOTIONS)
     store["desk"] = CameraOverrides(enabled=False)
+    store.save()
     assert not store["desk"].enabled and "cannot save" in caplog.text
