@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from conftest import ROOT
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from support.paths import ROOT
 
 LINES = (ROOT / "constraints.txt").read_text().splitlines()
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")

@@ -162,7 +162,7 @@ def test_a_working_daemon_is_healthy_and_ends_with_its_own_exit_code(supervise: 
         "while True: tell(b'WATCHDOG=1'); time.sleep(0.1)\n"
     )
     wait_until(one.healthy)
-    time.sleep(1.5)  # longer than the watchdog's patience
+    time.sleep(1.5)  # longer than the watchdog's interval
     assert one.process.poll() is None and one.healthy()
     one.process.send_signal(signal.SIGTERM)
     code, _, errors = one.end()

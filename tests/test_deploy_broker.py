@@ -48,7 +48,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class DeployedBroker:
-    """mosquitto with the configuration of deploy/, whose paths and port alone are others."""
+    """mosquitto with the configuration of deploy/, of which only paths and port are changed."""
 
     def __init__(self, folder: Path, certificates: Path) -> None:
         self.folder, self.certs, self.port = folder, certificates, free_port()
@@ -104,7 +104,7 @@ def deployed(tmp_path: Path, certificates: Path) -> Iterator[DeployedBroker]:
 
 
 class Peer:
-    """A client with the certificate and the password of ``name``, which remembers answers and messages."""
+    """A client with the certificate and the password of ``name`` that records acknowledgements and messages."""
 
     def __init__(self, broker: DeployedBroker, name: str, certificate: str | None = None, topic: str = "#") -> None:
         self.answer: int | None = None

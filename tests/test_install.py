@@ -1,4 +1,4 @@
-"""The installer, run for real on a root folder, with a stand-in for chroot that plays the target system."""
+"""The installer on a real root folder, with a stand-in for chroot that answers as the target system."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def succeeded(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def changes(commands: Sequence[str]) -> list[str]:
-    """Commands that are no questions."""
+    """Commands that change something, without the queries."""
     questions = ("dpkg", "getent", "id ", "stat ", "apt-cache")
     return [line for line in commands if not line.startswith(questions) and " -c " not in line]
 

@@ -64,7 +64,7 @@ def measure_pipeline(clip: Path, plan: Plan, *, show: Callable[[str], None], roo
         settings={"clip": clip.name, "size": [WIDTH, HEIGHT], **settings, "threads": 1},
         artefacts={file: sha256 for some in runs.values() for file, sha256 in some[0].artefacts.items()},
         absent=absent | missing | monitor.absent,
-        notes=(*_steady_notes(steady), *_slow_notes(conditions), *_scene_notes(scenes, plan)),
+        notes=(*_drift_notes(steady), *_slow_notes(conditions), *_scene_notes(scenes, plan)),
         details={"steady": steady},
     )
 
@@ -139,7 +139,7 @@ def _summary(run: Run) -> str:
     return ", ".join(f"{stage} p50 {quantiles['p50']:.3f} ms" for stage, quantiles in run.stages.items())
 
 
-def _steady_notes(steady: Mapping[str, str]) -> Iterator[str]:
+def _drift_notes(steady: Mapping[str, str]) -> Iterator[str]:
     by_answer = {answer: [name for name, one in steady.items() if one == answer] for answer in steady.values()}
     yield from (f"thermally steady: {answer}: {'; '.join(names)}" for answer, names in by_answer.items())
 

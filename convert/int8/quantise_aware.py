@@ -133,8 +133,8 @@ def unwrap(simulated: Model) -> Model:
 def rounded(simulated: Model) -> Model:
     """The same network with weights that are whole steps, which every writer rounds to the same integers.
 
-    What it computes stays. Left as they were learned, a weight next to the middle of two steps would become one integer
-    in TensorFlow's float32 arithmetic, ``floor((weight + reach) / step + 0.5)``, and the other one in ours.
+    Its outputs stay the same. Otherwise a weight close to the middle between two steps could become one integer in
+    TensorFlow's float32 arithmetic, ``floor((weight + reach) / step + 0.5)``, and the other one in ours.
     """
     folded = unwrap(simulated)
     for layer in folded.layers:
@@ -147,7 +147,7 @@ def rounded(simulated: Model) -> Model:
 
 
 def explicit(simulated: Model) -> tuple[Graph, Scales]:
-    """What an ONNX file with Q/DQ holds of a simulated network: the graph, its weights whole steps, and the scales.
+    """Content of a Q/DQ ONNX file for a simulated network: the graph, with weights in whole steps, and its scales.
 
     Raises ModelError for a network with other zero points than 0.
     """

@@ -21,7 +21,7 @@ STEPS = 127
 def whole_steps(kernel: FloatArray, scales: FloatArray) -> FloatArray:
     """The integers of weights, -127..127, as floats: round half to even to ``kernel / scales``, which broadcast.
 
-    The only place that chooses them: of weights that already are whole steps, every writer makes these integers.
+    The only place with this rounding: weights that are whole steps already become these integers in every writer.
     """
     steps: FloatArray = np.clip(np.rint(kernel / scales), -STEPS, STEPS)
     return steps

@@ -190,7 +190,7 @@ class _Writer:
         if self._scales is None:
             return [self._number(kernel, node.kernel), bias]
         scales = self._scales.weight(node)
-        # In steps of its scale: QuantizeLinear gives these integers everywhere, never -128, and the file packs well.
+        # Whole steps: QuantizeLinear yields these integers in every runtime, never -128, and the file compresses well.
         step = scales.reshape(-1, *[1] * (node.kernel.ndim - 1))
         self._constant(kernel, whole_steps(node.kernel, step) * step)
         scale = self._constant(kernel + "_scale", scales)

@@ -50,7 +50,7 @@ def calibrated(model: Model, batches: Callable[[], Iterable[FloatArray]]) -> byt
 
 
 def quantisation_aware(model: Model, *, integer_ends: bool = True) -> bytes:
-    """A model that simulates int8 as what it simulates, int8 in and out; or float in and out."""
+    """An int8 file with the ranges of a model that simulates int8; its input and output are int8, or float."""
     return _integer(tf.lite.TFLiteConverter.from_keras_model(rounded(model)), integer_ends=integer_ends)
 
 

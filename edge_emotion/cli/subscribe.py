@@ -12,6 +12,7 @@ from pathlib import Path
 
 from edge_emotion.cli.event_formats import CSV_HEADER, FORMATS, describe_totals
 from edge_emotion.client import Client, EventReceived
+from edge_emotion.errors import SinkError
 from edge_emotion.system.append_file import AppendedFile, LineOutput, standard_output
 
 PATIENCE = 1.0
@@ -49,6 +50,8 @@ def _copy(client: Client, lines: LineOutput, form: str, count: int | None, until
         if left <= 0:
             return
         item = client.receive(min(left, PATIENCE))
+        with suppress(SinkError):  # the renamed file still takes lines
+            lines.follow()
         if item is None:
             if not lines.has_reader():
                 raise BrokenPipeError(f"no process reads {lines.name}")

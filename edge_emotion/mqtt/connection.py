@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 import select
 import ssl
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from paho.mqtt import MQTTException
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, LogLevel, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
@@ -50,9 +48,6 @@ _CHUNK = 65_536
 
 TICK = 1.0
 """Longest time in seconds between two checks of the keep-alive."""
-
-_MALFORMED = (MQTTException, ValueError, LookupError, struct.error)
-"""Exceptions of paho 2.0 to 2.2 on bytes that are not MQTT."""
 
 
 class IncomingMessage(NamedTuple):
@@ -273,7 +268,9 @@ class Connection:
     def _read(self) -> None:
         try:
             self._client.loop_read()
-        except _MALFORMED as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - bytes that are not MQTT raise many kinds in paho 2.0 to 2.2
             self.close()
             self.ended = f"its answer is not MQTT: {error}"
 

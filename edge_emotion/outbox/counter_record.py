@@ -57,7 +57,7 @@ def last_used(table: CounterRecord | None, copy: CounterRecord | None, mark: int
     """Highest number that can have been seen, from what is left of the counter's two records.
 
     ``copy`` is written with each number, ``table`` when numbers are reserved, ``mark`` is the highest number that
-    the outbox has stored. A record whose machine has been switched off since says only what was reserved.
+    the outbox has stored. If the machine has been switched off since, only what was reserved is certain.
     """
     alive = copy is not None and copy.is_exact(boot) and not copy.closed
     candidates = [mark or 0]

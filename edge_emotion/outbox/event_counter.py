@@ -263,7 +263,7 @@ class EventCounter:
             self._fails("copy", error)
 
     def _make_record(self, closed: bool = False) -> CounterRecord:
-        mark, waiting = (None, 0) if self.store is None else (self.store.mark, self.store.waiting)
+        mark, waiting = (None, 0) if self.store is None else (self.store.mark, max(0, self.store.waiting))
         return CounterRecord(self._recorded, self._promised, closed, self._boot, mark, waiting)
 
     def _fails(self, part: str, error: Exception) -> None:

@@ -14,8 +14,8 @@ def read_old_counter(path: Path, mark: int | None, boot: str) -> int | None:
     """Highest number that can have been seen as of ``path``; None if there is no such file.
 
     ``mark`` is the highest number in the outbox. Version 1.0 wrote the last number; its successors ``last reserved
-    keeper boot``, in which ``keeper`` says how exact ``last`` is: ``closed`` (the counter had stopped), ``here`` (if
-    the machine has not been switched off since), ``outbox`` (at least this, and the outbox knows more).
+    keeper boot``, in which ``keeper`` is how exact ``last`` is: ``closed`` (the counter had stopped), ``here`` (if
+    the machine has not been switched off since), ``outbox`` (at least this; the outbox has the exact one).
     Raises ValueError if the file is damaged, OSError.
     """
     try:

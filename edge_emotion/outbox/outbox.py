@@ -45,7 +45,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What became of the outbox since the last look: entries that came, numbers of stored ones that left.
+    """Changes of the outbox since the last look: entries that came, numbers of stored ones that left.
 
     ``upto`` is the number that the next entry will have.
     """
@@ -199,7 +199,7 @@ class Outbox:
 
     @_locked
     def collect(self) -> Changes:
-        """What is to be stored since the last call. ``stored`` says when it is."""
+        """Changes to be stored since the last call; ``stored`` confirms them."""
         changes = Changes(list(self._uncollected), self._gone, self._next)
         self._uncollected.clear()
         self._gone = []

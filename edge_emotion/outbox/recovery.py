@@ -66,7 +66,7 @@ def recover(files: StateFiles, store: OutboxFile, boot: str) -> int:
 
 
 def last_readable(files: StateFiles, boot: str) -> int:
-    """The last number that can have been seen, as far as files tell that cannot be written."""
+    """As ``recover``, from files that cannot be written; what cannot be read is left out."""
     copy = old = None
     with suppress(OSError, ValueError):
         copy = read_copy(files.lock)
@@ -88,7 +88,7 @@ def remove_old_counter(files: StateFiles) -> None:
 
 
 def _read(read: Callable[[], T]) -> tuple[T | None, bool]:
-    """What ``read`` gives, and whether the file is intact."""
+    """Result of ``read``, and whether the file is intact."""
     try:
         return read(), True
     except ValueError:

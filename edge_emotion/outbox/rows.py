@@ -34,8 +34,7 @@ class Row(NamedTuple):
 
     def checksum(self) -> int:
         """CRC-32 of everything but ``crc``."""
-        values = repr((*self[:6], self.payload is None)).encode("utf-8", "backslashreplace")
-        return zlib.crc32(self.payload or b"", zlib.crc32(values))
+        return _checksum(self[:6], self.payload)
 
     def is_intact(self) -> bool:
         """True if the row is what was written."""
@@ -55,8 +54,8 @@ def to_rows(entries: Iterable[Entry], mark: int | None, boot: int) -> Iterator[R
     for entry in entries:
         mark = entry.seq if mark is None else max(mark, entry.seq)
         at = None if offset is None else entry.since + offset
-        row = Row(entry.number, mark, at, entry.since, boot, entry.camera, 0, entry.payload)
-        yield row._replace(crc=row.checksum())
+        values = (entry.number, mark, at, entry.since, boot, entry.camera)
+        yield Row(*values, _checksum(values, entry.payload), entry.payload)
 
 
 def emptied(number: int, mark: int) -> Row:
@@ -93,3 +92,8 @@ def from_version_1(number: Any, mark: Any, at: Any, camera: Any, crc: Any, paylo
     row = Row(number, mark, at, 0.0, 0, camera, 0, payload)
     row = row._replace(crc=row.checksum())
     return row if row.is_intact() else None
+
+
+def _checksum(values: tuple[object, ...], payload: bytes | None) -> int:
+    text = repr((values, payload is None)).encode("utf-8", "backslashreplace")
+    return zlib.crc32(payload or b"", zlib.crc32(text))

@@ -8,6 +8,7 @@ import os
 import secrets
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,6 +27,9 @@ _log = logging.getLogger("edge_emotion.sinks.mqtt")
 _TROUBLE = ("locked", "full", "unable to open", "disk I/O")
 """Messages of SQLite when the file is not at fault but the disk or another process. A file that cannot be written has
 been found out before; "readonly" means then that its header is damaged."""
+
+LOOK = 1.0
+"""Seconds between two looks at whether the file is still there."""
 
 _BESIDE = ("-wal", "-journal", "-shm")
 
@@ -60,10 +64,12 @@ class OutboxFile:
         """Called when ``mark`` or ``waiting`` has changed, in the thread that writes."""
         self._lock = threading.RLock()
         self._boot = boot_number(boot or boot_id())
-        self._newest = -1
+        self._newest, self._newest_is_empty = -1, False
         self._unclaimed: list[Entry] = []
         self._connection: sqlite3.Connection | None = None
         self._handle = self._wal = -1
+        self._look_at = 0.0
+        self._announced: int | None = None
 
     def open(self) -> list[Entry]:
         """Open or begin the file, unless it is open; returns what waits in it and was not returned yet, oldest first.
@@ -83,7 +89,7 @@ class OutboxFile:
                 self._unclaimed = self._open_or_begin()
 
     def count_missing(self, copy: CounterRecord) -> None:
-        """Compare the file with what another record, written after each change, says of it; count and log losses.
+        """Compare the file with a record that was written after each change; count and log losses.
 
         Damage to the end of SQLite's write-ahead log is silent otherwise: the file is then an older one.
         """
@@ -102,18 +108,22 @@ class OutboxFile:
 
     def write(self, new: Sequence[Entry], gone: Sequence[int]) -> None:
         """Store the new ones, delete the gone ones, as one transaction. Raises sqlite3.Error, OSError."""
-        self._announce(self.waiting - len(gone))
+        waiting = self.waiting + len(new) - len(gone)
+        if not new:
+            self._announce(waiting)
         with self._transaction() as connection:
             kept = new[-1].number if new else self._newest
-            if new and self._newest >= 0:  # perhaps only kept for its mark
-                connection.execute("DELETE FROM event WHERE number = ? AND payload IS NULL", (self._newest,))
-            connection.executemany("DELETE FROM event WHERE number = ?", ((n,) for n in gone if n != kept))
+            if new and self._newest_is_empty:  # it was only kept for its mark
+                connection.execute("DELETE FROM event WHERE number = ?", (self._newest,))
+            if gone:
+                connection.executemany("DELETE FROM event WHERE number = ?", ((n,) for n in gone if n != kept))
             mark = self._insert(connection, new)
             if kept in gone:
                 connection.execute("DELETE FROM event WHERE number = ?", (kept,))
                 schema.insert(connection, [emptied(kept, mark or 0)])
         self.mark, self._newest = mark, kept
-        self._announce(self.waiting + len(new))
+        self._newest_is_empty = kept in gone or (self._newest_is_empty and not new)
+        self._announce(waiting)
 
     def replace(self, entries: Sequence[Entry]) -> None:
         """Forget all events and store these. Raises sqlite3.Error, OSError."""
@@ -124,7 +134,7 @@ class OutboxFile:
             if not entries and mark is not None:
                 newest = 0
                 schema.insert(connection, [emptied(newest, mark)])
-        self.mark, self._newest = mark, newest
+        self.mark, self._newest, self._newest_is_empty = mark, newest, not entries
         self._announce(len(entries))
 
     def save_counter(self, record: CounterRecord) -> None:
@@ -167,8 +177,12 @@ class OutboxFile:
             self._connection = None
 
     def _announce(self, waiting: int) -> None:
-        """Before events are deleted and after they are stored: ``waiting`` is never more than what the file holds."""
-        if waiting != self.waiting:
+        """Before events are only deleted, and after others are stored: the copy never counts more than the file.
+
+        If both happen at once, the file's ``mark`` is newer than the copy's.
+        """
+        if waiting != self.waiting or self.mark != self._announced:
+            self._announced = self.mark
             self.waiting = waiting
             self.on_change()
 
@@ -235,6 +249,7 @@ class OutboxFile:
     def _take(self, rows: Sequence[Row]) -> None:
         self.mark = max((row.mark for row in rows), default=None)
         self._newest = rows[-1].number if rows else -1
+        self._newest_is_empty = bool(rows) and rows[-1].payload is None
         self.waiting = sum(row.payload is not None for row in rows)
 
     def _entries(self, rows: Sequence[Row]) -> list[Entry]:
@@ -272,7 +287,7 @@ class OutboxFile:
         with self._lock:
             if self._connection is None:
                 raise sqlite3.OperationalError("the outbox is not open")
-            if self.is_gone():
+            if self._is_due() and self.is_gone():
                 raise FileNotFoundError(errno.ENOENT, "the file was deleted while it was in use")
             self._connection.execute(f"BEGIN {kind}")
             try:
@@ -282,6 +297,14 @@ class OutboxFile:
                 with suppress(sqlite3.Error):
                     self._connection.execute("ROLLBACK")
                 raise
+
+    def _is_due(self) -> bool:
+        """True once in ``LOOK`` s."""
+        now = time.monotonic()
+        due = now >= self._look_at
+        if due:
+            self._look_at = now + LOOK
+        return due
 
     def _beside(self, suffix: str) -> Path:
         return self.path.with_name(self.path.name + suffix)

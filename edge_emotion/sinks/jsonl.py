@@ -44,7 +44,7 @@ class JsonlSink:
         self._backlog: deque[bytes] = deque()
         self._watcher: threading.Thread | None = None
         self._wake = threading.Event()
-        self._said: set[str] = set()
+        self._reported: set[str] = set()
         self.dropped = 0
         """Events that could not be written, since the start."""
         self.ended: EdgeEmotionError | None = None
@@ -117,7 +117,7 @@ class JsonlSink:
                 lines.flush()
             except BlockingIOError:
                 return True
-            except OSError:  # found again, and said, with the next line
+            except OSError:  # logged with the next line
                 return False
         return False
 
@@ -127,14 +127,14 @@ class JsonlSink:
             try:
                 self._write(self._backlog[0])
             except BlockingIOError as error:
-                self._say(logging.WARNING, f"{error.strerror}: events wait for it in memory")
+                self._report(logging.WARNING, f"{error.strerror}: events wait for it in memory")
                 self._wake.set()
                 return True
             except OSError as error:
                 self._drop(1, error.strerror or str(error))
                 self._look_for_reader(error)
             else:
-                self._said.clear()
+                self._reported.clear()
             self._backlog.popleft()
         return False
 
@@ -158,7 +158,7 @@ class JsonlSink:
         try:
             lines.follow()
         except OSError as error:
-            self._say(logging.ERROR, f"{error.strerror or error}; events go to the renamed file")
+            self._report(logging.ERROR, f"{error.strerror or error}; events go to the renamed file")
         if not lines.has_reader():
             self._look_for_reader(BrokenPipeError())
 
@@ -168,10 +168,10 @@ class JsonlSink:
 
     def _drop(self, count: int, reason: str) -> None:
         self.dropped += count
-        self._say(logging.ERROR, f"cannot write events to {self._name} ({reason}); they are dropped")
+        self._report(logging.ERROR, f"cannot write events to {self._name} ({reason}); they are dropped")
 
-    def _say(self, level: int, status: str) -> None:
+    def _report(self, level: int, status: str) -> None:
         """Log it once, until events are written again."""
-        if status not in self._said:
+        if status not in self._reported:
             _log.log(level, "%s", status)
-        self._said.add(status)
+        self._reported.add(status)

@@ -88,7 +88,7 @@ class AppendedFile(LineOutput):
     def __init__(self, path: Path, header: str | None = None) -> None:
         """Append to what is there; ``header`` is the first line of the file. Raises SinkError."""
         super().__init__(-1, str(expand(path)))
-        self._path, self._header = expand(path), header
+        self._path, self._header, self._regular = expand(path), header, False
         self._handle = self._open()
         try:
             self._begin()
@@ -97,15 +97,13 @@ class AppendedFile(LineOutput):
             raise
 
     def write(self, line: bytes) -> None:
-        """As ``LineOutput.write``, in the file that the path names now."""
+        """As ``LineOutput.write``."""
         if self._handle < 0:
             self._handle = self._open()
             self._begin()
         if self._handle < 0:
             raise BrokenPipeError(errno.EPIPE, f"no process reads {self.name}")
-        with suppress(SinkError):
-            self.follow()
-        if self._is_regular():
+        if self._regular:
             self._append(line + b"\n")
         else:
             super().write(line)
@@ -168,7 +166,8 @@ class AppendedFile(LineOutput):
     def _begin(self) -> None:
         if self._handle < 0:
             return
-        if not self._is_regular():  # a device or a pipe has no past
+        self._regular = stat.S_ISREG(os.fstat(self._handle).st_mode)
+        if not self._regular:  # a device or a pipe has no past
             if self._header is not None:
                 self.write(self._header.encode())
             return
@@ -202,9 +201,6 @@ class AppendedFile(LineOutput):
             raise SinkError(f"another process writes to {self.name}: choose another file") from error
         except OSError:  # a network file system without locks
             return
-
-    def _is_regular(self) -> bool:
-        return stat.S_ISREG(os.fstat(self._handle).st_mode)
 
 
 def standard_output() -> LineOutput:

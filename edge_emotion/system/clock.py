@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import time
+from collections.abc import Callable
+from functools import cache, lru_cache
 from pathlib import Path
+from typing import cast
 
 UNKNOWN = "-"
-"""Boot id of a system that does not tell it."""
+"""Boot id of a system that has none."""
 
 _TIME_ERROR = 5
 
@@ -20,10 +24,20 @@ def boot_id() -> str:
 
 
 def is_synchronised() -> bool:
-    """True if NTP or the like keeps the clock right, as far as the kernel knows (man adjtimex)."""
-    buffer = ctypes.create_string_buffer(512)  # struct timex; its first field, modes, is 0: only look
+    """True if the kernel's clock is synchronised, by NTP for example (man adjtimex). Up to 10 s old."""
+    return _was_synchronised(int(time.monotonic() / 10))
+
+
+@lru_cache(maxsize=1)
+def _was_synchronised(_interval: int) -> bool:
+    adjtimex = _adjtimex()
+    # struct timex is smaller; its first field, modes, is 0: only look
+    return adjtimex is not None and 0 <= adjtimex(ctypes.create_string_buffer(512)) < _TIME_ERROR
+
+
+@cache
+def _adjtimex() -> Callable[[object], int] | None:
     try:
-        state: int = ctypes.CDLL(None).adjtimex(buffer)
+        return cast("Callable[[object], int]", ctypes.CDLL(None).adjtimex)
     except (AttributeError, OSError):
-        return False
-    return 0 <= state < _TIME_ERROR
+        return None

@@ -1,4 +1,4 @@
-"""Telling systemd how we are: the sd_notify protocol (man sd_notify), which is one datagram."""
+"""Status messages to systemd: the sd_notify protocol (man sd_notify), one datagram each."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ def notify(state: str) -> None:
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
-    # Being told is systemd's wish; that it cannot hear, or does not listen, is no reason for the daemon to stop.
+    # A message that systemd cannot receive is no reason for the daemon to stop.
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         channel.settimeout(0.1)
         channel.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)
 
 
 class Watchdog:
-    """The watchdog of the unit, fed twice in its time (``WATCHDOG_USEC``, man sd_watchdog_enabled) or once a second.
+    """Keep-alive messages for the unit's watchdog, two in each of its periods (``WATCHDOG_USEC``) or one a second.
 
-    Without one a sign of life goes out each second all the same, for whoever listens in systemd's place.
+    See man sd_watchdog_enabled. Without a watchdog they are sent once a second, for other service managers.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Watchdog:
         self._fed = float("-inf")
 
     def feed(self) -> None:
-        """Say that there was progress; sends only what is due."""
+        """Report progress; a message is sent only when one is due."""
         now = time.monotonic()
         if now - self._fed >= self._interval:
             self._fed = now

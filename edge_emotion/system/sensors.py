@@ -1,6 +1,6 @@
-"""What Linux and a board's firmware tell in /sys of heat and of being slowed down: the only reader of these files.
+"""Temperature and throttling from the files of Linux and of a board's firmware in /sys.
 
-Nothing here needs privileges or vcgencmd. ``root`` is where the system's files are looked for; tests give another one.
+No privileges and no vcgencmd are needed. ``root`` is the folder that holds the system's files; tests give another one.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ UNDER_VOLTAGE = 0
 
 _NOW_BITS = range(4)
 _SINCE_START = 16
-"""The same bits, moved up by so many, tell of the time since the start."""
+"""The same bits, shifted by this, are those of any time since the start."""
 
 _PROCESSOR = ("cpu", "thermal-cpufreq", "processor")
 _SLOWING = (*_PROCESSOR, "gpu", "devfreq")
-"""How the types of cooling devices begin that cool by slowing down (Linux, sysfs-thermal); a fan's is none of them."""
+"""First letters of the types of cooling devices that slow the processor down (Linux, sysfs-thermal); not of fans."""
 
 
 class Zone(NamedTuple):
@@ -50,18 +50,18 @@ class Cooling(NamedTuple):
 
 
 def zones(root: Path = ROOT) -> list[Zone]:
-    """Every zone that can be read and says something possible."""
+    """Every zone that can be read and has a possible value."""
     found = []
     for folder in sorted((root / "sys/class/thermal").glob("thermal_zone*")):
         kind, milli = _text(folder / "type") or folder.name, _number(folder / "temp")
-        # A zone that is off cannot be read or says -256; a Jetson's PMIC says 50 or 100 at all times.
+        # A zone that is off cannot be read or has -256; a Jetson's PMIC always has 50 or 100.
         if milli is not None and 0 < milli < 150_000 and "pmic" not in kind.lower():
             found.append(Zone(kind, milli / 1000))
     return found
 
 
 def firmware(root: Path = ROOT) -> Firmware | None:
-    """What a Raspberry Pi's firmware says, or its kernel's alarm for the supply voltage; None if there is neither."""
+    """State of a Raspberry Pi's firmware, or its kernel's alarm for the supply voltage; None if there is neither."""
     files = (root / "sys/devices/platform").glob("soc*/*firmware*/get_throttled")
     flags = next((bits for file in files if (bits := _number(file, base=16)) is not None), None)
     alarms = (root / "sys/class/hwmon").glob("hwmon*/in0_lcrit_alarm")
@@ -76,7 +76,7 @@ def firmware(root: Path = ROOT) -> Firmware | None:
 
 
 def cooling(root: Path = ROOT) -> list[Cooling]:
-    """Every device of the kernel that cools by slowing down and tells whether it does."""
+    """Every device of the kernel that cools by slowing down and has a readable state."""
     found = []
     for folder in sorted((root / "sys/class/thermal").glob("cooling_device*")):
         kind, state = _text(folder / "type"), _number(folder / "cur_state")

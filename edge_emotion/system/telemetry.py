@@ -1,4 +1,4 @@
-"""How the machine is doing: what Linux says in /proc and /sys, without privileges and without vcgencmd."""
+"""Memory, processor time, temperature and throttling, from /proc and /sys, without privileges."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from edge_emotion.system.sensors import ROOT
 
 MIB = 1024 * 1024
 
-
 FIRMWARE_FLAGS = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
-"""What the bits of the Raspberry Pi's firmware are called in ``stats``."""
+"""Names in ``stats`` of the bits of the Raspberry Pi's firmware."""
 
 
 class Readings(TypedDict):
-    """``throttling`` lists why the processor is slowed down now; None is what this system does not tell."""
+    """``throttling`` lists why the processor is slowed down now. None: not available on this system."""
 
     rss_mb: float
     cpu_percent: float
@@ -35,7 +34,7 @@ class Machine:
         self._wall, self._cpu = time.monotonic(), time.process_time()
 
     def readings(self) -> Readings:
-        """How it is now."""
+        """The present values."""
         wall, cpu = time.monotonic(), time.process_time()
         used = (cpu - self._cpu) / max(wall - self._wall, 1e-3)
         self._wall, self._cpu = wall, cpu
@@ -54,7 +53,7 @@ def temperature(root: Path = ROOT) -> float | None:
 
 
 def throttling(root: Path = ROOT) -> list[str] | None:
-    """Why the processor is slowed down now, empty if it is not; None if nobody tells.
+    """Reasons why the processor is slowed down now, empty if it is not; None if not available.
 
     From the Raspberry Pi's firmware driver, and from Linux' own cooling by lower frequencies (any machine).
     """

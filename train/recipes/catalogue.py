@@ -15,10 +15,10 @@ from train.recipes.comparison_recipes import COMPARISON
 from train.recipes.recipe import Recipe, gray_input
 
 STRONG = Augmentation(brightness=0.2, contrast=0.3, blur=0.1, low_resolution=0.1, jpeg=0.1)
-"""For cameras that see worse than the web of 2013."""
+"""For cameras with worse pictures than the web of 2013."""
 
 VOTES: dict[str, Any] = {"label_votes": {"disgust": 2, "fear": 2}, "distill": 0.7}
-"""What the models that ship learn from; what else was tried: docs/explanation/what-was-tried.md."""
+"""Targets of the shipped models; other experiments: docs/explanation/what-was-tried.md."""
 
 EDGE: tuple[Recipe, ...] = (
     Recipe(
@@ -57,13 +57,13 @@ EDGE: tuple[Recipe, ...] = (
         **VOTES,
     ),
 )
-"""For devices; all but mobilenet_v2_035 ship."""
+"""For devices; all but mobilenet_v2_035 are shipped."""
 
 TEACHERS: tuple[Recipe, ...] = (
     Recipe(
         name="mobilenet_v1",
         network=mobilenet_v1,
-        summary="MobileNet v1 1.0 at 96 px, for weights that know faces ('train weights faceres'), on FER+ votes",
+        summary="MobileNet v1 1.0 at 96 px, for weights trained on faces ('train weights faceres'), on FER+ votes",
         augmentation=STRONG,
         **VOTES,
     ),
@@ -76,7 +76,7 @@ TEACHERS: tuple[Recipe, ...] = (
         **VOTES,
     ),
 )
-"""For starts that the edge networks do not have; they teach, and do not ship."""
+"""Networks for published initial weights of faces; teachers only, not shipped."""
 
 RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (*EDGE, *TEACHERS, *COMPARISON)}
 

@@ -141,15 +141,16 @@ class Recipe(BaseModel):
         return self
 
     def change(self, **values: Any) -> Recipe:
-        """A recipe with other settings, validated; a mapping changes parts of ``augmentation`` or ``input``.
+        """A recipe with other settings, validated; ``augmentation`` and ``input`` are merged, all else is replaced.
 
         Raises ConfigError for a setting that does not exist or an invalid value.
         """
         fixed = [key for key in ("name", "network", "summary") if key in values]
         if fixed:
             raise ConfigError(f"recipe {self.name}: {fixed[0]} cannot be set; it is what makes a recipe")
+        replaced = {key: value for key, value in values.items() if not isinstance(getattr(self, key, None), BaseModel)}
         try:
-            return Recipe.model_validate(merged(self, values))
+            return Recipe.model_validate(merged(self, values) | replaced)
         except ValidationError as error:
             raise ConfigError(f"recipe {self.name}: {_explain(error)}") from error
 

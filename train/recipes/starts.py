@@ -1,4 +1,4 @@
-"""Starting points out of packages and of exported models, and the recipe that each is for."""
+"""Initial weights from packages and exported models, each with the recipe that it is for."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from train.recipes.recipe import Recipe
 
 @dataclass(frozen=True)
 class Start:
-    """Weights in ``package`` for the network of a recipe; ``read`` makes folded convolutions of its files."""
+    """Initial weights in a package for the network of a recipe; ``read`` makes folded convolutions from its files."""
 
     package: Package
     recipe_name: str
@@ -29,11 +29,11 @@ class Start:
 
     @property
     def recipe(self) -> Recipe:
-        """The recipe that starts from it."""
+        """The recipe that these weights are for."""
         return find_recipe(self.recipe_name)
 
     def write(self, files: Mapping[str, bytes], pictures: FloatArray, out: Path) -> None:
-        """Write the network below its head as .h5; the N x H x W x C ``pictures`` give the batch norms."""
+        """Write the network without its head as .h5; batch norms get the statistics of ``pictures``, N x H x W x C."""
         model = self.recipe.build(1, weights=None)
         unfold(model, self.read(files, self.recipe.input), pictures)
         _save(K.Model(model.input, model.get_layer("pool").output), out)
@@ -43,10 +43,10 @@ STARTS = {"faceres": Start(FACERES, "mobilenet_v1", faceres), "dlib": Start(DLIB
 
 
 def write_exported(name: str, faces: Callable[[InputSpec], FloatArray], out: Path) -> str:
-    """Write the float weights of an exported model, with its head, as .h5, and return the name of its recipe.
+    """Write the float weights of an exported model, including its head, as .h5; returns the name of its recipe.
 
-    ``faces`` gives pictures as a model with this input takes them. Raises ConfigError for a recipe that is gone, and
-    as ``float_file`` and ``load_exported`` do.
+    faces: returns pictures as input of a model with this InputSpec. Raises ConfigError if the recipe no longer exists,
+    and the errors of ``float_file`` and ``load_exported``.
     """
     file, manifest = float_file(name)
     recipe = find_recipe(manifest.training.recipe)
@@ -57,7 +57,7 @@ def write_exported(name: str, faces: Callable[[InputSpec], FloatArray], out: Pat
 
 
 def _save(model: Any, out: Path) -> None:
-    """Whole or not at all."""
+    """Write a file completely or not at all."""
     out.parent.mkdir(parents=True, exist_ok=True)
     beside = out.with_name(out.name + ".part.h5")
     model.save_weights(beside)

@@ -1,4 +1,4 @@
-"""Meters as the kernels of a PC and a Jetson lay them out, and what is counted on them."""
+"""Energy meters: fake files of the kernels of a PC and a Jetson, and the figures computed from them."""
 
 from __future__ import annotations
 

@@ -237,7 +237,7 @@ def test_onnx_files_run_in_onnxruntime_and_a_missing_tensorrt_is_said(tmp_path: 
 
 @pytest.fixture
 def broken_model(tmp_path: Path) -> Path:
-    """The model tiny with a second file, which promises to be a network and is none."""
+    """The model tiny with a second file that its manifest lists as a network, but is not one."""
     folder = copy_with_first_file("tiny", tmp_path / "broken")
     (folder / "junk.tflite").write_bytes(b"no network")
     manifest = load_manifest(folder)

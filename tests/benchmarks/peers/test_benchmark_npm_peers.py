@@ -1,4 +1,4 @@
-"""Peers in JavaScript: what is handed to node and back, and packages of npm that the command installs."""
+"""Peers in JavaScript: data exchanged with node, and npm packages that the command installs."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ require(%s).serve(async (option) => {
   };
 });
 """
-"""Answers a crop with its pixel in row 1, column 2, and a third of its last one plus its height."""
+"""JavaScript that returns for a crop its pixel in row 1, column 2, and a third of its last pixel plus its height."""
 
 
 @pytest.fixture
 def task(tmp_path: Path) -> Path:
-    """Two crops of 3 x 4 and two frames of 2 x 5 with numbers of their own, the second frame above 8."""
+    """Two crops of 3 x 4 and two frames of 2 x 5 with different numbers, in the second frame above 8."""
     file = tmp_path / "task0.npz"
     crops, frames = np.arange(24, dtype=np.uint8).reshape(2, 3, 4), np.arange(20, dtype=np.uint8).reshape(2, 2, 5)
     np.savez(file, crops=crops, frames=frames, video=np.zeros((3, 2, 5, 3), np.uint8), calls=3, judge=True)

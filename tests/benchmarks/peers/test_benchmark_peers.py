@@ -1,4 +1,4 @@
-"""Other programs on the same faces: what is counted, and peers in environments that the command makes."""
+"""Other programs on the same faces: their figures, and peers in environments that the command creates."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_an_environment_that_cannot_be_made_says_why_and_is_not_taken_for_one(tm
 
 
 def test_our_worker_takes_colour_and_looks_as_the_daemon_does(fer_folder: Path, tmp_path: Path) -> None:
-    """The detector alone finds the face in both frames; in the first, its box is smaller than the daemon looks at."""
+    """The detector alone finds the face in both frames; in the first, its box is smaller than the daemon's limit."""
     face = load(fer_folder)["validation"].images[5]
     frames = np.stack([place(face, size, 200, 150) for size in (52, 160)])
     assert [len(make_detector("blazeface_back").detect(frame)) for frame in frames] == [1, 1]

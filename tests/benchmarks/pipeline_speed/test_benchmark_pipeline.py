@@ -191,7 +191,7 @@ def test_a_feed_gives_the_next_frame_only_when_the_last_one_is_done_and_ends_aft
         ([1.0, 1.2] * 60, Drift(1.0, True)),
         ([1.0] * 50 + [9.0] * 50 + [1.3] * 50, Drift(1.3, False)),
         ([1.0] * 50 + [1.0] * 50 + [0.7] * 50, Drift(0.7, True)),  # it became faster
-        ([1.0] * 50 + [1.0] * 50 + [1.01] * 50, Drift(1.01, True)),  # who cares
+        ([1.0] * 50 + [1.0] * 50 + [1.01] * 50, Drift(1.01, True)),  # irrelevant
         ([1.0] * 40 + [1.5] * 10 + [1.0] * 50 + [1.3] * 50, Drift(1.3, True)),  # it was as slow at the beginning
     ],
 )

@@ -175,7 +175,7 @@ def test_results_of_accuracy_on_the_same_faces_are_paired(
 def test_an_artefact_that_does_not_run_here_is_named_with_the_reason(
     fer_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The second file's golden set promises other logits than it gives."""
+    """A model whose second file returns other logits than its golden set states."""
     folder = copy_with_first_file("tiny", tmp_path / "models" / "tiny")
     manifest = json.loads((folder / "manifest.json").read_text())
     broken = json.loads(json.dumps(manifest["files"][0]))
@@ -217,7 +217,7 @@ class Terminal(io.StringIO):
         return True
 
     def rows(self) -> list[str]:
-        """The rows that were printed, each as the last text over it leaves it."""
+        """The printed rows, each with the last text that was written over it."""
         shown = [""]
         for part in re.split(r"([\r\n])", self.getvalue()):
             if part == "\n":

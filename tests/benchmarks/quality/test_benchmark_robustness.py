@@ -1,4 +1,4 @@
-"""Corruptions, sequences with a known truth, and what is counted on them."""
+"""Corruptions, sequences with known true classes, and the figures computed from them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from edge_emotion.errors import ConfigError
 
 
 def observations(shown: str, predicted: str) -> list[Observation]:
-    """One letter per second; '.' is nobody, 'u' is unknown."""
+    """Observations from one letter per second; '.' is no person, 'u' is unknown."""
     names = {".": None, "u": "unknown"}
     return [Observation(float(i), a, names.get(b, b)) for i, (a, b) in enumerate(zip(shown, predicted, strict=True))]
 

@@ -1,4 +1,4 @@
-"""Comparing two results: ratios, what is noise, and what ends with an exit code."""
+"""Comparison of two results: ratios, differences within noise, and exit codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One form for all results: its arithmetic, its files, its tables and pictures."""
+"""The common form of results: its arithmetic, files, tables and pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conversion: the detectors, a tiny net through the whole chain, and the shipped model measured again."""
+"""Conversion: the detectors, a tiny network through all steps, and the shipped model measured again."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def tiny(input_shape: tuple[int, int, int], classes: int, *, weights: str | None
 
 @pytest.fixture
 def run(tmp_path: Path, fer_plus: DataSet, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A finished run of a net that learns nothing but converts fast."""
+    """A finished run of an untrained network that converts fast."""
     recipe = Recipe(name="tiny", network=tiny, summary="for tests", input=gray_input(48))
     monkeypatch.setitem(RECIPES, "tiny", recipe)
     K.utils.set_random_seed(1)

@@ -1,4 +1,4 @@
-"""The proof of artefacts: comparison with the float model, the gate, and model folders that are measured anew."""
+"""Verification of artefacts: comparison with the float model, its limits, and model folders measured again."""
 
 from __future__ import annotations
 
@@ -75,6 +75,7 @@ def test_the_gate_names_every_shortfall() -> None:
     assert "b.tflite" not in message
 
 
+@pytest.mark.numeric
 def test_every_way_to_run_a_folder_is_verified(fer_plus: DataSet, tmp_path: Path) -> None:
     """The int8 file by both kinds of kernels, against itself in place of a float model."""
     folder = copy_with_first_file("tiny", tmp_path / "tiny")
@@ -109,7 +110,7 @@ def test_a_model_without_a_float_file_needs_its_run(
 
 
 def test_the_shipped_manifest_is_what_recalibrate_writes(fer_plus: DataSet, tmp_path: Path) -> None:
-    """Operating points, golden set and figures of tiny, on this machine: bit for bit but for what kernels may move."""
+    """Operating points, golden set and figures of tiny, on this machine: identical, except where kernels may differ."""
     sets = SHARED / "elsewhere"
     if not sets.is_dir():
         pytest.skip(f"no data sets from elsewhere at {sets}")

@@ -1,4 +1,4 @@
-"""Model folders are written whole or not at all; wrong words on the command line of convert are one line."""
+"""Model folders are written completely or not at all; errors on the command line of convert are one line."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def content(folder: Path) -> dict[str, bytes]:
 def test_a_full_disk_leaves_the_old_folder_as_it_was(
     tiny: ModelManifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is full when the third file is written."""
+    """A disk that is full when the third file is written."""
     folder = write_model(tmp_path / "models" / "tiny", tiny, {"a.tflite": b"old", "b.onnx": b"old"})
     before = content(folder)
     real = Path.write_bytes

@@ -45,7 +45,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def verify(
     data: Path, *options: str, refused: tuple[str, ...] = (), call: str = "raise SystemExit(main(sys.argv[1:]))"
 ) -> subprocess.CompletedProcess[str]:
-    """The command in a process of its own, in which these packages are not there."""
+    """The command in a separate process without these packages."""
     program = PROGRAM.format(refused=(*TRAINING, *refused), call=call)
     command = ["verify", "efficientnet_lite0", "--data", str(data), "--split", "validation", *options]
     return subprocess.run(

@@ -1,4 +1,4 @@
-"""The trial of the detectors in int8: the network built again from its file, calibrated on real faces."""
+"""Detectors in int8 (an experiment): the network rebuilt from its file and calibrated on real faces."""
 
 from __future__ import annotations
 

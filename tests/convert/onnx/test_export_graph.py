@@ -90,6 +90,7 @@ BODIES: dict[str, Callable[[Any], Any]] = {
 }
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("body", BODIES)
 def test_layers_are_exported_exactly(body: str, tmp_path: Path) -> None:
     ours, keras = compare(shaken(small(BODIES[body])), tmp_path)

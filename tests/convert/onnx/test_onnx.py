@@ -15,7 +15,7 @@ pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 import onnx
-from export_fixtures import SPEC
+from support.export_fixtures import SPEC
 
 from convert.artefacts.cross_check import agreement, cross_check
 from convert.cli import main
@@ -131,12 +131,14 @@ def test_weight_scales_that_do_not_fit_are_refused(learned: Learned) -> None:
 # Numbers
 
 
+@pytest.mark.numeric
 def test_the_float_file_computes_what_keras_computes(learned: Learned, tmp_path: Path) -> None:
     ours = learned.logits(OnnxBackend(write_onnx(learned.graph, tmp_path / "float.onnx")))
     keras = learned.logits(KerasBackend(learned.model))
     assert np.abs(ours - keras).max() < 1e-3
 
 
+@pytest.mark.numeric
 def test_the_float16_file_says_of_real_faces_what_keras_says(learned: Learned, tmp_path: Path) -> None:
     ours = learned.logits(OnnxBackend(write_onnx(learned.graph, tmp_path / "half.onnx", half=True)))
     keras = learned.logits(KerasBackend(learned.model))
@@ -146,6 +148,7 @@ def test_the_float16_file_says_of_real_faces_what_keras_says(learned: Learned, t
     assert 1e-5 < same.worst < 0.02 * np.ptp(keras)
 
 
+@pytest.mark.numeric
 def test_the_int8_file_loses_next_to_nothing(learned: Learned, tmp_path: Path) -> None:
     path = write_onnx(learned.graph, tmp_path / "int8.onnx", scales=learned.scales)
     keras = learned.logits(KerasBackend(learned.model))
@@ -163,6 +166,7 @@ def test_three_writers_agree(learned: Learned) -> None:
     assert min(one.top1 for one in found.values()) >= ALIKE
 
 
+@pytest.mark.numeric
 def test_a_wrong_scale_is_seen_by_the_cross_check(learned: Learned, monkeypatch: pytest.MonkeyPatch) -> None:
     """One so small that every value above 0 is clipped to nearly nothing: only the biases are left."""
     from convert.artefacts import cross_check as module
@@ -194,6 +198,7 @@ def between_steps(model: Any, seed: int) -> Any:
     return model
 
 
+@pytest.mark.numeric
 def test_tflite_and_onnx_hold_the_same_integers_and_scales(learned: Learned, tmp_path: Path) -> None:
     folded = between_steps(fold(learned.model), 0)
     undecided = quantise_aware(folded, SPEC, dict.fromkeys(quantised_layers(folded), symmetric(3.0)))
@@ -239,7 +244,7 @@ def integers_of_onnx(view: View) -> list[tuple[bytes, bytes]]:
 
 
 def test_to_choose_the_integers_again_changes_nothing(learned: Learned) -> None:
-    once, again = learned.graph, explicit_form(rounded(learned.simulated))[0]
+    once, again = (explicit_form(network)[0] for network in (learned.simulated, rounded(learned.simulated)))
     for first, second in zip(once.weighted, again.weighted, strict=True):
         np.testing.assert_allclose(second.kernel, first.kernel, rtol=1e-6)
 

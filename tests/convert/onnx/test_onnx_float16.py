@@ -54,6 +54,7 @@ def test_everything_between_the_casts_is_float16(channels: int) -> None:
     assert {tensor.data_type for tensor in weights} == {HALF}
 
 
+@pytest.mark.numeric
 def test_it_computes_what_the_float32_file_computes(tmp_path: Path) -> None:
     exact, half = (OnnxBackend(write_onnx(GRAPH, tmp_path / f"{half}.onnx", half=half)) for half in (False, True))
     ours, theirs = half.run(pixels(8))[0], exact.run(pixels(8))[0]

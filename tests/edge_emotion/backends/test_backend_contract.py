@@ -73,6 +73,7 @@ def test_a_batch_gives_float_outputs_of_the_promised_shapes(backend: InferenceBa
     assert all(output.dtype == np.float32 and np.isfinite(output).all() for output in outputs)
 
 
+@pytest.mark.numeric
 def test_a_batch_gives_what_its_inputs_give_alone(backend: InferenceBackend) -> None:
     batch = inputs(backend, 3)
     for output, *alone in zip(backend.run(batch), *(backend.run(batch[i : i + 1]) for i in range(3)), strict=True):
@@ -107,6 +108,7 @@ def test_closing_twice_is_fine() -> None:
         made.close()
 
 
+@pytest.mark.numeric
 def test_int8_tensors_follow_their_scale_and_zero_point() -> None:
     tensor = {"dtype": np.int8, "quantization": (0.5, 10)}
     values = np.array([-100.0, -1.0, 0.0, 0.25, 0.75, 1.0, 100.0], np.float32)
@@ -114,6 +116,7 @@ def test_int8_tensors_follow_their_scale_and_zero_point() -> None:
     assert dequantise(np.array([-128, 10, 12], np.int8), tensor).tolist() == [-69.0, 0.0, 1.0]
 
 
+@pytest.mark.numeric
 def test_the_shipped_int8_model_reads_pixels_minus_128() -> None:
     pixels = np.arange(256, dtype=np.float32)
     backend = shipped("mobilenet_v2")

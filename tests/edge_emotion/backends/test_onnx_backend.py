@@ -37,6 +37,7 @@ def model(tmp_path: Path) -> Path:
     return write_model(tmp_path / "model.onnx")
 
 
+@pytest.mark.numeric
 def test_it_computes_what_the_file_says(model: Path) -> None:
     masks = onnx.numpy_helper.to_array(onnx.load(model).graph.initializer[0])
     assert np.allclose(OnnxBackend(model).run(INPUTS)[0], INPUTS.reshape(11, -1) @ masks, atol=1e-5)
@@ -47,12 +48,14 @@ def test_a_fixed_batch_of_one_is_run_one_by_one(model: Path, tmp_path: Path) -> 
     assert np.allclose(fixed.run(INPUTS)[0], OnnxBackend(model).run(INPUTS)[0], atol=1e-5)
 
 
+@pytest.mark.numeric
 def test_half_floats_are_floats_outside(model: Path, tmp_path: Path) -> None:
     half = OnnxBackend(write_model(tmp_path / "half.onnx", kind=onnx.TensorProto.FLOAT16)).run(INPUTS)[0]
     assert half.dtype == np.float32
     assert np.allclose(half, OnnxBackend(model).run(INPUTS)[0], atol=0.05)
 
 
+@pytest.mark.numeric
 def test_threads_and_optimisations_do_not_change_what_it_says(model: Path) -> None:
     expected = OnnxBackend(model).run(INPUTS)[0]
     for options in ({"threads": 3}, {"optimise": False}):

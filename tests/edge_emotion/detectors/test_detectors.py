@@ -52,6 +52,7 @@ def test_contract(detector: FaceDetector, astronaut: Image) -> None:
     assert np.array_equal(astronaut, before)
 
 
+@pytest.mark.numeric
 @pytest.mark.parametrize("name", ["blazeface_back", "blazeface_short"])
 def test_a_real_face_is_found_where_it_is(name: str, astronaut: Image) -> None:
     (found,) = make_detector(name).detect(astronaut)
@@ -84,6 +85,7 @@ def test_a_portrait_picture_and_a_landscape_one_give_the_same_face(astronaut: Im
     assert found.box.iou(Box(150, 275, 90, 90)) > 0.7
 
 
+@pytest.mark.numeric
 def test_every_frame_of_a_real_video_has_its_one_face(carphone: Path) -> None:
     detector = make_detector("blazeface_back")
     counts = [len(detector.detect(image)) for image in read_all(carphone)[::4]]

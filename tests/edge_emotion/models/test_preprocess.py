@@ -26,6 +26,8 @@ GRAY = InputSpec(
 )  # fmt: skip
 EXACT = CropSpec(margin=0.0, shift=0.0, detail=48)
 
+pytestmark = pytest.mark.numeric
+
 
 def pattern(height: int = 480, width: int = 640) -> Image:
     """A picture in which every place looks different; made of integers, so that it is the same everywhere."""

@@ -277,7 +277,9 @@ def test_a_file_deleted_while_it_is_open_is_an_error_and_not_silence(path: Path)
     file = filled(path, 101)
     path.unlink()
     with pytest.raises(OSError, match="deleted while it was in use"):
-        file.write(entries(102), [])
+        for seq in range(102, 1000):  # it looks once in a second
+            file.write(entries(seq), [])
+            time.sleep(0.02)
     file.close()
     assert file.open() == []
     file.replace(entries(101, 102))

@@ -162,6 +162,7 @@ def test_a_rotated_file_keeps_its_lines_and_the_next_ones_go_to_the_new_file(tmp
     wait_until(path.exists)  # also while no event comes
     sink.publish(event(2))
     path.unlink()
+    wait_until(path.exists)
     sink.publish(event(3))
     sink.close()
     assert (seqs(rotated.read_bytes()), seqs(path.read_bytes())) == ([1], [3])

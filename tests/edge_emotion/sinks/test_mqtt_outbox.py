@@ -260,6 +260,29 @@ def test_when_the_disk_works_again_all_that_waits_is_written(
     assert count_logged(log, "cannot write events to") == count_logged(log, "are written to") == 1
 
 
+def test_a_file_deleted_while_events_wait_is_logged_and_made_again_with_all_of_them(
+    make_stage: Callable[..., WriterStage], log: pytest.LogCaptureFixture
+) -> None:
+    stage = make_stage(0.0)
+    stage.append(1)
+    wait_until(lambda: stage.file.written == 1)
+    for path in stage.file.path.parent.glob("pi5.outbox.db*"):
+        path.unlink()
+    posted = 1
+
+    def is_noticed() -> bool:
+        nonlocal posted
+        posted += 1
+        stage.append(posted)
+        return "deleted while it was in use" in log.text
+
+    wait_until(is_noticed)
+    wait_until(lambda: stage.file.path.exists() and not stage.writer.failing)
+    assert stage.writer.stop(10)
+    waiting = [event_from_json(entry.payload).seq for entry in OutboxFile(stage.file.path).open()]
+    assert waiting == list(range(max(1, posted - 99), posted + 1))
+
+
 def test_an_event_that_is_acknowledged_at_once_costs_no_sync(make_stage: Callable[..., WriterStage]) -> None:
     stage = make_stage(0.3)
     for seq in range(1, 6):

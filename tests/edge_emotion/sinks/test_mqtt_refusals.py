@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import random
 import socket
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from support.mqtt_stage import (
     publish,
 )
 from support.samples import event
+from support.scripted_broker import ScriptedBroker
 
 from edge_emotion.errors import ConfigError
 from edge_emotion.sinks.mqtt.sink import Timing
@@ -199,3 +202,22 @@ def test_an_impossible_host_name_is_logged_not_raised(make_sink: MakeSink, log: 
     sink.open()
     wait_until(lambda: count_logged(log, "broker..home:1883 is not reachable"))
     assert sink.failure is None
+
+
+def test_random_answers_never_end_the_network_thread(
+    make_broker: Callable[..., ScriptedBroker], make_sink: MakeSink
+) -> None:
+    draw = random.Random(16)
+    kinds = bytes(range(0x10, 0x100))
+    answers = [
+        bytes([draw.choice(kinds), length, *draw.randbytes(length)])
+        for length in (draw.randrange(40) for _ in range(40))
+    ]
+    for answer in answers:
+        broker = make_broker(extra=answer)
+        sink = make_sink(broker.port, drain_timeout=0.0)
+        sink.open()
+        sink.publish(event(1))
+        wait_until(lambda sink=sink, broker=broker: not sink.waiting or broker.connections >= 3)
+        assert network_threads(), answer
+        sink.close()

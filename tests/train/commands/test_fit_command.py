@@ -1,4 +1,4 @@
-"""The command line of training: what its options make of a recipe, and one run with all of them."""
+"""The command line of training: recipes changed by its options, and one run with all of them."""
 
 from __future__ import annotations
 

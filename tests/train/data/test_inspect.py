@@ -30,7 +30,7 @@ CLASSES = "neutral", "happiness", "surprise"
 
 @pytest.fixture(scope="module")
 def faces(fer_plus: DataSet) -> Pixels:
-    """40 faces, none like another."""
+    """40 faces, all different."""
     return fer_plus["test"].images[:40]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from fer_files import fer_plus
+from support.fer_files import fer_plus
 
 from edge_emotion.detectors.scripted import ScriptedDetector
 from edge_emotion.factory.models import make_classifier, make_detector

@@ -1,4 +1,4 @@
-"""Data sets from elsewhere: reading them, figures over persons, and the operating point that is fitted to them."""
+"""Other data sets: reading them, figures over persons, and the operating point that is fitted to them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import SHARED
+from support.paths import SHARED
 
 from edge_emotion.backends.constant import ConstantBackend
 from edge_emotion.datatypes import EmotionScores

@@ -98,7 +98,7 @@ def test_the_winner_protocol_counts_every_face(some: DataSet) -> None:
 
 
 def test_the_whole_path_costs_little(some: DataSet) -> None:
-    """Pasted at 100 to 220 pixels: most are found, and what is found is classified about as well as the crop."""
+    """Pasted at 100 to 220 pixels: most are found, and those are classified about as well as the crops."""
     faces = some["validation"].majority()
     faces = faces.take(np.arange(150))
     path = measure_end_to_end(make_classifier("mobilenet_v2"), make_detector("blazeface_back"), faces, faces.labels)

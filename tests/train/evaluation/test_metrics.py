@@ -199,7 +199,7 @@ SKEWED = np.array([0] * 80 + [1] * 15 + [2] * 5)
 
 
 def skewed_logits(shift: float) -> np.ndarray:
-    """Every rare face leads by ``shift`` on its class, but the prior speaks for class 0."""
+    """Logits of every rare face are higher by ``shift`` for its class, but the prior favours class 0."""
     return np.eye(3)[SKEWED] * shift + np.log(PRIOR)
 
 

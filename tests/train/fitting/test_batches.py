@@ -1,4 +1,4 @@
-"""Batches, mixing, schedules, freezing: what a recipe's options do to a run."""
+"""Batches, mixing, schedules and freezing: effects of a recipe's options on a run."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_frozen_layers_stay_frozen_unless_told_otherwise_and_the_head_always_lea
 
 
 def test_faces_are_measured_a_batch_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All faces of a split as a large model takes them may not fit into memory."""
+    """All faces of a split in the input size of a large model may not fit into memory."""
     seen: list[int] = []
     made = logits.model_pixels
 

@@ -52,7 +52,7 @@ def faces(count):
 data = DataSet("noise", "majority", ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear",
     "contempt"), {"train": faces(64), "validation": faces(16)})
 
-# What a worker measures for itself may differ: here it does. What it takes note of must not.
+# Measurements of each worker may differ, and do here; recorded values must be equal.
 measured, note = callbacks.validation_figures, State.note
 worker = json.loads(os.environ.get("TF_CONFIG", '{"task": {"index": 0}}'))["task"]["index"]
 def figures(*arguments):

@@ -1,4 +1,4 @@
-"""Fitting: options, resuming, what a run directory holds."""
+"""Fitting: options, resuming, content of a run directory."""
 
 from __future__ import annotations
 

@@ -40,17 +40,17 @@ def train(settings: Recipe, data: DataSet, run: Path, **options: Any) -> Path:
     return fit(settings, data, run, **{"weights": None, "start": "random", "steps": 2, **options})
 
 
-class PlugPulledError(Exception):
-    """The plug is pulled."""
+class PowerCutError(Exception):
+    """A simulated power cut."""
 
 
 def kill_at(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process ends when everything of an epoch (from 1) is written but its checkpoint."""
+    """Interrupt the run when everything of an epoch (from 1) but its checkpoint is written."""
     save = State.save
 
     def killed(state: State, number: int) -> None:
         if number == epoch:
-            raise PlugPulledError
+            raise PowerCutError
         save(state, number)
 
     monkeypatch.setattr(State, "save", killed)
@@ -59,10 +59,10 @@ def kill_at(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_resumed_run_ends_where_an_unbroken_one_does(
     few_faces: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """PlugPulledError at the worst moment, twice: weights, optimiser, average, best and history all go on."""
+    """PowerCutError at the worst moment, twice: weights, optimiser, average, best and history all go on."""
     train(recipe(), few_faces, tmp_path / "whole")
     for epoch in (2, 3):
-        with monkeypatch.context() as patch, pytest.raises(PlugPulledError):
+        with monkeypatch.context() as patch, pytest.raises(PowerCutError):
             kill_at(epoch, patch)
             train(recipe(), few_faces, tmp_path / "broken")
     train(recipe(), few_faces, tmp_path / "broken")
@@ -78,7 +78,7 @@ def test_best_weights_of_a_lost_epoch_are_lost_with_it(
     few_faces: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = recipe(learning_rate=0.01, ema=0.0, warmup_epochs=0)
-    with monkeypatch.context() as patch, pytest.raises(PlugPulledError):
+    with monkeypatch.context() as patch, pytest.raises(PowerCutError):
         kill_at(1, patch)
         train(settings, few_faces, tmp_path / "run")
     assert list((tmp_path / "run").glob("best*")) == [tmp_path / "run" / "best-1.h5"]
@@ -124,7 +124,7 @@ def test_a_damaged_record_is_one_line(text: str, few_faces: DataSet, tmp_path: P
 
 
 def test_a_damaged_checkpoint_is_one_line(few_faces: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as patch, pytest.raises(PlugPulledError):
+    with monkeypatch.context() as patch, pytest.raises(PowerCutError):
         kill_at(2, patch)
         train(recipe(), few_faces, tmp_path / "run")
     (data,) = (tmp_path / "run" / "checkpoints").glob("*.data*")
@@ -150,10 +150,10 @@ def test_a_run_killed_after_its_early_stop_is_not_trained_further(
     few_faces: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def killed(*_: object) -> None:
-        raise PlugPulledError
+        raise PowerCutError
 
     settings = recipe(epochs=9, patience=1, learning_rate=1e-9)
-    with monkeypatch.context() as patch, pytest.raises(PlugPulledError):
+    with monkeypatch.context() as patch, pytest.raises(PowerCutError):
         patch.setattr("train.fitting.fit._finish", killed)
         train(settings, few_faces, tmp_path / "run", steps=1)
     before = (tmp_path / "run" / HISTORY).read_text()

@@ -1,4 +1,4 @@
-"""The graphs of the models that ship, against the networks whose ImageNet weights they take."""
+"""Graphs of the shipped models, compared with the networks whose ImageNet weights they use."""
 
 from __future__ import annotations
 

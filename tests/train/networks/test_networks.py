@@ -42,7 +42,7 @@ def features(model: Any, layer: str) -> Any:
 
 
 def assert_alike(found: Any, expected: Any) -> None:
-    """Random deep networks give tiny numbers: what counts is the difference beside their size."""
+    """Compare relative to the largest value, because outputs of random deep networks are tiny."""
     found, expected = np.asarray(found), np.asarray(expected)
     assert np.ptp(expected) > 0
     assert np.abs(found - expected).max() < 1e-3 * np.abs(expected).max()

@@ -1,4 +1,4 @@
-"""Weights out of packages and exported models: taken by name and hash, and the same function as they were."""
+"""Weights from packages and exported models: found by name and hash, and computing the same function as before."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ SQUARE = (slice(4, 12), slice(20, 28))
 
 
 def finder(*, trainable: bool = True) -> K.Model:
-    """One kernel fires where an 8 x 8 area is bright and speaks for class 1; another fires where it is dark, for 0."""
+    """One kernel fires where an 8 x 8 area is bright, in favour of class 1; another where it is dark, for 0."""
     pixels = K.Input((32, 32, 1), name="pixels")
     x = K.layers.Conv2D(2, 8, padding="same", activation="relu", name="finder", trainable=trainable)(pixels)
     x = K.layers.GlobalAveragePooling2D(name="pool")(x)
@@ -109,7 +109,7 @@ def test_grad_cam_looks_at_the_last_layer_that_is_fine_enough() -> None:
 
 
 def test_rollout_multiplies_blocks_and_keeps_half_of_each_token() -> None:
-    # Token 0 looks at 1 in the first block and at 2 in the second; all else looks at itself.
+    # Token 0 attends to 1 in the first block and to 2 in the second; all others attend to themselves.
     first, second = np.eye(3, dtype=np.float32), np.eye(3, dtype=np.float32)
     first[0], second[0] = (0, 1, 0), (0, 0, 1)
     (flow,) = rollout([first[None, None], second[None, None]])
@@ -259,7 +259,7 @@ def test_what_is_no_run_cannot_be_explained(picture: Path, tmp_path: Path, capsy
 
 
 def asked(model: K.Model, side: int = 48) -> Subject:
-    """Two faces of noise, put to a model for grey faces."""
+    """Two noise pictures as input of a model for grey faces."""
     recipe = find_recipe("tiny").change(input=gray_input(side))
     faces = np.random.default_rng(0).integers(0, 256, (2, 48, 48), np.uint8)
     run = Run(Path("run"), recipe, {"classes": list(EMOTIONS)})
