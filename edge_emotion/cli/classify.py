@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from edge_emotion.cli.annotate import annotate
+from edge_emotion.config.source_spec import may_be_picture
 from edge_emotion.datatypes import EmotionScores, Face, Image
 from edge_emotion.detectors.whole_picture import WholePicture
 from edge_emotion.errors import SinkError, SourceError
@@ -19,7 +20,7 @@ from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.pipeline.face_quality import face_quality
 from edge_emotion.protocols import FaceDetector
 from edge_emotion.system.image_files import read_picture, write_png
-from edge_emotion.system.image_header import files_below, is_picture_file
+from edge_emotion.system.image_header import files_below
 
 Findings = list[tuple[Face, EmotionScores]]
 
@@ -76,7 +77,7 @@ def _pictures(paths: Sequence[Path]) -> tuple[list[Path], int]:
             found.append(path)
             continue
         inside = list(files_below(path))
-        pictures = [file for file in inside if is_picture_file(file)]
+        pictures = [file for file in inside if may_be_picture(file)]
         found += pictures
         _report_left_out(path, [file for file in inside if file not in set(pictures)], len(pictures))
         code = code if pictures else SourceError.exit_code

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 from typing import Literal
 
 from edge_emotion.system.image_header import is_picture_file
@@ -35,6 +36,11 @@ def classify_source(source: int | str) -> SourceKind:
     return "images" if _names_images(source) else "video"
 
 
+def may_be_picture(path: Path) -> bool:
+    """True for a file that begins as a picture, and for one that is only named like one: reading it names the fault."""
+    return is_picture_file(path) or (path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+
+
 def device_path(source: int | str) -> str:
     """The path of a device that is given by its number, or by its path."""
     return f"/dev/video{source}" if re.fullmatch(r"[0-9]+", str(source)) else str(source)
@@ -56,5 +62,5 @@ def _names_images(source: str) -> bool:
     if os.path.isdir(path):  # noqa: PTH112
         return True
     if os.path.isfile(path):  # noqa: PTH113
-        return path.suffix.lower() in IMAGE_SUFFIXES or (is_picture_file(path) and path.suffix.lower() != ".gif")
+        return may_be_picture(path) and path.suffix.lower() != ".gif"
     return path.suffix.lower() in IMAGE_SUFFIXES or any(character in source for character in "*?[")

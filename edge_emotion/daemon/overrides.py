@@ -92,7 +92,7 @@ def _restored(camera: str, values: Any, labels: Sequence[str]) -> CameraOverride
         )
     except (ValueError, TypeError, KeyError) as error:
         log.warning(
-            "the stored settings of camera %.70r cannot be used any more (%s): back to the configuration", camera, error
+            "the stored settings of camera %.70r cannot be used any more (%s): back to the settings", camera, error
         )
         return CameraOverrides()
     return restored

@@ -11,11 +11,10 @@ from datetime import datetime, timedelta, timezone
 from itertools import takewhile
 from pathlib import Path
 
-from edge_emotion.config.source_spec import IMAGE_SUFFIXES
+from edge_emotion.config.source_spec import IMAGE_SUFFIXES, may_be_picture
 from edge_emotion.datatypes import Frame, Image
 from edge_emotion.errors import SourceEnded, SourceError
 from edge_emotion.system.image_files import read_picture
-from edge_emotion.system.image_header import is_picture_file
 from edge_emotion.system.paths import expand
 
 log = logging.getLogger(__name__)
@@ -108,7 +107,7 @@ def _find(images: str | Path | Sequence[str | Path]) -> tuple[Path, ...]:
     if path.is_file():
         return (path,)
     files = [file for file in (path.glob("*") if path.is_dir() else _expand(path)) if not file.name.startswith(".")]
-    pictures = [file for file in files if is_picture_file(file)]
+    pictures = [file for file in files if may_be_picture(file)]
     others = [file.name for file in files if file.is_file() and file not in set(pictures)]
     if others:
         log.info("%s: %d files are no pictures and are left out: %s", path, len(others), ", ".join(sorted(others)[:3]))

@@ -84,6 +84,7 @@ def test_features_survive_in_a_private_file_and_only_what_was_set_is_kept(tmp_pa
     store["desk"] = CameraOverrides(enabled=False, threshold=0.3, classes=("anger", "fear"))
     store["hall"] = CameraOverrides(threshold=0.9)
     store["hall"] = CameraOverrides()
+    assert not path.exists(), "it is written once for any number of changes"
     store.save()
     assert path.stat().st_mode & 0o777 == 0o600
     assert list(tmp_path.iterdir()) == [path]
