@@ -123,7 +123,7 @@ def test_an_entry_that_does_not_fit_is_forgotten_and_the_others_stay(
     (tmp_path / "f.json").write_text(json.dumps({"desk": values, "hall": good}))
     store = OverrideStore(tmp_path / "f.json", EMOTIONS)
     assert store["desk"] == CameraOverrides() and store["hall"] == CameraOverrides(enabled=False)
-    assert "back to the configuration" in caplog.text
+    assert "back to the settings" in caplog.text
 
 
 def test_a_disk_that_is_full_is_said_and_nothing_is_half_written(
