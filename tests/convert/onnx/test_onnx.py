@@ -166,7 +166,6 @@ def test_three_writers_agree(learned: Learned) -> None:
     assert min(one.top1 for one in found.values()) >= ALIKE
 
 
-@pytest.mark.numeric
 def test_a_wrong_scale_is_seen_by_the_cross_check(learned: Learned, monkeypatch: pytest.MonkeyPatch) -> None:
     """One so small that every value above 0 is clipped to nearly nothing: only the biases are left."""
     from convert.artefacts import cross_check as module
@@ -198,21 +197,23 @@ def between_steps(model: Any, seed: int) -> Any:
     return model
 
 
-@pytest.mark.numeric
-def test_tflite_and_onnx_hold_the_same_integers_and_scales(learned: Learned, tmp_path: Path) -> None:
-    folded = between_steps(fold(learned.model), 0)
-    undecided = quantise_aware(folded, SPEC, dict.fromkeys(quantised_layers(folded), symmetric(3.0)))
-    for simulated in (learned.simulated, undecided):
-        graph, scales = explicit_form(simulated)
-        ours = View(build_onnx(graph, scales=scales))
-        file = tmp_path / "int8.tflite"
-        file.write_bytes(quantisation_aware(simulated))
-        check_integer_only(file)
-        theirs = TfliteBackend(file, plain_kernels=True)
-        assert {int(zero) for _, tensor in int8_tensors(theirs) for zero in tensor["zero_points"]} == {0}
-        assert sorted(integers_of_tflite(theirs)) == sorted(integers_of_onnx(ours))
-        activations = {float(np.float32(scale)) for scale in scales.activations.values()}
-        assert activations <= {float(scale) for _, tensor in int8_tensors(theirs) for scale in tensor["scales"]}
+@pytest.mark.parametrize("weights", ["learned", pytest.param("between steps", marks=pytest.mark.numeric)])
+def test_tflite_and_onnx_hold_the_same_integers_and_scales(weights: str, learned: Learned, tmp_path: Path) -> None:
+    simulated = learned.simulated
+    if weights == "between steps":
+        folded, generator = between_steps(fold(learned.model), 0), np.random.default_rng(1)
+        ranges = {name: symmetric(generator.uniform(0.5, 9)) for name in quantised_layers(folded)}
+        simulated = quantise_aware(folded, SPEC, ranges)
+    graph, scales = explicit_form(simulated)
+    ours = View(build_onnx(graph, scales=scales))
+    file = tmp_path / "int8.tflite"
+    file.write_bytes(quantisation_aware(simulated))
+    check_integer_only(file)
+    theirs = TfliteBackend(file, plain_kernels=True)
+    assert {int(zero) for _, tensor in int8_tensors(theirs) for zero in tensor["zero_points"]} == {0}
+    assert sorted(integers_of_tflite(theirs)) == sorted(integers_of_onnx(ours))
+    activations = {float(np.float32(scale)) for scale in scales.activations.values()}
+    assert activations <= {float(scale) for _, tensor in int8_tensors(theirs) for scale in tensor["scales"]}
 
 
 def int8_tensors(backend: TfliteBackend) -> list[tuple[str, Any]]:
