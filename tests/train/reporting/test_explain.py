@@ -284,7 +284,7 @@ def test_a_transformer_is_explained_by_its_attention_and_its_patches(transformer
 
 
 def test_a_transformer_asked_for_grad_cam_is_told_what_to_ask(transformer: K.Model) -> None:
-    with pytest.raises(ConfigError, match="vit is a transformer, its places are tokens: use --method attention"):
+    with pytest.raises(ConfigError, match="vit is a transformer without feature maps: use --method attention"):
         list(explain(transformer, asked(transformer), "gradcam"))
 
 
