@@ -42,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     add_data_options(trial, split="test")
     trial.add_argument("--clip", type=Path, required=True, help="a video with a face in each frame")
     trial.add_argument("--out", type=Path, metavar="FILE", help="keep the int8 file there")
+    trial.add_argument("--threshold", type=_score, default=0.5, help="least score of a face in both (0.5)")
     trial.set_defaults(command=_detector_int8)
     qat = commands.add_parser("qat", help="quantisation-aware training of a finished run (resumes)")
     qat.add_argument("run", type=Path, help="run directory of python -m train fit")
@@ -102,6 +103,12 @@ def _version(text: str) -> str:
     return text
 
 
+def _score(text: str) -> float:
+    if not 0 < float(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return float(text)
+
+
 def _card(_: argparse.Namespace) -> None:
     from convert.card import write_card
     from edge_emotion.manifest import shipped_models
@@ -126,7 +133,7 @@ def _detector_int8(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = options.out or Path(folder) / "int8.tflite"
         write_bytes(file, quantise_detector(options.detector, data["train"]))
-        trial = try_int8(options.detector, file, data[options.split], frames)
+        trial = try_int8(options.detector, file, data[options.split], frames, threshold=options.threshold)
     print(describe_trial(options.detector, trial))
 
 
