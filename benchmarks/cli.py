@@ -7,13 +7,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.detection_command import add_detection
-from benchmarks.outputs import add_outputs, check_outputs, put_out
-from benchmarks.progress import erased_at_error, show_line
+from benchmarks.harness.progress import erased_at_error, show_line
+from benchmarks.quality.detection_command import add_detection
 from benchmarks.quality_commands import add_accuracy, add_peers, add_robustness
-from edge_emotion.demo import CLIP
+from benchmarks.results.outputs import add_outputs, check_outputs, put_out
+from edge_emotion.cli.demo import CLIP
+from edge_emotion.cli.terminal import add_debug, positive_count, positive_seconds, run_command
 from edge_emotion.errors import ConfigError
-from edge_emotion.terminal import add_debug, positive_count, positive_seconds, run_command
 
 WORSE = 10
 """Exit code of ``compare --fail-on`` when something became worse."""
@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_latency(parser: argparse.ArgumentParser) -> None:
-    from benchmarks.worker import FORMATS, Scenario
+    from benchmarks.model_speed.worker import FORMATS, Scenario
 
     usual = Scenario()
     parser.add_argument("models", nargs="+", metavar="MODEL", help="a shipped model or a folder; all its files")
@@ -83,7 +83,7 @@ def _add_latency(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_pipeline(parser: argparse.ArgumentParser) -> None:
-    from benchmarks.plan import Plan
+    from benchmarks.pipeline_speed.plan import Plan
 
     usual = Plan()
     parser.add_argument("--clip", type=Path, default=CLIP, help="a video with a face (default: the demo's)")
@@ -106,7 +106,7 @@ def _add_pipeline(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_compare(parser: argparse.ArgumentParser) -> None:
-    from benchmarks.comparison import limit
+    from benchmarks.results.comparison import limit
 
     parser.add_argument("before", type=Path)
     parser.add_argument("after", type=Path)
@@ -128,8 +128,8 @@ def positive_minutes(text: str) -> float:
 
 
 def _latency(options: argparse.Namespace) -> None:
-    from benchmarks.latency import check_threads, measure_latency
-    from benchmarks.worker import Scenario
+    from benchmarks.model_speed.latency import check_threads, measure_latency
+    from benchmarks.model_speed.worker import Scenario
 
     if options.limit is None:
         options.limit = max(Scenario().limit, 2 * options.seconds)
@@ -152,8 +152,8 @@ def _latency(options: argparse.Namespace) -> None:
 
 
 def _pipeline(options: argparse.Namespace) -> None:
-    from benchmarks.pipeline import measure_pipeline
-    from benchmarks.plan import Plan
+    from benchmarks.pipeline_speed.pipeline import measure_pipeline
+    from benchmarks.pipeline_speed.plan import Plan
 
     check_outputs(options)
     plan = Plan.model_validate({name: getattr(options, name) for name in Plan.model_fields})
@@ -161,7 +161,7 @@ def _pipeline(options: argparse.Namespace) -> None:
 
 
 def _soak(options: argparse.Namespace) -> None:
-    from benchmarks.soak import soak
+    from benchmarks.pipeline_speed.soak import soak
 
     if options.settle >= options.minutes:
         raise ConfigError(f"--settle {options.settle:g} is not less than --minutes {options.minutes:g}")
@@ -178,22 +178,22 @@ def _soak(options: argparse.Namespace) -> None:
 
 
 def _marks(options: argparse.Namespace) -> None:
-    from benchmarks.marks import measure_marks
+    from benchmarks.pipeline_speed.daemon_costs import measure_marks
 
     check_outputs(options)
     put_out(options, measure_marks(seconds=options.seconds, show=show_line))
 
 
 def _show(options: argparse.Namespace) -> None:
-    from benchmarks.results import read_result
+    from benchmarks.results.results import read_result
 
     check_outputs(options)
     put_out(options, read_result(options.result).only(options.subject, options.metric))
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from benchmarks.comparison import compare, comparison_text, differences
-    from benchmarks.results import read_result
+    from benchmarks.results.comparison import compare, comparison_text, differences
+    from benchmarks.results.results import read_result
 
     before, after = read_result(options.before), read_result(options.after)
     comparison = compare(before, after, unlike=options.unlike_machines)

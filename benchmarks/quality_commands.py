@@ -9,21 +9,21 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.outputs import add_outputs, check_outputs, put_out
+from benchmarks.harness.defaults import shipped_detector
 from benchmarks.peers.catalogue import PEERS
-from benchmarks.report import check_plotting, write_plot
-from benchmarks.shipped import shipped_detector
-from edge_emotion.config import DetectorSettings
+from benchmarks.results.outputs import add_outputs, check_outputs, put_out
+from benchmarks.results.report import check_plotting, write_plot
+from edge_emotion.cli.terminal import positive_count
+from edge_emotion.config.settings import DetectorSettings
 from edge_emotion.errors import ConfigError
-from edge_emotion.manifest import write_bytes
 from edge_emotion.protocols import FaceDetector
-from edge_emotion.terminal import positive_count
+from edge_emotion.system.atomic_file import write_bytes
 from train.choices import DETECTOR
-from train.data_options import add_data_options, read_data
+from train.commands.data_options import add_data_options, read_data
 
 if TYPE_CHECKING:
-    from benchmarks.quality import Model
-    from train.faces import DataSet, Faces
+    from benchmarks.quality.faces import Model
+    from train.data.faces import DataSet, Faces
 CURVES = "robustness.png"
 
 
@@ -103,7 +103,7 @@ def _add_out(parser: argparse.ArgumentParser, diagrams: str) -> None:
 
 
 def _read(options: argparse.Namespace, models: list[Model]) -> tuple[DataSet, Faces]:
-    from benchmarks.quality import drawn_faces
+    from benchmarks.quality.faces import drawn_faces
 
     data = read_data(options, [manifest.input for _, _, manifest in models])
     faces = drawn_faces(data, options.split, protocol=options.protocol, count=options.faces, seed=options.seed)
@@ -126,8 +126,8 @@ def _settings(options: argparse.Namespace, data: DataSet, faces: Faces, *more: s
 
 def _prepare(options: argparse.Namespace) -> list[Model]:
     """The models that are meant; what would fail at the end fails here."""
-    from benchmarks.quality import find_classifiers
-    from train.outputs import ready_folder
+    from benchmarks.quality.faces import find_classifiers
+    from train.reporting.image_output import ready_folder
 
     if options.out is not None:
         check_plotting()
@@ -137,8 +137,8 @@ def _prepare(options: argparse.Namespace) -> list[Model]:
 
 
 def _accuracy(options: argparse.Namespace) -> None:
-    from benchmarks.accuracy import accuracy_measurements, accuracy_notes, measure_accuracy
-    from benchmarks.results import measured, this_machine
+    from benchmarks.quality.accuracy import accuracy_measurements, accuracy_notes, measure_accuracy
+    from benchmarks.results.results import measured, this_machine
 
     if options.detector and not options.whole_path:
         raise ConfigError(f"--detector {options.detector} is for --whole-path: give both")
@@ -172,8 +172,9 @@ def _accuracy(options: argparse.Namespace) -> None:
 
 def _ways_to_faces(name: str, *, seed: int) -> dict[str, Callable[[], FaceDetector]]:
     """In the whole picture, and as they are followed from there if the daemon does that."""
-    from benchmarks.followed import Followed
-    from edge_emotion.factory import following_detector, make_follower
+    from benchmarks.quality.followed_detector import Followed
+    from edge_emotion.factory.cameras import make_follower
+    from edge_emotion.factory.models import following_detector
 
     detector, near = shipped_detector(name), following_detector(DetectorSettings(model=name))
     ways: dict[str, Callable[[], FaceDetector]] = {"whole path": lambda: detector}
@@ -184,9 +185,9 @@ def _ways_to_faces(name: str, *, seed: int) -> dict[str, Callable[[], FaceDetect
 
 
 def _draw_accuracy(out: Path, done: dict[str, Any]) -> None:
-    from train.figures import Figures
-    from train.outputs import safe_name
-    from train.plots import confusion_png, reliability_png
+    from train.evaluation.model_figures import Figures
+    from train.reporting.image_output import safe_name
+    from train.reporting.plots import confusion_png, reliability_png
 
     for name, one in done["artefacts"].items():
         figures = Figures.model_validate(one["figures"])
@@ -195,11 +196,10 @@ def _draw_accuracy(out: Path, done: dict[str, Any]) -> None:
 
 
 def _robustness(options: argparse.Namespace) -> None:
-    from benchmarks.results import measured, this_machine
-    from benchmarks.robustness import check_corruptions, measure_robustness, robustness_measurements
-    from benchmarks.temporal import measure_temporal, temporal_measurements, usable
-    from edge_emotion.factory import Models, following_detector
-    from edge_emotion.loading import make_classifier
+    from benchmarks.quality.robustness import check_corruptions, measure_robustness, robustness_measurements
+    from benchmarks.quality.stability import measure_temporal, temporal_measurements, usable
+    from benchmarks.results.results import measured, this_machine
+    from edge_emotion.factory.models import Models, following_detector, make_classifier
 
     options.corruption = list(check_corruptions(options.corruption))
     models = _prepare(options)
@@ -233,11 +233,10 @@ def _robustness(options: argparse.Namespace) -> None:
 
 def _peers(options: argparse.Namespace) -> None:
     from benchmarks.peers.measure import measure_peers, peers_measurements, peers_notes
-    from benchmarks.quality import find_classifiers
-    from benchmarks.results import measured, this_machine
-    from edge_emotion.factory import NEAR
-    from edge_emotion.loading import make_classifier
-    from edge_emotion.paths import cache_dir
+    from benchmarks.quality.faces import find_classifiers
+    from benchmarks.results.results import measured, this_machine
+    from edge_emotion.factory.models import NEAR, make_classifier
+    from edge_emotion.system.paths import cache_dir
 
     for name in options.peer:
         if name not in PEERS:

@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convert.onnx_commands import add_check_onnx, add_cross_check, add_onnx
-from edge_emotion.manifest import MODELS, VERSION
-from edge_emotion.terminal import add_debug, positive_count, run_command
-from train.data_options import add_data_options, read_data
+from edge_emotion.cli.terminal import add_debug, positive_count, run_command
+from edge_emotion.models.folder import MODELS
+from edge_emotion.models.manifest import VERSION
+from train.commands.data_options import add_data_options, read_data
 
 if TYPE_CHECKING:
-    from convert.quantise_aware import Scheme
+    from convert.int8.quantise_aware import Scheme
 
 BACKENDS = "tflite", "onnxruntime", "tensorrt"
 SCHEMES: tuple[Scheme, ...] = ("symmetric", "asymmetric")
-"""Kinds of activation ranges; those of convert.quantise_aware, which needs TensorFlow."""
+"""Kinds of activation ranges; those of convert.int8.quantise_aware, which needs TensorFlow."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -110,23 +111,23 @@ def _score(text: str) -> float:
 
 
 def _card(_: argparse.Namespace) -> None:
-    from convert.card import write_card
-    from edge_emotion.manifest import shipped_models
+    from convert.artefacts.card import write_card
+    from edge_emotion.models.folder import shipped_models
 
     print(write_card(shipped_models()))
 
 
 def _detector(options: argparse.Namespace) -> None:
-    from convert.detector import DETECTORS, export_detector
+    from convert.detectors.detector import DETECTORS, export_detector
 
     for name in DETECTORS:
         print(export_detector(name, options.models))
 
 
 def _detector_int8(options: argparse.Namespace) -> None:
-    from convert.detector_int8 import describe_trial, quantise_detector, read_frames, try_int8
-    from edge_emotion.manifest import write_bytes
-    from train.recipes import gray_input
+    from convert.detectors.detector_int8 import describe_trial, quantise_detector, read_frames, try_int8
+    from edge_emotion.system.atomic_file import write_bytes
+    from train.recipes.recipe import gray_input
 
     frames = read_frames(options.clip)
     data = read_data(options, [gray_input(48)])
@@ -138,8 +139,8 @@ def _detector_int8(options: argparse.Namespace) -> None:
 
 
 def _qat(options: argparse.Namespace) -> None:
-    from convert.qat import quantisation_aware
-    from train.run_directory import load_run
+    from convert.int8.qat import quantisation_aware
+    from train.runs.run_directory import load_run
 
     recipe = load_run(options.run).recipe
     data = read_data(options, [recipe.input], label_votes=recipe.label_votes)
@@ -147,18 +148,18 @@ def _qat(options: argparse.Namespace) -> None:
 
 
 def _tflite(options: argparse.Namespace) -> None:
-    from convert.folder import convert
-    from train.run_directory import load_run
+    from convert.artefacts.folder import convert
+    from train.runs.run_directory import load_run
 
     data = read_data(options, [load_run(options.run).recipe.input])
     _tell(convert(options.run, data, options.models, version=options.version, way=options.way))
 
 
 def _all(options: argparse.Namespace) -> None:
-    from convert.fold import require_convertible
-    from convert.folder import convert
-    from convert.qat import quantisation_aware
-    from train.run_directory import load_run
+    from convert.artefacts.folder import convert
+    from convert.int8.fold import require_convertible
+    from convert.int8.qat import quantisation_aware
+    from train.runs.run_directory import load_run
 
     run = load_run(options.run)
     require_convertible(run.build())  # before hours of fine-tuning
@@ -171,8 +172,9 @@ def _all(options: argparse.Namespace) -> None:
 
 def _tell(folder: Path) -> None:
     """The figures of a model folder that was written."""
-    from edge_emotion.manifest import ModelManifest, load_manifest
-    from train.evaluate import as_text
+    from edge_emotion.models.folder import load_manifest
+    from edge_emotion.models.manifest import ModelManifest
+    from train.evaluation.evaluate import as_text
 
     manifest = load_manifest(folder)
     assert isinstance(manifest, ModelManifest)
@@ -182,17 +184,17 @@ def _tell(folder: Path) -> None:
 
 
 def _recalibrate(options: argparse.Namespace) -> None:
-    from convert.folder import recalibrate
-    from edge_emotion.manifest import find_model, load_manifest
+    from convert.artefacts.folder import recalibrate
+    from edge_emotion.models.folder import find_model, load_manifest
 
     data = read_data(options, [load_manifest(find_model(options.model)).input])
     print(recalibrate(options.model, data, version=options.version))
 
 
 def _verify(options: argparse.Namespace) -> None:
-    from convert.parity import describe, require_parity
-    from convert.verify import describe_verified, verify_model
-    from edge_emotion.manifest import find_model, load_manifest
+    from convert.artefacts.parity import describe, require_parity
+    from convert.artefacts.verify import describe_verified, verify_model
+    from edge_emotion.models.folder import find_model, load_manifest
 
     data = read_data(options, [load_manifest(find_model(options.model)).input])
     missing: dict[str, str] = {}

@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from train.data_options import add_data_options, read_data
+from train.commands.data_options import add_data_options, read_data
 
 if TYPE_CHECKING:
     from edge_emotion.protocols import FloatArray, InferenceBackend
-    from train.run_directory import Run
+    from train.runs.run_directory import Run
 
 FACES = 1000
 """Validation faces on which artefacts are compared, at most."""
@@ -64,16 +64,16 @@ def _version(text: str) -> tuple[int, ...]:
 
 
 def _onnx(options: argparse.Namespace) -> None:
-    from convert.calibration_cache import tensor_scales
-    from convert.cross_check import agreement
-    from convert.from_keras import export_graph
-    from convert.onnx import require_opset, write_onnx
-    from convert.quantise_aware import scales_of, unwrap
+    from convert.artefacts.cross_check import agreement
+    from convert.int8.quantise_aware import scales_of, unwrap
+    from convert.onnx.calibration_cache import tensor_scales
+    from convert.onnx.from_keras import export_graph
+    from convert.onnx.write import require_opset, write_onnx
     from edge_emotion.backends.onnx import OnnxBackend
     from edge_emotion.backends.tensorrt.calibration import cache_of_scales
-    from edge_emotion.manifest import write_bytes
-    from train.predict import KerasBackend
-    from train.run_directory import load_run
+    from edge_emotion.system.atomic_file import write_bytes
+    from train.evaluation.predict import KerasBackend
+    from train.runs.run_directory import load_run
 
     require_opset(options.opset)
     run = load_run(options.run)
@@ -96,8 +96,8 @@ def _onnx(options: argparse.Namespace) -> None:
 
 
 def _cross_check(options: argparse.Namespace) -> int:
-    from convert.cross_check import MIN_AGREEMENT, cross_check
-    from train.run_directory import load_run
+    from convert.artefacts.cross_check import MIN_AGREEMENT, cross_check
+    from train.runs.run_directory import load_run
 
     found = cross_check(*_quantised(load_run(options.run), options))
     if options.json:
@@ -115,8 +115,8 @@ def _quantised(run: Run, options: argparse.Namespace) -> tuple[Any, Callable[[In
     """
     import numpy as np
 
-    from convert.qat import symmetric
-    from train.logits import logits_of
+    from convert.int8.qat import symmetric
+    from train.evaluation.logits import logits_of
 
     spec = run.recipe.input
     data = read_data(options, [spec])
@@ -127,8 +127,8 @@ def _quantised(run: Run, options: argparse.Namespace) -> tuple[Any, Callable[[In
 
 
 def _check_onnx(options: argparse.Namespace) -> int:
-    from convert.onnx_rules import findings
-    from convert.onnx_view import load_onnx
+    from convert.onnx.rules import findings
+    from convert.onnx.view import load_onnx
 
     view = load_onnx(options.file)
     found = findings(view)

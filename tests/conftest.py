@@ -51,8 +51,8 @@ def fer_folder() -> Path:
 
 @pytest.fixture(scope="session")
 def fer_plus(fer_folder: Path) -> Any:
-    """FER+ as train.datasets loads it, once for all tests: a DataSet."""
-    datasets = pytest.importorskip("train.datasets", exc_type=ImportError)
+    """FER+ as train.data.layouts loads it, once for all tests: a DataSet."""
+    datasets = pytest.importorskip("train.data.layouts", exc_type=ImportError)
     return datasets.load_fer_plus(fer_folder)
 
 
@@ -67,7 +67,7 @@ def few_faces(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     """The same, of noise where FER+ is absent: for tests that do not care what a face shows."""
     if (SHARED / "fer").is_dir():
         return request.getfixturevalue("few_real_faces")
-    datasets = pytest.importorskip("train.datasets", exc_type=ImportError)
+    datasets = pytest.importorskip("train.data.layouts", exc_type=ImportError)
     return _few(datasets.load_fer_plus(fer_files.fer_plus(tmp_path_factory.mktemp("noise") / "fer", per_class=16)))
 
 

@@ -10,14 +10,17 @@ from typing import Any
 import yaml
 from broker import wait_until
 
-from edge_emotion.camera import Camera
-from edge_emotion.control import Control
-from edge_emotion.daemon import Daemon
-from edge_emotion.demo import CLIP
-from edge_emotion.factory import CameraMaker, make_models
-from edge_emotion.features import FeatureStore
-from edge_emotion.layers import load
-from edge_emotion.sequence import Sequence
+from edge_emotion.cli.demo import CLIP
+from edge_emotion.config.loader import load
+from edge_emotion.config.settings import Settings
+from edge_emotion.daemon.camera import Camera
+from edge_emotion.daemon.control import Control
+from edge_emotion.daemon.daemon import Daemon
+from edge_emotion.daemon.overrides import FeatureStore
+from edge_emotion.doctor.examination import examine
+from edge_emotion.factory.cameras import CameraMaker
+from edge_emotion.factory.models import make_models
+from edge_emotion.outbox.event_counter import Sequence
 from edge_emotion.sinks.memory import MemoryChannel, MemorySink
 
 ROOT = "edge-emotion/pi5"
@@ -25,7 +28,7 @@ CAMERA = {"source": str(CLIP), "loop": True}
 
 
 class Stage:
-    """Written like ``factory.make_daemon``, with a sink and a channel that can be looked at."""
+    """Written like ``app.make_daemon``, with a sink and a channel that can be looked at."""
 
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.file, self.state = folder / "edge-emotion.yaml", folder / "state"
@@ -39,6 +42,7 @@ class Stage:
         }
         self.write()
         self.sink, self.channel = MemorySink(), MemoryChannel()
+        self.examine: Callable[[Settings], dict[str, Any]] = lambda settings: examine(settings).as_dict()
         self._thread: threading.Thread | None = None
         self.build()
 
@@ -55,7 +59,15 @@ class Stage:
         self.features = FeatureStore(self.state / "pi5.features.json", maker.labels)
         cameras = [maker.camera(read, name, self.features[name]) for name in read.cameras]
         self.daemon = Daemon(cameras, [self.sink], changed, self.numbers)
-        self.control = Control(self.daemon, maker, read, self.features, [self.channel], lambda: load(self.file))
+        self.control = Control(
+            self.daemon,
+            maker,
+            read,
+            self.features,
+            [self.channel],
+            lambda: load(self.file),
+            lambda settings: self.examine(settings),
+        )
         self.control.begin()
 
     def start(self) -> Stage:

@@ -10,18 +10,18 @@ import pytest
 pytest.importorskip("tf_keras")
 pytest.importorskip("onnx")
 
-from convert.calibrate import calibrate
-from convert.fold import fold
-from convert.from_keras import export_graph
-from convert.graph import Graph
-from convert.quantise_aware import quantise_aware, scales_of, unwrap
-from convert.scales import Scales
+from convert.int8.calibrate import calibrate
+from convert.int8.fold import fold
+from convert.int8.quantise_aware import quantise_aware, scales_of, unwrap
+from convert.onnx.from_keras import export_graph
+from convert.onnx.graph import Graph
+from convert.onnx.scales import Scales
 from edge_emotion.protocols import FloatArray, InferenceBackend
-from train.faces import Faces
+from train.data.faces import Faces
+from train.evaluation.logits import logits_of, model_pixels
 from train.keras import K
-from train.logits import logits_of, model_pixels
 from train.networks.mobilenet_v2 import tiny
-from train.recipes import gray_input
+from train.recipes.recipe import gray_input
 
 SPEC = gray_input(48)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from benchmarks.results import Machine, Measurement, Result, write_result
+from benchmarks.results.results import Machine, Measurement, Result, write_result
 
 HERE = Machine(machine="board", processor="chip", cores=4, governor="performance", load=0.1)
 

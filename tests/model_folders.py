@@ -6,7 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
-from edge_emotion.manifest import MANIFEST, find_model
+from edge_emotion.models.folder import MANIFEST, find_model
 
 
 def copy_with_first_file(name: str, folder: Path) -> Path:

@@ -11,8 +11,8 @@ import pytest
 from broker import Broker, Subscriber
 from mqtt_stage import INFO, TIMING, MakeSink, MakeSubscriber
 
-from edge_emotion.config import MqttSettings
-from edge_emotion.sinks.mqtt import MqttSink, Timing
+from edge_emotion.config.settings import MqttSettings
+from edge_emotion.sinks.mqtt.sink import MqttSink, Timing
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 from broker import Received, Subscriber
 from samples import event
 
-from edge_emotion.payload import event_from_json
-from edge_emotion.sinks.mqtt import MqttSink, Timing
+from edge_emotion.sinks.mqtt.sink import MqttSink, Timing
+from edge_emotion.wire.payloads import event_from_json
 
 ROOT = "edge-emotion/pi5"
 INFO = {"version": "1.0.0", "cameras": ["desk"]}

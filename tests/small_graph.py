@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from convert.graph import Add, Conv, Dense, Graph, Pool, Relu
-from convert.scales import Scales
+from convert.onnx.graph import Add, Conv, Dense, Graph, Pool, Relu
+from convert.onnx.scales import Scales
 
 RANDOM = np.random.default_rng(0)
 

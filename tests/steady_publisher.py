@@ -18,10 +18,10 @@ from pathlib import Path
 
 from samples import event
 
-from edge_emotion.config import MqttSettings
-from edge_emotion.ids import ulid
-from edge_emotion.sequence import Sequence
-from edge_emotion.sinks.mqtt import MqttSink, Timing
+from edge_emotion.config.settings import MqttSettings
+from edge_emotion.outbox.event_counter import Sequence
+from edge_emotion.sinks.mqtt.sink import MqttSink, Timing
+from edge_emotion.wire.ulid import ulid
 
 CAMERAS = ("desk", "hall", "door")
 

@@ -17,7 +17,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from edge_emotion.client import Client, Item, broker_settings
 from edge_emotion.datatypes import EmotionEvent
-from edge_emotion.payload import event_to_json
+from edge_emotion.wire.payloads import event_to_json
 
 
 def publish_raw(broker: Broker, *messages: tuple[str, bytes], retain: bool = False) -> None:

@@ -20,13 +20,13 @@ ALLOWED = {
 }
 HEAVY = {"tensorflow", "keras", "tf_keras", "torch", "pandas", "skimage"}
 CONFINED = {
-    "paho": {"edge_emotion/sinks", "edge_emotion/client_connection.py"},
-    "ai_edge_litert": {"edge_emotion/backends", "benchmarks/peak.py", "convert/from_tflite.py"},
+    "paho": {"edge_emotion/sinks", "edge_emotion/client/connection.py"},
+    "ai_edge_litert": {"edge_emotion/backends", "benchmarks/model_speed/machine_peak.py", "convert/tflite/read.py"},
     "tflite_runtime": {"edge_emotion/backends"},
     "onnxruntime": {"edge_emotion/backends", "benchmarks/peers/vgg13_worker.py"},
     "onnx": {
         "convert",
-        "benchmarks/macs.py",
+        "benchmarks/model_speed/macs.py",
         "benchmarks/peers/vgg13_worker.py",
     },  # a peer, on its own
     "fer": {"benchmarks/peers/fer_worker.py"},
@@ -35,19 +35,19 @@ CONFINED = {
     "tensorrt": {"edge_emotion/backends/tensorrt"},
     "cuda": {"edge_emotion/backends/tensorrt"},
     "picamera2": {"edge_emotion/sources"},
-    "amqtt": {"edge_emotion/demo.py"},
+    "amqtt": {"edge_emotion/cli/demo.py"},
     "tensorflow": {"train/keras.py"},
     "tf_keras": {"train/keras.py"},
 }
 ADAPTERS = ("edge_emotion.sources", "edge_emotion.detectors", "edge_emotion.backends", "edge_emotion.sinks")
 MAY_IMPORT_ADAPTERS = {
-    "edge_emotion/factory.py",
-    "edge_emotion/loading.py",
-    "edge_emotion/client.py",  # of the broker, as the sink is one
-    "edge_emotion/client_connection.py",
-    "edge_emotion/client_link.py",
-    "edge_emotion/doctor_broker.py",  # logs in as the sink does
-    "edge_emotion/doctor_system.py",  # asks what OpenCV can do
+    "edge_emotion/factory/cameras.py",
+    "edge_emotion/factory/models.py",
+    "edge_emotion/client/client.py",  # of the broker, as the sink is one
+    "edge_emotion/client/connection.py",
+    "edge_emotion/client/network_thread.py",
+    "edge_emotion/doctor/broker.py",  # logs in as the sink does
+    "edge_emotion/doctor/machine.py",  # asks what OpenCV can do
 }
 HELPERS = {
     "batches",
@@ -144,7 +144,7 @@ def test_imports_follow_the_map(path: Path) -> None:
             assert top not in HEAVY, f"the runtime must not import {name}"
         if top in CONFINED:
             assert any(place(path).startswith(home) for home in CONFINED[top]), f"{name} is confined to {CONFINED[top]}"
-        if package == "edge_emotion" and name.startswith(ADAPTERS) and name != "edge_emotion.sources.spec":
+        if package == "edge_emotion" and name.startswith(ADAPTERS) and name != "edge_emotion.config.source_spec":
             folder = place(path.parent).replace("/", ".")
             helper = name.startswith(".".join(folder.split(".")[:2])) and name.rsplit(".", 1)[1] in HELPERS
             part = folder not in ADAPTERS and name.startswith(f"{folder}.")

@@ -20,8 +20,8 @@ import pytest
 from broker import Broker, Subscriber, needs_mosquitto
 from conftest import ROOT
 
-from edge_emotion.demo import CLIP
-from edge_emotion.payload import event_from_json
+from edge_emotion.cli.demo import CLIP
+from edge_emotion.wire.payloads import event_from_json
 
 FOLDER = Path(os.environ.get("ARM64_ROOT", "not set"))
 pytestmark = [

@@ -9,8 +9,8 @@ import pytest
 
 pytest.importorskip("tf_keras")
 
-from train.augment import Augmentation
-from train.faces import DataSet
+from train.data.augment import Augmentation
+from train.data.faces import DataSet
 from train.keras import tf
 
 Images = npt.NDArray[np.float32]

@@ -17,7 +17,7 @@ from edge_emotion.backends import tflite
 from edge_emotion.backends.constant import ConstantBackend
 from edge_emotion.backends.tflite import TfliteBackend, dequantise, quantise
 from edge_emotion.errors import BackendUnavailable, ModelError
-from edge_emotion.manifest import checked_file, find_model, load_manifest
+from edge_emotion.models.folder import checked_file, find_model, load_manifest
 from edge_emotion.protocols import InferenceBackend
 
 

@@ -7,12 +7,12 @@ import pytest
 
 pytest.importorskip("tf_keras")
 
-from train.balance import balance
-from train.catalogue import find_recipe
-from train.faces import Faces
+from train.data.faces import Faces
+from train.fitting.class_balance import balance
+from train.fitting.losses import accuracy, make_loss
 from train.keras import tf
-from train.losses import accuracy, make_loss
-from train.recipes import Recipe
+from train.recipes.catalogue import find_recipe
+from train.recipes.recipe import Recipe
 
 VOTES = np.array([[1, 0]] * 8 + [[0, 1]] * 2, np.float32)
 FACES = Faces(np.zeros((10, 48, 48), np.uint8), VOTES, np.ones(10, np.bool_))

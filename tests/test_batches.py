@@ -11,17 +11,17 @@ import pytest
 
 pytest.importorskip("tf_keras")
 
-from train import logits
-from train.augment import Augmentation
-from train.balance import balance
-from train.batches import batches, mix, steps_per_epoch
-from train.callbacks import frozen_layers
-from train.catalogue import find_recipe
-from train.faces import DataSet, Faces
+from train.data.augment import Augmentation
+from train.data.faces import DataSet, Faces
+from train.evaluation import logits
+from train.evaluation.predict import KerasBackend
+from train.fitting.batches import batches, mix, steps_per_epoch
+from train.fitting.callbacks import frozen_layers
+from train.fitting.class_balance import balance
+from train.fitting.schedule import LearningRate
 from train.keras import tf
-from train.predict import KerasBackend
-from train.recipes import Recipe
-from train.schedule import LearningRate
+from train.recipes.catalogue import find_recipe
+from train.recipes.recipe import Recipe
 
 OFF = Augmentation(flip=False, rotation=0, zoom=0, shift=0, brightness=0, contrast=0, erase=0)
 

@@ -14,17 +14,17 @@ import pytest
 from conftest import ROOT
 from model_folders import copy_with_first_file
 
-from benchmarks.accuracy import duels, rightness
 from benchmarks.cli import main
-from benchmarks.progress import draw_bar, show_line, show_progress
-from benchmarks.quality import drawn_faces, find_classifiers, percent, share
-from benchmarks.results import Result, read_result
-from benchmarks.rightness import fingerprint, keep_rightness
+from benchmarks.harness.progress import draw_bar, show_line, show_progress
+from benchmarks.quality.accuracy import duels, rightness
+from benchmarks.quality.faces import drawn_faces, find_classifiers, percent, share
+from benchmarks.results.paired import fingerprint, keep_rightness
+from benchmarks.results.results import Result, read_result
 from edge_emotion.errors import ConfigError
 from edge_emotion.labels import EMOTIONS
-from edge_emotion.manifest import MODELS, load_manifest
-from train.evaluate import Answer
-from train.faces import DataSet, Faces
+from edge_emotion.models.folder import MODELS, load_manifest
+from train.data.faces import DataSet, Faces
+from train.evaluation.evaluate import Answer
 
 
 def faces_of(*labels: int) -> Faces:

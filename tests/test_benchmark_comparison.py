@@ -9,9 +9,9 @@ import pytest
 from measurements import HERE, one, result, saved, scored
 
 from benchmarks.cli import main
-from benchmarks.comparison import Change, compare
-from benchmarks.results import Measurement, Result
-from benchmarks.rightness import paired_p
+from benchmarks.results.comparison import Change, compare
+from benchmarks.results.paired import paired_p
+from benchmarks.results.results import Measurement, Result
 
 
 def test_a_ratio_carries_the_bounds_of_its_runs() -> None:

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from conftest import SHARED
 
-from benchmarks.boxed_pictures import BoxedPicture, BoxedPictures, windows_without_faces
 from benchmarks.cli import main
-from benchmarks.detection import UPRIGHT, match, measure_detection
-from benchmarks.results import read_result
+from benchmarks.quality.boxed_pictures import BoxedPicture, BoxedPictures, windows_without_faces
+from benchmarks.quality.detection import UPRIGHT, match, measure_detection
+from benchmarks.results.results import read_result
 from edge_emotion.datatypes import Box, Face, Image
 from edge_emotion.detectors.scripted import ScriptedDetector
-from train.faces import DataError
+from train.data.faces import DataError
 
 ASTRONAUT = Box(245, 62, 88, 104)
 """Forehead to chin, by eye."""
@@ -192,7 +192,7 @@ def test_the_detector_that_ships_finds_on_real_photographs_what_the_reference_sa
         pytest.skip(f"the photographs with boxes are not at {folder}")
     from itertools import islice
 
-    from edge_emotion.loading import make_detector
+    from edge_emotion.factory.models import make_detector
 
     class First(BoxedPictures):
         def __iter__(self) -> Any:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from system_files import lay
 
-from benchmarks.energy import Counter, Rail, find_meters, used
-from benchmarks.watch import Conditions, Watch
+from benchmarks.harness.conditions import Conditions, Watch
+from benchmarks.harness.energy import Counter, Rail, find_meters, used
 
 PACKAGE = "sys/class/powercap/intel-rapl:0"
 CORE = "sys/class/powercap/intel-rapl:0:0"

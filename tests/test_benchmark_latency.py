@@ -11,16 +11,17 @@ import numpy as np
 import pytest
 from model_folders import copy_with_first_file
 
-from benchmarks import latency
 from benchmarks.cli import main
-from benchmarks.latency import Thing, as_measurements, mac_rates, peak_measurements
-from benchmarks.macs import count_macs, operation_macs
-from benchmarks.peak import INPUT, LAYERS, SIDE, SIZE, write_peak_model
-from benchmarks.results import read_result
-from benchmarks.worker import DELEGATES, SAMPLES, Job, Report, Scenario, offline, single_stream
+from benchmarks.model_speed import latency
+from benchmarks.model_speed.latency import Thing, as_measurements, mac_rates, peak_measurements
+from benchmarks.model_speed.machine_peak import INPUT, LAYERS, SIDE, SIZE, write_peak_model
+from benchmarks.model_speed.macs import count_macs, operation_macs
+from benchmarks.model_speed.worker import DELEGATES, SAMPLES, Job, Report, Scenario, offline, single_stream
+from benchmarks.results.results import read_result
 from edge_emotion.backends.tflite import Operation, TfliteBackend
 from edge_emotion.errors import ConfigError, EdgeEmotionError, ModelError
-from edge_emotion.manifest import MANIFEST, MODELS, dump_manifest, load_manifest, sha256
+from edge_emotion.models.folder import MANIFEST, MODELS, dump_manifest, load_manifest
+from edge_emotion.system.atomic_file import sha256
 
 QUICK = ["--rounds", "2", "--queries", "100", "--seconds", "0.05"]
 
@@ -314,7 +315,7 @@ def test_a_worker_that_fails_says_why() -> None:
 def test_a_process_is_pinned_to_as_many_cores_as_it_has_threads() -> None:
     if not hasattr(os, "sched_setaffinity"):
         pytest.skip("this system pins no processes")
-    from benchmarks.process import pin
+    from benchmarks.harness.process import pin
 
     before = os.sched_getaffinity(0)
     try:

@@ -17,7 +17,7 @@ from benchmarks.peers import npm_worker
 from benchmarks.peers.catalogue import PEERS, Peer
 from benchmarks.peers.environments import modules_of, run_worker
 from benchmarks.peers.npm_worker import read_json, write_raw
-from benchmarks.results import read_result
+from benchmarks.results.results import read_result
 from edge_emotion.errors import BackendUnavailable
 
 KEPT = os.environ.get("PEER_ENVIRONMENTS", "")

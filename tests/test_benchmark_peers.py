@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 
 from benchmarks.cli import main
+from benchmarks.harness.video_loop import to_and_fro
 from benchmarks.peers import catalogue
 from benchmarks.peers.catalogue import PEERS, Peer
 from benchmarks.peers.environments import python_of, run_worker
 from benchmarks.peers.measure import judge_frames, latency, measure_peers, ratios, restrict
-from benchmarks.peers.worker import to_and_fro
-from benchmarks.results import read_result
+from benchmarks.results.results import read_result
 from edge_emotion.datatypes import Box
 from edge_emotion.errors import BackendUnavailable
-from edge_emotion.loading import make_detector
-from train.crop import place
-from train.datasets import load
-from train.faces import Faces
+from edge_emotion.factory.models import make_detector
+from train.data.crop import place
+from train.data.faces import Faces
+from train.data.layouts import load
 
 
 def test_a_peer_is_judged_on_the_classes_that_all_can_tell_apart() -> None:

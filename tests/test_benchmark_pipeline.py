@@ -9,24 +9,24 @@ import numpy as np
 import pytest
 from broker import Broker, needs_mosquitto
 
-from benchmarks import pipeline, scenes
-from benchmarks.cameras import measure_cameras
-from benchmarks.cameras import summarise as summarise_stats
 from benchmarks.cli import main
-from benchmarks.comparison import compare
-from benchmarks.line import MAX_FPS, STAGES, Feed, Remembering
-from benchmarks.line import summarise as summarise_rows
-from benchmarks.plan import Plan
-from benchmarks.report import as_text
-from benchmarks.results import Result, read_result
-from benchmarks.runs import Run, as_measurements
-from benchmarks.steady import BLOCKS, Drift, drift
-from benchmarks.watch import Conditions
+from benchmarks.harness.conditions import Conditions
+from benchmarks.harness.drift import BLOCKS, Drift, drift
+from benchmarks.pipeline_speed import pipeline, scenes
+from benchmarks.pipeline_speed.plan import Plan
+from benchmarks.pipeline_speed.runs import Run, as_measurements
+from benchmarks.pipeline_speed.single_core import MAX_FPS, STAGES, Feed, Remembering
+from benchmarks.pipeline_speed.single_core import summarise as summarise_rows
+from benchmarks.pipeline_speed.whole_daemon import measure_cameras
+from benchmarks.pipeline_speed.whole_daemon import summarise as summarise_stats
+from benchmarks.results.comparison import compare
+from benchmarks.results.report import as_text
+from benchmarks.results.results import Result, read_result
 from edge_emotion.backends.constant import ConstantBackend
-from edge_emotion.demo import CLIP
+from edge_emotion.cli.demo import CLIP
+from edge_emotion.daemon.camera_stats import STAGES as STATS_STAGES
 from edge_emotion.errors import EdgeEmotionError, SourceEnded
-from edge_emotion.loading import make_detector
-from edge_emotion.stats import STAGES as STATS_STAGES
+from edge_emotion.factory.models import make_detector
 
 TINY = ["--rounds", "1", "--seconds", "0.2", "--settle", "0.05", "--detector", "blazeface_short", "--model", "tiny"]
 NOTHING_SEEN = Conditions(None, None, {})

@@ -15,12 +15,12 @@ import pytest
 from conftest import ROOT
 from measurements import HERE, one, result, saved, scored
 
-from benchmarks import machine
 from benchmarks.cli import main
-from benchmarks.machine import _processor
-from benchmarks.outputs import put_out
-from benchmarks.report import as_markdown, as_text, whiskers, write_plot
-from benchmarks.results import Measurement, Result, quantiles, read_result, significant
+from benchmarks.results import machine
+from benchmarks.results.machine import _processor
+from benchmarks.results.outputs import put_out
+from benchmarks.results.report import as_markdown, as_text, whiskers, write_plot
+from benchmarks.results.results import Measurement, Result, quantiles, read_result, significant
 
 
 def test_quantiles_are_observations_by_nearest_rank() -> None:

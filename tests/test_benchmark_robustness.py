@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from benchmarks.cli import main
-from benchmarks.corruptions import CORRUPTIONS, SEVERITIES, corrupt
-from benchmarks.results import read_result
-from benchmarks.robustness import model_shares
-from benchmarks.temporal import FPS, Moment, follow, sequence, summarise, usable
+from benchmarks.quality.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from benchmarks.quality.robustness import model_shares
+from benchmarks.quality.stability import FPS, Moment, follow, sequence, summarise, usable
+from benchmarks.results.results import read_result
 from edge_emotion.errors import ConfigError
 
 

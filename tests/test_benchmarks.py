@@ -13,17 +13,18 @@ from typing import Any
 import pytest
 from broker import needs_mosquitto
 
-from benchmarks import marks, publisher
 from benchmarks.cli import main
-from benchmarks.machine import describe_machine
-from benchmarks.plan import Plan
-from benchmarks.publisher import Publisher, usual_event
-from benchmarks.results import read_result
-from benchmarks.rounds import ask, in_turns
-from benchmarks.soak import growth
-from benchmarks.waiting import wait_until
-from edge_emotion.demo import free_port
+from benchmarks.harness.interleave import ask, in_turns
+from benchmarks.harness.wait import wait_until
+from benchmarks.pipeline_speed import daemon_costs as marks
+from benchmarks.pipeline_speed import publisher
+from benchmarks.pipeline_speed.plan import Plan
+from benchmarks.pipeline_speed.publisher import Publisher, usual_event
+from benchmarks.pipeline_speed.soak import growth
+from benchmarks.results.machine import describe_machine
+from benchmarks.results.results import read_result
 from edge_emotion.errors import EdgeEmotionError
+from edge_emotion.mqtt.local_broker import free_port
 
 
 def test_the_machine_is_described_in_plain_values() -> None:
@@ -106,7 +107,7 @@ def test_one_process_that_fails_does_not_take_the_others_with_it() -> None:
 
     absent: dict[str, str] = {}
     things = {
-        "no answer": lambda: ask("benchmarks.steady", "{}", 60),
+        "no answer": lambda: ask("benchmarks.harness.drift", "{}", 60),
         "no process": fail(OSError(12, "Cannot allocate memory")),
         "nonsense": lambda: Plan.model_validate_json('{"rounds": "many"}').detector,
         "good": lambda: "fine",

@@ -15,10 +15,10 @@ import onnx
 from small_graph import GRAPH
 from tensorrt_stage import PAIRS, Stage
 
-from convert.calibration_cache import tensor_scales
 from convert.cli import main
-from convert.graph import Graph
-from convert.onnx import build_onnx
+from convert.onnx.calibration_cache import tensor_scales
+from convert.onnx.graph import Graph
+from convert.onnx.write import build_onnx
 from edge_emotion.backends.tensorrt.calibration import cache_of_scales, calibration_cache, read_scales
 from edge_emotion.errors import ModelError
 

@@ -5,11 +5,11 @@ import pytest
 from conftest import face, frame
 
 from edge_emotion.backends.constant import ConstantBackend
-from edge_emotion.classifier import EmotionClassifier
 from edge_emotion.errors import ConfigError, ModelError
+from edge_emotion.factory.models import make_classifier
 from edge_emotion.labels import EMOTIONS
-from edge_emotion.loading import make_classifier
-from edge_emotion.manifest import Calibration, ModelManifest, OperatingPoint
+from edge_emotion.models.classifier import EmotionClassifier
+from edge_emotion.models.manifest import Calibration, ModelManifest, OperatingPoint
 
 LOGITS = np.array([1.0, 2.0, 0.5, 0.0, -1.0, -2.0, -0.5, -3.0], np.float32)
 

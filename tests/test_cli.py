@@ -14,11 +14,11 @@ import pytest
 from broker import Broker, needs_mosquitto, password_access
 from conftest import ROOT
 
-from edge_emotion import demo
-from edge_emotion.cli import main
+from edge_emotion.cli.demo import CLIP
+from edge_emotion.cli.main import main
 from edge_emotion.datatypes import Image
-from edge_emotion.demo import CLIP
 from edge_emotion.labels import EMOTIONS
+from edge_emotion.mqtt import local_broker
 
 
 def spawn(*arguments: str, timeout: float = 60, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -253,7 +253,7 @@ def test_the_demo_shows_a_visit_and_a_summary() -> None:
 
 def test_the_demo_works_without_mosquitto(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("amqtt")
-    monkeypatch.setattr(demo.shutil, "which", lambda *_, **__: None)
+    monkeypatch.setattr(local_broker.shutil, "which", lambda *_, **__: None)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         assert main(["demo"]) == 0

@@ -13,14 +13,8 @@ from mqtt_stage import PROTOCOLS, MakeSink, publish, said
 from samples import EVENT, event, state
 from subscribers import Collector, client_of, finish, items_until, numbers, publish_events, publish_raw, start_python
 
-from edge_emotion.client import (
-    AvailabilityReceived,
-    CameraStatus,
-    EventReceived,
-    StateReceived,
-    Totals,
-)
-from edge_emotion.payload import event_from_json, event_to_json, state_from_json, state_to_json
+from edge_emotion.client import AvailabilityReceived, CameraStatus, EventReceived, StateReceived, Totals
+from edge_emotion.wire.payloads import event_from_json, event_to_json, state_from_json, state_to_json
 
 pytest_plugins = ["mqtt_fixtures"]
 pytestmark = needs_mosquitto

@@ -17,7 +17,7 @@ from subscribers import client_of, numbers, publish_events
 
 from edge_emotion.client import Client, broker_settings
 from edge_emotion.errors import SinkError
-from edge_emotion.payload import event_to_json
+from edge_emotion.wire.payloads import event_to_json
 
 pytest_plugins = ["mqtt_fixtures"]
 

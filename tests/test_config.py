@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from edge_emotion.config import MqttSettings
+from edge_emotion.config.loader import load, parse_override, redacted
+from edge_emotion.config.settings import MqttSettings
 from edge_emotion.errors import ConfigError
-from edge_emotion.layers import load, parse_override, redacted
 
 GOOD = """
 node: pi5

@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
-from edge_emotion.control import LARGEST
-from edge_emotion.factory import make_daemon
-from edge_emotion.features import FEATURES
+from edge_emotion.app import make_daemon
+from edge_emotion.config.loader import load
+from edge_emotion.daemon.control import LARGEST
 from edge_emotion.labels import EMOTIONS
-from edge_emotion.layers import load
+from edge_emotion.wire.topics import FEATURES
 
 pytest_plugins = ["mqtt_fixtures"]
 

@@ -13,25 +13,26 @@ import fer_files
 import pytest
 
 from edge_emotion.errors import BackendUnavailable, ConfigError, ModelError
+from edge_emotion.factory.models import make_classifier
 from edge_emotion.labels import EMOTIONS
-from edge_emotion.loading import make_classifier
-from edge_emotion.manifest import ModelManifest, load_manifest
+from edge_emotion.models.folder import load_manifest
+from edge_emotion.models.manifest import ModelManifest
 
 pytest.importorskip("tensorflow_model_optimization")
 pytest.importorskip("onnxruntime")
 
 from onnx_models import write_model
 
-from convert import candidates
+from convert.artefacts import candidates
 from convert.cli import main
-from convert.qat import load_qat, qat_directory, quantisation_aware
-from train.catalogue import RECIPES
-from train.datasets import load_fer_plus
-from train.fit import fit
+from convert.int8.qat import load_qat, qat_directory, quantisation_aware
+from train.data.layouts import load_fer_plus
+from train.fitting.fit import fit
+from train.fitting.state import State
 from train.keras import K
-from train.recipes import Recipe, gray_input
-from train.run_directory import BEST, load_run
-from train.state import State
+from train.recipes.catalogue import RECIPES
+from train.recipes.recipe import Recipe, gray_input
+from train.runs.run_directory import BEST, load_run
 
 
 def network(input_shape: tuple[int, int, int], classes: int, *, weights: str | None, **_: Any) -> Any:
@@ -128,7 +129,7 @@ def test_the_gate_keeps_the_folder_as_it_was(
     made: Made, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Also: a finished fine-tuning is taken as it is, whatever the default settings are."""
-    monkeypatch.setattr("convert.parity.MIN_AGREEMENT", 1.01)
+    monkeypatch.setattr("convert.artefacts.parity.MIN_AGREEMENT", 1.01)
     before = {path.name: path.read_bytes() for path in made.folder.iterdir()}
     assert main(made.command("all", "--models", str(made.models), "--version", "9.0.0")) == 4
     said = capsys.readouterr()
@@ -140,7 +141,7 @@ def test_the_gate_keeps_the_folder_as_it_was(
 def test_without_the_gate_it_is_only_said_and_a_way_can_be_chosen(
     made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("convert.parity.MIN_AGREEMENT", 1.01)
+    monkeypatch.setattr("convert.artefacts.parity.MIN_AGREEMENT", 1.01)
     assert main(made.command("tflite", "--models", str(tmp_path), "--way", "asymmetric")) == 0
     assert "warning: tiny_int8.tflite (XNNPACK) agrees with the float model on " in capsys.readouterr().err
     assert manifest_of(tmp_path / "tiny").file("int8", "tflite").quantisation == "asymmetric"
@@ -171,8 +172,8 @@ def test_where_onnxruntime_is_missing_the_fine_tuned_form_is_kept(
     def missing(*_: Any, **__: Any) -> None:
         raise BackendUnavailable("onnxruntime is not installed")
 
-    monkeypatch.setattr("convert.candidates.OnnxBackend", missing)
-    monkeypatch.setattr("convert.folder.OnnxBackend", missing)
+    monkeypatch.setattr("convert.artefacts.candidates.OnnxBackend", missing)
+    monkeypatch.setattr("convert.artefacts.folder.OnnxBackend", missing)
     options = ["--models", str(tmp_path), "--way", "post-training"]
     assert main(made.command("tflite", *options)) == 0
     said = capsys.readouterr().err

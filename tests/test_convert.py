@@ -12,26 +12,27 @@ import pytest
 
 from edge_emotion.backends.tflite import quantise
 from edge_emotion.errors import BackendUnavailable, ConfigError, ModelError
+from edge_emotion.factory.models import make_classifier
 from edge_emotion.labels import EMOTIONS
-from edge_emotion.loading import make_classifier
-from edge_emotion.manifest import MODELS, ModelManifest, find_model, load_manifest, shipped_models
+from edge_emotion.models.folder import MODELS, find_model, load_manifest, shipped_models
+from edge_emotion.models.manifest import ModelManifest
 
 pytest.importorskip("tf_keras")
 
-from convert import detector as detectors
-from convert import tflite
-from convert.card import CARD, card
+from convert.artefacts.card import CARD, card
+from convert.artefacts.folder import convert
 from convert.cli import main
-from convert.folder import convert
-from train.catalogue import RECIPES
-from train.cli import main as train_main
-from train.data_options import read_data
-from train.datasets import DataSet
-from train.evaluate import measure_classifier
+from convert.detectors import detector as detectors
+from convert.tflite import write as tflite
+from train.commands.cli import main as train_main
+from train.commands.data_options import read_data
+from train.data.layouts import DataSet
+from train.evaluation.evaluate import measure_classifier
+from train.evaluation.predict import logits_of_target
 from train.keras import K, tf
-from train.predict import logits_of_target
-from train.recipes import Recipe, gray_input
-from train.run_directory import BEST, RECORD
+from train.recipes.catalogue import RECIPES
+from train.recipes.recipe import Recipe, gray_input
+from train.runs.run_directory import BEST, RECORD
 
 
 @pytest.fixture(scope="module")

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from edge_emotion.detectors.scripted import ScriptedDetector
-from edge_emotion.loading import make_classifier, make_detector
+from edge_emotion.factory.models import make_classifier, make_detector
 
 pytest.importorskip("tf_keras")
 
-from train.crop import measure_framing, paste
-from train.faces import DataError, DataSet
-from train.recipes import FER_CROP
-from train.whole_path import measure_whole_path
+from train.data.crop import measure_framing, paste
+from train.data.faces import DataError, DataSet
+from train.evaluation.end_to_end import measure_whole_path
+from train.recipes.recipe import FER_CROP
 
 
 def test_the_crop_of_the_recipes_is_what_is_measured(fer_plus: DataSet) -> None:

@@ -14,15 +14,15 @@ from broker import wait_until
 from conftest import face, frame
 from test_pipeline import Moods, make
 
-from edge_emotion import capture
-from edge_emotion.camera import Camera
-from edge_emotion.capture import Capture
-from edge_emotion.daemon import Daemon
+from edge_emotion.daemon import capture
+from edge_emotion.daemon.camera import Camera
+from edge_emotion.daemon.capture import Capture
+from edge_emotion.daemon.daemon import Daemon
+from edge_emotion.daemon.latest_frame import LatestFrame
 from edge_emotion.datatypes import EmotionEvent, Frame
 from edge_emotion.errors import ConfigError, SinkError, SourceEnded, SourceError
-from edge_emotion.sequence import Sequence as Numbers
+from edge_emotion.outbox.event_counter import Sequence as Numbers
 from edge_emotion.sinks.memory import MemorySink
-from edge_emotion.slot import LatestFrame
 
 
 class Script:

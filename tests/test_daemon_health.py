@@ -22,17 +22,18 @@ from conftest import EPOCH, ROOT, face, frame
 from test_daemon import Endless, Script, frames, make_daemon, types
 from test_pipeline import Moods, make
 
-from edge_emotion import capture, systemd
-from edge_emotion.camera import Camera
-from edge_emotion.capture import Capture
-from edge_emotion.daemon import Daemon
+from edge_emotion.cli.demo import CLIP
+from edge_emotion.daemon import capture
+from edge_emotion.daemon.camera import Camera
+from edge_emotion.daemon.capture import Capture
+from edge_emotion.daemon.daemon import Daemon
 from edge_emotion.datatypes import Frame, Image
-from edge_emotion.demo import CLIP
 from edge_emotion.errors import MemoryLimitReached, SourceError
-from edge_emotion.ids import ulid
-from edge_emotion.resident import MIB, resident_bytes
-from edge_emotion.sequence import Sequence as Numbers
+from edge_emotion.outbox.event_counter import Sequence as Numbers
 from edge_emotion.sinks.memory import MemorySink
+from edge_emotion.system import sd_notify as systemd
+from edge_emotion.system.telemetry import MIB, resident_bytes
+from edge_emotion.wire.ulid import ulid
 
 
 @pytest.fixture(autouse=True)

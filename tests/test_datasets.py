@@ -20,18 +20,18 @@ from conftest import ROOT
 from edge_emotion.datatypes import Box, Face, Image
 from edge_emotion.errors import ModelError
 from edge_emotion.labels import EMOTIONS
-from edge_emotion.manifest import CropSpec, InputSpec
-from edge_emotion.preprocess import align
+from edge_emotion.models.manifest import CropSpec, InputSpec
+from edge_emotion.models.preprocess import align
 
 pytest.importorskip("pandas")
 
 import pandas as pd
 
-from train.data_options import add_data_options, read_data
-from train.datasets import LAYOUTS, DataError, DataSet, FaceFinder, detect_layout, load
-from train.datasets.memory import available_memory, require_memory
-from train.datasets.splits import hashed_split
-from train.datasets.tables import face_from_text, text_size
+from train.commands.data_options import add_data_options, read_data
+from train.data.layouts import LAYOUTS, DataError, DataSet, FaceFinder, detect_layout, load
+from train.data.layouts.memory_limit import available_memory, require_memory
+from train.data.layouts.splits import hashed_split
+from train.data.layouts.tables import face_from_text, text_size
 
 Pixels = npt.NDArray[np.uint8]
 COUNT = 60
@@ -669,7 +669,7 @@ def test_the_size_that_a_table_cut_off_claims_is_not_believed(tmp_path: Path) ->
 def test_loading_folders_needs_neither_tensorflow_nor_pandas(tmp_path: Path, faces: list[Pixels]) -> None:
     write_folders(tmp_path, faces, ["train/anger", "train/fear", "val/fear"])
     code = (
-        "import sys, json; from pathlib import Path; from train.datasets import load; load(Path(sys.argv[1]));"
+        "import sys, json; from pathlib import Path; from train.data.layouts import load; load(Path(sys.argv[1]));"
         "print(json.dumps([name for name in ('tensorflow', 'tf_keras', 'pandas') if name in sys.modules]))"
     )
     done = subprocess.run([sys.executable, "-c", code, tmp_path], cwd=ROOT, capture_output=True, text=True, check=True)

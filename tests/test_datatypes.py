@@ -8,8 +8,8 @@ import pytest
 from conftest import face, scores
 
 from edge_emotion.datatypes import Box, CameraState, EmotionEvent, Face, Track
-from edge_emotion.ids import ALPHABET, ulid
-from edge_emotion.quality import face_quality
+from edge_emotion.pipeline.face_quality import face_quality
+from edge_emotion.wire.ulid import ALPHABET, ulid
 
 
 def test_overlap_of_boxes() -> None:

@@ -21,8 +21,9 @@ from conftest import ROOT
 from paho.mqtt.client import topic_matches_sub
 from samples import EVENT
 
-from edge_emotion.layers import load
-from edge_emotion.payload import Topics, event_to_json
+from edge_emotion.config.loader import load
+from edge_emotion.wire.payloads import event_to_json
+from edge_emotion.wire.topics import Topics
 
 DEPLOY = ROOT / "deploy"
 UNIT = DEPLOY / "systemd" / "edge-emotion.service"

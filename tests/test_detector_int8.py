@@ -14,16 +14,16 @@ pytest.importorskip("tensorflow_model_optimization")
 
 import flatbuffers
 
-from convert import detector_int8
 from convert.cli import main
-from convert.from_tflite import from_tflite
-from convert.tflite import operators
+from convert.detectors import detector_int8
+from convert.tflite.read import from_tflite
+from convert.tflite.write import operators
 from edge_emotion.backends.tflite import TfliteBackend
 from edge_emotion.datatypes import Image
 from edge_emotion.errors import ModelError
-from edge_emotion.loading import make_detector
-from edge_emotion.manifest import checked_file, find_model
-from edge_emotion.preprocess import letterbox
+from edge_emotion.factory.models import make_detector
+from edge_emotion.models.folder import checked_file, find_model
+from edge_emotion.models.preprocess import letterbox
 
 
 @pytest.mark.parametrize("name", ["blazeface_back", "blazeface_short"])

@@ -15,8 +15,9 @@ from edge_emotion.datatypes import Box, Face, Image
 from edge_emotion.detectors.blazeface import BlazeFaceDetector, anchor_centres, decode, weighted_nms
 from edge_emotion.detectors.scripted import ScriptedDetector
 from edge_emotion.errors import ModelError
-from edge_emotion.loading import make_detector
-from edge_emotion.manifest import AnchorSpec, DetectorManifest, find_model, load_manifest
+from edge_emotion.factory.models import make_detector
+from edge_emotion.models.folder import find_model, load_manifest
+from edge_emotion.models.manifest import AnchorSpec, DetectorManifest
 from edge_emotion.protocols import FaceDetector
 
 ASTRONAUT = Box(250, 75, 90, 90)

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from edge_emotion.discovery import device_config
 from edge_emotion.labels import EMOTIONS
-from edge_emotion.payload import Topics
+from edge_emotion.wire.home_assistant import device_config
+from edge_emotion.wire.topics import Topics
 
 TOPICS = Topics("home/emotion", "pi5")
 BARE = {"rss_mb": 1.0, "cpu_percent": 1.0, "temperature_c": None, "throttling": None}

@@ -20,13 +20,13 @@ from edge_emotion.errors import ConfigError
 
 pytest.importorskip("tf_keras")
 
-from train.catalogue import find_recipe
-from train.distribution import is_chief, make_strategy, precision
-from train.faces import DataSet
-from train.fit import fit
+from train.data.faces import DataSet
+from train.fitting.distributed import is_chief, make_strategy, precision
+from train.fitting.fit import fit
+from train.fitting.state import State
 from train.keras import K, tf
-from train.run_directory import load_run
-from train.state import State
+from train.recipes.catalogue import find_recipe
+from train.runs.run_directory import load_run
 
 PROGRAM = """
 import json

@@ -14,15 +14,16 @@ from broker import free_port
 from model_folders import copy_with_first_file
 from source_fakes import mjpeg_server
 
-from edge_emotion.cli import main
-from edge_emotion.config import Settings
-from edge_emotion.demo import CLIP
-from edge_emotion.doctor import EXIT_FAIL, examine
-from edge_emotion.doctor_report import Check, Finding, Report, run_checks
-from edge_emotion.doctor_state import daemon_runs, state
+from edge_emotion.cli.demo import CLIP
+from edge_emotion.cli.doctor import EXIT_FAIL
+from edge_emotion.cli.main import main
+from edge_emotion.config.loader import load
+from edge_emotion.config.settings import Settings
+from edge_emotion.doctor.examination import examine
+from edge_emotion.doctor.report import Check, Finding, Report, run_checks
+from edge_emotion.doctor.state_dir import daemon_runs, state
 from edge_emotion.errors import BackendUnavailable
-from edge_emotion.layers import load
-from edge_emotion.sequence import Sequence
+from edge_emotion.outbox.event_counter import Sequence
 
 SECRETS = ("hunter2", "s3cret", "t0ken")
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from broker import Authority, Broker, Subscriber, free_port, needs_mosquitto, password_access, wait_until
 
-from edge_emotion.config import MqttSettings
-from edge_emotion.doctor_broker import broker
-from edge_emotion.doctor_report import Check, Finding, run_checks
-from edge_emotion.sinks.mqtt_courier import Timing
+from edge_emotion.config.settings import MqttSettings
+from edge_emotion.doctor.broker import broker
+from edge_emotion.doctor.report import Check, Finding, run_checks
+from edge_emotion.mqtt.timing import Timing
 
 TIMING = Timing(connect=2.0, answer=1.0)
 TOPIC = "edge-emotion/pi5/doctor"

@@ -16,11 +16,12 @@ import pytest
 from compiler import compile_c
 from source_fakes import DEVICE, FakePicamera2, fake_picamera2, fake_video_capture, mjpeg_server, picture
 
-from edge_emotion import doctor_camera, v4l2
-from edge_emotion.config import CameraSettings
-from edge_emotion.demo import CLIP
-from edge_emotion.doctor_camera import camera_check
-from edge_emotion.doctor_report import Finding, run_checks
+from edge_emotion.cli.demo import CLIP
+from edge_emotion.config.settings import CameraSettings
+from edge_emotion.doctor import camera as doctor_camera
+from edge_emotion.doctor import v4l2
+from edge_emotion.doctor.camera import camera_check
+from edge_emotion.doctor.report import Finding, run_checks
 
 pytestmark = pytest.mark.usefixtures("nothing_is_left_behind")
 

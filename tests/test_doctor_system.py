@@ -12,8 +12,8 @@ import cv2
 import pytest
 from system_files import lay
 
-from edge_emotion import doctor_system
-from edge_emotion.doctor_system import clock, is_jetson, jetson, opencv, packages, python, temperature, throttling
+from edge_emotion.doctor import machine as doctor_system
+from edge_emotion.doctor.machine import clock, is_jetson, jetson, opencv, packages, python, temperature, throttling
 
 REQUIRED = ["numpy>=1.26", "paho-mqtt<3,>=2.1", 'amqtt<0.13; extra == "demo"', "pydantic-settings[yaml]>=2.4"]
 

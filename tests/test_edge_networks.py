@@ -11,7 +11,7 @@ from conftest import SHARED
 
 pytest.importorskip("tf_keras")
 
-from train.faces import DataError
+from train.data.faces import DataError
 from train.keras import K
 from train.networks.efficientnet_lite import efficientnet_lite0
 from train.networks.mobilenet_v2 import mobilenet_v2

@@ -18,12 +18,12 @@ import yaml
 from broker import Broker, Received, Subscriber, free_port, needs_mosquitto, wait_until
 from conftest import ROOT
 
-from edge_emotion.commands import find_emotions
+from edge_emotion.cli.classify import find_emotions
+from edge_emotion.cli.demo import CLIP
 from edge_emotion.datatypes import EmotionEvent, Image
-from edge_emotion.demo import CLIP
+from edge_emotion.factory.models import make_classifier, make_detector
 from edge_emotion.labels import EMOTIONS
-from edge_emotion.loading import make_classifier, make_detector
-from edge_emotion.payload import event_from_json, state_from_json
+from edge_emotion.wire.payloads import event_from_json, state_from_json
 
 pytestmark = needs_mosquitto
 
@@ -168,7 +168,7 @@ def paste(faces: list[tuple[np.ndarray, int, int]], size: int = 160) -> Image:
 def clear_faces(fer_folder: Path) -> dict[str, list[np.ndarray]]:
     """Faces of the FER+ test split on which at least nine in ten voters agree, by emotion."""
     pytest.importorskip("pandas")
-    datasets = pytest.importorskip("train.datasets")
+    datasets = pytest.importorskip("train.data.layouts")
     test = datasets.load_fer_plus(fer_folder)["test"]
     sure = test.votes.max(axis=1) >= 0.9
     return {name: [*test.images[sure & (test.labels == i)]] for i, name in enumerate(EMOTIONS)}

@@ -12,16 +12,16 @@ import pytest
 from fer_files import fer_plus
 
 from edge_emotion.errors import ConfigError
+from edge_emotion.factory.models import make_classifier, make_detector
 from edge_emotion.labels import EMOTIONS
-from edge_emotion.loading import make_classifier, make_detector
 
 pytest.importorskip("tf_keras")
 
-from train.cli import main
-from train.evaluate import Answer, answer, ensemble, evaluate, measured_faces, translate
-from train.faces import DataSet
-from train.predict import Prediction, logits_of_target
-from train.whole_path import measure_whole_path
+from train.commands.cli import main
+from train.data.faces import DataSet
+from train.evaluation.end_to_end import measure_whole_path
+from train.evaluation.evaluate import Answer, answer, ensemble, evaluate, measured_faces, translate
+from train.evaluation.predict import Prediction, logits_of_target
 
 
 def said(name: str, classes: tuple[str, ...], *logits: tuple[float, ...]) -> Prediction:

@@ -11,11 +11,11 @@ from edge_emotion.labels import EMOTIONS
 
 pytest.importorskip("tf_keras")
 
-from train.catalogue import RECIPES, find_recipe
-from train.faces import DataSet
-from train.fit import fit
+from train.data.faces import DataSet
+from train.fitting.fit import fit
 from train.keras import K
-from train.run_directory import load_run
+from train.recipes.catalogue import RECIPES, find_recipe
+from train.runs.run_directory import load_run
 
 SMALL_ENOUGH = 96
 """Larger inputs are cut to this; every network takes it."""

@@ -11,24 +11,32 @@ import numpy as np
 import pytest
 from fer_files import fer_plus
 
+from edge_emotion.cli.terminal import run_command
 from edge_emotion.datatypes import Image
 from edge_emotion.errors import ConfigError
 from edge_emotion.labels import EMOTIONS
-from edge_emotion.terminal import run_command
 
 pytest.importorskip("tf_keras")
 
-from train.catalogue import find_recipe
-from train.explain import add_explain, every_class
-from train.explanations import Subject, explain, prepare
-from train.faces import Faces
+from train.commands.explain import add_explain, every_class
+from train.data.faces import Faces
 from train.keras import K
 from train.networks.mobilenet_v2 import tiny
 from train.networks.vision_transformer import attention_maps, vit
-from train.overlay import SIDE, feature_grid, heat_colours, overlay, patch_view
-from train.recipes import gray_input
-from train.run_directory import BEST, Run, create
-from train.saliency import feature_layers, feature_maps, grad_cam, last_feature_layer, on_patches, patch_grid, rollout
+from train.recipes.catalogue import find_recipe
+from train.recipes.recipe import gray_input
+from train.reporting.explanations import Subject, explain, prepare
+from train.reporting.overlay import SIDE, feature_grid, heat_colours, overlay, patch_view
+from train.reporting.saliency import (
+    feature_layers,
+    feature_maps,
+    grad_cam,
+    last_feature_layer,
+    on_patches,
+    patch_grid,
+    rollout,
+)
+from train.runs.run_directory import BEST, Run, create
 
 SQUARE = (slice(4, 12), slice(20, 28))
 """Where a bright square of 8 x 8 lies in 32 x 32."""

@@ -13,14 +13,14 @@ from conftest import SHARED
 pytest.importorskip("tf_keras")
 pytest.importorskip("onnx")
 
-from convert.from_keras import export_graph
-from convert.graph import Conv
-from convert.onnx import write_onnx
+from convert.onnx.from_keras import export_graph
+from convert.onnx.graph import Conv
+from convert.onnx.write import write_onnx
 from edge_emotion.backends.onnx import OnnxBackend
 from edge_emotion.errors import ModelError
 from edge_emotion.protocols import FloatArray
-from train.catalogue import find_recipe
 from train.keras import K
+from train.recipes.catalogue import find_recipe
 
 pytest_plugins = ["export_fixtures"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from train.faces import DataError, DataSet, Faces
+from train.data.faces import DataError, DataSet, Faces
 
 
 def faces(*rows: tuple[float, ...], start: int = 0) -> Faces:

@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 from conftest import face, frame
 
-from edge_emotion.config import CameraSettings, PolicySettings, TrackingSettings
+from edge_emotion.app import make_daemon
+from edge_emotion.cli.demo import CLIP
+from edge_emotion.config.loader import load
+from edge_emotion.config.settings import CameraSettings, PolicySettings, TrackingSettings
 from edge_emotion.datatypes import Image
-from edge_emotion.demo import CLIP
 from edge_emotion.detectors.scripted import ScriptedDetector
 from edge_emotion.errors import ConfigError
-from edge_emotion.factory import make_capture, make_daemon, make_pipeline, make_source
-from edge_emotion.layers import load
-from edge_emotion.loading import make_classifier, make_detector
+from edge_emotion.factory.cameras import make_capture, make_pipeline, make_source
+from edge_emotion.factory.models import make_classifier, make_detector
 from edge_emotion.sources.images import ImagesSource
 from edge_emotion.sources.opencv import OpenCvSource
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from edge_emotion.features import Features, FeatureStore
+from edge_emotion.config.loader import load
+from edge_emotion.daemon.overrides import Features, FeatureStore
 from edge_emotion.labels import EMOTIONS
-from edge_emotion.layers import load
 
 SETTINGS = load(
     None,

@@ -14,8 +14,8 @@ from edge_emotion.labels import EMOTIONS
 
 pytest.importorskip("pandas")
 
-from train.datasets import DataError, DataSet, load, load_fer2013, load_fer_plus
-from train.datasets.fer import FER2013, FER2013_CLASSES
+from train.data.layouts import DataError, DataSet, load, load_fer2013, load_fer_plus
+from train.data.layouts.fer import FER2013, FER2013_CLASSES
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +176,7 @@ def test_the_faces_that_are_held_are_counted_not_those_that_a_model_makes_of_the
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """48 faces: 0.2 MB as they are, 14 MB at 224 pixels in colour."""
-    monkeypatch.setattr("train.datasets.memory.available_memory", lambda: 2_000_000)
+    monkeypatch.setattr("train.data.layouts.memory_limit.available_memory", lambda: 2_000_000)
     data = load(fer_plus(tmp_path / "fer"), size=224, colour="bgr")
     assert data["train"].images.shape == (16, 48, 48)
 

@@ -19,12 +19,12 @@ from edge_emotion.labels import EMOTIONS
 
 pytest.importorskip("tf_keras")
 
-from train.catalogue import find_recipe
-from train.datasets import DataError, DataSet
-from train.duplicates import drop_copies
-from train.fit import fit
-from train.recipes import Recipe
-from train.run_directory import BEST, HISTORY, RECORD, load_run
+from train.data.duplicates import drop_copies
+from train.data.layouts import DataError, DataSet
+from train.fitting.fit import fit
+from train.recipes.catalogue import find_recipe
+from train.recipes.recipe import Recipe
+from train.runs.run_directory import BEST, HISTORY, RECORD, load_run
 
 
 def quick(name: str, **changes: object) -> Recipe:

@@ -13,11 +13,11 @@ from edge_emotion.labels import EMOTIONS
 
 pytest.importorskip("tf_keras")
 
-from train.catalogue import EDGE, RECIPES, find_recipe
-from train.cli import main
-from train.fit_command import DISTILL, add_fit, chosen_recipe, describe_start, without_effect
-from train.recipes import Recipe
-from train.run_directory import BEST, create, load_run
+from train.commands.cli import main
+from train.commands.fit_command import DISTILL, add_fit, chosen_recipe, describe_start, without_effect
+from train.recipes.catalogue import EDGE, RECIPES, find_recipe
+from train.recipes.recipe import Recipe
+from train.runs.run_directory import BEST, create, load_run
 
 
 def chosen(*words: str) -> Recipe:

@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 from conftest import face, frame
 
-from edge_emotion.config import DetectorSettings, PolicySettings, TrackingSettings
+from edge_emotion.app import make_daemon
+from edge_emotion.cli.demo import CLIP
+from edge_emotion.config.loader import load
+from edge_emotion.config.settings import DetectorSettings, PolicySettings, TrackingSettings
 from edge_emotion.datatypes import Face, Image
-from edge_emotion.demo import CLIP
 from edge_emotion.detectors.scripted import ScriptedDetector
-from edge_emotion.factory import following_detector, make_daemon, make_follower, make_pipeline
-from edge_emotion.following import MOST, FaceFollower
-from edge_emotion.layers import load
-from edge_emotion.loading import make_classifier, make_detector
+from edge_emotion.factory.cameras import make_follower, make_pipeline
+from edge_emotion.factory.models import following_detector, make_classifier, make_detector
+from edge_emotion.pipeline.following import MOST, FaceFollower
 
 EMPTY = np.zeros((480, 640, 3), np.uint8)
 
@@ -37,7 +38,7 @@ class Looking(ScriptedDetector):
 
 
 def read_clip() -> list[Image]:
-    from benchmarks.scenes import read_video
+    from benchmarks.pipeline_speed.scenes import read_video
 
     return list(read_video(CLIP))
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from samples import CAPTURED, event
 
-from edge_emotion.gaps import HOLES, MEMORY, GapDetector, Totals, summed
+from edge_emotion.client.gaps import HOLES, MEMORY, GapDetector, Totals, summed
 
 
 def arrivals(detector: GapDetector, *numbers: int) -> list[str]:

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from samples import EVENT, event, state
 
-from edge_emotion.incoming import Address, read_address, read_availability, read_event, read_state
-from edge_emotion.payload import event_from_json, event_to_json, state_to_json
+from edge_emotion.client.items import read_event, read_state
+from edge_emotion.wire.payloads import event_from_json, event_to_json, read_availability, state_to_json
+from edge_emotion.wire.topics import Address, read_address
 
 DESK = Address("pi5", "desk", "events")
 

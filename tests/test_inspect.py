@@ -13,16 +13,16 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from edge_emotion.terminal import add_debug, run_command
+from edge_emotion.cli.terminal import add_debug, run_command
 
 pytest.importorskip("pandas")
 
-import train.duplicates
-from train.datasets import load, load_fer_plus
-from train.duplicates import compare, drop_copies, take_prints
-from train.faces import DataError, DataSet, Faces
-from train.inspect_data import add_inspect, compare_labels, draw, inspect
-from train.inspection import CopyReport, Inspection, as_text
+import train.data.duplicates
+from train.commands.inspect_data import add_inspect, compare_labels, draw, inspect
+from train.data.duplicates import compare, drop_copies, take_prints
+from train.data.faces import DataError, DataSet, Faces
+from train.data.inspection import CopyReport, Inspection, as_text
+from train.data.layouts import load, load_fer_plus
 
 Pixels = npt.NDArray[np.uint8]
 CLASSES = "neutral", "happiness", "surprise"
@@ -118,7 +118,7 @@ def test_colour_pictures_are_compared_by_their_grey(faces: Pixels) -> None:
 def test_tiles_change_nothing(fer_plus: DataSet, monkeypatch: pytest.MonkeyPatch) -> None:
     prints = take_prints(fer_plus["validation"].take(np.arange(1500)))
     whole = compare(prints, prints)
-    monkeypatch.setattr(train.duplicates, "TILE", 333)
+    monkeypatch.setattr(train.data.duplicates, "TILE", 333)
     tiled = compare(prints, prints)
     assert whole["near"].pairs > 0
     for kind in whole:

@@ -10,8 +10,8 @@ import pytest
 from samples import event, state
 
 from edge_emotion.errors import SinkError
-from edge_emotion.payload import event_from_json, event_to_json
 from edge_emotion.sinks.jsonl import JsonlSink
+from edge_emotion.wire.payloads import event_from_json, event_to_json
 
 full_disk = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full, the disk that is always full")
 

@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT
 
 from edge_emotion.errors import SinkError
-from edge_emotion.line_output import AppendedFile
+from edge_emotion.system.append_file import AppendedFile
 
 
 @pytest.fixture

@@ -16,19 +16,19 @@ from cameras import FPS, DeviceCamera, MjpegCamera, RtspCamera, StageCamera
 from frame_numbers import read_number
 from source_fakes import fake_video_capture, picture, read_until_error
 
-from edge_emotion import capture
-from edge_emotion.camera import Camera
-from edge_emotion.config import CameraSettings, PolicySettings, TrackingSettings
-from edge_emotion.daemon import Daemon
+from edge_emotion.cli.demo import CLIP
+from edge_emotion.config.settings import CameraSettings, PolicySettings, TrackingSettings
+from edge_emotion.daemon import capture
+from edge_emotion.daemon.camera import Camera
+from edge_emotion.daemon.daemon import Daemon
 from edge_emotion.datatypes import CameraState, EmotionEvent, Face, Image
-from edge_emotion.demo import CLIP
-from edge_emotion.factory import make_capture, make_pipeline
-from edge_emotion.loading import make_classifier, make_detector
+from edge_emotion.factory.cameras import make_capture, make_pipeline
+from edge_emotion.factory.models import make_classifier, make_detector
+from edge_emotion.outbox.event_counter import Sequence
 from edge_emotion.protocols import FaceDetector
-from edge_emotion.sequence import Sequence
 from edge_emotion.sinks.memory import MemorySink
-from edge_emotion.sources.freshness import WINDOW, Freshness
 from edge_emotion.sources.opencv import OpenCvSource
+from edge_emotion.sources.stream_lag import WINDOW, Freshness
 
 pytestmark = pytest.mark.usefixtures("nothing_is_left_behind")
 

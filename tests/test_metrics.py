@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from edge_emotion.labels import EMOTIONS
-from train.faces import DataError
-from train.figures import Figures, compute_figures, reliability, subset_figures
-from train.metrics import (
+from train.data.faces import DataError
+from train.evaluation.metrics import (
     balanced_accuracy,
     bootstrap_interval,
     calibration_error,
@@ -17,7 +16,8 @@ from train.metrics import (
     measure,
     wilson_interval,
 )
-from train.operating_points import (
+from train.evaluation.model_figures import Figures, compute_figures, reliability, subset_figures
+from train.evaluation.operating_points import (
     Choice,
     CurvePoint,
     adjust,

@@ -14,21 +14,14 @@ from model_folders import copy_with_first_file
 
 from edge_emotion.backends.constant import ConstantBackend
 from edge_emotion.backends.tflite import TfliteBackend
-from edge_emotion.classifier import EmotionClassifier
 from edge_emotion.errors import ModelError
-from edge_emotion.golden import golden_inputs, replay_golden
+from edge_emotion.factory.models import make_classifier, make_detector
 from edge_emotion.labels import EMOTIONS
-from edge_emotion.loading import make_classifier, make_detector
-from edge_emotion.manifest import (
-    MANIFEST,
-    ModelManifest,
-    checked_file,
-    dump_manifest,
-    find_model,
-    load_manifest,
-    sha256,
-    shipped_models,
-)
+from edge_emotion.models.classifier import EmotionClassifier
+from edge_emotion.models.folder import MANIFEST, checked_file, dump_manifest, find_model, load_manifest, shipped_models
+from edge_emotion.models.manifest import ModelManifest
+from edge_emotion.models.self_test import golden_inputs, replay_golden
+from edge_emotion.system.atomic_file import sha256
 
 
 @pytest.fixture

@@ -20,12 +20,12 @@ from paho.mqtt import publish
 from samples import state
 from test_discovery import check_device
 
-from edge_emotion.config import MqttSettings
-from edge_emotion.demo import CLIP
-from edge_emotion.discovery import device_config
+from edge_emotion.cli.demo import CLIP
+from edge_emotion.config.settings import MqttSettings
 from edge_emotion.labels import EMOTIONS
-from edge_emotion.payload import Topics
-from edge_emotion.sinks.mqtt import MqttSink
+from edge_emotion.sinks.mqtt.sink import MqttSink
+from edge_emotion.wire.home_assistant import device_config
+from edge_emotion.wire.topics import Topics
 
 pytest_plugins = ["mqtt_fixtures"]
 pytestmark = needs_mosquitto

@@ -18,10 +18,10 @@ from mqtt_stage import (
 )
 from samples import event, state
 
-from edge_emotion.config import MqttSettings
-from edge_emotion.payload import state_to_json
-from edge_emotion.sinks.mqtt import MqttSink, Timing
-from edge_emotion.sinks.mqtt_courier import Backoff
+from edge_emotion.config.settings import MqttSettings
+from edge_emotion.mqtt.timing import Backoff
+from edge_emotion.sinks.mqtt.sink import MqttSink, Timing
+from edge_emotion.wire.payloads import state_to_json
 
 pytest_plugins = ["mqtt_fixtures"]
 pytestmark = needs_mosquitto

@@ -14,15 +14,16 @@ from broker import Broker, free_port, needs_mosquitto, wait_until
 from mqtt_stage import INFO, TIMING, MakeSubscriber, publish, replayed, said, sequence
 from samples import event
 
-from edge_emotion.config import MqttSettings
+from edge_emotion.config.settings import MqttSettings
 from edge_emotion.errors import SinkError
-from edge_emotion.payload import Topics, event_from_json, event_to_json
-from edge_emotion.sequence import Sequence
-from edge_emotion.sinks.mqtt import MqttSink
-from edge_emotion.sinks.mqtt_mailbox import Mailbox
-from edge_emotion.sinks.outbox import Outbox
-from edge_emotion.sinks.outbox_file import OutboxFile
-from edge_emotion.sinks.outbox_writer import OutboxWriter
+from edge_emotion.outbox.event_counter import Sequence
+from edge_emotion.outbox.outbox import Outbox
+from edge_emotion.outbox.store import OutboxFile
+from edge_emotion.sinks.mqtt.outbox_writer import OutboxWriter
+from edge_emotion.sinks.mqtt.send_queue import Mailbox
+from edge_emotion.sinks.mqtt.sink import MqttSink
+from edge_emotion.wire.payloads import event_from_json, event_to_json
+from edge_emotion.wire.topics import Topics
 
 pytest_plugins = ["mqtt_fixtures"]
 

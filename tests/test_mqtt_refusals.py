@@ -17,7 +17,7 @@ from mqtt_stage import (
 from samples import event
 
 from edge_emotion.errors import ConfigError
-from edge_emotion.sinks.mqtt import Timing
+from edge_emotion.sinks.mqtt.sink import Timing
 
 pytest_plugins = ["mqtt_fixtures"]
 pytestmark = needs_mosquitto

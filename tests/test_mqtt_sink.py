@@ -25,7 +25,7 @@ from mqtt_stage import (
 from samples import event, state
 
 from edge_emotion.errors import SinkError
-from edge_emotion.payload import event_to_json, state_to_json
+from edge_emotion.wire.payloads import event_to_json, state_to_json
 
 pytest_plugins = ["mqtt_fixtures"]
 pytestmark = needs_mosquitto
@@ -115,7 +115,9 @@ def test_the_last_will_says_offline_when_the_process_is_killed(
 ) -> None:
     subscriber = make_subscriber(broker)
     program = (
-        "import sys, time; from edge_emotion.config import MqttSettings; from edge_emotion.sinks.mqtt import MqttSink\n"
+        "import sys, time\n"
+        "from edge_emotion.config.settings import MqttSettings\n"
+        "from edge_emotion.sinks.mqtt.sink import MqttSink\n"
         "settings = MqttSettings(host='127.0.0.1', port=int(sys.argv[1]), protocol=sys.argv[2])\n"
         "MqttSink(settings, 'pi5', {}, []).open(); time.sleep(120)\n"
     )

@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 
 from edge_emotion.errors import ConfigError
-from train.faces import DataError
+from train.data.faces import DataError
 
 pytest.importorskip("tf_keras")
 
-from train.comparison_recipes import COMPARISON, INCEPTION_RESNET_BELOW_LAST_GRID, VGG16_CONVOLUTIONS
 from train.keras import K
 from train.networks.applications import IMAGENET_DEVIATION, IMAGENET_MEAN, efficientnet_b0, resnet50_v2, vgg16
 from train.networks.convnets import baseline_cnn, resnet34
 from train.networks.inception_resnet import inception_resnet
 from train.networks.mobilenet_v2 import mobilenet_v2_035, tiny
 from train.networks.vision_transformer import vit
+from train.recipes.comparison_recipes import COMPARISON, INCEPTION_RESNET_BELOW_LAST_GRID, VGG16_CONVOLUTIONS
 
 Tensors = dict[str, np.ndarray[Any, Any]]
 RANDOM = np.random.default_rng(0)

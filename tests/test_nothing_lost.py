@@ -20,7 +20,7 @@ from conftest import ROOT
 from proxy import Proxy
 
 from edge_emotion.datatypes import EmotionEvent
-from edge_emotion.payload import event_from_json
+from edge_emotion.wire.payloads import event_from_json
 
 pytestmark = needs_mosquitto
 

@@ -17,22 +17,22 @@ pytest.importorskip("onnxruntime")
 import onnx
 from ai_edge_litert.interpreter import Interpreter
 
+from convert.artefacts.cross_check import agreement, cross_check
 from convert.cli import main
-from convert.cross_check import agreement, cross_check
-from convert.from_keras import export_graph
-from convert.graph import Dense, Graph
-from convert.onnx import build_onnx, write_onnx
-from convert.onnx_rules import findings
-from convert.onnx_view import View, load_onnx
-from convert.scales import STEPS, Scales
-from convert.tflite import check_integer_only, quantisation_aware
+from convert.onnx.from_keras import export_graph
+from convert.onnx.graph import Dense, Graph
+from convert.onnx.rules import findings
+from convert.onnx.scales import STEPS, Scales
+from convert.onnx.view import View, load_onnx
+from convert.onnx.write import build_onnx, write_onnx
+from convert.tflite.write import check_integer_only, quantisation_aware
 from edge_emotion.backends.onnx import OnnxBackend
 from edge_emotion.backends.tensorrt.calibration import read_scales
 from edge_emotion.backends.tflite import TfliteBackend
 from edge_emotion.errors import ConfigError, ModelError
-from train.catalogue import RECIPES, find_recipe
-from train.predict import KerasBackend
-from train.run_directory import BEST, RECORD
+from train.evaluation.predict import KerasBackend
+from train.recipes.catalogue import RECIPES, find_recipe
+from train.runs.run_directory import BEST, RECORD
 
 if TYPE_CHECKING:
     from export_fixtures import Learned
@@ -159,7 +159,7 @@ def test_three_writers_agree(learned: Learned) -> None:
 
 
 def test_wrong_scales_are_seen_by_the_cross_check(learned: Learned, monkeypatch: pytest.MonkeyPatch) -> None:
-    from convert import cross_check as module
+    from convert.artefacts import cross_check as module
 
     wrong = Scales({**learned.scales.activations, "head_relu": 0.002}, learned.scales.weights)
     monkeypatch.setattr(module, "scales_of", lambda simulated: wrong)
@@ -224,7 +224,7 @@ def run(learned: Learned, fer_plus: Any, tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_run_becomes_three_files_with_the_name_of_its_recipe(
     run: Path, fer_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    monkeypatch.setattr("convert.qat.CALIBRATION_FACES", 32)
+    monkeypatch.setattr("convert.int8.qat.CALIBRATION_FACES", 32)
     out, cache = tmp_path / "made" / "here", tmp_path / "calibration" / "other.cache"
     options = ["--data", str(fer_folder), "--out", str(out), "--opset", "17", "--calibration-cache", str(cache)]
     assert main(["onnx", str(run), *options]) == 0
@@ -262,8 +262,10 @@ def test_the_cross_check_fails_where_a_writer_disagrees(
 ) -> None:
     """Once with three writers of one network, once with an ONNX writer that turns the sign of the last weights."""
     monkeypatch.setattr("convert.onnx_commands.read_data", lambda *_: few_faces)
-    monkeypatch.setattr("convert.qat.CALIBRATION_FACES", 16)
-    monkeypatch.setattr("convert.cross_check.MIN_AGREEMENT", 0.8)  # of 32 faces that this network has not seen
+    monkeypatch.setattr("convert.int8.qat.CALIBRATION_FACES", 16)
+    monkeypatch.setattr(
+        "convert.artefacts.cross_check.MIN_AGREEMENT", 0.8
+    )  # of 32 faces that this network has not seen
     (run / RECORD).write_text(record_of("other", few_faces))
 
     def damaged(model: Any) -> Graph:
@@ -273,7 +275,7 @@ def test_the_cross_check_fails_where_a_writer_disagrees(
         return replace(graph, nodes=(*others, replace(last, kernel=-last.kernel)))
 
     for writer, code in ((export_graph, 0), (damaged, 1)):
-        monkeypatch.setattr("convert.cross_check.export_graph", writer)
+        monkeypatch.setattr("convert.artefacts.cross_check.export_graph", writer)
         assert main(["cross-check", str(run), "--data", "anywhere", "--json"]) == code
         found = json.loads(capsys.readouterr().out)
         assert set(found["tflite"]) == {"top1", "mean", "worst"}

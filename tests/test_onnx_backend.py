@@ -21,11 +21,13 @@ from onnx_models import SHAPE, write_model
 
 from edge_emotion.backends import onnx as backends
 from edge_emotion.backends.onnx import OnnxBackend
+from edge_emotion.config.loader import load
 from edge_emotion.errors import BackendUnavailable, ConfigError, ModelError
-from edge_emotion.factory import make_models, node_info
-from edge_emotion.layers import load
-from edge_emotion.loading import choose_files, make_classifier
-from edge_emotion.manifest import MANIFEST, ModelManifest, load_manifest, sha256
+from edge_emotion.factory.models import choose_files, make_classifier, make_models
+from edge_emotion.factory.node_info import node_info
+from edge_emotion.models.folder import MANIFEST, load_manifest
+from edge_emotion.models.manifest import ModelManifest
+from edge_emotion.system.atomic_file import sha256
 
 INPUTS = np.random.default_rng(1).uniform(-1, 1, (11, *SHAPE)).astype(np.float32)
 

@@ -15,9 +15,9 @@ import onnx
 from small_graph import GRAPH, SCALES
 from tensorrt_stage import PAIRS, Stage
 
-from convert.onnx import OPSETS, build_onnx, write_onnx
-from convert.onnx_rules import check_onnx, findings
-from convert.onnx_view import View
+from convert.onnx.rules import check_onnx, findings
+from convert.onnx.view import View
+from convert.onnx.write import OPSETS, build_onnx, write_onnx
 from edge_emotion.backends.onnx import OnnxBackend
 from edge_emotion.errors import ConfigError, ModelError
 

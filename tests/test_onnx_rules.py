@@ -18,10 +18,10 @@ from onnx_models import write_model
 from small_graph import GRAPH, SCALES
 
 from convert.cli import main
-from convert.onnx import build_onnx, write_onnx
-from convert.onnx_rules import EXPLICIT, FORM, check_onnx, findings
-from convert.onnx_view import View, load_onnx
-from convert.scales import Scales
+from convert.onnx.rules import EXPLICIT, FORM, check_onnx, findings
+from convert.onnx.scales import Scales
+from convert.onnx.view import View, load_onnx
+from convert.onnx.write import build_onnx, write_onnx
 from edge_emotion.errors import ModelError
 
 RANDOM = np.random.default_rng(0)

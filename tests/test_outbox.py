@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from samples import event
 
-from edge_emotion.payload import event_to_json
-from edge_emotion.sinks.outbox import Entry, Outbox
+from edge_emotion.outbox.outbox import Entry, Outbox
+from edge_emotion.wire.payloads import event_to_json
 
 
 def add(outbox: Outbox, seq: int, now: float = 0.0) -> bool:

@@ -11,9 +11,9 @@ import pytest
 from samples import event
 
 from edge_emotion.errors import SinkError
-from edge_emotion.payload import event_to_json
-from edge_emotion.sinks.outbox import Entry
-from edge_emotion.sinks.outbox_file import OutboxFile
+from edge_emotion.outbox.outbox import Entry
+from edge_emotion.outbox.store import OutboxFile
+from edge_emotion.wire.payloads import event_to_json
 
 
 def entries(*seqs: int, since: float | None = None) -> list[Entry]:

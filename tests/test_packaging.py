@@ -60,7 +60,7 @@ def test_the_wheel_is_small_and_asks_for_little(wheel: Path) -> None:
 def test_it_finds_its_models_outside_of_the_clone(wheel: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
-    command = [sys.executable, "-c", "from edge_emotion.cli import main; raise SystemExit(main(['models']))"]
+    command = [sys.executable, "-c", "from edge_emotion.cli.main import main; raise SystemExit(main(['models']))"]
     done = subprocess.run(
         command,
         cwd=tmp_path / "site",

@@ -12,16 +12,17 @@ import pytest
 from model_folders import copy_with_first_file
 
 from edge_emotion.errors import ModelError
-from edge_emotion.manifest import MANIFEST, ModelManifest, find_model, load_manifest
+from edge_emotion.models.folder import MANIFEST, find_model, load_manifest
+from edge_emotion.models.manifest import ModelManifest
 
 pytest.importorskip("tf_keras")
 
+from convert.artefacts.folder import recalibrate
+from convert.artefacts.parity import compare, require_parity, shortfalls
+from convert.artefacts.verify import verify
 from convert.cli import main
-from convert.folder import recalibrate
-from convert.parity import compare, require_parity, shortfalls
-from convert.verify import verify
-from train.faces import DataSet
-from train.logits import logits_of
+from train.data.faces import DataSet
+from train.evaluation.logits import logits_of
 
 
 def logits(winners: list[int], margin: float = 4.0) -> Any:
@@ -75,7 +76,7 @@ def test_every_way_to_run_a_folder_is_verified(fer_plus: DataSet, tmp_path: Path
     manifest = load_manifest(folder)
     assert isinstance(manifest, ModelManifest)
     faces = fer_plus["validation"].majority().take(np.arange(200))
-    from edge_emotion.loading import make_classifier
+    from edge_emotion.factory.models import make_classifier
 
     reference = logits_of(make_classifier("tiny").backend, faces, manifest.input)
     verified = verify(manifest, folder, reference, faces, split="validation")

@@ -9,8 +9,7 @@ import pytest
 from samples import CAPTURED, EVENT, event, state
 
 from edge_emotion.datatypes import Box
-from edge_emotion.payload import (
-    Topics,
+from edge_emotion.wire.payloads import (
     event_from_json,
     event_to_json,
     format_time,
@@ -19,6 +18,7 @@ from edge_emotion.payload import (
     state_to_json,
     to_json,
 )
+from edge_emotion.wire.topics import Topics
 
 GOLDEN = (
     b'{"schema":1,"type":"start","id":"01JD0000000000000000000001","seq":4711,"node":"pi5","camera":"desk",'

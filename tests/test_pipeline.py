@@ -10,16 +10,16 @@ import pytest
 from conftest import EPOCH, face, frame
 
 from edge_emotion.backends.constant import ConstantBackend
-from edge_emotion.classifier import EmotionClassifier
 from edge_emotion.datatypes import Box, EmotionEvent, Face
 from edge_emotion.detectors.scripted import ScriptedDetector
+from edge_emotion.factory.models import make_classifier
 from edge_emotion.labels import EMOTIONS
-from edge_emotion.loading import make_classifier
-from edge_emotion.pipeline import Pipeline
-from edge_emotion.policy import Policy
+from edge_emotion.models.classifier import EmotionClassifier
+from edge_emotion.pipeline.pipeline import Pipeline
+from edge_emotion.pipeline.policy import Policy
+from edge_emotion.pipeline.smoothing import Smoother
+from edge_emotion.pipeline.tracking import Tracker
 from edge_emotion.protocols import FloatArray
-from edge_emotion.smoothing import Smoother
-from edge_emotion.tracking import Tracker
 
 
 class Moods(ConstantBackend):

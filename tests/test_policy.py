@@ -4,7 +4,7 @@ import pytest
 from conftest import scores
 
 from edge_emotion.datatypes import EmotionScores
-from edge_emotion.policy import Policy
+from edge_emotion.pipeline.policy import Policy
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 
 from edge_emotion.datatypes import Box, Face, Image
 from edge_emotion.errors import ModelError
-from edge_emotion.manifest import CropSpec, InputSpec
-from edge_emotion.preprocess import align, crop_square, face_batch, letterbox, normalise, to_input
+from edge_emotion.models.manifest import CropSpec, InputSpec
+from edge_emotion.models.preprocess import align, crop_square, face_batch, letterbox, normalise, to_input
 
 GRAY = InputSpec(
     height=96, width=96, channels=1, colour="gray", scale=1 / 128, offset=-1.0,
@@ -95,7 +95,7 @@ def test_a_crop_from_a_part_of_the_picture_is_that_of_the_whole(monkeypatch: pyt
         x, y = generator.uniform(-100, 700, 2).tolist()
         faces.append(tilted(generator.uniform(-80, 80), (x, y), generator.uniform(5, 600)))
     parts = [align(image, face, EXACT) for face in faces]
-    monkeypatch.setattr("edge_emotion.preprocess._reach", lambda *_: (0, 0, 640, 480))
+    monkeypatch.setattr("edge_emotion.models.preprocess._reach", lambda *_: (0, 0, 640, 480))
     for face, part in zip(faces, parts, strict=True):
         assert np.array_equal(align(image, face, EXACT), part), face
 

@@ -9,10 +9,11 @@ import pytest
 
 pytest.importorskip("onnx")
 
+from convert.artefacts.write_folder import write_model
 from convert.cli import main
-from convert.publish import write_model
 from edge_emotion.errors import ModelError
-from edge_emotion.manifest import ModelManifest, find_model, load_manifest
+from edge_emotion.models.folder import find_model, load_manifest
+from edge_emotion.models.manifest import ModelManifest
 
 
 @pytest.fixture

@@ -15,14 +15,11 @@ from edge_emotion.errors import ConfigError, ModelError
 pytest.importorskip("tf_keras")
 pytest.importorskip("onnx")
 
-from convert import quantise_aware as aware
-from convert import tflite
-from convert.calibrate import best_range, calibrate
-from convert.fold import fold
-from convert.from_keras import export_graph
-from convert.onnx import write_onnx
-from convert.qat import calibration_pixels, load_qat, qat_directory, quantisation_aware
-from convert.quantise_aware import (
+from convert.int8 import quantise_aware as aware
+from convert.int8.calibrate import best_range, calibrate
+from convert.int8.fold import fold
+from convert.int8.qat import calibration_pixels, load_qat, qat_directory, quantisation_aware
+from convert.int8.quantise_aware import (
     Range,
     asymmetric,
     quantise_aware,
@@ -31,14 +28,17 @@ from convert.quantise_aware import (
     symmetric,
     unwrap,
 )
-from edge_emotion.preprocess import normalise
-from train.catalogue import find_recipe
-from train.faces import DataSet
-from train.fit import fit
+from convert.onnx.from_keras import export_graph
+from convert.onnx.write import write_onnx
+from convert.tflite import write as tflite
+from edge_emotion.models.preprocess import normalise
+from train.data.faces import DataSet
+from train.evaluation.logits import model_pixels
+from train.fitting.fit import fit
 from train.keras import K
-from train.logits import model_pixels
-from train.recipes import gray_input
-from train.run_directory import BEST, RECORD
+from train.recipes.catalogue import find_recipe
+from train.recipes.recipe import gray_input
+from train.runs.run_directory import BEST, RECORD
 
 SPEC = gray_input(48)
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from control_stage import CAMERA, Stage
 
-from edge_emotion.changes import compare
-from edge_emotion.config import Settings
+from edge_emotion.config.diff import compare
+from edge_emotion.config.loader import load
+from edge_emotion.config.settings import Settings
 from edge_emotion.errors import ConfigError
-from edge_emotion.layers import load
 
 
 @pytest.fixture

@@ -12,22 +12,22 @@ import numpy as np
 import pytest
 from fer_files import fer_plus
 
+from edge_emotion.cli.terminal import run_command
 from edge_emotion.labels import EMOTIONS
-from edge_emotion.terminal import run_command
 
 pytest.importorskip("tf_keras")
 pytest.importorskip("matplotlib")
 
-from train.catalogue import find_recipe
-from train.comparison import Comparison, compare
-from train.complexity import measure_complexity
-from train.faces import DataError, DataSet, Faces
+from train.commands.report import add_report, as_html, as_markdown, write_report
+from train.data.faces import DataError, DataSet, Faces
+from train.evaluation.comparison import Comparison, compare
+from train.evaluation.complexity import measure_complexity
+from train.evaluation.predict import Prediction
 from train.keras import K, tf
-from train.plots import COLOURS
-from train.predict import Prediction
-from train.report import add_report, as_html, as_markdown, write_report
-from train.run_directory import BEST, Run, create
-from train.sections import Section, sections
+from train.recipes.catalogue import find_recipe
+from train.reporting.plots import COLOURS
+from train.reporting.sections import Section, sections
+from train.runs.run_directory import BEST, Run, create
 
 NASTY = "<b>a|b</b> & `c` $x$"
 PRIOR = [0.34, 0.26, 0.12, 0.14, 0.09, 0.01, 0.03, 0.01]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_emotion.sequence import BLOCK, Sequence
+from edge_emotion.outbox.event_counter import BLOCK, Sequence
 
 
 @pytest.fixture

@@ -13,12 +13,12 @@ import pytest
 from broker import Broker, Subscriber, free_port, needs_mosquitto, wait_until
 from samples import event, state
 
-from edge_emotion.config import MqttSettings
-from edge_emotion.payload import event_from_json
+from edge_emotion.config.settings import MqttSettings
 from edge_emotion.protocols import EventSink
 from edge_emotion.sinks.jsonl import JsonlSink
 from edge_emotion.sinks.memory import MemorySink
-from edge_emotion.sinks.mqtt import MqttSink
+from edge_emotion.sinks.mqtt.sink import MqttSink
+from edge_emotion.wire.payloads import event_from_json
 
 
 @dataclass

@@ -5,7 +5,7 @@ import math
 import pytest
 from conftest import scores
 
-from edge_emotion.smoothing import Smoother
+from edge_emotion.pipeline.smoothing import Smoother
 
 SURE, SAD = scores(happiness=1.0), scores(sadness=1.0)
 

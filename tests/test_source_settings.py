@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_emotion.sources.spec import classify_source, picamera2_index, redact
+from edge_emotion.config.source_spec import classify_source, picamera2_index, redact
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -23,8 +23,8 @@ from source_fakes import (
     read_until_error,
 )
 
-from edge_emotion import capture
-from edge_emotion.capture import Capture
+from edge_emotion.daemon import capture
+from edge_emotion.daemon.capture import Capture
 from edge_emotion.errors import BackendUnavailable, SourceEnded, SourceError
 from edge_emotion.sources.opencv import OpenCvSource
 from edge_emotion.sources.picamera2 import Picamera2Source

@@ -15,17 +15,18 @@ from edge_emotion.errors import ConfigError
 
 pytest.importorskip("tf_keras")
 
-from train.augment import Augmentation
-from train.callbacks import Average, Unfreeze
-from train.catalogue import find_recipe
-from train.faces import DataError, DataSet
-from train.fit import fit
+from train.data.augment import Augmentation
+from train.data.faces import DataError, DataSet
+from train.fitting.averaging import Average
+from train.fitting.callbacks import Unfreeze
+from train.fitting.distillation import _as_input
+from train.fitting.fit import fit
+from train.fitting.schedule import PLATEAU_FACTOR, PLATEAU_PATIENCE, LearningRate
+from train.fitting.state import State
 from train.keras import K, tf
-from train.recipes import Recipe, gray_input, rgb_input
-from train.run_directory import BEST, HISTORY, RECORD, TrainingError, load_run, require_disk
-from train.schedule import PLATEAU_FACTOR, PLATEAU_PATIENCE, LearningRate
-from train.state import State
-from train.teachers import _as_input
+from train.recipes.catalogue import find_recipe
+from train.recipes.recipe import Recipe, gray_input, rgb_input
+from train.runs.run_directory import BEST, HISTORY, RECORD, TrainingError, load_run, require_disk
 
 STILL = Augmentation(flip=False, rotation=0, zoom=0, shift=0, brightness=0, contrast=0, erase=0)
 
@@ -153,7 +154,7 @@ def test_a_run_killed_after_its_early_stop_is_not_trained_further(
 
     settings = recipe(epochs=9, patience=1, learning_rate=1e-9)
     with monkeypatch.context() as patch, pytest.raises(PlugPulledError):
-        patch.setattr("train.fit._finish", killed)
+        patch.setattr("train.fitting.fit._finish", killed)
         train(settings, few_faces, tmp_path / "run", steps=1)
     before = (tmp_path / "run" / HISTORY).read_text()
     assert before.count("\n") < 9

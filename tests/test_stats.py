@@ -17,16 +17,16 @@ from system_files import lay
 from test_daemon import Script, frames
 from test_pipeline import Moods, make
 
-from edge_emotion import capture
-from edge_emotion.camera import Camera
-from edge_emotion.capture import Capture
-from edge_emotion.daemon import Daemon
+from edge_emotion.daemon import capture
+from edge_emotion.daemon.camera import Camera
+from edge_emotion.daemon.camera_stats import CameraMeter
+from edge_emotion.daemon.capture import Capture
+from edge_emotion.daemon.daemon import Daemon
 from edge_emotion.errors import SourceError, SourceStalled
-from edge_emotion.machine import Machine, temperature, throttling
-from edge_emotion.pipeline import StageTimes
-from edge_emotion.sequence import Sequence
+from edge_emotion.outbox.event_counter import Sequence
+from edge_emotion.pipeline.pipeline import StageTimes
 from edge_emotion.sinks.memory import MemorySink
-from edge_emotion.stats import CameraMeter
+from edge_emotion.system.telemetry import Machine, temperature, throttling
 
 
 def test_losses_and_stalls_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,8 +120,8 @@ def test_this_process_has_memory_and_used_time() -> None:
 def test_a_daemon_whose_terminal_is_gone_stops_and_another_sighup_does_not(tmp_path: Path) -> None:
     program = (
         "import fcntl, sys, termios, threading, time\n"
-        "from edge_emotion.daemon import Daemon\n"
-        "from edge_emotion.sequence import Sequence\n"
+        "from edge_emotion.daemon.daemon import Daemon\n"
+        "from edge_emotion.outbox.event_counter import Sequence\n"
         "fcntl.ioctl(2, termios.TIOCSCTTY, 0)\n"
         "said = open(sys.argv[1], 'a', buffering=1)\n"
         "daemon = Daemon([], [], threading.Condition(), Sequence(None))\n"

@@ -16,12 +16,12 @@ from mqtt_stage import MakeSink, publish
 from samples import CAPTURED, EVENT, event
 from subscribers import finish, publish_events, publish_raw, start_python
 
+from edge_emotion.cli.demo import CLIP
+from edge_emotion.cli.event_formats import CSV_HEADER, as_csv, as_json, as_text
+from edge_emotion.client.gaps import Arrival
+from edge_emotion.client.items import AvailabilityReceived, EventReceived
 from edge_emotion.datatypes import EmotionEvent
-from edge_emotion.demo import CLIP
-from edge_emotion.event_lines import CSV_HEADER, as_csv, as_json, as_text
-from edge_emotion.gaps import Arrival
-from edge_emotion.incoming import AvailabilityReceived, EventReceived
-from edge_emotion.payload import event_from_json, event_to_json
+from edge_emotion.wire.payloads import event_from_json, event_to_json
 
 pytest_plugins = ["mqtt_fixtures"]
 

@@ -13,10 +13,10 @@ from edge_emotion.labels import EMOTIONS
 
 pytest.importorskip("tf_keras")
 
-from train.catalogue import find_recipe
-from train.recipes import rgb_input
-from train.run_directory import create
-from train.teachers import make_teacher
+from train.fitting.distillation import make_teacher
+from train.recipes.catalogue import find_recipe
+from train.recipes.recipe import rgb_input
+from train.runs.run_directory import create
 
 STUDENT = find_recipe("tiny")
 RECORD = {"dataset": "FER+", "held_out": "abc", "faces": {"train": 90, "validation": 10, "test": 10}}

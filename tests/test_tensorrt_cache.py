@@ -10,7 +10,7 @@ from tensorrt_stage import PAIRS, Network, Stage, pixels
 
 from edge_emotion.backends.tensorrt.cache import EngineCache
 from edge_emotion.errors import ModelError
-from edge_emotion.paths import cache_dir
+from edge_emotion.system.paths import cache_dir
 
 
 def start(stage: Stage, content: bytes | None = None, **options: object) -> int:

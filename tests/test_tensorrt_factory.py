@@ -12,9 +12,9 @@ from onnx_models import write_model
 from tensorrt_stage import Stage
 
 from edge_emotion.errors import BackendUnavailable
-from edge_emotion.loading import make_classifier
-from edge_emotion.manifest import MANIFEST
-from edge_emotion.paths import cache_dir
+from edge_emotion.factory.models import make_classifier
+from edge_emotion.models.folder import MANIFEST
+from edge_emotion.system.paths import cache_dir
 
 
 @pytest.fixture

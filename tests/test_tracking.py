@@ -7,7 +7,7 @@ import pytest
 from conftest import EPOCH, face
 
 from edge_emotion.datatypes import Face
-from edge_emotion.tracking import Sighting, Tracker
+from edge_emotion.pipeline.tracking import Sighting, Tracker
 
 
 @pytest.fixture

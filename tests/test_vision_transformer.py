@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edge_emotion.errors import BackendUnavailable, ConfigError
-from train.faces import DataError
+from train.data.faces import DataError
 
 pytest.importorskip("tf_keras")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from edge_emotion.config import DetectorSettings
+from edge_emotion.config.settings import DetectorSettings
 
 DETECTOR = DetectorSettings().model
 """Where no other is named: the daemon's."""

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.machine import CHECKOUT
 from benchmarks.peers.catalogue import NPM_WORKER, Peer
+from benchmarks.results.machine import CHECKOUT
 from edge_emotion.errors import BackendUnavailable
 
 MADE = ".made"

@@ -14,24 +14,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.accuracy import duel_notes, duels, rightness
+from benchmarks.harness.defaults import shipped_detector
+from benchmarks.harness.interleave import in_turns
+from benchmarks.harness.progress import show_line
 from benchmarks.peers.catalogue import NOT_MEASURED, NPM_WORKER, PEERS
 from benchmarks.peers.environments import Runner, run_worker, runner_of
 from benchmarks.peers.npm_worker import read_json
-from benchmarks.progress import show_line
-from benchmarks.quality import percent, scored, share
-from benchmarks.results import Measurement
-from benchmarks.rounds import in_turns
-from benchmarks.scenes import find_alone
-from benchmarks.shipped import shipped_detector
+from benchmarks.pipeline_speed.scenes import find_alone
+from benchmarks.quality.accuracy import duel_notes, duels, rightness
+from benchmarks.quality.faces import percent, scored, share
+from benchmarks.results.results import Measurement
+from edge_emotion.cli.demo import CLIP
 from edge_emotion.datatypes import Box, Face
-from edge_emotion.demo import CLIP
 from edge_emotion.errors import BackendUnavailable
 from edge_emotion.labels import canonical
-from train.crop import paste
-from train.datasets.finder import chosen_face
-from train.evaluate import Answer, evaluate
-from train.faces import Faces
+from train.data.crop import paste
+from train.data.faces import Faces
+from train.data.layouts.finder import chosen_face
+from train.evaluation.evaluate import Answer, evaluate
 
 Arrays = dict[str, npt.NDArray[Any]]
 

@@ -9,13 +9,14 @@ from itertools import count
 import cv2
 import numpy as np
 
-from benchmarks.line import MAX_FPS
-from benchmarks.peers.worker import Array, one_core, serve
-from benchmarks.shipped import shipped_pipeline
-from edge_emotion.config import ClassifierSettings, DetectorSettings
+from benchmarks.harness.defaults import shipped_pipeline
+from benchmarks.harness.video_loop import Array
+from benchmarks.peers.worker import one_core, serve
+from benchmarks.pipeline_speed.single_core import MAX_FPS
+from edge_emotion.config.settings import ClassifierSettings, DetectorSettings
 from edge_emotion.datatypes import Frame
-from edge_emotion.factory import models_of
-from edge_emotion.preprocess import normalise, to_input
+from edge_emotion.factory.models import models_of
+from edge_emotion.models.preprocess import normalise, to_input
 
 
 def main(task: str, answer: str, model: str, detector_name: str) -> None:

@@ -15,7 +15,8 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-from benchmarks.peers.worker import Array, one_core, serve
+from benchmarks.harness.video_loop import Array
+from benchmarks.peers.worker import one_core, serve
 
 STAGES = (64, 64), (128, 128), (256, 256, 256), (256, 256, 256)
 DENSE = 1024, 1024, 8

@@ -19,9 +19,10 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.harness.video_loop import Array, to_and_fro
+
 WARM_UP = 10
 
-Array = np.ndarray[Any, Any]
 Crop = Callable[[Array], Array]
 """A face crop, grey or BGR -> C scores."""
 Frame = Callable[[Array], tuple[Array, Array]]
@@ -79,11 +80,6 @@ def serve(
 def as_bgr(picture: Array) -> Array:
     """A picture, grey (H x W) or BGR already, as H x W x 3."""
     return picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
-
-
-def to_and_fro(video: Array | Sequence[Array]) -> list[Array]:
-    """Its frames forwards and, without the ends, backwards: over and over, a video without a cut."""
-    return [*video, *video[-2:0:-1]]
 
 
 def _time(call: Callable[[Array], Any], inputs: Sequence[Array], calls: int) -> Array:

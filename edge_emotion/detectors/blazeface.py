@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from edge_emotion.datatypes import Box, Face, Image
 from edge_emotion.errors import ModelError
-from edge_emotion.manifest import AnchorSpec, DetectorManifest
-from edge_emotion.preprocess import letterbox
+from edge_emotion.models.manifest import AnchorSpec, DetectorManifest
+from edge_emotion.models.preprocess import letterbox
 from edge_emotion.protocols import FloatArray, InferenceBackend
 
 SAME_FACE = 0.3

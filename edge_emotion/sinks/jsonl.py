@@ -10,8 +10,8 @@ from typing import BinaryIO
 
 from edge_emotion.datatypes import CameraState, EmotionEvent
 from edge_emotion.errors import SinkError
-from edge_emotion.paths import expand
-from edge_emotion.payload import event_to_json
+from edge_emotion.system.paths import expand
+from edge_emotion.wire.payloads import event_to_json
 
 _log = logging.getLogger(__name__)
 

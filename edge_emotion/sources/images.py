@@ -10,11 +10,11 @@ from datetime import datetime, timedelta, timezone
 from itertools import takewhile
 from pathlib import Path
 
+from edge_emotion.config.source_spec import IMAGE_SUFFIXES
 from edge_emotion.datatypes import Frame, Image
 from edge_emotion.errors import SourceEnded, SourceError
-from edge_emotion.paths import expand
-from edge_emotion.pictures import read_picture
-from edge_emotion.sources.spec import IMAGE_SUFFIXES
+from edge_emotion.system.image_files import read_picture
+from edge_emotion.system.paths import expand
 
 
 class ImagesSource:

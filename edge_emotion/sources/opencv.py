@@ -14,12 +14,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from edge_emotion.config.source_spec import classify_source, device_path, redact
 from edge_emotion.datatypes import Frame, Image
 from edge_emotion.errors import BackendUnavailable, SourceEnded, SourceError, SourceStalled
-from edge_emotion.paths import expand
-from edge_emotion.sources.bounded import Arrival, BoundedCapture, Due, always
-from edge_emotion.sources.freshness import Freshness
-from edge_emotion.sources.spec import classify_source, device_path, redact
+from edge_emotion.sources.opencv_thread import Arrival, BoundedCapture, Due, always
+from edge_emotion.sources.stream_lag import Freshness
+from edge_emotion.system.opencv_build import has_gstreamer
+from edge_emotion.system.paths import expand
 
 # Both say what our own errors say, in many lines and at every attempt to open a camera that is away.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
@@ -246,11 +247,6 @@ def _check_device(path: str) -> None:
         raise SourceError(f"no camera at {path}: plug it in, or choose another (present: {found})")
     if not os.access(path, os.R_OK | os.W_OK):
         raise SourceError(f"no permission to use {path}: sudo usermod -aG video $USER, then log in again")
-
-
-def has_gstreamer() -> bool:
-    """True if this OpenCV can open GStreamer pipelines."""
-    return re.search(r"GStreamer:\s+YES", cv2.getBuildInformation()) is not None
 
 
 def _require_gstreamer() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from train.faces import DataError
+from train.data.faces import DataError
 from train.keras import K, tf
 from train.networks.torch_weights import Array, Tensors, copy_tensors, take_layer
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_emotion.errors import ConfigError
-from train.faces import DataError
+from train.data.faces import DataError
 from train.keras import K
 from train.networks.torch_weights import TENSOR_FILES, Tensors, read_tensors
 

@@ -17,7 +17,7 @@ from edge_emotion.backends.tensorrt.cuda import Cuda, Device
 from edge_emotion.backends.tensorrt.libraries import load_tensorrt, logger
 from edge_emotion.backends.tensorrt.runner import EngineRunner
 from edge_emotion.errors import ConfigError, ModelError
-from edge_emotion.manifest import Precision
+from edge_emotion.models.manifest import Precision
 from edge_emotion.protocols import FloatArray
 
 BUILDER_REVISION = 1

@@ -15,7 +15,7 @@ from typing import Any
 from edge_emotion.backends.tensorrt.calibration import calibration_cache, calibrator
 from edge_emotion.backends.tensorrt.libraries import logger
 from edge_emotion.errors import BackendUnavailable, ModelError
-from edge_emotion.manifest import Precision
+from edge_emotion.models.manifest import Precision
 
 USUAL_BATCH = 1
 """Kernels are chosen to be fastest for it: most pictures show one face."""

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from edge_emotion.manifest import write_bytes, write_text
+from edge_emotion.system.atomic_file import write_bytes, write_text
 
 log = logging.getLogger(__name__)
 

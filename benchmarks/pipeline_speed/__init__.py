@@ -1,0 +1,1 @@
+"""Speed of the pipeline and of the whole daemon."""

@@ -1,0 +1,220 @@
+"""The marks of the daemon on this machine: start, publishing, outbox, an idle scene, its own work."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from benchmarks.harness.daemon_process import Node, running
+from benchmarks.harness.defaults import shipped_detector, shipped_pipeline
+from benchmarks.harness.process import usage
+from benchmarks.harness.wait import wait_until
+from benchmarks.pipeline_speed.publisher import Publisher
+from benchmarks.pipeline_speed.scenes import read_video, write_video
+from benchmarks.results.results import Measurement, Result, measured, this_machine
+from edge_emotion.cli.demo import CLIP
+from edge_emotion.config.settings import CameraSettings, ClassifierSettings, DetectorSettings
+from edge_emotion.daemon.camera import Camera
+from edge_emotion.daemon.daemon import Daemon
+from edge_emotion.datatypes import EmotionEvent, Image
+from edge_emotion.errors import BackendUnavailable, EdgeEmotionError
+from edge_emotion.factory.cameras import make_capture
+from edge_emotion.factory.models import models_of
+from edge_emotion.mqtt.local_broker import HOST, find_mosquitto, free_port, mosquitto
+from edge_emotion.outbox.event_counter import Sequence
+from edge_emotion.protocols import FloatArray, InferenceBackend
+from edge_emotion.sinks.memory import MemorySink
+
+PATIENCE = 60.0
+"""Seconds for the daemon to say its first event, and to have its camera."""
+WARM_UP = 5.0
+"""Seconds of a scene before its CPU time counts."""
+UNITS = {"_per_s": "1/s", "_ms": "ms", "_s": "s", "_percent": "%"}
+
+
+def measure_marks(*, seconds: float, show: Callable[[str], None]) -> Result:
+    """Every mark, one after the other; each that goes on for a time does so for ``seconds``. ``show`` gets each line.
+
+    Raises BackendUnavailable without mosquitto, EdgeEmotionError if the daemon ends or nothing happens.
+    """
+    executable = find_mosquitto()
+    if executable is None:
+        raise BackendUnavailable("the marks need a broker: apt install mosquitto")
+    machine, marks = this_machine(), dict[str, float]()
+
+    def note(measured: dict[str, float]) -> None:
+        marks.update(measured)
+        for name, value in measured.items():
+            show(f"{name:34}{value:12.3f}")
+
+    with ExitStack() as stack:
+        folder, port = Path(stack.enter_context(tempfile.TemporaryDirectory())), free_port()
+        stack.enter_context(mosquitto(executable, port))
+        note({"start_to_first_event_s": first_event(folder / "start")})
+        event = own_work(note)
+        note(publishing(event, folder / "publish", port, seconds=seconds))
+        note(outbox(event, folder / "outbox", port, seconds=seconds))
+        note(scenes(folder, port, seconds=seconds))
+    counts = {name: count for name, count in marks.items() if name.endswith("_n")}
+    return measured(
+        "marks",
+        [_measurement(name, value) for name, value in marks.items() if name not in counts],
+        machine=machine,
+        settings={"seconds": seconds},
+        details=counts,
+    )
+
+
+def _measurement(name: str, value: float) -> Measurement:
+    """A mark, whose name ends with its unit, or with none if it is a share."""
+    unit = next((unit for ending, unit in UNITS.items() if name.endswith(ending)), "1")
+    better: Literal["lower", "higher"] = "higher" if unit == "1/s" else "lower"
+    return Measurement(subject=name, metric="mark", unit=unit, better=better, runs=(value,))
+
+
+def first_event(folder: Path) -> float:
+    """Seconds from the start of the process to the first event of the demo's clip, played as fast as it goes."""
+    folder.mkdir()
+    lines = folder / "events.jsonl"
+    camera = {"source": str(CLIP), "realtime": False, "max_fps": 240}
+    with running(folder, {"cameras": {"clip": camera}, "jsonl": {"path": str(lines)}}) as node:
+
+        def spoken() -> bool:
+            node.check()
+            return lines.exists() and lines.stat().st_size > 0
+
+        wait_until(spoken, "no event", patience=PATIENCE, pause=0.002)
+        return time.monotonic() - node.started
+
+
+class Timed:
+    """A backend that adds up the CPU seconds that its model costs the calling thread."""
+
+    def __init__(self, inner: InferenceBackend) -> None:
+        self._inner = inner
+        self.name, self.input_shape, self.output_shapes = inner.name, inner.input_shape, inner.output_shapes
+        self.seconds = 0.0
+
+    def run(self, batch: FloatArray) -> tuple[FloatArray, ...]:
+        """As the backend within."""
+        begin = time.thread_time()
+        outputs = self._inner.run(batch)
+        self.seconds += time.thread_time() - begin
+        return outputs
+
+    def close(self) -> None:
+        """As the backend within."""
+        self._inner.close()
+
+
+def own_work(note: Callable[[dict[str, float]], None]) -> EmotionEvent:
+    """CPU time of the daemon on the clip, every frame of it: decoding, models, and the rest. Returns an event.
+
+    Its own work is what the main thread does beside the models; CPU time, so that a busy machine does not count.
+    """
+    models = models_of(DetectorSettings(), ClassifierSettings())
+    timed = []
+    for model in (one for one in models if one is not None):
+        model.backend = Timed(model.backend)
+        timed.append(model.backend)
+    changed, sink, numbers = threading.Condition(), MemorySink(), Sequence(None)
+    pipeline = shipped_pipeline(models, idle_interval=0, next_seq=numbers)
+    settings = CameraSettings(source=str(CLIP), realtime=False, max_fps=240)
+    daemon = Daemon([Camera(make_capture("clip", settings, changed), pipeline)], [sink], changed, numbers)
+    all_began, main_began = time.process_time(), time.thread_time()
+    frames = daemon.run().frames
+    all_threads, main = time.process_time() - all_began, time.thread_time() - main_began
+    in_models = sum(one.seconds for one in timed)
+    note(
+        {
+            "frame_cpu_ms": 1000 * all_threads / frames,
+            "decode_cpu_ms": 1000 * (all_threads - main) / frames,
+            "models_cpu_ms": 1000 * in_models / frames,
+            "own_work_cpu_ms": 1000 * (main - in_models) / frames,
+            "own_work_share": (main - in_models) / all_threads,
+        }
+    )
+    return sink.events[0]
+
+
+def publishing(
+    event: EmotionEvent, folder: Path, port: int, *, seconds: float, rate: float = 100.0
+) -> dict[str, float]:
+    """How long one event keeps the main loop, at ``rate`` events a second with a broker that answers; ms."""
+    with Publisher(event, folder, port) as publisher:
+        taken = []
+        due = time.monotonic()
+        end = due + seconds
+        while due < end:
+            taken.append(publisher.publish())
+            due += 1 / rate
+            time.sleep(max(0.0, due - time.monotonic()))
+    p50, p99 = np.quantile(taken, (0.5, 0.99)) * 1000
+    return {"publish_p50_ms": float(p50), "publish_p99_ms": float(p99), "publish_n": len(taken)}
+
+
+def outbox(event: EmotionEvent, folder: Path, port: int, *, seconds: float, waiting: int = 500) -> dict[str, float]:
+    """Events a second through the outbox, from their making to their acknowledgement, with ``waiting`` at most."""
+    with Publisher(event, folder, port) as publisher:
+        count, begin = 0, time.monotonic()
+        while time.monotonic() - begin < seconds:
+            publisher.drain(waiting - 1, pause=0.001)
+            publisher.publish()
+            count += 1
+        publisher.drain(pause=0.001)
+        took = time.monotonic() - begin
+        if publisher.sink.dropped:
+            raise EdgeEmotionError(f"{publisher.sink.dropped} events were dropped")
+    return {"outbox_events_per_s": count / took, "outbox_n": count}
+
+
+def scenes(folder: Path, port: int, *, seconds: float) -> dict[str, float]:
+    """CPU of the daemon, % of a core at 15 frames a second, with somebody and with nobody in view."""
+    cpu = {}
+    for name, images in zip(("busy", "idle"), _busy_and_idle(), strict=True):
+        place = folder / name
+        place.mkdir()
+        write_video((images[n % len(images)] for n in range(max(150, len(images)))), place / "scene.mp4", 15)
+        cameras = {name: {"source": str(place / "scene.mp4"), "loop": True}}
+        with running(place, {"cameras": cameras, "mqtt": {"host": HOST, "port": port}}) as node:
+            await_online(node)
+            time.sleep(WARM_UP)
+            before, began = usage(node.process.pid).cpu, time.monotonic()
+            time.sleep(seconds)
+            cpu[name] = 100 * (usage(node.process.pid).cpu - before) / (time.monotonic() - began)
+            node.check()
+    return {
+        "busy_cpu_percent": cpu["busy"],
+        "idle_cpu_percent": cpu["idle"],
+        "idle_to_busy": cpu["idle"] / cpu["busy"],
+    }
+
+
+def await_online(node: Node) -> None:
+    """Until the daemon has its camera. Raises EdgeEmotionError if it ends, or with its last words after PATIENCE s."""
+
+    def online() -> bool:
+        node.check()
+        return "is online" in node.log
+
+    try:
+        wait_until(online, "the camera is not online", patience=PATIENCE, pause=0.05)
+    except EdgeEmotionError as error:
+        raise EdgeEmotionError(f"{error}: {node.last_words}") from error
+
+
+def _busy_and_idle() -> tuple[list[Image], list[Image]]:
+    """The frames of the demo's clip with a face, and those with none."""
+    detector = shipped_detector()
+    busy: list[Image] = []
+    idle: list[Image] = []
+    for image in read_video(CLIP):
+        (busy if detector.detect(image) else idle).append(image)
+    return busy, idle

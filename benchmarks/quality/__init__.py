@@ -1,0 +1,1 @@
+"""Accuracy, robustness and stability over time."""

@@ -1,0 +1,1 @@
+"""Results: their form, comparison, report and plots."""

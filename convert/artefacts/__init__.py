@@ -1,0 +1,1 @@
+"""Model folders: comparison of artefacts with the float model, model card, verification."""

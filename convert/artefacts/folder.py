@@ -1,0 +1,210 @@
+"""The model folder that ships: files, manifest, golden sets, figures."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from convert.artefacts.candidates import Candidate, Way, choose, make_judge, make_onnx, make_tflite, ways
+from convert.artefacts.golden_set import make_golden
+from convert.artefacts.parity import describe, require_parity, shortfalls
+from convert.artefacts.verify import verify
+from convert.artefacts.write_folder import write_model
+from convert.tflite import write as tflite
+from edge_emotion.backends.onnx import OnnxBackend
+from edge_emotion.backends.tflite import TfliteBackend
+from edge_emotion.errors import BackendUnavailable, ModelError
+from edge_emotion.models.classifier import EmotionClassifier
+from edge_emotion.models.folder import checked_file, find_model, load_manifest
+from edge_emotion.models.manifest import Calibration, Golden, Metrics, ModelFile, ModelManifest
+from edge_emotion.protocols import FloatArray, InferenceBackend
+from edge_emotion.system.atomic_file import sha256
+from train.data.faces import DataSet, Faces
+from train.evaluation.evaluate import measure_logits
+from train.evaluation.logits import logits_of
+from train.evaluation.operating_points import choose_operating_points
+from train.evaluation.predict import KerasBackend
+from train.fitting.manifest_draft import calibrate, facts
+from train.runs.run_directory import Run, load_run
+
+
+def convert(
+    run: Path, data: DataSet, models: Path, *, version: str, way: Way | None = None, gate: bool = False
+) -> Path:
+    """Write the model folder of a run: int8 and float16 TFLite, int8 ONNX, and their manifest. Returns the folder.
+
+    TFLite's int8 by ``way``, or by the best of those that are there; ONNX by the better of its two. Everything is
+    chosen on the validation split; the test split is measured once, at the end. Raises ConfigError for a directory that
+    is no finished run of this data, ModelError if a file is not what it should be. With ``gate`` also if one loses too
+    much against the float model, and BackendUnavailable if one cannot be run here; else both are only said. After an
+    error nothing is written.
+    """
+    trained = load_run(run)
+    trained.require_trained_on(data)
+    data = data.restrict(trained.classes)
+    with tempfile.TemporaryDirectory() as name:
+        workshop = Path(name)
+        int8, explicit = _quantised(trained, data, [way] if way else ways(run), workshop)
+        manifest = _manifest(trained, data, _write_files(trained, int8, explicit, workshop), workshop, version)
+        manifest = _measured(manifest, trained, data, workshop)
+        for name, parity in manifest.parity.items():
+            print(describe(name, parity))
+        if gate:
+            _require_proof(manifest)
+        else:
+            _warn(manifest)
+        return _publish(workshop, manifest, models)
+
+
+def recalibrate(model: str, data: DataSet, *, version: str) -> Path:
+    """Choose operating points, golden sets and figures of a model folder anew; its files stay. Returns the folder.
+
+    For a change of the runtime's preprocessing, or of what operating points are. The float model is not there: its
+    figures stay those of the conversion, and comparisons with it, which are no longer true, are dropped. Raises
+    ModelError for a folder that is no classifier or a version that is none, BackendUnavailable for a file that cannot
+    be run here; then nothing is written.
+    """
+    folder = find_model(model)
+    manifest = load_manifest(folder)
+    if not isinstance(manifest, ModelManifest):
+        raise ModelError(f"{folder} is no emotion classifier but does {manifest.task}")
+    data, int8 = data.restrict(manifest.labels), TfliteBackend(checked_file(folder, manifest.file("int8", "tflite")))
+    validation, test = data["validation"].majority(), data["test"].majority()
+    logits = logits_of(int8, validation, manifest.input)
+    prior = manifest.calibration.class_prior
+    points = choose_operating_points(logits, validation.labels, np.array(prior), manifest.labels)
+    calibration = Calibration(class_prior=prior, operating_points=points, default=next(iter(points)))
+    manifest = manifest.model_copy(update={"calibration": calibration, "version": version})
+    metrics = {
+        **{key: figures for key, figures in manifest.metrics.items() if key == "test/float32"},
+        **_figures(manifest, "validation/int8", int8, logits, validation),
+        **_figures(manifest, "test/int8", int8, logits_of(int8, test, manifest.input), test),
+    }
+    manifest = _with_golden_sets(manifest, folder).model_copy(update={"metrics": metrics, "parity": {}})
+    _require_golden_sets(manifest)
+    return write_model(folder, manifest)
+
+
+def _quantised(run: Run, data: DataSet, ways: Sequence[Way], workshop: Path) -> tuple[Candidate, Candidate]:
+    """The best int8 TFLite file and the best int8 ONNX file, after a table of all."""
+    judge = make_judge(run, data["validation"].majority())
+    forms = make_tflite(run, ways, data, workshop, judge), make_onnx(run, data, workshop, judge)
+    for candidate in (*forms[0], *forms[1]):
+        if candidate.parity is not None:
+            name = f"{candidate.file.suffix[1:]} {candidate.way}"
+            print(f"{describe(name, candidate.parity)}, loss {candidate.loss:.4f}")
+    return choose(forms[0]), choose(forms[1])
+
+
+def _write_files(run: Run, int8: Candidate, explicit: Candidate, workshop: Path) -> tuple[ModelFile, ...]:
+    """int8 first: the order in which the runtime tries them."""
+    name = run.recipe.name
+    half = workshop / f"{name}_float16.tflite"
+    half.write_bytes(tflite.floating(run.build(), half=True))
+    whole, onnx = (one.file.rename(workshop / f"{name}_int8{one.file.suffix}") for one in (int8, explicit))
+    return (
+        ModelFile(
+            format="tflite", precision="int8", file=whole.name, sha256=sha256(whole), input_type="int8",
+            output_type="int8", quantisation=int8.way,
+        ),
+        ModelFile(
+            format="tflite", precision="float16", file=half.name, sha256=sha256(half), input_type="float32",
+            output_type="float32",
+        ),
+        ModelFile(
+            format="onnx", precision="int8", file=onnx.name, sha256=sha256(onnx), input_type="float32",
+            output_type="float32", quantisation=explicit.way,
+        ),
+    )  # fmt: skip
+
+
+def _require_proof(manifest: ModelManifest) -> None:
+    """The gate."""
+    _require_golden_sets(manifest)
+    require_parity(manifest.parity)
+
+
+def _require_golden_sets(manifest: ModelManifest) -> None:
+    lacking = ", ".join(entry.file for entry in manifest.files if entry.golden is None)
+    if lacking:
+        raise BackendUnavailable(f"{lacking} cannot be run here: pip install onnxruntime")
+
+
+def _warn(manifest: ModelManifest) -> None:
+    """What the gate would have said."""
+    for name, parity in manifest.parity.items():
+        for fault in shortfalls(name, parity):
+            print(f"warning: {fault}; convert all would refuse it", file=sys.stderr)
+
+
+def _manifest(run: Run, data: DataSet, files: tuple[ModelFile, ...], workshop: Path, version: str) -> ModelManifest:
+    """Calibrated on the validation split for the first of the files, each with its golden set; without figures."""
+    validation = data["validation"].majority()
+    logits = logits_of(TfliteBackend(workshop / files[0].file), validation, run.recipe.input)
+    manifest = ModelManifest(
+        **facts(run), version=version, calibration=calibrate(run, logits, validation), files=files, metrics={}
+    )
+    return _with_golden_sets(manifest, workshop)
+
+
+def _with_golden_sets(manifest: ModelManifest, folder: Path) -> ModelManifest:
+    """The manifest with a golden set for each file that can be run here."""
+    files = tuple(entry.model_copy(update={"golden": _golden(manifest, folder, entry)}) for entry in manifest.files)
+    return manifest.model_copy(update={"files": files})
+
+
+def _golden(manifest: ModelManifest, folder: Path, entry: ModelFile) -> Golden | None:
+    file = folder / entry.file
+    if entry.format == "tflite":
+        return make_golden(manifest, TfliteBackend(file), TfliteBackend(file, plain_kernels=True))
+    try:
+        # Its own optimisations are the other kernels.
+        return make_golden(manifest, OnnxBackend(file, optimise=False), OnnxBackend(file))
+    except BackendUnavailable as error:
+        print(f"{entry.file} gets no golden set: {error}", file=sys.stderr)
+        return None
+
+
+def _measured(manifest: ModelManifest, run: Run, data: DataSet, workshop: Path) -> ModelManifest:
+    """With figures by split, precision and operating point, and the parity on the test split of what runs here.
+
+    The test split is measured here, once, and nothing is chosen by it.
+    """
+    spec, int8 = manifest.input, TfliteBackend(workshop / manifest.file("int8").file)
+    validation, test = data["validation"].majority(), data["test"].majority()
+    reference = logits_of(KerasBackend(run.build()), test, spec)
+    metrics = {
+        **_figures(manifest, "validation/int8", int8, logits_of(int8, validation, spec), validation),
+        **_figures(manifest, "test/int8", int8, logits_of(int8, test, spec), test),
+        **_figures(manifest, "test/float32", int8, reference, test),
+    }
+    here = manifest.model_copy(update={"files": tuple(entry for entry in manifest.files if entry.golden)})
+    parity = {name: one.parity for name, one in verify(here, workshop, reference, test, split="test").items()}
+    return manifest.model_copy(update={"metrics": metrics, "parity": parity})
+
+
+def _figures(
+    manifest: ModelManifest, key: str, backend: InferenceBackend, logits: FloatArray, faces: Faces
+) -> dict[str, Metrics]:
+    """The figures of logits at each operating point; at the default under the key itself."""
+    default = manifest.calibration.default
+    return {
+        key if point == default else f"{key}/{point}": measure_logits(
+            EmotionClassifier(manifest, backend, operating_point=point), logits, faces.labels
+        )
+        for point in manifest.calibration.operating_points
+    }
+
+
+def _publish(workshop: Path, manifest: ModelManifest, models: Path) -> Path:
+    """Put checked files and their manifest into their folder, and take out files of an earlier conversion."""
+    names = [entry.file for entry in manifest.files]
+    folder = write_model(models / manifest.name, manifest, {name: (workshop / name).read_bytes() for name in names})
+    for path in folder.iterdir():
+        if path.name not in names and path.suffix in (".tflite", ".onnx"):
+            path.unlink()
+    return folder

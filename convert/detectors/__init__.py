@@ -1,0 +1,1 @@
+"""Face detectors as they ship."""

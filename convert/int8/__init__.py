@@ -1,0 +1,1 @@
+"""Quantisation: folding of batch norms, calibration, quantisation-aware training."""

@@ -1,0 +1,1 @@
+"""ONNX graphs with Q/DQ nodes, and the rules that TensorRT and onnxruntime need."""

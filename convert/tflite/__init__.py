@@ -1,0 +1,1 @@
+"""TFLite files: writing, and reading of their integers."""

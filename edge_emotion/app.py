@@ -1,0 +1,45 @@
+"""The composition root: everything that the settings name, wired together."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from edge_emotion.config.settings import Settings
+from edge_emotion.daemon.control import Control
+from edge_emotion.daemon.daemon import Daemon
+from edge_emotion.daemon.overrides import FeatureStore
+from edge_emotion.doctor.examination import examine
+from edge_emotion.factory.cameras import CameraMaker
+from edge_emotion.factory.models import make_models
+from edge_emotion.factory.sinks import make_sinks
+from edge_emotion.outbox.event_counter import Sequence
+from edge_emotion.protocols import ControlChannel
+from edge_emotion.system.telemetry import MIB
+
+
+def make_daemon(settings: Settings, *, fail_fast: bool = False, load: Callable[[], Settings] | None = None) -> Daemon:
+    """Everything that the settings name, wired together; no camera and no connection is opened yet.
+
+    ``fail_fast`` ends the run when a camera cannot be opened the first time, instead of trying again. ``load`` gives
+    the settings anew for a reload.
+    """
+    models = make_models(settings)
+    sequence, changed = Sequence(settings.state_path, settings.node), threading.Condition()
+    kept = None if sequence.folder is None else sequence.folder / f"{settings.node}.features.json"
+    features = FeatureStore(kept, models.classifier.manifest.labels)
+    maker = CameraMaker(models, sequence, changed, fail_fast=fail_fast)
+    cameras = [maker.camera(settings, name, features[name]) for name in settings.cameras]
+    heartbeat = settings.mqtt.heartbeat if settings.mqtt else 60.0
+    sinks = make_sinks(settings, models.classifier, models.detector, sequence)
+    max_rss = None if settings.max_rss is None else settings.max_rss * MIB
+    daemon = Daemon(cameras, sinks, changed, sequence, heartbeat=heartbeat, max_rss=max_rss)
+    channels = [sink for sink in sinks if isinstance(sink, ControlChannel)]
+    Control(daemon, maker, settings, features, channels, load or (lambda: settings), _examination).begin()
+    return daemon
+
+
+def _examination(settings: Settings) -> dict[str, Any]:
+    """The answer to ``request/doctor``, plain JSON values."""
+    return examine(settings).as_dict()

@@ -1,0 +1,1 @@
+"""The command ``edge-emotion``: one file for each of its subcommands."""

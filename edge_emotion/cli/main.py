@@ -1,0 +1,225 @@
+"""``edge-emotion``: the command line. Each command is imported when it is used."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from edge_emotion import __version__
+from edge_emotion.cli.terminal import add_debug, fraction, positive_count, positive_seconds, run_command
+
+EXIT_CODES = """exit codes: 0 done; 1 unexpected error; 2 wrong arguments or configuration; 3 no frames (camera, file);
+4 model damaged or unfit; 5 a library is missing; 6 events cannot be delivered; 8 max_rss is reached;
+9 doctor has found a failure;
+130 stopped by Ctrl-C"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code. An error is one line; a traceback only with --debug."""
+    options = _parser().parse_args(argv)
+    logging.basicConfig(
+        level=logging.DEBUG if options.debug else logging.INFO,
+        format="%(asctime)s %(levelname)s %(message)s",
+        stream=sys.stderr,
+    )
+    return run_command(options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="edge-emotion",
+        description="Facial expressions on the edge: camera frames in, emotion events out over MQTT.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"edge-emotion {__version__}")
+    common = argparse.ArgumentParser(add_help=False)
+    add_debug(parser)
+    add_debug(common, default=argparse.SUPPRESS)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, function: Any, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, parents=[common], help=text, description=text)
+        sub.set_defaults(command=function)
+        return sub
+
+    _settings_options(command("run", _run, "run the daemon: cameras in, emotion events out"))
+    _demo_options(command("demo", _demo, "the whole chain on a bundled clip, with a broker of its own"))
+    _classify_options(command("classify", _classify, "emotions of the faces in picture files"))
+    _subscribe_options(command("subscribe", _subscribe, "the events of one or all nodes as they arrive"))
+    _settings_options(command("check-config", _check_config, "check the settings and print them, secrets redacted"))
+    doctor = command(
+        "doctor", _doctor, "examine machine, models, cameras and broker, and say how to mend what is wrong"
+    )
+    _settings_options(doctor)
+    doctor.add_argument("--json", action="store_true", help="for scripts")
+    models = command("models", _models, "list the models of this installation")
+    models.add_argument("--json", action="store_true", help="for scripts")
+    return parser
+
+
+def _settings_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="YAML settings")
+    parser.add_argument("--source", help="one camera named 'camera': device index, path, URL, folder, pipeline")
+    parser.add_argument("--mqtt", metavar="HOST[:PORT]", help="the broker")
+    parser.add_argument("--jsonl", metavar="FILE", help="events as JSON lines to a file, - for standard output")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="any setting: policy.threshold=0.6"
+    )
+
+
+def _demo_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--source", help="a webcam (0) or anything else that run takes, instead of the clip")
+    parser.add_argument(
+        "--seconds", type=positive_seconds, help="stop after so many seconds (a webcam never ends by itself)"
+    )
+
+
+def _classify_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
+    parser.add_argument("--model", default="mobilenet_v2", help="a shipped model or a model folder")
+    parser.add_argument(
+        "--detector", default="blazeface_back", help="blazeface_back, or blazeface_short for close faces"
+    )
+    parser.add_argument("--classes", help="only these emotions, comma-separated: happiness,sadness,anger")
+    parser.add_argument("--operating-point", help="one of the model's (see its manifest)")
+    parser.add_argument("--threshold", type=fraction, default=0.0, help="less confidence than this is 'unknown' (0..1)")
+    parser.add_argument("--cropped", action="store_true", help="the pictures are face crops: do not look for faces")
+    parser.add_argument("--json", action="store_true", help="one JSON object per picture and line")
+    parser.add_argument("--annotate", type=Path, metavar="DIR", help="write the pictures with boxes and labels there")
+
+
+def _subscribe_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--mqtt", metavar="HOST[:PORT]", help="the broker (default: EDGE_EMOTION_MQTT__HOST, else localhost)"
+    )
+    parser.add_argument("--username", help="the password: EDGE_EMOTION_MQTT__PASSWORD or --password-file")
+    parser.add_argument("--password-file", type=Path)
+    parser.add_argument("--ca", type=Path, help="use TLS, trusting this authority")
+    parser.add_argument("--protocol", choices=("5", "3.1.1"))
+    parser.add_argument("--prefix", help="first part of the topics (default: edge-emotion)")
+    parser.add_argument("--node", type=_name, help="only this node")
+    parser.add_argument("--camera", type=_name, help="only cameras of this name")
+    parser.add_argument("--session", type=_name, metavar="NAME", help="the broker keeps what comes between two runs")
+    parser.add_argument("--group", type=_name, help="share the events with the others of this group")
+    parser.add_argument("--count", type=positive_count, help="stop after so many events")
+    parser.add_argument("--duration", type=positive_seconds, metavar="S", help="stop after so many seconds")
+    parser.add_argument("--format", choices=("text", "jsonl", "csv"), default="text")
+    parser.add_argument("--json", action="store_const", dest="format", const="jsonl", help="the same as --format jsonl")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="append to this file instead of printing")
+
+
+def _name(text: str) -> str:
+    from edge_emotion.wire.topics import NAME_PATTERN
+
+    if not re.fullmatch(NAME_PATTERN, text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name: letters, digits, - and _, 64 at most")
+    return text
+
+
+def _run(options: argparse.Namespace) -> int:
+    from edge_emotion.app import make_daemon
+    from edge_emotion.config.loader import load
+
+    overrides = _overrides(options) | ({"log_level": "debug"} if options.debug else {})
+    settings = load(options.config, overrides)
+    logging.getLogger().setLevel(settings.log_level.upper())
+    daemon = make_daemon(settings, load=lambda: load(options.config, overrides))
+    daemon.handle_signals()
+    logging.getLogger(__name__).info("%s", daemon.run())
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from edge_emotion.cli.demo import demo
+
+    logging.getLogger().setLevel(logging.DEBUG if options.debug else logging.WARNING)
+    demo(options.source, seconds=options.seconds)
+
+
+def _classify(options: argparse.Namespace) -> int:
+    from edge_emotion.cli.classify import classify
+
+    return classify(
+        options.images,
+        model=options.model,
+        detector_name=options.detector,
+        classes=options.classes.split(",") if options.classes else None,
+        operating_point=options.operating_point,
+        threshold=options.threshold,
+        cropped=options.cropped,
+        as_json=options.json,
+        annotate_into=options.annotate,
+    )
+
+
+def _subscribe(options: argparse.Namespace) -> int:
+    from edge_emotion.cli.subscribe import subscribe
+    from edge_emotion.client import Client, TlsSettings, broker_settings
+
+    settings = broker_settings(
+        **({} if options.mqtt is None else _broker(options.mqtt)),
+        username=options.username,
+        password_file=options.password_file,
+        protocol=options.protocol,
+        prefix=options.prefix,
+        tls=None if options.ca is None else TlsSettings(ca=options.ca),
+    )
+    client = Client(settings, node=options.node, camera=options.camera, session=options.session, group=options.group)
+    return subscribe(client, form=options.format, output=options.output, count=options.count, duration=options.duration)
+
+
+def _check_config(options: argparse.Namespace) -> None:
+    from edge_emotion.cli.check_config import check_config
+    from edge_emotion.config.loader import load
+
+    check_config(load(options.config, _overrides(options)))
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from edge_emotion.cli.doctor import doctor
+
+    return doctor(options.config, _overrides(options), as_json=options.json)
+
+
+def _models(options: argparse.Namespace) -> None:
+    from edge_emotion.cli.models import list_models
+
+    list_models(as_json=options.json)
+
+
+def _overrides(options: argparse.Namespace) -> dict[str, Any]:
+    """The command line as a nested mapping; --set wins over the short forms."""
+    from edge_emotion.config.loader import parse_override
+
+    merged: dict[str, Any] = {}
+    if options.source is not None:
+        merged["cameras"] = {"camera": {"source": options.source}}
+    if options.mqtt is not None:
+        merged["mqtt"] = _broker(options.mqtt)
+    if options.jsonl is not None:
+        merged["jsonl"] = {"path": options.jsonl}
+    for text in options.set:
+        _merge(merged, parse_override(text))
+    return merged
+
+
+def _merge(into: dict[str, Any], other: dict[str, Any]) -> None:
+    for key, value in other.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = value
+
+
+def _broker(text: str) -> dict[str, Any]:
+    """``host``, ``host:port`` or ``[v6]:port`` as MQTT settings."""
+    host, colon, port = text.rpartition(":")
+    if colon and port.isdigit() and (":" not in host or host.startswith("[")):
+        return {"host": host, "port": int(port)}
+    return {"host": text}

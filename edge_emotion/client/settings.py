@@ -1,0 +1,51 @@
+"""Which broker a subscriber talks to, and as whom: from arguments, or from the environment of the daemon."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from edge_emotion.config.settings import ENV_PREFIX, MqttSettings, TlsSettings
+from edge_emotion.errors import ConfigError
+
+
+class _Environment(BaseSettings):
+    """The part of the settings that a subscriber shares with the daemon."""
+
+    model_config = SettingsConfigDict(
+        extra="ignore", env_prefix=ENV_PREFIX, env_nested_delimiter="__", hide_input_in_errors=True
+    )
+    mqtt: MqttSettings = MqttSettings()
+
+
+def broker_settings(
+    host: str | None = None,
+    port: int | None = None,
+    *,
+    username: str | None = None,
+    password: str | None = None,
+    password_file: Path | None = None,
+    tls: TlsSettings | None = None,
+    protocol: str | None = None,
+    prefix: str | None = None,
+) -> MqttSettings:
+    """Where the broker is and who asks. What is not given comes from the environment, as for the daemon.
+
+    ``EDGE_EMOTION_MQTT__HOST``, ``__PORT``, ``__USERNAME``, ``__PASSWORD``, ``__TLS__CA`` and so on; the last resort
+    is localhost without login. ``tls=TlsSettings()`` trusts the system's authorities. Raises ConfigError.
+    """
+    given = {
+        "host": host, "port": port, "username": username, "password": password, "password_file": password_file,
+        "protocol": protocol, "prefix": prefix, "tls": None if tls is None else tls.model_dump(exclude_none=True),
+    }  # fmt: skip
+    given = {key: value for key, value in given.items() if value is not None}
+    try:
+        return _Environment(**({"mqtt": given} if given else {})).mqtt  # type: ignore[arg-type]
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(map(str, fault["loc"]))
+        raise ConfigError(f"{where}: {fault['msg'].removeprefix('Value error, ')}") from error
+    except ValueError as error:  # pydantic-settings: a malformed JSON value in the environment
+        raise ConfigError(f"environment: {error}") from error

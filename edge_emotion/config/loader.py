@@ -1,0 +1,177 @@
+"""How the settings come together: a YAML file < the environment < the command line; and what is said of faults."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource
+
+from edge_emotion.config.settings import ENV_PREFIX, Settings
+from edge_emotion.config.source_spec import redact
+from edge_emotion.errors import ConfigError
+
+
+def load(file: Path | None = None, overrides: Mapping[str, Any] | None = None, *, environment: bool = True) -> Settings:
+    """The settings from ``file``, under the environment, under ``overrides`` (a nested mapping).
+
+    Raises ConfigError for the first fault: what, at which key, what to do.
+    """
+    from_file = {} if file is None else _read_yaml(file)
+    if environment:
+        _check_environment()
+
+    class Layered(Settings):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            variables = env_settings() if environment else {}
+            from_environment = _with_camera_names(variables, from_file, overrides or {})
+            layers = (from_environment, from_file)
+            return init_settings, *(InitSettingsSource(settings_cls, init_kwargs=layer) for layer in layers)
+
+    try:
+        return Layered(**(overrides or {}))
+    except ValidationError as error:
+        raise ConfigError(_explain(error, {"command line": overrides or {}, str(file): from_file})) from error
+    except ValueError as error:  # pydantic-settings: a malformed JSON value in the environment
+        raise ConfigError(f"environment: {error}") from error
+
+
+def parse_override(text: str) -> dict[str, Any]:
+    """``mqtt.host=broker`` as ``{"mqtt": {"host": "broker"}}``; the value is YAML. Raises ConfigError."""
+    key, equals, value = text.partition("=")
+    if not equals or not all(key.split(".")) or key.startswith("_"):
+        raise ConfigError(f"--set {text!r}: expected KEY=VALUE, for example mqtt.host=broker.local")
+    try:
+        nested: Any = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {key}: the value is not YAML: {_yaml_fault(error)}") from error
+    for part in reversed(key.split(".")):
+        nested = {part: nested}
+    return dict(nested)
+
+
+def redacted(settings: Settings) -> dict[str, Any]:
+    """The resolved tree as plain values, secrets shown as asterisks."""
+    tree = settings.model_dump(mode="json", exclude_none=True)
+    for camera in tree["cameras"].values():
+        camera["source"] = redact(camera["source"])
+    return tree
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    try:
+        data = yaml.load(file.read_text(encoding="utf-8"), _UniqueKeys)  # noqa: S506 - a SafeLoader
+    except OSError as error:
+        raise ConfigError(f"cannot read configuration {file}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} is not YAML: {_yaml_fault(error)}") from error
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise ConfigError(f"{file} must hold keys and values at its top level, not a {type(data).__name__}")
+    return {str(key): value for key, value in data.items()}
+
+
+def _check_environment() -> None:
+    """pydantic-settings ignores variables that fit no field; a typo there must not pass silently."""
+    for variable in os.environ:
+        if variable.upper().startswith(ENV_PREFIX):
+            first = variable[len(ENV_PREFIX) :].lower().split("__")[0]
+            if first not in Settings.model_fields:
+                raise ConfigError(f"environment variable {variable}: no setting {first!r}{_hint(first, Settings)}")
+
+
+def _explain(error: ValidationError, layers: Mapping[str, Mapping[str, Any]]) -> str:
+    """One fault in one line, typos first: they explain what is missing. The nearest key is the hint."""
+    faults = sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
+    fault, path = faults[0], [part for part in faults[0]["loc"] if part != "[key]"]
+    layer = next((name for name, data in layers.items() if _holds(data, path)), None)
+    if layer is None:
+        layer = "environment" if path and fault["type"] != "missing" and _in_environment(path) else "settings"
+    message = fault["msg"].removeprefix("Value error, ")
+    if fault["type"] == "extra_forbidden":
+        message = "unknown key" + _hint(str(path[-1]), _section(path[:-1]))
+    if fault["type"] == "missing":
+        message = "is required" + ("; give at least one, or --source" if path == ["cameras"] else "")
+    if fault["type"] == "string_pattern_mismatch":
+        message = "only letters, digits, - and _ are allowed here"
+    key = ".".join(map(str, path)) + ": " if path else ""
+    return f"{layer}: {key}{message}" + (f" (and {len(faults) - 1} more)" if len(faults) > 1 else "")
+
+
+def _holds(data: Any, path: Sequence[int | str]) -> bool:
+    """True if a layer sets the value that the path leads to."""
+    for part in path:
+        if not isinstance(data, Mapping):
+            return True
+        if part not in data:
+            return False
+        data = data[part]
+    return bool(path)
+
+
+def _in_environment(path: Sequence[int | str]) -> bool:
+    variable = ENV_PREFIX + "__".join(map(str, path))
+    return any(name.upper().startswith(variable.upper()) for name in os.environ)
+
+
+def _section(path: Sequence[int | str]) -> type[BaseModel]:
+    """The model that a path of keys leads to."""
+    model: type[BaseModel] = Settings
+    for part in path:
+        field = model.model_fields.get(str(part))
+        kinds = [] if field is None else [field.annotation, *getattr(field.annotation, "__args__", ())]
+        # On Python 3.10 dict[...] counts as a type.
+        plain = [kind for kind in kinds if isinstance(kind, type) and get_origin(kind) is None]
+        model = next((kind for kind in plain if issubclass(kind, BaseModel)), model)
+    return model
+
+
+def _hint(key: str, model: type[BaseModel]) -> str:
+    near = get_close_matches(key, model.model_fields, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; known here: {', '.join(model.model_fields)}"
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML forbids a key that stands twice; PyYAML silently takes the last one."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} stands twice", key.start_mark
+                )
+            seen.add(key.value)
+        return dict(super().construct_mapping(node, deep))
+
+
+def _yaml_fault(error: Exception) -> str:
+    """Place and fault without the line itself: it may hold a password."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return "it is no UTF-8 text" if isinstance(error, UnicodeDecodeError) else type(error).__name__
+    return f"line {mark.line + 1}, column {mark.column + 1}: {getattr(error, 'problem', 'unexpected')}"
+
+
+def _with_camera_names(environment: dict[str, Any], *others: Mapping[str, Any]) -> dict[str, Any]:
+    """Variables have no capitals and no ``-``: ``FRONT_DOOR`` means the camera ``Front-Door`` if there is one."""
+    cameras = environment.get("cameras")
+    if not isinstance(cameras, dict):
+        return environment
+    known = [layer["cameras"] for layer in others if isinstance(layer.get("cameras"), Mapping)]
+    names = {str(name).lower().replace("-", "_"): str(name) for layer in known for name in layer}
+    return {**environment, "cameras": {names.get(name.lower(), name): value for name, value in cameras.items()}}

@@ -1,0 +1,274 @@
+"""Settings: one tree, from a YAML file < the environment (``EDGE_EMOTION_MQTT__HOST``) < the command line.
+
+Unknown keys and impossible values are errors that name the key and where it stands.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import socket
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from edge_emotion.errors import ConfigError
+from edge_emotion.labels import canonical
+from edge_emotion.system.paths import expand
+from edge_emotion.wire.topics import NAME_PATTERN, RESERVED
+
+ENV_PREFIX = "EDGE_EMOTION_"
+
+
+def _text(value: object) -> object:
+    """A number that YAML made of a text."""
+    return str(value) if type(value) in (int, float) else value
+
+
+Name = Annotated[str, BeforeValidator(_text), StringConstraints(pattern=NAME_PATTERN)]
+"""Part of a topic: letters, digits, - and _."""
+
+
+TopicPrefix = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9_-]+(/[a-zA-Z0-9_-]+)*$", max_length=200)]
+
+
+SourceText = Annotated[
+    str,
+    BeforeValidator(_text),
+    StringConstraints(min_length=1, strip_whitespace=True),
+]
+"""A source; a bare number in YAML is a device index."""
+
+
+class Section(BaseModel):
+    """Base of every part of the tree."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CameraSettings(Section):
+    """One camera. What ``source`` may be stands in docs/sources.md; times are seconds."""
+
+    source: SourceText
+    width: int | None = Field(default=None, ge=32, le=7680)
+    height: int | None = Field(default=None, ge=32, le=4320)
+    fps: float | None = Field(default=None, gt=0, le=240)
+    open_timeout: float = Field(default=10.0, gt=0, le=120)
+    read_timeout: float = Field(default=4.0, gt=0, le=120)
+    loop: bool = Field(default=False, description="a file or folder starts again at its end")
+    realtime: bool = Field(default=True, description="a file is played at its own speed, not as fast as possible")
+    max_fps: float = Field(default=15.0, gt=0, le=240, description="more frames than this are not processed")
+
+
+class DetectorSettings(Section):
+    """Finding faces."""
+
+    model: str = "blazeface_back"
+    threshold: float = Field(default=0.5, gt=0, lt=1)
+    min_size: int = Field(default=40, ge=8, description="pixels; smaller faces are ignored")
+    max_faces: int = Field(default=8, ge=1, le=64)
+    idle_interval: float = Field(
+        default=0.2, ge=0, le=10, description="seconds between two looks while nobody is there; 0: every frame"
+    )
+    refresh_interval: float = Field(
+        default=1.0, ge=0, le=60, description="seconds between two looks at all of the picture while faces are followed"
+    )
+    threads: int = Field(default=1, ge=1, le=64)
+
+
+def _listed(value: object) -> object:
+    """``happy, sad`` as a list."""
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+class ClassifierSettings(Section):
+    """From face to emotion."""
+
+    model: str = "mobilenet_v2"
+    backend: Literal["auto", "tflite", "onnxruntime", "tensorrt"] = Field(
+        default="auto", description="what runs the model; auto: by the format of its first file"
+    )
+    precision: Literal["int8", "float16", "float32"] | None = None
+    operating_point: str | None = None
+    classes: Annotated[tuple[str, ...] | None, BeforeValidator(_listed)] = None
+    interval: float = Field(default=0.1, ge=0, le=60, description="seconds between two looks at the same face")
+    threads: int = Field(default=1, ge=1, le=64)
+
+    @model_validator(mode="after")
+    def _emotions_exist(self) -> ClassifierSettings:
+        for name in self.classes or ():
+            canonical(name)
+        return self
+
+
+class TrackingSettings(Section):
+    """Keeping faces apart over time."""
+
+    iou: float = Field(default=0.2, gt=0, lt=1, description="least overlap with the last box")
+    confirm_hits: int = Field(default=3, ge=1, description="sightings before a face counts")
+    max_gap: float = Field(default=0.8, gt=0, le=60, description="seconds without a sight before a face has left")
+
+
+class PolicySettings(Section):
+    """When an emotion counts as settled."""
+
+    threshold: float = Field(default=0.5, ge=0, le=1, description="less confidence than this is 'unknown'")
+    hysteresis: float = Field(default=0.1, ge=0, le=0.5, description="the settled emotion may fall this far below")
+    min_dwell: float = Field(default=0.5, ge=0, le=60, description="seconds a new emotion must hold")
+    time_constant: float = Field(default=0.4, ge=0, le=60, description="smoothing of probabilities, seconds")
+
+
+class TlsSettings(Section):
+    """TLS towards the broker. Without ``ca`` the system's authorities count."""
+
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    insecure: bool = Field(default=False, description="do not check the broker's name and certificate")
+
+    @model_validator(mode="after")
+    def _pair(self) -> TlsSettings:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key go together: give both or none")
+        return self
+
+
+def _switched(value: object) -> object:
+    """``false`` for ``{enabled: false}``."""
+    return {"enabled": value} if isinstance(value, bool) else value
+
+
+class DiscoverySettings(Section):
+    """The device in Home Assistant."""
+
+    enabled: bool = True
+    prefix: TopicPrefix = "homeassistant"
+
+
+class MqttSettings(Section):
+    """The broker."""
+
+    host: str = Field(default="localhost", min_length=1)
+    port: int | None = Field(default=None, ge=1, le=65535, description="default 1883, with TLS 8883")
+    username: Annotated[str | None, BeforeValidator(_text)] = None
+    password: SecretStr | None = None
+    password_file: Path | None = None
+    protocol: Annotated[Literal["5", "3.1.1"], BeforeValidator(_text)] = "5"
+    prefix: TopicPrefix = "edge-emotion"
+    client_id: str | None = None
+    keepalive: int = Field(default=30, ge=5, le=3600)
+    tls: TlsSettings | None = None
+    outbox: int = Field(default=10_000, ge=1, description="events that wait for the broker; the oldest are dropped")
+    outbox_max_age: float = Field(default=604_800.0, ge=0, description="seconds; older ones are dropped; 0: none")
+    outbox_sync_interval: float = Field(
+        default=0.5, ge=0, le=60, description="seconds of waiting events that a power cut may cost; 0: none"
+    )
+    drain_timeout: float = Field(default=3.0, ge=0, le=60, description="seconds to deliver the rest at a stop")
+    heartbeat: float = Field(default=60.0, gt=0, le=3600, description="seconds between unchanged states")
+    stats_interval: float = Field(default=60.0, ge=1, le=86_400, description="seconds between two reports in stats")
+    discovery: Annotated[DiscoverySettings, BeforeValidator(_switched)] = DiscoverySettings()
+
+    @field_validator("host")
+    @classmethod
+    def _plain_host(cls, host: str) -> str:
+        address = host.strip("[]")
+        try:
+            ipaddress.ip_address(address)
+        except ValueError:
+            if re.search(r"[\s/:]", host):
+                raise ValueError("expected a host name or address, without scheme; the port is mqtt.port") from None
+        return address
+
+    @model_validator(mode="after")
+    def _one_password(self) -> MqttSettings:
+        if self.password is not None and self.password_file is not None:
+            raise ValueError("password and password_file exclude each other")
+        if self.username is None and (self.password is not None or self.password_file is not None):
+            raise ValueError("a password needs a username")
+        return self
+
+    @property
+    def effective_port(self) -> int:
+        """The port that is used."""
+        return self.port or (1883 if self.tls is None else 8883)
+
+    def read_password(self) -> str | None:
+        """The password from the setting or its file. Raises ConfigError for a file that cannot be read."""
+        if self.password_file is None:
+            return None if self.password is None else self.password.get_secret_value()
+        try:
+            return expand(self.password_file).read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"mqtt.password_file {self.password_file}: {error}") from error
+
+
+class JsonlSettings(Section):
+    """Events as JSON lines; ``-`` is standard output."""
+
+    path: str = "-"
+
+
+def _host_name() -> str:
+    return re.sub(r"[^a-zA-Z0-9_-]", "-", socket.gethostname().split(".")[0])[:64] or "edge"
+
+
+class Settings(BaseSettings):
+    """The whole tree."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid", frozen=True, env_prefix=ENV_PREFIX, env_nested_delimiter="__", hide_input_in_errors=True
+    )
+
+    node: Name = Field(default_factory=_host_name)
+    cameras: dict[Name, CameraSettings] = Field(min_length=1)
+    detector: DetectorSettings = DetectorSettings()
+    classifier: ClassifierSettings = ClassifierSettings()
+    tracking: TrackingSettings = TrackingSettings()
+    policy: PolicySettings = PolicySettings()
+    mqtt: MqttSettings | None = None
+    jsonl: JsonlSettings | None = None
+    state_dir: Path | None = Field(
+        default=None, description="default: $STATE_DIRECTORY, else ~/.local/state/edge-emotion"
+    )
+    max_rss: int | None = Field(
+        default=None, ge=64, description="MiB of memory; a daemon that holds more ends (exit 8)"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("cameras")
+    @classmethod
+    def _names_are_free(cls, cameras: dict[str, CameraSettings]) -> dict[str, CameraSettings]:
+        for name in cameras:
+            if name in RESERVED:
+                raise ValueError(f"a camera cannot be called {name!r}: that is a topic of the node")
+        return cameras
+
+    @model_validator(mode="after")
+    def _somewhere_to_go(self) -> Settings:
+        if self.mqtt is None and self.jsonl is None:
+            raise ValueError("events have nowhere to go: set mqtt (host) or jsonl (path)")
+        return self
+
+    @property
+    def state_path(self) -> Path:
+        """Where the node remembers what must survive a restart."""
+        if self.state_dir is not None:
+            return expand(self.state_dir)
+        if systemd := os.environ.get("STATE_DIRECTORY"):
+            return Path(systemd.split(":")[0])
+        base = expand(os.environ.get("XDG_STATE_HOME") or "~/.local/state")
+        if not base.is_absolute():
+            raise ConfigError("there is no home directory to keep the event counter in: set state_dir")
+        return base / "edge-emotion"

@@ -1,0 +1,63 @@
+"""What the main loop knows of a camera, and the summary of a run."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from edge_emotion.daemon.camera_stats import CameraMeter
+from edge_emotion.daemon.capture import Capture, Status
+from edge_emotion.datatypes import CameraState
+from edge_emotion.pipeline.pipeline import Pipeline
+
+KEPT_LATENCIES = 10_000
+
+
+@dataclass
+class Camera:
+    """One camera in the main loop: its capture thread, its pipeline, what was last published of it.
+
+    A ``disabled`` one is not opened and not looked at.
+    """
+
+    capture: Capture
+    pipeline: Pipeline
+    status: Status = "opening"
+    losses: int = 0
+    captured: float = 0.0
+    """Monotonic seconds of the last processed frame."""
+    state: CameraState | None = None
+    state_at: float = 0.0
+    meter: CameraMeter = field(default_factory=CameraMeter)
+
+    @property
+    def name(self) -> str:
+        """The camera's name in topics."""
+        return self.capture.name
+
+    @property
+    def has_news(self) -> bool:
+        """True if the main loop should look at it."""
+        return self.status != "disabled" and (self.capture.slot.full or self.capture.status != self.status)
+
+
+@dataclass
+class Summary:
+    """What a run did; ``latencies`` are the newest ones, capture to hand-over of a frame's events, in ms."""
+
+    frames: int = 0
+    events: int = 0
+    seconds: float = 0.0
+    latencies: deque[float] = field(default_factory=lambda: deque(maxlen=KEPT_LATENCIES))
+
+    def __str__(self) -> str:
+        if not self.frames:
+            return "no frame was processed"
+        p50, p90 = np.quantile(self.latencies, (0.5, 0.9))
+        fps = self.frames / self.seconds if self.seconds else 0.0
+        return (
+            f"{self.frames} frames in {self.seconds:.1f} s ({fps:.1f} fps), "
+            f"latency p50 {p50:.1f} ms, p90 {p90:.1f} ms, {self.events} events"
+        )

@@ -1,0 +1,175 @@
+"""One thread per camera: it reads, hands over the newest frame, and reopens what was lost."""
+
+from __future__ import annotations
+
+import logging
+import math
+import random
+import threading
+import time
+from typing import Literal
+
+from edge_emotion.daemon.latest_frame import LatestFrame
+from edge_emotion.errors import SourceEnded, SourceError, SourceStalled
+from edge_emotion.protocols import ChoosingSource, FrameSource
+
+log = logging.getLogger(__name__)
+
+STEADY = 10.0
+"""Seconds that a camera must stay open before its next loss starts with the first pause again."""
+
+Status = Literal["opening", "online", "offline", "ended", "failed", "disabled"]
+
+RELEASE_TIMEOUT = 5.0
+"""Seconds for a camera that is no longer wanted to give up its device."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
+"""Seconds between attempts to open a lost camera: doubled each time, then varied by half either way."""
+
+
+class Capture:
+    """Reads one source in a thread of its own.
+
+    ``status`` is opening, online after a first frame, offline while a live source is lost, ended after the last frame
+    of a finite one. A finite source that cannot be read, any source that cannot be opened the first time if
+    ``fail_fast``, and a bug in an adapter make it failed, with the exception in ``error``.
+    ``lossless`` waits for each frame to be taken; otherwise newer frames replace older ones.
+    Adapters keep their time-outs; one that has not answered for ``open_patience`` or ``read_patience`` seconds, which
+    are longer, hangs in its driver: the camera is ``stuck``, and offline until it answers.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        source: FrameSource,
+        changed: threading.Condition,
+        *,
+        max_fps: float,
+        lossless: bool = False,
+        fail_fast: bool = False,
+        open_patience: float = math.inf,
+        read_patience: float = math.inf,
+    ) -> None:
+        self.name, self.lossless = name, lossless
+        self.slot = LatestFrame(changed)
+        self.error: BaseException | None = None
+        self.frames = 0
+        self.losses = self.reconnects = self.stalls = 0
+        """Times that a camera was lost, came back, and was lost because it stood still."""
+        self._source = source
+        self._choosing = source if isinstance(source, ChoosingSource) and source.live else None
+        self._status: Status = "opening"
+        self._open_patience, self._read_patience = open_patience, read_patience
+        self._answer_by = math.inf
+        self._period = 1 / max_fps
+        self._fail_fast = fail_fast
+        self._due = float("-inf")
+        self._stopped = threading.Event()
+        self._predecessor: threading.Thread | None = None
+        self._thread = threading.Thread(target=self._run, name=f"capture-{name}", daemon=True)
+
+    @property
+    def status(self) -> Status:
+        """What the camera is now."""
+        return "offline" if self.stuck else self._status
+
+    @property
+    def stuck(self) -> bool:
+        """True while the source has not answered for longer than it may: no retry can help then."""
+        return time.monotonic() > self._answer_by
+
+    def start(self, after: threading.Thread | None = None) -> None:
+        """Begin to read, once the thread that releases the same device has done so."""
+        self._predecessor = after
+        self._thread.start()
+
+    def ask_to_stop(self) -> None:
+        """Stop reading soon; returns at once."""
+        self._stopped.set()
+
+    def release(self) -> threading.Thread:
+        """Stop for good and give the device back; returns at once with the thread that does it."""
+        self.ask_to_stop()
+        helper = threading.Thread(target=self.join, args=(RELEASE_TIMEOUT,), name=f"release-{self.name}", daemon=True)
+        helper.start()
+        return helper
+
+    def join(self, timeout: float) -> None:
+        """Release the device and wait for the thread, ``timeout`` seconds at most if a read hangs."""
+        if self._thread.ident is not None:
+            self._source.close()  # ends a read that waits for its time
+            self._thread.join(max(timeout, 0.0))
+        if self._thread.is_alive():
+            log.warning("camera %s: a read still hangs; it is left behind", self.name)
+
+    def _run(self) -> None:
+        if self._predecessor is not None:
+            self._predecessor.join()
+        try:
+            self._keep_reading()
+        except SourceEnded:
+            self._change("ended")
+        except Exception as error:  # noqa: BLE001 - whatever it is, a thread's bug must land in main
+            self.error = error
+            self._change("failed")
+
+    def _keep_reading(self) -> None:
+        """Until stopped. Raises what trying again cannot cure."""
+        pause = FIRST_PAUSE
+        while not self._stopped.is_set():
+            wait = 0.0
+            try:
+                self._answer_by = time.monotonic() + self._open_patience
+                self._source.open()
+                opened = time.monotonic()
+                while not self._stopped.is_set():
+                    self._read()
+                    if time.monotonic() - opened > STEADY:
+                        pause = FIRST_PAUSE
+            except SourceError as error:
+                if self._stopped.is_set():
+                    return  # we closed it ourselves
+                if isinstance(error, SourceEnded) or not self._source.live or (self._fail_fast and not self.frames):
+                    raise
+                wait = pause * random.uniform(0.5, 1.5)
+                self._lost(error, wait)
+                pause = min(2 * pause, LONGEST_PAUSE)
+            finally:
+                self._source.close()  # before the pause: nobody else could use the device meanwhile
+                self._answer_by = math.inf
+            self._stopped.wait(wait)
+
+    def _read(self) -> None:
+        self._answer_by = time.monotonic() + self._read_patience
+        # Of a camera that gives more than is wanted, the rest comes and is counted, but is not decoded.
+        frame = self._choosing.read_due(self._is_due) if self._choosing else self._source.read()
+        self._answer_by = math.inf
+        self.frames += 1
+        if self._status != "online":
+            self.reconnects += self.losses > self.reconnects
+            self._change("online")
+        if frame is None or not self._is_due(frame.timestamp):
+            return
+        self._due = max(self._due, frame.timestamp) + self._period
+        if self.lossless:
+            self.slot.wait_empty(self._stopped)
+        self.slot.put(frame)
+
+    def _is_due(self, timestamp: float) -> bool:
+        """Whether ``max_fps`` wants a frame of this time."""
+        # A quarter of a period of slack: a 30 fps camera limited to 15 fps gives every second frame, jitter or not.
+        return timestamp >= self._due - self._period / 4
+
+    def _lost(self, error: SourceError, wait: float) -> None:
+        if self._status != "offline":
+            log.warning("camera %s is offline: %s; trying again in %.1f s", self.name, error, wait)
+            self.slot.take()  # so that every frame in the slot is of after the losses counted so far
+            self.losses += self._status == "online"
+            self.stalls += self._status == "online" and isinstance(error, SourceStalled)
+        else:
+            log.debug("camera %s: %s; trying again in %.1f s", self.name, error, wait)
+        self._change("offline")
+
+    def _change(self, status: Status) -> None:
+        self._status = status
+        self.slot.wake()

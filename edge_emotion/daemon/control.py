@@ -1,0 +1,218 @@
+"""What is asked of a running node: features of its cameras, requests, a reload; and what it says of itself."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timezone
+from functools import partial
+from typing import Any
+
+from edge_emotion.config.diff import Changes, compare
+from edge_emotion.config.settings import Settings
+from edge_emotion.daemon.camera import Camera
+from edge_emotion.daemon.daemon import Daemon
+from edge_emotion.daemon.overrides import Features, FeatureStore
+from edge_emotion.daemon.reload import Maker, take_over
+from edge_emotion.errors import EdgeEmotionError
+from edge_emotion.protocols import ControlChannel
+from edge_emotion.system.telemetry import Machine
+from edge_emotion.wire.payloads import SCHEMA, format_time, read_object, to_json
+from edge_emotion.wire.topics import FEATURES, NAME_PATTERN, Topics, Wish
+
+log = logging.getLogger(__name__)
+
+LARGEST = 4096
+"""Bytes of a message at most; what is asked needs a hundred."""
+
+PENDING = 64
+"""Messages at most that wait for the main loop; what comes beyond is refused."""
+
+
+class Control:
+    """Does in the main loop what is asked over the channels.
+
+    Whatever comes from outside may be wrong, too long or too much: it is refused with a line in the log, and the
+    state stays as it was. Only ``receive`` may be called from another thread.
+    """
+
+    def __init__(
+        self,
+        daemon: Daemon,
+        maker: Maker,
+        settings: Settings,
+        features: FeatureStore,
+        channels: Sequence[ControlChannel],
+        load: Callable[[], Settings],
+        examine: Callable[[Settings], dict[str, Any]],
+    ) -> None:
+        """``load`` reads the settings again; ``examine`` gives the answer to ``request/doctor``, plain JSON values."""
+        self.settings = settings
+        self._daemon, self._maker, self._features = daemon, maker, features
+        self._channels, self._load, self._examine = channels, load, examine
+        self._topics = Topics(settings.mqtt.prefix if settings.mqtt else "", settings.node)
+        self._pending = threading.Semaphore(PENDING)
+        self._machine = Machine()
+        self._examiner: threading.Thread | None = None
+        self._began = self._reported = time.monotonic()
+
+    def begin(self) -> None:
+        """Say what the features are, and take part in the daemon's life."""
+        self._daemon.on_turn, self._daemon.on_hangup = self.turn, self.hang_up
+        for channel in self._channels:
+            channel.listen(self.receive)
+        self._tell(self.settings.cameras)
+
+    def receive(self, topic: str, payload: bytes) -> None:
+        """Take a message from a network thread; the main loop handles it."""
+        if len(payload) > LARGEST:
+            log.warning("%.200r: a message of %d bytes is refused, %d are the most", topic, len(payload), LARGEST)
+        elif not self._pending.acquire(blocking=False):
+            log.warning("%.200r: refused, %d messages are waiting already", topic, PENDING)
+        else:
+            self._daemon.post(partial(self._take, topic, payload))
+
+    def handle(self, topic: str, payload: bytes) -> None:
+        """Do what one message asks, or say why not."""
+        try:
+            wish = self._topics.read_wish(topic)
+            if isinstance(wish, Wish):
+                self._set(wish, payload)
+            else:
+                self._answer(wish, payload)
+        except (ValueError, EdgeEmotionError) as error:
+            log.warning("%.200r: %.200r is refused: %s", topic, payload[:100], error)
+
+    def hang_up(self) -> None:
+        """SIGHUP: reload, and only log what came of it."""
+        self._reload_for(lambda **_answer: None)
+
+    def reload(self) -> Changes:
+        """Read the settings again and apply what can change while running.
+
+        Raises what reading them and making new cameras raises; then nothing has changed.
+        """
+        changes = compare(self.settings, self._load())
+        take_over(changes, self.settings, self._daemon, self._maker, self._features)
+        self.settings = changes.settings
+        info, device = self._maker.description(self.settings)
+        for channel in self._channels:
+            channel.describe(info, list(self.settings.cameras), device)
+        self._tell(self.settings.cameras)
+        applied, restart = (", ".join(keys) or "nothing" for keys in (changes.applied, changes.restart))
+        log.info("reload: applied %s; needs a restart: %s", applied, restart)
+        return changes
+
+    def turn(self) -> None:
+        """Report when it is time to."""
+        now = time.monotonic()
+        if self.settings.mqtt is not None and now - self._reported >= self.settings.mqtt.stats_interval:
+            stats = self._stats(now)
+            for channel in self._channels:
+                channel.report({**stats, "outbox": {"depth": channel.waiting, "dropped": channel.dropped}})
+
+    def _stats(self, now: float) -> dict[str, Any]:
+        seconds, self._reported = now - self._reported, now
+        return {
+            "schema": SCHEMA,
+            "ts": format_time(datetime.now(timezone.utc)),
+            "uptime": round(now - self._began, 1),
+            "interval": round(seconds, 3),
+            "cameras": {
+                camera.name: {"status": camera.status, **camera.meter.report(camera.capture, seconds)}
+                for camera in self._daemon.cameras
+            },
+            "machine": self._machine.readings(),
+        }
+
+    def _take(self, topic: str, payload: bytes) -> None:
+        self._pending.release()
+        self.handle(topic, payload)
+
+    def _set(self, wish: Wish, payload: bytes) -> None:
+        """Raises ValueError for what cannot be, after answering with the unchanged state."""
+        camera = next((camera for camera in self._daemon.cameras if camera.name == wish.camera), None)
+        if camera is None:
+            raise ValueError("there is no such camera")
+        try:
+            wanted = self._features[wish.camera].with_payload(wish.feature, payload, self._maker.labels)
+            self._apply(camera, self._features[wish.camera], wanted)
+            if wanted != self._features[wish.camera]:
+                self._features[wish.camera] = wanted
+        finally:
+            if wish.feature in FEATURES:
+                self._tell([wish.camera])
+
+    def _apply(self, camera: Camera, now: Features, wanted: Features) -> None:
+        if wanted.classes != now.classes:
+            self._daemon.replace_pipeline(camera, self._maker.pipeline(self.settings, camera.name, wanted))
+        if wanted.threshold != now.threshold:
+            camera.pipeline.set_threshold(wanted.threshold_in(self.settings))
+        if now.enabled and not wanted.enabled:
+            self._daemon.disable(camera)
+        if wanted.enabled and not now.enabled:
+            self._daemon.enable(camera, self._maker.capture(self.settings, camera.name))
+
+    def _tell(self, cameras: Iterable[str]) -> None:
+        """What the features of these cameras are."""
+        for camera in cameras:
+            for feature, payload in self._features[camera].payloads(self.settings, self._maker.labels).items():
+                for channel in self._channels:
+                    channel.feature_state(camera, feature, payload)
+
+    def _answer(self, command: str, payload: bytes) -> None:
+        """Raises ValueError for a command whose answer would have no topic."""
+        if not re.fullmatch(NAME_PATTERN, command):
+            raise ValueError("no name of a request")
+        reply = partial(self._respond, command, {})
+        try:
+            request = read_object(payload) if payload else {}
+            transaction = {"transaction": request["transaction"]} if "transaction" in request else {}
+            to_json(transaction)
+        except ValueError as error:
+            reply(error=f"expected nothing or a JSON object, with an optional transaction: {error}")
+            return
+        reply = partial(self._respond, command, transaction)
+        if command == "info":
+            reply(data=self._maker.description(self.settings)[0])
+        elif command == "reload":
+            self._reload_for(reply)
+        elif command == "doctor":
+            self._examine_for(reply)
+        else:
+            reply(error="there is no such request; there are info, doctor, reload")
+
+    def _reload_for(self, reply: Callable[..., None]) -> None:
+        try:
+            reply(data=self.reload().as_dict())
+        except EdgeEmotionError as error:
+            log.error("reload: %s; the old settings stay", error)
+            reply(error=str(error))
+
+    def _examine_for(self, reply: Callable[..., None]) -> None:
+        if self._examiner is not None and self._examiner.is_alive():
+            reply(error="an examination is under way; ask again when it has answered")
+            return
+        self._examiner = threading.Thread(
+            target=_answer_with, args=(self._examine, self.settings, reply), name="doctor", daemon=True
+        )
+        self._examiner.start()
+
+    def _respond(
+        self, command: str, transaction: dict[str, Any], data: dict[str, Any] | None = None, error: str | None = None
+    ) -> None:
+        answer = {"status": "ok" if error is None else "error", "data": data, "error": error, **transaction}
+        for channel in self._channels:
+            channel.respond(command, answer)
+
+
+def _answer_with(examine: Callable[[Settings], dict[str, Any]], settings: Settings, reply: Callable[..., None]) -> None:
+    """In a thread of its own: it takes seconds."""
+    try:
+        reply(data=examine(settings))
+    except Exception as error:  # whoever asks gets an answer
+        log.exception("the examination has failed")
+        reply(error=f"the examination has failed: {error}")

@@ -1,0 +1,259 @@
+"""Threads, signals, watchdog and the order of shutdown around the pipelines."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from collections.abc import Sequence as SequenceOf
+from dataclasses import replace
+from types import FrameType
+
+import cv2
+
+from edge_emotion.daemon.camera import Camera, Summary
+from edge_emotion.daemon.capture import Capture, Status
+from edge_emotion.datatypes import CameraState, EmotionEvent, Frame
+from edge_emotion.outbox.event_counter import Sequence
+from edge_emotion.pipeline.pipeline import Pipeline
+from edge_emotion.protocols import EventSink
+from edge_emotion.system.sd_notify import Watchdog, notify
+from edge_emotion.system.telemetry import check_resident
+
+log = logging.getLogger(__name__)
+
+TICK = 0.2
+"""Seconds after which the main loop looks for signals and heartbeats although nothing came."""
+
+STOP_TIMEOUT = 5.0
+"""Seconds for all cameras together to give up their devices at a stop."""
+
+
+class Daemon:
+    """Runs until every camera has ended, a signal comes or ``stop`` is called.
+
+    ``heartbeat`` is the time in seconds after which an unchanged state is published again. ``cameras`` and
+    ``heartbeat`` may change while it runs, in its own thread: out of a ``post``ed job, ``on_turn`` or ``on_hangup``.
+    ``max_rss`` is the memory in bytes that the process may hold; None is no limit.
+    """
+
+    def __init__(
+        self,
+        cameras: SequenceOf[Camera],
+        sinks: SequenceOf[EventSink],
+        changed: threading.Condition,
+        sequence: Sequence,
+        *,
+        heartbeat: float = 60.0,
+        max_rss: int | None = None,
+    ) -> None:
+        self.cameras, self._sinks, self._max_rss = list(cameras), list(sinks), max_rss
+        self._changed, self._sequence, self.heartbeat = changed, sequence, heartbeat
+        self._stopped = threading.Event()
+        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._leaving: list[threading.Thread] = []
+        self._terminal = sys.stderr is not None and sys.stderr.isatty()
+        self.on_turn: Callable[[], None] = lambda: None
+        """Called in each turn of the main loop, several times a second."""
+        self.on_hangup: Callable[[], None] = self.stop
+        """What SIGHUP asks for."""
+        self.summary = Summary()
+
+    def stop(self) -> None:
+        """End the run soon; may be called from any thread or signal handler."""
+        self._stopped.set()
+
+    def post(self, job: Callable[[], None]) -> None:
+        """Have the main loop do something soon; from any thread."""
+        self._jobs.put(job)
+        with self._changed:
+            self._changed.notify_all()
+
+    def add(self, camera: Camera) -> None:
+        """Serve one more camera; it is opened when a predecessor with its name has released the device."""
+        self.cameras.append(camera)
+        if camera.status != "disabled":
+            self._start(camera)
+
+    def remove(self, camera: Camera) -> None:
+        """End its tracks, say that it is offline, give its device back."""
+        self.disable(camera)
+        self.cameras.remove(camera)
+
+    def disable(self, camera: Camera) -> None:
+        """The same, but keep it: ``enable`` brings it back."""
+        if camera.status != "disabled":
+            self._change_status(camera, "disabled")
+            self._leaving = [*(thread for thread in self._leaving if thread.is_alive()), camera.capture.release()]
+
+    def enable(self, camera: Camera, capture: Capture) -> None:
+        """Read a disabled camera with a new ``capture``."""
+        camera.capture, camera.losses, camera.status = capture, 0, "opening"
+        self._start(camera)
+
+    def replace_pipeline(self, camera: Camera, pipeline: Pipeline) -> None:
+        """End the camera's tracks and go on with another pipeline."""
+        self._end_tracks(camera)
+        camera.pipeline = pipeline
+
+    def _end_tracks(self, camera: Camera) -> None:
+        self._publish(camera, camera.pipeline.finish())
+        self._publish_state(camera)
+
+    def _start(self, camera: Camera) -> None:
+        """After the last thread that releases a device for this name; that one waits for those before it."""
+        threads = [thread for thread in self._leaving if thread.name == f"release-{camera.name}"]
+        camera.capture.start(threads[-1] if threads else None)
+
+    def run(self) -> Summary:
+        """The whole life: start sinks and cameras, process, end every track, deliver, release.
+
+        Raises, after the orderly shutdown, the error of a camera that failed for good, and MemoryLimitReached.
+        """
+        cv2.setNumThreads(1)  # frames are small, and the other cores belong to other cameras
+        opened: list[EventSink] = []
+        try:
+            for sink in self._sinks:
+                sink.open()
+                opened.append(sink)
+            for camera in self.cameras:
+                if camera.status != "disabled":
+                    camera.capture.start()
+            notify("READY=1")
+            self._loop()
+        finally:
+            notify("STOPPING=1")
+            self._shut_down(opened)
+        for camera in self.cameras:
+            if camera.capture.error is not None:
+                raise camera.capture.error
+        return self.summary
+
+    def handle_signals(self) -> None:
+        """SIGTERM and SIGINT stop in order; a second Ctrl-C, from somebody impatient, at once.
+
+        SIGHUP does ``on_hangup``; it stops if it means what its name says: the terminal is gone.
+        """
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT and self._stopped.is_set():
+            signal.default_int_handler(number, frame)
+        if number == signal.SIGHUP and not (self._terminal and not os.isatty(2)):
+            self._jobs.put(self.on_hangup)  # without a lock: the main loop may hold it; it looks after a TICK
+        else:
+            self._stopped.set()
+
+    def _loop(self) -> None:
+        watchdog = Watchdog()
+        while not self._stopped.is_set():
+            while not self._jobs.empty():
+                self._jobs.get()()
+            self.on_turn()
+            worked = [self._serve(camera) for camera in self.cameras]
+            if all(camera.status in ("ended", "failed") for camera in self.cameras):
+                return
+            # Every frame that waited has been processed. A camera that gives none is no hang of ours as long as it is
+            # asked again; a driver that never answers is one that only a new process gets rid of.
+            if not any(camera.capture.stuck for camera in self.cameras):
+                watchdog.feed()
+            if self._max_rss is not None:
+                check_resident(self._max_rss)
+            if not any(worked):
+                with self._changed:
+                    self._changed.wait_for(self._has_news, TICK)
+
+    def _has_news(self) -> bool:
+        return not self._jobs.empty() or any(camera.has_news for camera in self.cameras)
+
+    def _serve(self, camera: Camera) -> bool:
+        """One look at one camera; True if it had a frame."""
+        if camera.status == "disabled":
+            return False
+        status = camera.capture.status
+        if camera.capture.losses != camera.losses:  # lost, and perhaps back already
+            camera.losses = camera.capture.losses
+            if camera.status == "online":
+                self._change_status(camera, "offline")
+        frame = camera.capture.slot.take()
+        if frame is not None:
+            if camera.status != "online":
+                self._change_status(camera, "online")
+            self._process(camera, frame)
+        elif status != camera.status:
+            if camera.capture.stuck:
+                log.error("camera %s hangs in its driver; if that lasts, systemd's watchdog restarts us", camera.name)
+            self._change_status(camera, status)
+        self._publish_state(camera)
+        return frame is not None
+
+    def _process(self, camera: Camera, frame: Frame) -> None:
+        # A recording that is played at the speed of processing has stamps of its own time: there, count from now.
+        taken_up = time.monotonic()
+        camera.captured = taken_up if camera.capture.lossless else min(frame.timestamp, taken_up)
+        self._publish(camera, camera.pipeline.process(frame))
+        now = time.monotonic()
+        if not self.summary.frames:
+            self._began = now
+        self.summary.frames += 1
+        self.summary.seconds = now - self._began
+        self.summary.latencies.append((now - camera.captured) * 1000)
+        camera.meter.took(camera.pipeline.times, now - camera.captured)
+
+    def _publish(self, camera: Camera, events: SequenceOf[EmotionEvent]) -> None:
+        self._sequence.save()  # before: a number that was sent is never given to another event
+        for event in events:
+            waited = (time.monotonic() - camera.captured) * 1000
+            for sink in self._sinks:
+                sink.publish(replace(event, latency_ms=waited))
+        self.summary.events += len(events)
+
+    def _change_status(self, camera: Camera, status: Status) -> None:
+        """Online is said after the first frame; any other status ends what was seen before."""
+        camera.status = status
+        if status == "online":
+            log.info("camera %s is online", camera.name)
+        else:
+            self._end_tracks(camera)
+        if status == "failed" and len(self.cameras) > 1:  # the run goes on without it; alone, it ends the run
+            log.error("camera %s has failed: %s", camera.name, camera.capture.error)
+        for sink in self._sinks:
+            sink.camera_available(camera.name, status == "online")
+
+    def _publish_state(self, camera: Camera) -> None:
+        """On change, and after each heartbeat."""
+        state, now = camera.pipeline.state(), time.monotonic()
+        if state is None:
+            return
+        changed = camera.state is None or _gist(state) != _gist(camera.state)
+        if changed or now - camera.state_at >= self.heartbeat:
+            camera.state, camera.state_at = state, now
+            for sink in self._sinks:
+                sink.camera_state(camera.name, state)
+
+    def _shut_down(self, opened: SequenceOf[EventSink]) -> None:
+        """Cameras first, so that nothing new comes; then the last events; then the sinks, which deliver them."""
+        for camera in self.cameras:
+            camera.capture.ask_to_stop()
+        deadline = time.monotonic() + STOP_TIMEOUT
+        for camera in self.cameras:
+            camera.capture.join(deadline - time.monotonic())
+        for thread in self._leaving:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        self._sinks = list(opened)
+        for camera in self.cameras:
+            self._end_tracks(camera)
+        for sink in opened:
+            sink.close()
+        self._sequence.close()
+
+
+def _gist(state: CameraState) -> tuple[object, ...]:
+    """What of a state is worth a message when it changes."""
+    return state.faces, state.emotion, dict(state.counts)

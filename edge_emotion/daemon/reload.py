@@ -1,0 +1,61 @@
+"""Applying changed settings to a daemon that runs."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Protocol
+
+from edge_emotion.config.diff import Changes
+from edge_emotion.config.settings import Settings
+from edge_emotion.daemon.camera import Camera
+from edge_emotion.daemon.capture import Capture
+from edge_emotion.daemon.daemon import Daemon
+from edge_emotion.daemon.overrides import Features, FeatureStore
+from edge_emotion.pipeline.pipeline import Pipeline
+
+
+class Maker(Protocol):
+    """Makes cameras and their parts as settings and features want them, and describes the node."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """All emotions of the model."""
+
+    def camera(self, settings: Settings, name: str, features: Features) -> Camera:
+        """A camera that is not opened yet. Raises EdgeEmotionError for what is missing or impossible."""
+
+    def capture(self, settings: Settings, name: str) -> Capture:
+        """A new thread for a camera, not started yet. Raises like ``camera``."""
+
+    def pipeline(self, settings: Settings, name: str, features: Features) -> Pipeline:
+        """A new pipeline without tracks. Raises ConfigError."""
+
+    def description(self, settings: Settings) -> tuple[dict[str, Any], dict[str, Any] | None]:
+        """The node's info, and its device in Home Assistant if it has one."""
+
+
+def take_over(changes: Changes, old: Settings, daemon: Daemon, maker: Maker, features: FeatureStore) -> None:
+    """Apply what has changed since ``old``: first make all that is new, then put it in place.
+
+    A camera with other settings is opened anew. Other rules for tracks end the tracks of every camera; a threshold
+    alone does not. Raises EdgeEmotionError if something cannot be made; then nothing has changed.
+    """
+    new = changes.settings
+    fresh = [name for name, camera in new.cameras.items() if camera != old.cameras.get(name)]
+    kept = [camera for camera in daemon.cameras if camera.name in new.cameras and camera.name not in fresh]
+    made = [maker.camera(new, name, features[name]) for name in fresh]
+    rules = [key for key in changes.applied if key.startswith(("tracking.", "policy.", "classifier.", "detector."))]
+    changed = kept if set(rules) - {"policy.threshold"} else []
+    pipelines = [maker.pipeline(new, camera.name, features[camera.name]) for camera in changed]
+
+    for camera in [camera for camera in daemon.cameras if camera not in kept]:
+        daemon.remove(camera)
+    for camera, pipeline in zip(changed, pipelines, strict=True):
+        daemon.replace_pipeline(camera, pipeline)
+    for camera in kept:
+        camera.pipeline.set_threshold(features[camera.name].threshold_in(new))
+    for camera in made:
+        daemon.add(camera)
+    if new.mqtt is not None:
+        daemon.heartbeat = new.mqtt.heartbeat
+    logging.getLogger().setLevel(new.log_level.upper())

@@ -1,0 +1,1 @@
+"""Settings become objects: models, cameras, sinks and the node's description."""

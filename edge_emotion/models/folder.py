@@ -1,0 +1,84 @@
+"""Model folders on the disk: find, read, check."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from edge_emotion.errors import ModelError
+from edge_emotion.models.manifest import BaseManifest, DetectorManifest, ModelFile, ModelManifest
+from edge_emotion.system.atomic_file import sha256
+from edge_emotion.system.paths import expand
+
+MANIFEST = "manifest.json"
+MODELS = Path(__file__).parent
+FLAT_LIST = re.compile(r"\[[^\[\]{}]*\]")
+
+
+def dump_manifest(manifest: BaseManifest) -> str:
+    """The manifest as JSON text, lists of numbers and names on one line each."""
+    text = json.dumps(manifest.model_dump(mode="json", by_alias=True, exclude_none=True), indent=2)
+    return FLAT_LIST.sub(lambda found: " ".join(found[0].split()).replace("[ ", "[").replace(" ]", "]"), text) + "\n"
+
+
+def find_model(name: str) -> Path:
+    """The folder of a model: a shipped name, or a path to a folder (or to its manifest.json).
+
+    Raises ModelError if there is none.
+    """
+    path = expand(name)
+    for folder in (path.parent if path.name == MANIFEST else path, MODELS / name):
+        if (folder / MANIFEST).is_file():
+            return folder
+    shipped = ", ".join(sorted(entry.parent.name for entry in MODELS.glob(f"*/{MANIFEST}")))
+    raise ModelError(f"no model {name!r}: not a folder with a {MANIFEST}, and not one of the shipped ones: {shipped}")
+
+
+def load_manifest(folder: Path) -> ModelManifest | DetectorManifest:
+    """Read and validate ``manifest.json``. Raises ModelError with the first fault and its place."""
+    path = folder / MANIFEST
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise ModelError(f"cannot read {path}: {error}") from error
+    return parse_manifest(text, path)
+
+
+def parse_manifest(text: str, path: Path) -> ModelManifest | DetectorManifest:
+    """The manifest that a text holds; ``path`` is where it stands, for errors. Raises as ``load_manifest`` does."""
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise ModelError(f"cannot read {path}: {error}") from error
+    task = data.get("task") if isinstance(data, dict) else None
+    kind = DetectorManifest if task == "face-detection" else ModelManifest
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "manifest"
+        raise ModelError(f"{path}: {where}: {first['msg']}") from error
+
+
+def checked_file(folder: Path, entry: ModelFile) -> Path:
+    """The path of a model file whose content has the promised hash. Raises ModelError otherwise."""
+    path = folder / entry.file
+    try:
+        digest = sha256(path)
+    except OSError as error:
+        raise ModelError(f"cannot read model file {path}: {error.strerror}") from error
+    if digest != entry.sha256:
+        raise ModelError(
+            f"{path} has sha256 {digest[:12]}..., its manifest promises {entry.sha256[:12]}...: "
+            "the file was changed or damaged; install it again"
+        )
+    return path
+
+
+def shipped_models() -> Sequence[Path]:
+    """Folders of the models in this installation, sorted by name."""
+    return sorted(entry.parent for entry in MODELS.glob(f"*/{MANIFEST}"))

@@ -1,0 +1,238 @@
+"""The JSON beside each model: what it takes, what it gives, where it comes from, how good it is.
+
+A model folder is ``manifest.json`` plus the files that it names. Nothing about a model is written anywhere else.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from edge_emotion.errors import ModelError
+from edge_emotion.labels import EMOTIONS
+
+VERSION = r"^[0-9]+\.[0-9]+\.[0-9]+$"
+Precision = Literal["int8", "float16", "float32"]
+
+
+class Part(BaseModel):
+    """Base of every part of a manifest: unknown fields are errors, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class CropSpec(Part):
+    """How the square that a classifier sees follows from a detector's box.
+
+    The square's side is the longer side of the box, grown by ``margin`` of it on each side; its middle lies
+    ``shift`` sides of the box below the middle of the box, along the face's own axis. Both are measured against
+    the framing of the training data (``python -m train crop``). The square is first sampled at ``detail`` pixels,
+    the resolution of the training faces, so that the model never sees sharper pictures than it has learned.
+    """
+
+    margin: float = Field(ge=-0.4, le=1.0)
+    shift: float = Field(ge=-0.5, le=0.5)
+    detail: int = Field(ge=16, le=512)
+
+
+class InputSpec(Part):
+    """The input tensor: ``pixel * scale + offset``, H x W x C."""
+
+    height: int = Field(ge=16, le=1024)
+    width: int = Field(ge=16, le=1024)
+    channels: Literal[1, 3]
+    colour: Literal["gray", "rgb", "bgr"]
+    interpolation: Literal["linear"] = "linear"
+    scale: float
+    offset: float
+    crop: CropSpec | None = None
+
+    @model_validator(mode="after")
+    def _channels_fit(self) -> InputSpec:
+        if (self.channels == 1) != (self.colour == "gray"):
+            raise ValueError(f"channels {self.channels} and colour {self.colour}: gray has 1, rgb and bgr have 3")
+        return self
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width, channels."""
+        return self.height, self.width, self.channels
+
+    @property
+    def detail(self) -> int:
+        """Pixels across a face from which on the model sees all that it can; its own where nothing is said of crops."""
+        return max(self.height, self.width) if self.crop is None else self.crop.detail
+
+
+class Golden(Part):
+    """A self-test without pictures: each input follows from its seed.
+
+    ``labels`` name the columns of the logits as the file was trained. ``expected`` are its logits for each input,
+    ``emotions`` what the default operating point makes of them. Kernels differ between machines by a few steps of an
+    integer: logits may differ by ``tolerance``.
+    """
+
+    labels: tuple[str, ...]
+    seeds: tuple[int, ...] = Field(min_length=1)
+    tolerance: float = Field(gt=0.0)
+    emotions: tuple[str, ...]
+    expected: tuple[tuple[float, ...], ...]
+
+    @model_validator(mode="after")
+    def _complete(self) -> Golden:
+        if not len(self.seeds) == len(self.emotions) == len(self.expected):
+            raise ValueError("golden: as many seeds as emotions and rows of expected logits")
+        if any(len(row) != len(self.labels) for row in self.expected):
+            raise ValueError("golden: each row of expected logits has one for each of its labels")
+        return self
+
+
+class ModelFile(Part):
+    """One artefact in the folder; ``sha256`` is of the whole file."""
+
+    format: Literal["tflite", "onnx"]
+    precision: Precision
+    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    input_type: str
+    output_type: str
+    quantisation: str | None = None
+    golden: Golden | None = None
+
+
+class OperatingPoint(Part):
+    """A working point on the curve between plain and balanced accuracy (logit adjustment, Menon et al. 2021).
+
+    ``prior_strength`` times the log of the class prior is subtracted from the logits, which are then divided by
+    ``temperature`` (Guo et al. 2017). 0 and 1 leave them as they are.
+    """
+
+    prior_strength: float = Field(default=0.0, ge=0.0, le=2.0)
+    temperature: float = Field(default=1.0, gt=0.0, le=10.0)
+
+
+class Calibration(Part):
+    """From logits to probabilities. ``class_prior`` is the training distribution in the order of the labels."""
+
+    class_prior: tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...]
+    operating_points: dict[str, OperatingPoint] = Field(min_length=1)
+    default: str
+
+    @model_validator(mode="after")
+    def _default_exists(self) -> Calibration:
+        if self.default not in self.operating_points:
+            raise ValueError(f"default operating point {self.default!r} is not among {list(self.operating_points)}")
+        return self
+
+
+class Training(Part):
+    """What the weights were made from."""
+
+    dataset: str
+    protocol: str
+    recipe: str
+    seed: int
+    epochs: int
+    start: str
+    commit: str
+
+
+class Metrics(Part):
+    """Quality of one artefact on one split. ``interval`` is the 95 % interval of the accuracy."""
+
+    n: int = Field(gt=0)
+    accuracy: float = Field(ge=0.0, le=1.0)
+    interval: tuple[float, float]
+    macro_f1: float = Field(ge=0.0, le=1.0)
+    ece: float = Field(ge=0.0, le=1.0)
+    recall: dict[str, float]
+    count: dict[str, int]
+
+
+class Parity(Part):
+    """One artefact against the float model that it was made from, on the same faces of one split.
+
+    ``agreement`` is the share of faces with the same winner; ``mean_difference`` and ``max_difference`` are of
+    probabilities; ``p_value`` is McNemar's, exact, of both being equally often right.
+    """
+
+    split: str
+    n: int = Field(gt=0)
+    accuracy: float = Field(ge=0.0, le=1.0)
+    interval: tuple[float, float]
+    float_accuracy: float = Field(ge=0.0, le=1.0)
+    agreement: float = Field(ge=0.0, le=1.0)
+    mean_difference: float
+    max_difference: float
+    p_value: float
+    ece: float
+
+
+class Origin(Part):
+    """Where third-party weights come from."""
+
+    package: str
+    version: str
+    path: str
+    sha256: str
+
+
+class BaseManifest(Part):
+    """What every model says about itself."""
+
+    schema_version: Literal[1] = Field(alias="schema")
+    name: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+    version: Annotated[str, Field(pattern=VERSION)]
+    input: InputSpec
+    files: tuple[ModelFile, ...] = Field(min_length=1)
+    licence: str
+    intended_use: str
+    limits: str
+
+    def file(self, precision: str | None = None, file_format: str | None = None) -> ModelFile:
+        """The first file, or the first of a given precision or format. Raises ModelError if there is none."""
+        for entry in self.files:
+            if precision in (None, entry.precision) and file_format in (None, entry.format):
+                return entry
+        wanted = " ".join(filter(None, (precision, file_format)))
+        have = ", ".join(sorted({f"{entry.precision} {entry.format}" for entry in self.files}))
+        raise ModelError(f"model {self.name} has no {wanted} file; it has {have}")
+
+
+class ModelManifest(BaseManifest):
+    """An emotion classifier: one output of logits in the order of ``labels``."""
+
+    task: Literal["emotion-classification"]
+    labels: tuple[str, ...] = Field(min_length=2)
+    calibration: Calibration
+    training: Training
+    metrics: dict[str, Metrics] = Field(description="keyed '<split>/<precision>'")
+    parity: dict[str, Parity] = Field(default={}, description="keyed by file and what ran it")
+
+    @model_validator(mode="after")
+    def _labels_fit(self) -> ModelManifest:
+        strangers = [label for label in self.labels if label not in EMOTIONS]
+        if strangers or len(set(self.labels)) != len(self.labels):
+            raise ValueError(f"labels must be distinct canonical emotions ({', '.join(EMOTIONS)}), not {self.labels}")
+        if len(self.calibration.class_prior) != len(self.labels):
+            raise ValueError(
+                f"class_prior has {len(self.calibration.class_prior)} values for {len(self.labels)} labels"
+            )
+        return self
+
+
+class AnchorSpec(Part):
+    """The SSD anchor grid of BlazeFace: ``anchors`` boxes per cell on a grid of ``stride`` pixels, per layer."""
+
+    stride: int
+    anchors: int
+
+
+class DetectorManifest(BaseManifest):
+    """A BlazeFace detector: outputs are box regressors and scores over the anchors."""
+
+    task: Literal["face-detection"]
+    grid: tuple[AnchorSpec, ...]
+    keypoints: int
+    origin: Origin

@@ -1,0 +1,182 @@
+"""The straight line: one frame in, events out. No thread, no clock: time is the frame's timestamp."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from time import perf_counter
+
+from edge_emotion.datatypes import Box, CameraState, EmotionEvent, Face, Frame, Track
+from edge_emotion.models.classifier import EmotionClassifier
+from edge_emotion.pipeline.face_quality import face_quality
+from edge_emotion.pipeline.following import FaceFollower
+from edge_emotion.pipeline.policy import Decision, Policy
+from edge_emotion.pipeline.smoothing import Smoother
+from edge_emotion.pipeline.tracking import Tracker
+from edge_emotion.protocols import FaceDetector
+
+SLACK = 0.75
+"""Of an interval: frames that come just as often, a little early or late, all count."""
+
+
+@dataclass(slots=True)
+class StageTimes:
+    """Seconds that each stage of the last frame took; measured for benchmarks, used for nothing else."""
+
+    detect: float = 0.0
+    track: float = 0.0
+    align: float = 0.0
+    classify: float = 0.0
+    decide: float = 0.0
+
+
+class Pipeline:
+    """Turns the frames of one camera into events.
+
+    ``interval`` is the least time in seconds between two classifications of the same face, ``idle_interval`` between
+    two looks for faces while nobody is there, ``refresh_interval`` between two looks at the whole picture while the
+    ``follower``, if there is one, finds everybody. ``next_seq`` numbers the node's events, ``make_id`` names them.
+    """
+
+    def __init__(
+        self,
+        *,
+        node: str,
+        camera: str,
+        detector: FaceDetector,
+        tracker: Tracker,
+        classifier: EmotionClassifier,
+        smoother: Smoother,
+        policy: Policy,
+        interval: float,
+        idle_interval: float = 0.0,
+        follower: FaceFollower | None = None,
+        refresh_interval: float = 0.0,
+        next_seq: Callable[[], int],
+        make_id: Callable[[datetime], str],
+    ) -> None:
+        self._node, self._camera = node, camera
+        self._detector, self._tracker, self._classifier = detector, tracker, classifier
+        self._smoother, self._policy = smoother, policy
+        self._interval, self._idle_interval = interval, idle_interval
+        self._follower, self._refresh_interval = follower, refresh_interval
+        self._next_seq, self._make_id = next_seq, make_id
+        self._looked = self._looked_everywhere = self._lost = -math.inf
+        self._classified: dict[str, float] = {}
+        self._last: Frame | None = None
+        self.times: StageTimes | None = None
+        """Of the last frame; None if it was not looked at."""
+
+    def set_threshold(self, threshold: float) -> None:
+        """Replace the policy's threshold from the next frame on; tracks go on."""
+        self._policy.threshold = threshold
+
+    def process(self, frame: Frame) -> list[EmotionEvent]:
+        """Everything that happens between a frame and its events, in order of happening."""
+        self._last = frame
+        if self._tracker.idle and 0 <= frame.timestamp - self._looked < SLACK * self._idle_interval:
+            self.times = None
+            return []
+        self._looked = frame.timestamp
+        begin = perf_counter()
+        faces = self._look(frame)
+        detected = perf_counter()
+        sighting = self._tracker.update(faces, frame.timestamp, frame.captured_at)
+        due = [track for track in sighting.present if self._is_due(track, frame.timestamp)]
+        tracked = perf_counter()
+        crops = self._classifier.crops(frame.image, [track.face for track in due])
+        aligned = perf_counter()
+        scores = self._classifier.judge(crops)
+        classified = perf_counter()
+        events = self._end(sighting.ended)
+        for track, raw in zip(due, scores, strict=True):
+            self._classified[track.id] = frame.timestamp
+            smoothed = self._smoother.update(track.id, raw, frame.timestamp)
+            decision = self._policy.update(track.id, smoothed, frame.timestamp)
+            if decision is not None:
+                events.append(self._event(decision, track, frame))
+        decided = perf_counter()
+        self.times = StageTimes(
+            detected - begin, tracked - detected, aligned - tracked, classified - aligned, decided - classified
+        )
+        return events
+
+    def finish(self) -> list[EmotionEvent]:
+        """The camera is lost or the daemon stops: every track ends, now."""
+        return self._end(self._tracker.finish())
+
+    def state(self) -> CameraState | None:
+        """What is seen now; the largest face is the prominent one. None before the first frame."""
+        if self._last is None:
+            return None
+        shown = [(track, now) for track in self._tracker.confirmed if (now := self._policy.settled(track.id))]
+        if not shown:
+            return CameraState(self._last.captured_at, 0, None, None, {}, {})
+        _, now = max(shown, key=lambda pair: pair[0].face.box.area)
+        counts = Counter(settled.emotion for _, settled in shown)
+        return CameraState(
+            self._last.captured_at, len(shown), now.emotion, now.confidence, now.scores.as_dict(), counts
+        )
+
+    def _look(self, frame: Frame) -> Sequence[Face]:
+        """The faces of a frame: known ones where they were, as long as that is enough; else those of all of it.
+
+        After a face could not be followed none is for a while: looking twice in every frame would cost most.
+        """
+
+        def recent(moment: float) -> bool:
+            return 0 <= frame.timestamp - moment < self._refresh_interval
+
+        may_follow = recent(self._looked_everywhere) and not recent(self._lost)
+        if self._follower is not None and may_follow and (known := self._tracker.steady):
+            faces = self._follower.follow(frame.image, known)
+            if faces is not None:
+                return faces
+            self._lost = frame.timestamp
+        self._looked_everywhere = frame.timestamp
+        return self._detector.detect(frame.image)
+
+    def _is_due(self, track: Track, timestamp: float) -> bool:
+        last = self._classified.get(track.id)
+        return track.confirmed and (last is None or timestamp - last >= SLACK * self._interval)
+
+    def _end(self, tracks: Iterable[Track]) -> list[EmotionEvent]:
+        events = []
+        for track in tracks:
+            decision = self._policy.end(track.id)
+            self._smoother.forget(track.id)
+            self._classified.pop(track.id, None)
+            if decision is not None and self._last is not None:
+                events.append(self._event(decision, track, self._last))
+        return events
+
+    def _event(self, decision: Decision, track: Track, frame: Frame) -> EmotionEvent:
+        settled, manifest = decision.settled, self._classifier.manifest
+        return EmotionEvent(
+            type=decision.type,
+            id=self._make_id(frame.captured_at),
+            seq=self._next_seq(),
+            node=self._node,
+            camera=self._camera,
+            ts=frame.captured_at,
+            emotion=settled.emotion,
+            confidence=settled.confidence,
+            probabilities=settled.scores.as_dict(),
+            previous=decision.previous,
+            track_id=track.id,
+            track_started=track.started_at,
+            track_duration=track.duration,
+            box=_fractions(track.face.box, frame),
+            quality=face_quality(track.face, manifest.input.detail),
+            latency_ms=0.0,
+            model_name=manifest.name,
+            model_version=manifest.version,
+        )
+
+
+def _fractions(box: Box, frame: Frame) -> Box:
+    height, width = frame.image.shape[:2]
+    return box.clip(width, height).scaled(1 / width, 1 / height)

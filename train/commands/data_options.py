@@ -1,0 +1,76 @@
+"""Options with which a command takes a data set, and the data set that they name."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from train.data.faces import SPLITS, DataError
+from train.data.layouts import FaceFinder, load
+from train.data.layouts.splits import SPLIT_NAMES
+
+if TYPE_CHECKING:
+    from edge_emotion.models.manifest import InputSpec
+    from train.data.faces import DataSet
+
+
+def add_data_options(
+    parser: argparse.ArgumentParser, *, required: bool = True, split: str | None = None, detect: bool = False
+) -> None:
+    """Add ``--data``, ``--layout``, ``--skip-bad``; if asked for ``--detect``; with a default ``--split``."""
+    parser.add_argument("--data", type=Path, required=required, metavar="DIR", help="folder or CSV file of a data set")
+    parser.add_argument(
+        "--layout", default="auto", help="fer_plus, fer2013, rafdb, affectnet, folders or csv; default: what is found"
+    )
+    parser.add_argument("--skip-bad", action="store_true", help="leave out pictures that cannot be read")
+    parser.set_defaults(detect=None)
+    if detect:
+        parser.add_argument(
+            "--detect",
+            metavar="DETECTOR",
+            help="the pictures are no face crops: find the face in each (blazeface_back)",
+        )
+    if split is not None:
+        parser.add_argument(
+            "--split",
+            type=lambda name: SPLIT_NAMES.get(name.lower(), name),
+            choices=SPLITS,
+            default=split,
+            help=f"default: {split}",
+        )
+
+
+def read_data(
+    options: argparse.Namespace, inputs: Sequence[InputSpec], *, label_votes: Mapping[str, float] | None = None
+) -> DataSet:
+    """The data set of these options, as sharp and colourful as the models with these inputs can use.
+
+    Prints on stderr what was left out. Raises DataError as ``train.data.layouts.load`` does, ModelError for a detector
+    that is not there, and DataError if faces shall be found for models that frame them differently.
+    """
+    data = load(
+        options.data,
+        layout=options.layout,
+        size=max(spec.detail for spec in inputs),
+        colour="bgr" if any(spec.channels == 3 for spec in inputs) else "gray",
+        label_votes=label_votes or {},
+        skip_bad=options.skip_bad,
+        finder=_finder(options.detect, inputs) if options.detect else None,
+    )
+    for note in data.notes:
+        print(note, file=sys.stderr)
+    return data
+
+
+def _finder(name: str, inputs: Sequence[InputSpec]) -> FaceFinder:
+    """The detector of this name, cutting as these models want it; how sharp, the loader says."""
+    from edge_emotion.factory.models import make_detector
+
+    crops = {None if spec.crop is None else (spec.crop.margin, spec.crop.shift): spec.crop for spec in inputs}
+    crop = next(iter(crops.values()), None)
+    if crop is None or len(crops) > 1:
+        raise DataError("--detect needs models that all frame a face in the same way: give them one by one")
+    return FaceFinder(name, lambda: make_detector(name), crop)

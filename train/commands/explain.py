@@ -1,0 +1,107 @@
+"""``python -m train explain``: pictures of what a run looks at in a face."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_emotion.cli.terminal import positive_count
+from edge_emotion.datatypes import Image
+from edge_emotion.errors import ConfigError
+from edge_emotion.models.preprocess import Pixels
+from edge_emotion.system.atomic_file import write_bytes
+from train.choices import DETECTOR
+from train.commands.data_options import add_data_options, read_data
+from train.data.faces import DataError, Faces
+from train.reporting.image_output import png, ready_folder, safe_name
+
+if TYPE_CHECKING:
+    from train.runs.run_directory import Run
+
+METHODS = "gradcam", "features", "attention", "patches"
+
+
+def add_explain(commands: Any) -> None:
+    """Add ``explain`` to the subparsers of the command line."""
+    parser = commands.add_parser("explain", help="what a run looks at in a face: Grad-CAM, feature maps, attention")
+    parser.add_argument("run", type=Path, metavar="RUN", help="run directory")
+    add_data_options(parser, required=False, split="validation")
+    parser.add_argument("--image", type=Path, nargs="+", metavar="FILE", help="pictures instead of a data set")
+    parser.add_argument("--detect", action="store_true", help="the pictures are no face crops: find the faces in them")
+    parser.add_argument("--detector", metavar="NAME", help=f"for --detect (default: {DETECTOR})")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")
+    parser.add_argument("--method", choices=METHODS, default="gradcam")
+    parser.add_argument("--layer", nargs="+", metavar="NAME", help="layers to look at (gradcam, features)")
+    parser.add_argument(
+        "--class", dest="emotion", metavar="NAME", help="explain this emotion, not the one that is said"
+    )
+    parser.add_argument("--count", type=positive_count, default=16, help="at most so many faces")
+    parser.set_defaults(command=_explain)
+
+
+def _explain(options: argparse.Namespace) -> None:
+    from train.reporting.explanations import explain, prepare
+    from train.runs.run_directory import load_run
+
+    if (options.data is None) == (options.image is None):
+        raise ConfigError("give either --data DIR or --image FILE...")
+    if options.detect and options.image is None:
+        raise ConfigError("--detect needs --image FILE...: the faces of a data set are crops already")
+    if options.detector is not None and not options.detect:
+        raise ConfigError("--detector is for --detect: without it nothing is sought")
+    run = load_run(options.run)
+    model = run.build()
+    names, crops = _faces(options, run)
+    subject = prepare(model, run, names[: options.count], crops[: options.count], options.emotion)
+    pictures = list(explain(model, subject, options.method, options.layer or []))
+    ready_folder(options.out)
+    for name, picture in pictures:
+        write_bytes(options.out / f"{name}.png", png(picture))
+    print(f"{len(pictures)} pictures of {len(subject.names)} faces in {options.out}")
+
+
+def _faces(options: argparse.Namespace, run: Run) -> tuple[list[str], list[Pixels]]:
+    """Names and crops of what is to be explained."""
+    if options.image is None:
+        data = read_data(options, [run.recipe.input])
+        faces = data[options.split].majority()
+        rows = every_class(faces)[: options.count]
+        return [f"{row:05d}-{data.classes[faces.labels[row]]}" for row in rows.tolist()], list(faces.images[rows])
+    from edge_emotion.system.image_files import read_picture
+
+    pictures = [read_picture(file) for file in options.image]
+    names = [f"{i:02d}-{safe_name(file.stem)}" for i, file in enumerate(options.image, 1)]
+    return _detected(options, run, names, pictures) if options.detect else (names, list(pictures))
+
+
+def _detected(
+    options: argparse.Namespace, run: Run, names: list[str], pictures: list[Image]
+) -> tuple[list[str], list[Pixels]]:
+    from edge_emotion.factory.models import make_detector
+    from edge_emotion.models.preprocess import align
+
+    crop = run.recipe.input.crop
+    if crop is None:
+        raise ConfigError(f"recipe {run.recipe.name} says nothing about cropping: give face crops, without --detect")
+    detector = make_detector(options.detector or DETECTOR)
+    found = []
+    for file, name, picture in zip(options.image, names, pictures, strict=True):
+        faces = detector.detect(picture)
+        if not faces:
+            raise DataError(f"no face found in {file}; without --detect the whole picture counts as a face")
+        found += [(f"{name}-{i}", align(picture, face, crop)) for i, face in enumerate(faces, 1)]
+    return [name for name, _ in found], [face for _, face in found]
+
+
+def every_class(faces: Faces) -> npt.NDArray[np.int64]:
+    """All rows, ordered so that the first ones show every class: the first face of each, then the second, ..."""
+    labels = faces.labels
+    turn = np.zeros(len(labels), np.int64)
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        turn[rows] = np.arange(len(rows))
+    return np.lexsort((labels, turn))

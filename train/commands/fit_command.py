@@ -1,0 +1,145 @@
+"""``python -m train fit`` and ``recipes``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from edge_emotion.cli.terminal import positive_count
+from edge_emotion.config.loader import parse_override
+from edge_emotion.system.atomic_file import sha256
+from train.choices import Logger, Precision
+from train.commands.data_options import add_data_options, read_data
+from train.data.layouts.fer import FURTHER_VOTES
+
+if TYPE_CHECKING:
+    from train.recipes.recipe import Recipe
+
+DISTILL = 0.7
+"""Share of the teachers' answer where neither the command nor the recipe says anything."""
+
+
+def add_fit(commands: Any) -> None:
+    """Add ``fit`` to the subparsers of the command line."""
+    parser = commands.add_parser("fit", help="train a recipe (resumes)")
+    parser.add_argument("--recipe", required=True, help="see 'python -m train recipes'")
+    add_data_options(parser, detect=True)
+    parser.add_argument(
+        "--weights", help="path of pretrained weights, 'imagenet' (download) or 'none'; default: the recipe's"
+    )
+    parser.add_argument("--run", type=Path, help="run directory (default: runs/RECIPE)")
+    parser.add_argument("--teacher", type=Path, action="append", default=[], help="run to distil from; may be repeated")
+    parser.add_argument("--epochs", type=positive_count, help="another number of epochs than the recipe's")
+    parser.add_argument("--seed", type=int, help="another seed than the recipe's")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="another setting of the recipe, such as "
+        "classes=4, mixup=0.2 or augmentation.blur=0.3; may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--log", action="append", default=[], choices=get_args(Logger), help="beside TensorBoard")
+    parser.add_argument(
+        "--precision", default="auto", choices=get_args(Precision),
+        help="default: mixed_float16 on GPUs with tensor cores, else float32",
+    )  # fmt: skip
+    parser.set_defaults(command=_fit, on_interrupt="stopped; the same command goes on after the last finished epoch")
+
+
+def add_recipes(commands: Any) -> None:
+    """Add ``recipes`` to the subparsers of the command line."""
+    commands.add_parser("recipes", help="list the recipes").set_defaults(command=_recipes)
+
+
+def describe_start(weights: str | None) -> str:
+    """What a record says about where the weights came from; of a path only names and a hash, no folders above."""
+    if weights is None:
+        return "random"
+    if weights == "imagenet":
+        return "ImageNet"
+    from train.runs.run_directory import BEST, RECORD, load_run
+
+    path = Path(weights)
+    if not path.is_file():
+        return f"pretrained ({path.name})"
+    kind = "pretrained"
+    if path.name == BEST and (path.parent / RECORD).is_file():
+        earlier = load_run(path.parent)
+        length = f"after {earlier.record['epochs']} epochs" if earlier.finished else "unfinished"
+        kind = f"{earlier.recipe.name} {length} from {earlier.record['start']}"
+    return f"{kind} ({path.name}, sha256 {sha256(path)[:12]})"
+
+
+def chosen_recipe(options: argparse.Namespace) -> Recipe:
+    """The recipe of the command line with its changes. Raises ConfigError."""
+    from train.recipes.catalogue import find_recipe
+
+    recipe = find_recipe(options.recipe)
+    changes: dict[str, Any] = {}
+    for text in options.set:
+        change = parse_override(text)
+        for key in change:
+            # label_votes.fear=3 changes one of several, label_votes={...} all of them.
+            if "." in text.partition("=")[0] and isinstance(known := getattr(recipe, key, None), dict):
+                changes.setdefault(key, dict(known))
+        merge(changes, change)
+    changes |= {key: value for key in ("epochs", "seed") if (value := getattr(options, key)) is not None}
+    if options.teacher and not recipe.distill:
+        changes.setdefault("distill", DISTILL)
+    return recipe.change(**changes)
+
+
+def merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
+    """Lay nested values over others."""
+    for key, value in more.items():
+        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
+            merge(into[key], value)
+        else:
+            into[key] = value
+
+
+def without_effect(recipe: Recipe, named: set[str], *, start: str | None, taught: bool) -> Iterator[str]:
+    """What changes nothing and why: settings that the command has ``named``, or that its --weights make idle.
+
+    start: where the network starts, None for random weights; taught: whether there are teachers.
+    """
+    for key in sorted(named & {"distill", "distill_temperature"}):
+        if not taught:
+            yield f"{key} has no effect without --teacher"
+    if "weight_decay" in named and recipe.optimizer == "adam":
+        yield "weight_decay has no effect with optimizer adam: take adamw"
+    if recipe.freeze and start is None:
+        yield "freeze has no effect on random weights: give --weights"
+    if "unfreeze_epochs" in named and not recipe.freeze:
+        yield "unfreeze_epochs has no effect without freeze"
+
+
+def _fit(options: argparse.Namespace) -> None:
+    recipe = chosen_recipe(options)
+    named = {text.partition("=")[0].partition(".")[0] for text in options.set}
+    weights = {"none": None, None: recipe.weights}.get(options.weights, options.weights)
+    start = describe_start(weights)
+    idle = [*without_effect(recipe, named, start=weights, taught=bool(options.teacher))]
+    data = read_data(options, [recipe.input], label_votes=recipe.label_votes)
+    if recipe.label_votes and FURTHER_VOTES not in data.name:
+        recipe = recipe.change(label_votes={})  # what does not count is not recorded
+        if "label_votes" in named:
+            idle.append(f"label_votes has no effect on {data.name}: only FER+ has two labels for a face")
+    for line in idle:
+        print(line, file=sys.stderr)
+    print(f"{data.name}: " + ", ".join(f"{split} {len(faces)}" for split, faces in data.splits.items()) + " faces")
+    print(f"{recipe.name} starts from {start} weights")
+    from train.fitting.fit import fit
+
+    best = fit(
+        recipe, data, options.run or Path("runs") / recipe.name, weights=weights, start=start,
+        teachers=options.teacher, loggers=options.log, floats=options.precision,
+    )  # fmt: skip
+    print(f"best weights: {best}")
+
+
+def _recipes(_: argparse.Namespace) -> None:
+    from train.recipes.catalogue import RECIPES
+
+    for recipe in RECIPES.values():
+        print(f"{recipe.name:20} {recipe.summary}")

@@ -1,0 +1,1 @@
+"""Faces and labels: loading, inspection, copies, augmentation."""

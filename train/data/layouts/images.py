@@ -1,0 +1,208 @@
+"""From a list of labelled picture files to a data set: splits, decoding, and what cannot be read."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_emotion.datatypes import Box
+from edge_emotion.errors import ConfigError, SourceError
+from edge_emotion.labels import ALIASES, EMOTIONS, canonical
+from edge_emotion.models.manifest import InputSpec
+from edge_emotion.models.preprocess import to_input
+from edge_emotion.system.image_files import read_picture
+from train.data.faces import SPLITS, DataError, DataSet, Faces, Split
+from train.data.layouts.finder import FaceFinder
+from train.data.layouts.memory_limit import require_memory
+from train.data.layouts.splits import complete_splits
+
+Pixels = npt.NDArray[np.uint8]
+Colour = Literal["gray", "bgr"]
+
+CHUNK = 256
+"""Pictures that are decoded between two looks at the progress."""
+
+NAMED = 3
+"""So many unreadable pictures are named in a message and counted with the others; all are listed on stderr."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How pictures are to come out: ``size`` pixels square, grey or BGR; what to do about those that cannot be read.
+
+    With a ``finder`` only the face that it finds is used, and a picture in which it finds none cannot be read.
+    """
+
+    size: int = 48
+    colour: Colour = "gray"
+    label_votes: Mapping[str, float] = field(default_factory=dict)
+    skip_bad: bool = False
+    finder: FaceFinder | None = None
+    spec: InputSpec = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        try:
+            spec = InputSpec(
+                height=self.size, width=self.size, channels=1 if self.colour == "gray" else 3, colour=self.colour,
+                scale=1.0, offset=0.0,
+            )  # fmt: skip
+        except ValueError as error:
+            raise DataError(f"faces of {self.size} pixels in {self.colour!r}: give 16 to 1024, gray or bgr") from error
+        object.__setattr__(self, "spec", spec)
+
+    def fit(self, image: Pixels) -> Pixels:
+        """The middle square of a grey or BGR picture in size and colour: S x S or S x S x 3."""
+        side = min(image.shape[:2])
+        top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
+        square = to_input(image[top : top + side, left : left + side], self.spec)
+        return square[..., 0] if self.colour == "gray" else square
+
+    def refuse_finder(self, where: Path | str) -> None:
+        """Raises DataError if faces shall be found in a data set whose pictures are nothing but faces."""
+        if self.finder is not None:
+            raise DataError(f"{where}: its faces are cut out already; leave out --detect")
+
+    def empty(self, count: int) -> Pixels:
+        """Room for so many pictures."""
+        return np.empty((count, *self.spec.shape[: 2 if self.colour == "gray" else 3]), np.uint8)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture file with its canonical label; ``box`` (left, top, width, height) if only that part is the face."""
+
+    path: Path
+    label: str
+    split: Split | None = None
+    box: tuple[int, int, int, int] | None = None
+
+
+def emotion_of(name: str, where: Path | str) -> str:
+    """The canonical name of a label. Raises DataError saying where an unknown one stands, and which are known."""
+    try:
+        return canonical(name)
+    except ConfigError as error:
+        known = ", ".join((*EMOTIONS, *ALIASES))
+        raise DataError(f"{where}: unknown label {name!r}; known are {known}") from error
+
+
+def with_splits(pictures: Sequence[Picture], root: Path) -> list[Picture]:
+    """The pictures with every split filled in; keys are paths relative to ``root``."""
+    keys = [Path(os.path.relpath(picture.path, root)).as_posix() for picture in pictures]
+    splits = complete_splits([picture.split for picture in pictures], keys)
+    return [replace(picture, split=split) for picture, split in zip(pictures, splits, strict=True)]
+
+
+def gather(
+    name: str, protocol: str, pictures: Sequence[Picture], options: Options, *, notes: tuple[str, ...] = ()
+) -> DataSet:
+    """Decode pictures, whose splits are all given, with a few threads (OpenCV decodes outside Python's lock).
+
+    Raises DataError when there is none, when they would not fit into memory, or when some cannot be read; with
+    ``options.skip_bad`` these are left out and counted in the data set's notes. Each is listed on stderr, with the
+    reason.
+    """
+    if not pictures:
+        raise DataError(f"{name} holds no picture")
+    classes = classes_of(picture.label for picture in pictures)
+    require_memory(len(pictures), options.spec.shape)
+    splits: dict[Split, Faces] = {}
+    bad: list[str] = []
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for split in SPLITS:
+            chosen = [picture for picture in pictures if picture.split == split]
+            images, read = _decode(chosen, options, pool, bad)
+            if read.any():
+                faces = labelled(images, [picture.label for picture in chosen], classes)
+                splits[split] = faces if read.all() else faces.take(np.flatnonzero(read))
+    if bad:
+        notes = (*notes, report_bad(name, sorted(bad), len(pictures), skip=options.skip_bad))
+    require_classes(name, classes, splits)
+    return DataSet(name, protocol, classes, splits, notes)
+
+
+def classes_of(labels: Iterable[str]) -> tuple[str, ...]:
+    """The emotions that occur, in canonical order."""
+    found = set(labels)
+    return tuple(emotion for emotion in EMOTIONS if emotion in found)
+
+
+def labelled(images: Pixels, labels: Sequence[str], classes: tuple[str, ...]) -> Faces:
+    """Faces with one certain label each."""
+    columns = np.array([classes.index(name) for name in labels], np.int64)
+    return Faces(images, np.eye(len(classes), dtype=np.float32)[columns], np.ones(len(images), np.bool_))
+
+
+def _decode(
+    pictures: Sequence[Picture], options: Options, pool: ThreadPoolExecutor, bad: list[str]
+) -> tuple[Pixels, npt.NDArray[np.bool_]]:
+    """All pictures, and which of them could be read; what is wrong with the others is added to ``bad``."""
+    images, read = options.empty(len(pictures)), np.zeros(len(pictures), np.bool_)
+
+    def decode(row: int) -> str | None:
+        try:
+            images[row] = options.fit(_face(pictures[row], options))
+        except SourceError as error:
+            return str(error)
+        read[row] = True
+        return None
+
+    rows = iter(range(len(pictures)))
+    while chunk := list(islice(rows, CHUNK)):
+        bad.extend(reason for reason in pool.map(decode, chunk) if reason)
+        _show(chunk[-1] + 1, len(pictures))
+    return images, read
+
+
+def _face(picture: Picture, options: Options) -> Pixels:
+    image = read_picture(picture.path)
+    if options.finder is not None:
+        box = None if picture.box is None else Box(*picture.box)
+        found = options.finder.cut(image, box, options.size)
+        if found is None:
+            raise SourceError(f"{picture.path}: no face found" + (f" at {picture.box}" if box else ""))
+        return found
+    if picture.box is None:
+        return image
+    left, top, width, height = picture.box
+    part = image[max(top, 0) : max(top + height, 0), max(left, 0) : max(left + width, 0)]
+    if not part.size:
+        raise SourceError(f"{picture.path}: its face box {picture.box} lies outside of the picture")
+    return part
+
+
+def _show(done: int, total: int) -> None:
+    if sys.stderr.isatty() and total > CHUNK:
+        print(f"\rread {done} of {total} pictures", end="\n" if done == total else "", file=sys.stderr)
+
+
+def report_bad(name: str, bad: Sequence[str], count: int, *, skip: bool) -> str:
+    """List what is wrong with pictures on stderr, and return a note that counts them and names the first ones.
+
+    Raises DataError with the same words unless they are to be skipped.
+    """
+    for reason in bad:
+        print(reason, file=sys.stderr)
+    first = "; ".join(bad[:NAMED]) + (" ..." if len(bad) > NAMED else "")
+    if not skip:
+        raise DataError(
+            f"{name}: {len(bad)} of {count} pictures cannot be read ({first}); mend or skip them (--skip-bad)"
+        )
+    return f"skipped {len(bad)} of {count} pictures that cannot be read: {first}"
+
+
+def require_classes(name: str, classes: tuple[str, ...], splits: Mapping[Split, Faces]) -> None:
+    """Raises DataError for a class of which no picture could be read."""
+    seen = {column for faces in splits.values() for column in np.unique(faces.labels).tolist()}
+    empty = [emotion for column, emotion in enumerate(classes) if column not in seen]
+    if empty:
+        raise DataError(f"{name}: no readable picture of {', '.join(empty)} is left")

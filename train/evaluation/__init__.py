@@ -1,0 +1,1 @@
+"""Predictions, metrics and comparisons of trained models."""

@@ -1,0 +1,1 @@
+"""Training itself: batches, losses, schedules, callbacks and the state of a run."""

@@ -1,0 +1,1 @@
+"""Training recipes: what each model is trained with, and how recipes differ."""

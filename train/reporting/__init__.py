@@ -1,0 +1,1 @@
+"""Plots, explanations and reports of training runs."""

@@ -1,0 +1,179 @@
+"""Diagrams as PNG. Each function takes figures and gives the content of a file; nothing is shown on a screen."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+
+from edge_emotion.labels import EMOTIONS
+from train.evaluation.model_figures import Bin, ClassFigures, Figures
+from train.evaluation.operating_points import CurvePoint
+
+COLOURS = dict(
+    zip(
+        EMOTIONS,
+        ("#7f7f7f", "#e3a008", "#17a2b8", "#3b6fb6", "#c0392b", "#5f8f3e", "#7d4fa3", "#a0673a"),
+        strict=True,
+    )
+)
+"""One colour per emotion, the same in every diagram."""
+
+RUN_COLOURS = ("#1f4e79", "#d1700f", "#2f7f4f", "#8c3a8c", "#946b1f", "#4a4a4a", "#b03a5b", "#2a8c9c")
+"""One colour per compared model, in the order in which they were given; from the ninth on they repeat."""
+
+DPI = 110
+LEGEND_FROM = 2
+"""One series needs no legend: the title says what it is."""
+
+History = Mapping[str, Sequence[float]]
+
+
+def confusion_png(figures: Figures, title: str) -> bytes:
+    """Confusion matrix: rows truth, columns prediction; each cell its count and its share of the row in per cent."""
+    rates, size = figures.rates, len(figures.classes)
+    figure = Figure((1.6 + 0.62 * size, 1.2 + 0.56 * size))
+    axes = figure.add_subplot()
+    axes.imshow(rates, cmap="Blues", vmin=0, vmax=1)
+    for row, counts in enumerate(figures.confusion):
+        for column, count in enumerate(counts):
+            ink = "white" if rates[row, column] > 0.55 else "black"
+            text = f"{count}\n{rates[row, column]:.0%}" if count else "0"
+            axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=7)
+    axes.set_xticks(range(size), figures.classes, rotation=45, ha="right")
+    axes.set_yticks(range(size), [f"{name} ({figures.per_class[name].n})" for name in figures.classes])
+    label_axes(axes, f"{title}\n{figures.n} faces", "predicted", "true")
+    return figure_png(figure)
+
+
+def reliability_png(bins: Sequence[Bin], title: str) -> bytes:
+    """Reliability diagram: accuracy over confidence, and below it how many faces each bin holds."""
+    figure = Figure((4.2, 4.6))
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    confidence = [place.confidence for place in bins]
+    upper.plot((0, 1), (0, 1), color="#999999", linewidth=1, linestyle="--", label="calibrated")
+    upper.plot(confidence, [place.accuracy for place in bins], marker="o", color=RUN_COLOURS[0], label="measured")
+    upper.set_ylim(0, 1.02)
+    upper.legend(fontsize=8)
+    lower.bar(confidence, [place.count for place in bins], width=0.06, color=RUN_COLOURS[0])
+    lower.set_xlim(0, 1.02)
+    label_axes(upper, title, "", "accuracy")
+    label_axes(lower, "", "confidence", "faces")
+    return figure_png(figure)
+
+
+def learning_curves_png(histories: Mapping[str, History]) -> bytes:
+    """Loss (dashed: training, full: validation) and validation accuracies over the epochs of each run."""
+    figure = Figure((9.0, 3.6))
+    losses, scores = figure.subplots(1, 2)
+    for place, (name, history) in enumerate(histories.items()):
+        colour = _run_colour(place)
+        for key, style in (("loss", "--"), ("val_loss", "-")):
+            _curve(losses, history, key, style, colour, name if key == "val_loss" else None)
+        for key, style in (("val_accuracy", "-"), ("val_balanced_accuracy", ":")):
+            _curve(scores, history, key, style, colour, name if key == "val_accuracy" else None)
+    for axes in (losses, scores):
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    label_axes(losses, "loss: training dashed, validation full", "epoch", "loss")
+    label_axes(scores, "validation: accuracy full, balanced dotted", "epoch", "share")
+    if len(histories) >= LEGEND_FROM:
+        scores.legend(fontsize=7)
+    return figure_png(figure)
+
+
+def operating_curve_png(
+    curves: Mapping[str, Sequence[CurvePoint]], marked: Mapping[str, Mapping[str, CurvePoint]]
+) -> bytes:
+    """Balanced accuracy over accuracy as the prior adjustment grows; ``marked``: model -> name -> operating point."""
+    figure = Figure((6.0, 4.4))
+    axes = figure.add_subplot()
+    for place, (name, curve) in enumerate(curves.items()):
+        colour = _run_colour(place)
+        accuracies, balanced = [p.accuracy for p in curve], [p.balanced_accuracy for p in curve]
+        axes.plot(accuracies, balanced, marker=".", color=colour, label=_plain(name), linewidth=1)
+        for label, point in marked.get(name, {}).items():
+            where = point.accuracy, point.balanced_accuracy
+            axes.plot(*where, marker="D", color=colour)
+            axes.annotate(_plain(label), where, textcoords="offset points", xytext=(6, 4), fontsize=8)
+    label_axes(axes, "operating curve: strength of the prior adjustment", "accuracy", "balanced accuracy")
+    if len(curves) >= LEGEND_FROM:
+        axes.legend(fontsize=7)
+    return figure_png(figure)
+
+
+def recall_png(models: Mapping[str, Mapping[str, ClassFigures]]) -> bytes:
+    """Recall of each class with its 95 % interval, the compared models side by side within each class."""
+    names = [name for name in EMOTIONS if any(name in classes for classes in models.values())]
+    figure = Figure((1.5 + 1.05 * len(names), 3.8))
+    axes = figure.add_subplot()
+    width = 0.8 / len(models)
+    for place, (model, classes) in enumerate(models.items()):
+        for column, name in enumerate(names):
+            _bar(axes, classes.get(name), column + (place + 0.5) * width - 0.4, width, place, COLOURS[name])
+        axes.bar(0, 0, color="#bbbbbb", edgecolor="black", hatch=_hatch(place), label=_plain(model))
+    axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
+    axes.set_ylim(0, 1.02)
+    label_axes(axes, "recall per class, with 95 % intervals", "", "recall")
+    if len(models) >= LEGEND_FROM:
+        axes.legend(fontsize=7, loc="lower left")
+    return figure_png(figure)
+
+
+def faces_png(images: npt.NDArray[np.uint8], captions: Sequence[str], columns: int = 6) -> bytes:
+    """A sheet of face crops, each with a caption. images: N x h x w (grey) or N x h x w x 3 (BGR), N > 0."""
+    rows = -(-len(images) // columns)
+    figure = Figure((1.7 * min(columns, len(images)), 2.1 * rows))
+    for place, (image, caption) in enumerate(zip(images, captions, strict=True)):
+        axes = figure.add_subplot(rows, min(columns, len(images)), place + 1)
+        axes.imshow(image if image.ndim == 2 else image[..., ::-1], cmap="gray", vmin=0, vmax=255)
+        axes.set_title(caption, fontsize=7, parse_math=False)
+        axes.set_axis_off()
+    return figure_png(figure)
+
+
+def _bar(axes: Any, figures: ClassFigures | None, x: float, width: float, place: int, colour: str) -> None:
+    if figures is None or figures.recall is None or figures.interval is None:
+        return
+    low, high = figures.interval
+    reach = [[max(figures.recall - low, 0.0)], [max(high - figures.recall, 0.0)]]
+    axes.bar(x, figures.recall, width, color=colour, edgecolor="black", linewidth=0.5, hatch=_hatch(place))
+    axes.errorbar(x, figures.recall, yerr=reach, color="black", linewidth=0.8, capsize=2)
+
+
+def _hatch(place: int) -> str:
+    """Colour is the emotion's, so a pattern tells the models apart."""
+    return ("", "///", "...", "xxx", "\\\\\\", "+++")[place % 6]
+
+
+def _plain(name: str) -> str:
+    """Legends set what stands between dollars as a formula and hide what begins with an underscore."""
+    return name.replace("$", r"\$").replace("_", "\u200b_", 1) if name.startswith("_") else name.replace("$", r"\$")
+
+
+def _run_colour(place: int) -> str:
+    return RUN_COLOURS[place % len(RUN_COLOURS)]
+
+
+def _curve(axes: Any, history: History, key: str, style: str, colour: str, name: str | None) -> None:
+    values = history.get(key, ())
+    if values:
+        axes.plot(range(1, len(values) + 1), values, style, color=colour, label=name and _plain(name), linewidth=1.3)
+
+
+def label_axes(axes: Any, title: str, x: str, y: str) -> None:
+    """Title and names of the axes, in the size of every diagram; a title is never read as a formula."""
+    axes.set_title(title, fontsize=9, parse_math=False)
+    axes.set_xlabel(x, fontsize=8)
+    axes.set_ylabel(y, fontsize=8)
+    axes.tick_params(labelsize=7)
+
+
+def figure_png(figure: Figure) -> bytes:
+    """The content of a PNG file without a date or a version: equal figures give equal files."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=DPI, bbox_inches="tight", metadata={"Software": None})
+    return content.getvalue()
