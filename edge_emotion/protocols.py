@@ -14,6 +14,8 @@ import numpy.typing as npt
 from edge_emotion.datatypes import CameraState, EmotionEvent, Face, Frame, Image
 
 FloatArray = npt.NDArray[np.float32]
+ModelInput = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
+"""Normalised values, or pixels for a model that takes them as they are (scale 1, offset 0): these need no copy."""
 
 
 @runtime_checkable
@@ -71,8 +73,10 @@ class InferenceBackend(Protocol):
     def output_shapes(self) -> tuple[tuple[int, ...], ...]:
         """Shape of each output without the batch axis, in the model's order."""
 
-    def run(self, batch: FloatArray) -> tuple[FloatArray, ...]:
-        """Infer N inputs, N >= 1: float32 N x H x W x C, normalised -> one float32 N x ... array per output.
+    def run(self, batch: ModelInput) -> tuple[FloatArray, ...]:
+        """Infer N inputs, N >= 1: N x H x W x C -> one float32 N x ... array per output.
+
+        Inputs are float32, normalised, or uint8 pixels, which mean the same as these pixels in float32.
 
         Integer models are fed and read by their tensors' own scale and zero point; callers only ever see floats.
         Raises ModelError if the batch has another shape than ``input_shape``.

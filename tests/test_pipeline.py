@@ -19,7 +19,7 @@ from edge_emotion.pipeline.pipeline import Pipeline
 from edge_emotion.pipeline.policy import Policy
 from edge_emotion.pipeline.smoothing import Smoother
 from edge_emotion.pipeline.tracking import Tracker
-from edge_emotion.protocols import FloatArray
+from edge_emotion.protocols import FloatArray, ModelInput
 
 
 class Moods(ConstantBackend):
@@ -32,7 +32,7 @@ class Moods(ConstantBackend):
     def show(self, *emotions: str) -> None:
         self._emotions = emotions
 
-    def run(self, batch: FloatArray) -> tuple[FloatArray, ...]:
+    def run(self, batch: ModelInput) -> tuple[FloatArray, ...]:
         super().run(batch)
         rows = [self._emotions[min(row, len(self._emotions) - 1)] for row in range(len(batch))]
         return (np.array([[8.0 * (label == emotion) for label in EMOTIONS] for emotion in rows], np.float32),)

@@ -10,12 +10,11 @@ from edge_emotion.config.settings import ClassifierSettings, DetectorSettings, P
 from train.choices import DETECTOR
 
 if TYPE_CHECKING:
-    from edge_emotion.detectors.blazeface import BlazeFaceDetector
-    from edge_emotion.factory.models import Models
+    from edge_emotion.factory.models import ModelDetector, Models
     from edge_emotion.pipeline.pipeline import Pipeline
 
 
-def shipped_detector(name: str = DETECTOR) -> BlazeFaceDetector:
+def shipped_detector(name: str = DETECTOR) -> ModelDetector:
     """A detector with the daemon's threshold, least size and number of faces. Raises ModelError, BackendUnavailable."""
     from edge_emotion.factory.models import configured_detector
 

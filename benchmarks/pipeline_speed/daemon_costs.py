@@ -29,7 +29,7 @@ from edge_emotion.factory.cameras import make_capture
 from edge_emotion.factory.models import models_of
 from edge_emotion.mqtt.local_broker import HOST, find_mosquitto, free_port, mosquitto
 from edge_emotion.outbox.event_counter import Sequence
-from edge_emotion.protocols import FloatArray, InferenceBackend
+from edge_emotion.protocols import FloatArray, InferenceBackend, ModelInput
 from edge_emotion.sinks.memory import MemorySink
 
 PATIENCE = 60.0
@@ -102,7 +102,7 @@ class Timed:
         self.name, self.input_shape, self.output_shapes = inner.name, inner.input_shape, inner.output_shapes
         self.seconds = 0.0
 
-    def run(self, batch: FloatArray) -> tuple[FloatArray, ...]:
+    def run(self, batch: ModelInput) -> tuple[FloatArray, ...]:
         """As the backend within."""
         begin = time.thread_time()
         outputs = self._inner.run(batch)

@@ -26,7 +26,7 @@ from edge_emotion.factory.models import make_models
 from edge_emotion.factory.sinks import make_sinks
 from edge_emotion.outbox.event_counter import Sequence
 from edge_emotion.pipeline.pipeline import StageTimes
-from edge_emotion.protocols import FloatArray, InferenceBackend
+from edge_emotion.protocols import FloatArray, InferenceBackend, ModelInput
 
 ALONE = "models alone"
 STAGES = ("detect", "track", "align", "classify", "decide", "publish", "total", ALONE)
@@ -91,9 +91,9 @@ class Remembering:
         self.name, self.input_shape, self.output_shapes = inner.name, inner.input_shape, inner.output_shapes
         self.bare = getattr(inner, "bare_call", None)
         """The model alone, if the backend has a way to call it: batch -> call."""
-        self.given: list[FloatArray] = []
+        self.given: list[ModelInput] = []
 
-    def run(self, batch: FloatArray) -> tuple[FloatArray, ...]:
+    def run(self, batch: ModelInput) -> tuple[FloatArray, ...]:
         """As the backend within."""
         self.given.append(batch)
         return self._inner.run(batch)

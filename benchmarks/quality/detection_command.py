@@ -23,6 +23,7 @@ def add_detection(commands: Any) -> None:
         "--detector", action="append", default=[], metavar="MODEL",
         help=f"shipped name or folder; may be repeated ({DETECTOR})",
     )  # fmt: skip
+    parser.add_argument("--precision", choices=("int8", "float32"), help="of their files (the first that each has)")
     threshold = DetectorSettings().threshold
     parser.add_argument("--threshold", type=_share, default=threshold, help=f"least score of a face ({threshold:g})")
     parser.add_argument(
@@ -53,12 +54,12 @@ def _detection(options: argparse.Namespace) -> None:
 
     check_outputs(options)
     detectors = {
-        name: make_detector(name, threshold=options.threshold, min_size=options.min_size)
+        name: make_detector(name, precision=options.precision, threshold=options.threshold, min_size=options.min_size)
         for name in dict.fromkeys(options.detector or [DETECTOR])
     }
     pictures, machine = BoxedPictures(options.data), this_machine()
     done = measure_detection(detectors, pictures, seed=options.seed)
-    files = {name: detector.manifest.file() for name, detector in detectors.items()}
+    files = {name: detector.manifest.file(options.precision) for name, detector in detectors.items()}
     result = measured(
         "detection",
         tuple(detection_measurements(done)),
@@ -68,6 +69,7 @@ def _detection(options: argparse.Namespace) -> None:
             "pictures": len(pictures),
             "threshold": options.threshold,
             "min_size": options.min_size,
+            **({} if options.precision is None else {"precision": options.precision}),
             "seed": options.seed,
             "threads": 1,
         },

@@ -22,10 +22,10 @@ from edge_emotion.config.settings import DetectorSettings
 from edge_emotion.datatypes import Face, Image
 from edge_emotion.detectors.blazeface import BlazeFaceDetector
 from edge_emotion.errors import SourceError
-from edge_emotion.factory.models import make_detector
+from edge_emotion.factory.models import ModelDetector, make_detector
 from edge_emotion.models.folder import checked_file, find_model
 from edge_emotion.models.preprocess import letterbox
-from edge_emotion.protocols import FloatArray, InferenceBackend
+from edge_emotion.protocols import FloatArray, InferenceBackend, ModelInput
 from train.data.crop import paste, require_found
 from train.data.faces import Faces
 from train.data.layouts.finder import chosen_face
@@ -118,7 +118,7 @@ class _Ordered:
         self._inner, self._order = inner, [inner.output_shapes.index(shape) for shape in shapes]
         self.name, self.input_shape, self.output_shapes = inner.name, inner.input_shape, tuple(shapes)
 
-    def run(self, batch: FloatArray) -> tuple[FloatArray, ...]:
+    def run(self, batch: ModelInput) -> tuple[FloatArray, ...]:
         outputs = self._inner.run(batch)
         return tuple(outputs[index] for index in self._order)
 
@@ -167,7 +167,7 @@ def read_frames(clip: Path) -> list[Image]:
     return frames
 
 
-def _time(exact: BlazeFaceDetector, small: BlazeFaceDetector, frames: Sequence[Image]) -> tuple[float, float]:
+def _time(exact: ModelDetector, small: ModelDetector, frames: Sequence[Image]) -> tuple[float, float]:
     """Median CPU time in ms of the networks alone, called in turns on the same inputs."""
     taken: tuple[list[float], list[float]] = ([], [])
     for call in range(CALLS):

@@ -30,7 +30,7 @@ from edge_emotion.protocols import FaceDetector, FrameSource
 from edge_emotion.wire.ulid import ulid
 
 if TYPE_CHECKING:
-    from edge_emotion.detectors.blazeface import BlazeFaceDetector
+    from edge_emotion.factory.models import ModelDetector
 
 GRACE = 3.0
 """Seconds after a time-out within which an adapter must have reported it and given its device back."""
@@ -115,7 +115,7 @@ def make_pipeline(
     detector: FaceDetector,
     classifier: EmotionClassifier,
     *,
-    near: BlazeFaceDetector | None = None,
+    near: ModelDetector | None = None,
     tracking: TrackingSettings,
     policy: PolicySettings,
     interval: float,
@@ -141,7 +141,7 @@ def make_pipeline(
     )
 
 
-def make_follower(near: BlazeFaceDetector) -> FaceFollower:
+def make_follower(near: ModelDetector) -> FaceFollower:
     """Follows faces with a detector of close ones."""
     return FaceFollower(near, near.manifest.input.width)
 

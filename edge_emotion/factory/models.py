@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 from edge_emotion.config.settings import ClassifierSettings, DetectorSettings, Settings
 from edge_emotion.errors import BackendUnavailable, ModelError
@@ -14,17 +14,21 @@ from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.models.folder import checked_file, find_model, load_manifest
 from edge_emotion.models.manifest import DetectorManifest, ModelFile, ModelManifest
 from edge_emotion.models.self_test import replay_golden
-from edge_emotion.protocols import InferenceBackend
+from edge_emotion.protocols import FaceDetector, InferenceBackend
 from edge_emotion.system.paths import cache_dir
-
-if TYPE_CHECKING:
-    from edge_emotion.detectors.blazeface import BlazeFaceDetector
 
 NEAR = "blazeface_short"
 """The detector that finds a known face in a square around its last place, whichever finds them in the whole picture."""
 
 
 log = logging.getLogger(__name__)
+
+
+class ModelDetector(FaceDetector, Protocol):
+    """A face detector that runs a model file."""
+
+    manifest: DetectorManifest
+    backend: InferenceBackend
 
 
 def _tflite(path: Path, entry: ModelFile, threads: int) -> InferenceBackend:
@@ -93,17 +97,27 @@ def choose_files(
 
 
 def make_detector(
-    name: str, *, threshold: float = 0.5, min_size: int = 0, max_faces: int = 64, threads: int = 1
-) -> BlazeFaceDetector:
+    name: str,
+    *,
+    precision: str | None = None,
+    threshold: float = 0.5,
+    min_size: int = 0,
+    max_faces: int = 64,
+    threads: int = 1,
+) -> ModelDetector:
     """A shipped detector by name, or one by its folder. Raises ModelError if it is not what its manifest says."""
-    from edge_emotion.detectors.blazeface import BlazeFaceDetector
-
     folder = find_model(name)
     manifest = load_manifest(folder)
     if not isinstance(manifest, DetectorManifest):
         raise ModelError(f"{folder} is no face detector but does {manifest.task}")
-    entry = manifest.file()
+    entry = manifest.file(precision)
     backend = _tflite(checked_file(folder, entry), entry, threads)
+    if manifest.family == "yunet":
+        from edge_emotion.detectors.yunet import YuNetDetector
+
+        return YuNetDetector(manifest, backend, threshold=threshold, min_size=min_size, max_faces=max_faces)
+    from edge_emotion.detectors.blazeface import BlazeFaceDetector
+
     return BlazeFaceDetector(manifest, backend, threshold=threshold, min_size=min_size, max_faces=max_faces)
 
 
@@ -152,9 +166,9 @@ def make_classifier(
 class Models(NamedTuple):
     """What a node computes with. ``near`` finds faces again that ``detector`` found; None if that costs no less."""
 
-    detector: BlazeFaceDetector
+    detector: ModelDetector
     classifier: EmotionClassifier
-    near: BlazeFaceDetector | None = None
+    near: ModelDetector | None = None
 
 
 def make_models(settings: Settings) -> Models:
@@ -167,7 +181,7 @@ def models_of(detector: DetectorSettings, classifier: ClassifierSettings) -> Mod
     return Models(configured_detector(detector), configured_classifier(classifier), following_detector(detector))
 
 
-def configured_detector(options: DetectorSettings) -> BlazeFaceDetector:
+def configured_detector(options: DetectorSettings) -> ModelDetector:
     """The detector with all its options. Raises ModelError or BackendUnavailable."""
     return make_detector(
         options.model,
@@ -178,7 +192,7 @@ def configured_detector(options: DetectorSettings) -> BlazeFaceDetector:
     )
 
 
-def following_detector(options: DetectorSettings) -> BlazeFaceDetector | None:
+def following_detector(options: DetectorSettings) -> ModelDetector | None:
     """The detector that follows what another one finds, a little smaller perhaps, beside any number of others.
 
     None where the other one is that itself. Raises ModelError or BackendUnavailable.

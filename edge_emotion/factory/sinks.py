@@ -11,11 +11,11 @@ from edge_emotion.outbox.event_counter import Sequence
 from edge_emotion.protocols import EventSink
 
 if TYPE_CHECKING:
-    from edge_emotion.detectors.blazeface import BlazeFaceDetector
+    from edge_emotion.factory.models import ModelDetector
 
 
 def make_sinks(
-    settings: Settings, classifier: EmotionClassifier, detector: BlazeFaceDetector, sequence: Sequence | None = None
+    settings: Settings, classifier: EmotionClassifier, detector: ModelDetector, sequence: Sequence | None = None
 ) -> list[EventSink]:
     """The sinks that the settings name; without ``sequence``, which knows the state directory, only to look at."""
     sinks: list[EventSink] = []

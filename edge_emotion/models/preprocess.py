@@ -130,15 +130,21 @@ def letterbox(image: Image, spec: InputSpec) -> tuple[FloatArray, float]:
 
     The picture keeps its aspect and lies at the top left; the rest is black, which is -1 or 0 after normalising.
     """
+    pixels, factor = letterbox_pixels(image, spec)
+    return normalise(pixels, spec), factor
+
+
+def letterbox_pixels(image: Image, spec: InputSpec) -> tuple[Pixels, float]:
+    """As ``letterbox``, for a model that takes pixels as they are (scale 1, offset 0): uint8 1 x H x W x 3."""
     height, width = image.shape[:2]
     factor = max(height / spec.height, width / spec.width)
     inner_width, inner_height = max(round(width / factor), 1), max(round(height / factor), 1)
     inner = _colour(_shrink(image, inner_width, inner_height), spec.colour)
     if inner.shape == spec.shape:
-        return normalise(inner[None], spec), factor
+        return inner[None], factor
     canvas = np.zeros(spec.shape, np.uint8)
     canvas[:inner_height, :inner_width] = inner
-    return normalise(canvas[None], spec), factor
+    return canvas[None], factor
 
 
 def _shrink(image: Image, width: int, height: int) -> Pixels:
