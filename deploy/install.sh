@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs edge-emotion as a systemd service on Raspberry Pi OS, on a Jetson, or on another 64-bit Debian or Ubuntu.
-# What it does and why: docs/deploy.md. Running it again repairs or upgrades; what is as it should be stays untouched.
+# What it does and why: docs/tutorial/raspberry-pi.md. A second run repairs or upgrades; what is correct is not changed.
 set -euo pipefail
 
 ACCOUNT=edge-emotion
@@ -77,7 +77,7 @@ find_source() {
 
 find_platform() {
     local model=/proc/device-tree/model
-    [ -z "$root" ] || model=/dev/null # that of the machine at hand says nothing about the image
+    [ -z "$root" ] || model=/dev/null # this machine's model is not that of the image
     if [ -n "$platform" ]; then
         :
     elif exists /etc/nv_tegra_release || grep -qsi jetson "$model"; then
@@ -129,7 +129,7 @@ make_account() {
     else
         inside useradd --system --user-group --home-dir "$STATE" --no-create-home --shell /usr/sbin/nologin "$ACCOUNT"
     fi
-    # So that `sudo -u edge-emotion edge-emotion doctor` sees the cameras as the service does.
+    # So that `sudo -u edge-emotion edge-emotion doctor` can open the cameras as the service can.
     for group in video render; do
         ask getent group "$group" >/dev/null || continue
         [[ " $(ask id -nG "$ACCOUNT") " == *" $group "* ]] || inside usermod --append --groups "$group" "$ACCOUNT"
@@ -153,7 +153,7 @@ make_service() {
     [ -n "$root" ] || control daemon-reload
     control enable edge-emotion.service
     [ -z "$root" ] || return 0
-    # Loads every model and replays its self-test on this machine.
+    # Loads every model and runs its self-test on this machine.
     if inside runuser -u "$ACCOUNT" -- "$VENV/bin/edge-emotion" check-config --config "$CONFIG/edge-emotion.yaml" \
         >/dev/null; then
         control try-restart edge-emotion.service

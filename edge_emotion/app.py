@@ -9,12 +9,12 @@ from typing import Any
 from edge_emotion.config.settings import Settings
 from edge_emotion.daemon.control import Control
 from edge_emotion.daemon.daemon import Daemon
-from edge_emotion.daemon.overrides import FeatureStore
+from edge_emotion.daemon.overrides import OverrideStore
 from edge_emotion.doctor.examination import examine
 from edge_emotion.factory.cameras import CameraMaker
 from edge_emotion.factory.models import make_models
 from edge_emotion.factory.sinks import make_sinks
-from edge_emotion.outbox.event_counter import Sequence
+from edge_emotion.outbox.event_counter import EventCounter
 from edge_emotion.protocols import ControlChannel
 from edge_emotion.system.telemetry import MIB
 
@@ -26,9 +26,9 @@ def make_daemon(settings: Settings, *, fail_fast: bool = False, load: Callable[[
     the settings anew for a reload.
     """
     models = make_models(settings)
-    sequence, changed = Sequence(settings.state_path, settings.node), threading.Condition()
+    sequence, changed = EventCounter(settings.state_path, settings.node), threading.Condition()
     kept = None if sequence.folder is None else sequence.folder / f"{settings.node}.features.json"
-    features = FeatureStore(kept, models.classifier.manifest.labels)
+    features = OverrideStore(kept, models.classifier.manifest.labels)
     maker = CameraMaker(models, sequence, changed, fail_fast=fail_fast)
     cameras = [maker.camera(settings, name, features[name]) for name in settings.cameras]
     heartbeat = settings.mqtt.heartbeat if settings.mqtt else 60.0

@@ -124,7 +124,7 @@ class EventSink(Protocol):
 class ControlChannel(Protocol):
     """Where the node is asked things and tells how it is, beside its events. Like a sink, it never blocks or raises.
 
-    Topics and payloads are those of docs/mqtt.md; mappings are plain JSON values.
+    Topics and payloads are those of docs/reference/mqtt.md; mappings are plain JSON values.
     """
 
     @property

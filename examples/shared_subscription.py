@@ -1,8 +1,8 @@
-"""Two workers that share the events of all nodes: each event goes to one of them, so that two do twice the work.
+"""Two workers that share the events of all nodes: each event goes to one of them.
 
     python examples/shared_subscription.py broker.local
 
-In earnest the workers are processes, perhaps on several machines: all that makes them a group is its name.
+In practice the workers are processes, perhaps on several machines: clients with the same group name are a group.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Print what the cameras see, until Ctrl-C, and then what was missed.
+"""Print the events of all cameras until Ctrl-C, and then the number of missed events.
 
     python examples/subscribe_events.py broker.local
 

@@ -4,8 +4,8 @@ Neither can be run without NVIDIA's hardware, and TensorRT's libraries cannot be
 bindings can: `tensorrt_bindings` is imported here over empty libraries that this script compiles with gcc (it needs gcc
 and nm, of binutils), `cuda` as it is. Nothing of them is called. Needs a Python that all of them support: 3.10, 3.11.
 
-    python scripts/extract_surfaces.py tests/surfaces            # write the tables
-    python scripts/extract_surfaces.py tests/surfaces --check    # do the packages still say what the tables say?
+    python scripts/extract_surfaces.py tests/support/surfaces            # write the tables
+    python scripts/extract_surfaces.py tests/support/surfaces --check    # compare
 """
 
 from __future__ import annotations

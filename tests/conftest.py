@@ -5,40 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import cv2
-import fer_files
 import numpy as np
 import pytest
-import source_fakes
+from support import fer_files, source_fakes
+from support.paths import SHARED
 
-from edge_emotion.datatypes import Box, EmotionScores, Face, Frame, Image
+from edge_emotion.datatypes import Image
 from edge_emotion.labels import EMOTIONS
 
-ROOT = Path(__file__).parent.parent
-SHARED = Path(os.environ.get("EMOTION_DATA", ROOT.parent / "shared" / "data"))
-EPOCH = datetime(2026, 11, 20, 4, 31, 7, tzinfo=timezone.utc)
-
-
-def face(x: float = 100, y: float = 100, size: float = 80, score: float = 0.9) -> Face:
-    """A face without landmarks."""
-    return Face(Box(x, y, size, size), score)
-
-
-def frame(seconds: float, image: Image | None = None) -> Frame:
-    """A frame some seconds after a fixed moment."""
-    picture = np.zeros((480, 640, 3), np.uint8) if image is None else image
-    return Frame(picture, seconds, EPOCH + timedelta(seconds=seconds), round(seconds * 1000))
-
-
-def scores(**probabilities: float) -> EmotionScores:
-    """A distribution: what is not named shares the rest."""
-    others = [label for label in EMOTIONS if label not in probabilities]
-    rest = (1 - sum(probabilities.values())) / len(others)
-    return EmotionScores(EMOTIONS, tuple(probabilities.get(label, rest) for label in EMOTIONS))
+pytest_plugins = ["support.mqtt_fixtures"]
 
 
 @pytest.fixture(scope="session")

@@ -1,18 +1,67 @@
-"""Who may import whom: the map of the house, held by the code."""
+"""Who may import whom: the order of the rooms, held by the code."""
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from support.imports import Arrow, against_the_order, arrows, circles, hidden_imports, imported_names, room, sources
+from support.paths import ROOT
 
 PACKAGES = ("edge_emotion", "train", "convert", "benchmarks")
-ALLOWED = {
+ORDER = {
+    "edge_emotion": (
+        "errors",
+        "labels",
+        "datatypes",
+        "edge_emotion",  # the version, and the public names of the three above
+        "protocols system",
+        "models wire",
+        "backends detectors pipeline config outbox",
+        "sources mqtt daemon",
+        "sinks client",
+        "factory",
+        "doctor",
+        "app",
+        "cli",
+        "__main__",
+    ),
+    "train": (
+        "train",
+        "choices keras",
+        "data",
+        "networks",
+        "recipes",
+        "runs",
+        "evaluation",
+        "fitting reporting",
+        "commands",
+        "__main__",
+    ),
+    "convert": (
+        "convert",
+        "onnx tflite",
+        "int8",
+        "artefacts",
+        "detectors onnx_commands",
+        "cli",
+        "__main__",
+    ),
+    "benchmarks": (
+        "benchmarks",
+        "results",
+        "harness",
+        "model_speed pipeline_speed quality",
+        "peers",
+        "quality_commands",
+        "cli",
+        "__main__",
+    ),
+}
+"""The rooms of each package, lowest first: a room imports only from lower levels, never beside or above itself."""
+STAGES = {
     "edge_emotion": {"edge_emotion"},
     "train": {"train", "edge_emotion"},
     "convert": {"convert", "train", "edge_emotion"},
@@ -20,7 +69,7 @@ ALLOWED = {
 }
 HEAVY = {"tensorflow", "keras", "tf_keras", "torch", "pandas", "skimage"}
 CONFINED = {
-    "paho": {"edge_emotion/sinks", "edge_emotion/client/connection.py"},
+    "paho": {"edge_emotion/mqtt", "edge_emotion/client/connection.py", "edge_emotion/sinks/mqtt"},
     "ai_edge_litert": {"edge_emotion/backends", "benchmarks/model_speed/machine_peak.py", "convert/tflite/read.py"},
     "tflite_runtime": {"edge_emotion/backends"},
     "onnxruntime": {"edge_emotion/backends", "benchmarks/peers/vgg13_worker.py"},
@@ -35,135 +84,105 @@ CONFINED = {
     "tensorrt": {"edge_emotion/backends/tensorrt"},
     "cuda": {"edge_emotion/backends/tensorrt"},
     "picamera2": {"edge_emotion/sources"},
-    "amqtt": {"edge_emotion/cli/demo.py"},
+    "amqtt": {"edge_emotion/mqtt/local_broker.py"},
     "tensorflow": {"train/keras.py"},
     "tf_keras": {"train/keras.py"},
 }
-ADAPTERS = ("edge_emotion.sources", "edge_emotion.detectors", "edge_emotion.backends", "edge_emotion.sinks")
-MAY_IMPORT_ADAPTERS = {
-    "edge_emotion/factory/cameras.py",
-    "edge_emotion/factory/models.py",
-    "edge_emotion/client/client.py",  # of the broker, as the sink is one
-    "edge_emotion/client/connection.py",
-    "edge_emotion/client/network_thread.py",
-    "edge_emotion/doctor/broker.py",  # logs in as the sink does
-    "edge_emotion/doctor/machine.py",  # asks what OpenCV can do
-}
-HELPERS = {
-    "batches",
-    "bounded",
-    "freshness",
-    "spec",
-    "outbox",
-    "outbox_file",
-    "outbox_writer",
-    "mqtt_announcer",
-    "mqtt_client",
-    "mqtt_courier",
-    "mqtt_mailbox",
-}
-"""Parts of an adapter in files of their own."""
-ORDER = (
-    {"errors", "labels", "paths", "accounts"},
-    {"datatypes", "ids"},
-    {"pictures"},
-    {"protocols", "manifest", "tracking", "smoothing", "policy", "payload", "quality"},
-    {"following"},
-    {"preprocess"},
-    {"classifier"},
-    {"golden"},
-    {"pipeline"},
-    {"daemon", "camera", "capture", "slot", "sequence", "systemd", "resident", "stats"},
-    {
-        "cli",
-        "factory",
-        "loading",
-        "changes",
-        "config",
-        "control",
-        "discovery",
-        "features",
-        "machine",
-        "reload",
-        "sensors",
-        "state_file",
-        "layers",
-        "commands",
-        "demo",
-        "doctor",
-        "doctor_broker",
-        "doctor_camera",
-        "doctor_models",
-        "doctor_report",
-        "doctor_state",
-        "doctor_system",
-        "v4l2",
-        "client",
-        "client_connection",
-        "client_link",
-        "client_reader",
-        "client_settings",
-        "event_lines",
-        "gaps",
-        "incoming",
-        "line_output",
-        "subscribe",
-        "terminal",
-        "annotate",
-        "__main__",
-        "__init__",
-    },
-)
+ADAPTERS = ("backends", "detectors", "sources", "sinks")
+MAY_IMPORT_ADAPTERS = {"edge_emotion/factory", "edge_emotion/cli/classify.py"}
+
+MODULES = sources(ROOT, PACKAGES)
+ARROWS = arrows(MODULES)
 
 
-def sources() -> list[Path]:
-    return [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
+def levels(package: str) -> list[set[str]]:
+    return [{name if name == package else f"{package}/{name}" for name in level.split()} for level in ORDER[package]]
 
 
-def imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert not node.level, f"{path}: imports are absolute"
-            yield node.module or ""
+ALL_LEVELS = [level for package in PACKAGES for level in levels(package)]
 
 
 def place(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-@pytest.mark.parametrize("path", sources(), ids=place)
+def test_every_room_has_its_place_in_the_order_and_imports_only_from_lower_ones() -> None:
+    assert {room(module) for module in MODULES} == set().union(*ALL_LEVELS), "a room is missing from the order, or gone"
+    assert against_the_order(ARROWS, ALL_LEVELS) == []
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    assert circles(ARROWS) == []
+
+
+def test_nothing_of_our_own_is_imported_by_a_string() -> None:
+    assert hidden_imports(MODULES) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "upward", "circle", "hidden"),
+    [
+        ("edge_emotion/wire/topics.py", "from edge_emotion.sinks import memory", True, False, False),
+        ("edge_emotion/wire/topics.py", "from edge_emotion.models.folder import find_model", True, False, False),
+        ("edge_emotion/labels.py", "def late():\n    import edge_emotion.cli.main", True, True, False),
+        ("edge_emotion/pipeline/policy.py", "from edge_emotion.pipeline.pipeline import Pipeline", False, True, False),
+        (
+            "edge_emotion/datatypes.py",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from edge_emotion.daemon.daemon import Daemon",
+            True,
+            True,
+            False,
+        ),
+        ("edge_emotion/errors.py", 'm = importlib.import_module("edge_emotion.doctor")', False, False, True),
+        ("edge_emotion/errors.py", 'm = import_module(f"edge_emotion.{name}")', False, False, True),
+        ("edge_emotion/errors.py", '__import__("train.keras")', False, False, True),
+        ("train/data/faces.py", "from train.commands import cli", True, True, False),
+        ("convert/tflite/read.py", "import convert.cli", True, True, False),
+        ("benchmarks/results/results.py", "from benchmarks.harness import interleave", True, False, False),
+    ],
+)
+def test_what_breaks_the_order_is_found(
+    file: str, line: str, upward: bool, circle: bool, hidden: bool, tmp_path: Path
+) -> None:
+    planted = tmp_path / file
+    planted.parent.mkdir(parents=True)
+    planted.write_text((ROOT / file).read_text(encoding="utf-8") + "\n" + line, encoding="utf-8")
+    modules = {**MODULES, **sources(tmp_path, [file.split("/")[0]])}
+    found = arrows(modules)
+    assert bool(against_the_order(found, ALL_LEVELS)) == upward
+    assert bool(circles(found)) == circle
+    assert bool(hidden_imports(modules)) == hidden
+
+
+def test_circles_are_whole_groups() -> None:
+    found = [Arrow("a", "b"), Arrow("b", "c"), Arrow("c", "a"), Arrow("c", "d"), Arrow("e", "a")]
+    assert circles(found) == [["a", "b", "c"]]
+
+
+@pytest.mark.parametrize("path", MODULES.values(), ids=place)
 def test_imports_follow_the_map(path: Path) -> None:
     package = path.relative_to(ROOT).parts[0]
-    for name in imports(path):
+    for name in imported_names(path):
         top = name.split(".")[0]
         if top in PACKAGES:
-            assert top in ALLOWED[package], f"{package} must not import {name}"
+            assert top in STAGES[package], f"{package} must not import {name}"
         if package == "edge_emotion":
             assert top not in HEAVY, f"the runtime must not import {name}"
         if top in CONFINED:
             assert any(place(path).startswith(home) for home in CONFINED[top]), f"{name} is confined to {CONFINED[top]}"
-        if package == "edge_emotion" and name.startswith(ADAPTERS) and name != "edge_emotion.config.source_spec":
-            folder = place(path.parent).replace("/", ".")
-            helper = name.startswith(".".join(folder.split(".")[:2])) and name.rsplit(".", 1)[1] in HELPERS
-            part = folder not in ADAPTERS and name.startswith(f"{folder}.")
-            assert place(path) in MAY_IMPORT_ADAPTERS or helper or part, f"{place(path)} imports the adapter {name}"
 
 
-def test_modules_import_only_earlier_ones() -> None:
-    rank = {name: index for index, names in enumerate(ORDER) for name in names}
-    modules = {path.stem for path in (ROOT / "edge_emotion").glob("*.py")}
-    assert modules == set(rank), "a module is missing from the order, or gone"
-    for name in modules - ORDER[-1]:
-        for imported in imports(ROOT / "edge_emotion" / f"{name}.py"):
-            parts = imported.split(".")
-            if parts[0] == "edge_emotion" and len(parts) > 1:
-                assert rank[parts[1]] <= rank[name], f"{name} imports {imported}, which comes later"
+def test_only_the_factory_imports_adapters() -> None:
+    for importer, imported in ARROWS:
+        if importer.split(".")[0] == imported.split(".")[0] == "edge_emotion" and room(importer) != room(imported):
+            adapter = imported.split(".")[1] in ADAPTERS if "." in imported else False
+            allowed = place(MODULES[importer]).startswith(tuple(MAY_IMPORT_ADAPTERS))
+            assert not adapter or allowed, f"{importer} imports the adapter {imported}"
 
 
 def test_no_module_is_named_like_the_standard_library() -> None:
-    assert not {path.stem for path in sources()} & (sys.stdlib_module_names - {"__main__"}) - {"__init__"}
+    stems = {path.stem for path in MODULES.values()}
+    assert not stems & (sys.stdlib_module_names - {"__main__"}) - {"__init__"}
 
 
 def test_the_runtime_works_where_nothing_of_the_workstation_is_installed() -> None:
@@ -178,7 +197,7 @@ import edge_emotion
 for module in pkgutil.walk_packages(edge_emotion.__path__, "edge_emotion."):
     if not module.name.endswith("__main__"):
         importlib.import_module(module.name)
-from edge_emotion.loading import make_classifier, make_detector
+from edge_emotion.factory.models import make_classifier, make_detector
 make_classifier("mobilenet_v2"), make_detector("blazeface_back")
 """
     refused = [*sorted(HEAVY), "train", "convert", "benchmarks"]

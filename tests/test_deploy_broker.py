@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from broker import MOSQUITTO, Received, free_port, needs_mosquitto, wait_until
-from conftest import ROOT
-from mqtt_stage import INFO, MakeSink, network_threads, said, sequence
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
-from samples import event
+from support.broker import MOSQUITTO, Received, free_port, needs_mosquitto, wait_until
+from support.mqtt_stage import INFO, MakeSink, network_threads, said, sequence
+from support.paths import ROOT
+from support.samples import event
 
-pytest_plugins = ["mqtt_fixtures"]
 needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
 pytestmark = [needs_mosquitto, needs_openssl]
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING
 
-from edge_emotion.config.settings import ClassifierSettings, DetectorSettings, PolicySettings, TrackingSettings
+from edge_emotion.config.loader import load
+from edge_emotion.config.settings import DetectorSettings
 from train.choices import DETECTOR
 
 if TYPE_CHECKING:
@@ -21,27 +23,10 @@ def shipped_detector(name: str = DETECTOR) -> ModelDetector:
     return configured_detector(DetectorSettings(model=name))
 
 
-def shipped_pipeline(
-    models: Models,
-    *,
-    policy: PolicySettings | None = None,
-    interval: float = ClassifierSettings().interval,
-    idle_interval: float = DetectorSettings().idle_interval,
-    next_seq: Callable[[], int] | None = None,
-) -> Pipeline:
-    """The daemon's pipeline; its arguments are what a benchmark may have otherwise."""
-    from edge_emotion.factory.cameras import make_pipeline
+def shipped_pipeline(models: Models, *, next_seq: Callable[[], int] | None = None, **changes: float) -> Pipeline:
+    """The daemon's pipeline; ``changes`` are the fields of PipelineSettings that a benchmark sets otherwise."""
+    from edge_emotion.factory.cameras import make_pipeline, pipeline_settings
 
-    return make_pipeline(
-        "benchmark",
-        "benchmark",
-        models.detector,
-        models.classifier,
-        near=models.near,
-        tracking=TrackingSettings(),
-        policy=policy or PolicySettings(),
-        interval=interval,
-        idle_interval=idle_interval,
-        refresh_interval=DetectorSettings().refresh_interval,
-        next_seq=next_seq or count(1).__next__,
-    )
+    tree = {"node": "benchmark", "cameras": {"benchmark": {"source": "0"}}, "jsonl": {}}
+    shipped = pipeline_settings(load(None, tree, environment=False), "benchmark")
+    return make_pipeline(replace(shipped, **changes), models, next_seq or count(1).__next__)  # type: ignore[arg-type]

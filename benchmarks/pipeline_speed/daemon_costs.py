@@ -28,7 +28,7 @@ from edge_emotion.errors import BackendUnavailable, EdgeEmotionError
 from edge_emotion.factory.cameras import make_capture
 from edge_emotion.factory.models import models_of
 from edge_emotion.mqtt.local_broker import HOST, find_mosquitto, free_port, mosquitto
-from edge_emotion.outbox.event_counter import Sequence
+from edge_emotion.outbox.event_counter import EventCounter
 from edge_emotion.protocols import FloatArray, InferenceBackend, ModelInput
 from edge_emotion.sinks.memory import MemorySink
 
@@ -124,7 +124,7 @@ def own_work(note: Callable[[dict[str, float]], None]) -> EmotionEvent:
     for model in (one for one in models if one is not None):
         model.backend = Timed(model.backend)
         timed.append(model.backend)
-    changed, sink, numbers = threading.Condition(), MemorySink(), Sequence(None)
+    changed, sink, numbers = threading.Condition(), MemorySink(), EventCounter(None)
     pipeline = shipped_pipeline(models, idle_interval=0, next_seq=numbers)
     settings = CameraSettings(source=str(CLIP), realtime=False, max_fps=240)
     daemon = Daemon([Camera(make_capture("clip", settings, changed), pipeline)], [sink], changed, numbers)

@@ -14,7 +14,7 @@ from edge_emotion.datatypes import Box, EmotionEvent
 from edge_emotion.errors import EdgeEmotionError
 from edge_emotion.labels import EMOTIONS
 from edge_emotion.mqtt.local_broker import HOST
-from edge_emotion.outbox.event_counter import Sequence
+from edge_emotion.outbox.event_counter import EventCounter
 from edge_emotion.sinks.mqtt.sink import MqttSink
 from edge_emotion.wire.ulid import ulid
 
@@ -30,7 +30,7 @@ class Publisher:
     """What the daemon does to publish one event: number it, save the number, hand it to the durable MQTT sink."""
 
     def __init__(self, event: EmotionEvent, folder: Path, port: int) -> None:
-        self._event, self._numbers = event, Sequence(folder, "benchmark")
+        self._event, self._numbers = event, EventCounter(folder, "benchmark")
         settings = MqttSettings(host=HOST, port=port, drain_timeout=30.0)
         self.sink = MqttSink(settings, "benchmark", {}, ["clip"], state_dir=self._numbers.folder, numbers=self._numbers)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -18,13 +18,13 @@ from edge_emotion.daemon.camera import Camera
 from edge_emotion.daemon.camera_stats import CameraMeter
 from edge_emotion.daemon.capture import Capture
 from edge_emotion.daemon.daemon import Daemon
-from edge_emotion.daemon.overrides import Features
+from edge_emotion.daemon.overrides import CameraOverrides
 from edge_emotion.datatypes import Frame, Image
 from edge_emotion.errors import EdgeEmotionError, SourceEnded
 from edge_emotion.factory.cameras import CameraMaker
 from edge_emotion.factory.models import make_models
 from edge_emotion.factory.sinks import make_sinks
-from edge_emotion.outbox.event_counter import Sequence
+from edge_emotion.outbox.event_counter import EventCounter
 from edge_emotion.pipeline.pipeline import StageTimes
 from edge_emotion.protocols import FloatArray, InferenceBackend, ModelInput
 
@@ -36,7 +36,7 @@ WARM_UP = 20
 """Frames at least that do not count."""
 
 
-def measure_line(settings: Settings, images: SequenceOf[Image], faces: int, *, seconds: float, settle: float) -> Run:
+def measure_line(settings: Settings, images: Sequence[Image], faces: int, *, seconds: float, settle: float) -> Run:
     """Run the daemon on ``images``, each as soon as the last one is done, for ``seconds`` after ``settle``.
 
     ``settings`` name one camera, whose source is not used. Counted are the frames of which ``faces`` faces were
@@ -49,11 +49,11 @@ def measure_line(settings: Settings, images: SequenceOf[Image], faces: int, *, s
     for finder, backend in zip(finders, looked, strict=True):
         finder.backend = backend
     classifier.backend = judged
-    changed, numbers = threading.Condition(), Sequence(settings.state_path, settings.node)
+    changed, numbers = threading.Condition(), EventCounter(settings.state_path, settings.node)
     name = next(iter(settings.cameras))
     feed = Feed(images, seconds=seconds, settle=settle)
     recorder = Recorder(feed, looked, judged, faces)
-    pipeline = CameraMaker(models, numbers, changed).pipeline(settings, name, Features())
+    pipeline = CameraMaker(models, numbers, changed).pipeline(settings, name, CameraOverrides())
     camera = Camera(Capture(name, feed, changed, max_fps=240, lossless=True), pipeline, meter=recorder)
     Daemon([camera], make_sinks(settings, classifier, detector, numbers), changed, numbers).run()
     if not recorder.rows:
@@ -130,7 +130,7 @@ class Feed:
 
     live = False
 
-    def __init__(self, images: SequenceOf[Image], *, seconds: float, settle: float) -> None:
+    def __init__(self, images: Sequence[Image], *, seconds: float, settle: float) -> None:
         self._images, self._seconds, self._settle = to_and_fro(images), seconds, settle
         self._wanted = threading.Semaphore()
         self._start, self._captured_at = time.monotonic(), datetime.now(timezone.utc)
@@ -171,7 +171,7 @@ class Feed:
 class Recorder(CameraMeter):
     """Keeps what the daemon measures of each frame, and calls the models alone on the same inputs, right after it."""
 
-    def __init__(self, feed: Feed, looked: SequenceOf[Remembering], judged: Remembering, faces: int) -> None:
+    def __init__(self, feed: Feed, looked: Sequence[Remembering], judged: Remembering, faces: int) -> None:
         super().__init__()
         self._feed, self._looked, self._judged, self._faces = feed, looked, judged, faces
         self.rows: list[tuple[float, ...]] = []

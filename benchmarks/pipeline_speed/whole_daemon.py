@@ -15,7 +15,7 @@ from benchmarks.harness.drift import drift
 from benchmarks.harness.process import peak_rss
 from benchmarks.pipeline_speed.runs import Run
 from edge_emotion.client import Timing
-from edge_emotion.client.network_thread import Link
+from edge_emotion.client.network_thread import SubscriberThread
 from edge_emotion.config.settings import MqttSettings
 from edge_emotion.daemon.camera_stats import STAGES
 from edge_emotion.errors import EdgeEmotionError
@@ -40,7 +40,9 @@ def measure_cameras(
     """
     mqtt = {"host": HOST, "port": port, "stats_interval": 1}
     broker = MqttSettings.model_validate(mqtt)
-    link = Link(broker, "edge-emotion-benchmark", [Topics(broker.prefix, NODE).stats], keep=0, timing=Timing())
+    link = SubscriberThread(
+        broker, "edge-emotion-benchmark", [Topics(broker.prefix, NODE).stats], keep=0, timing=Timing()
+    )
     with ExitStack() as stack:
         link.open()
         stack.callback(link.close)
@@ -109,14 +111,14 @@ def _slowness(report: Stats, waiting: bool) -> float | None:
     return float(median(camera["stages_ms"]["latency"]["p50"] for camera in cameras))
 
 
-def _reports(link: Link, node: Node) -> Iterator[Stats]:
+def _reports(link: SubscriberThread, node: Node) -> Iterator[Stats]:
     heard = time.monotonic()
     while True:
-        letter = link.get(1.0)
+        message = link.get(1.0)
         node.check()
-        if letter is not None:
+        if message is not None:
             heard = time.monotonic()
-            yield read_object(letter.payload)
+            yield read_object(message.payload)
         elif time.monotonic() - heard > PATIENCE:
             raise EdgeEmotionError(f"the daemon has said nothing for {PATIENCE:g} s: {node.last_words}")
 

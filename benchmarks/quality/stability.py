@@ -13,7 +13,6 @@ from benchmarks.harness.defaults import shipped_pipeline
 from benchmarks.harness.progress import show_progress
 from benchmarks.quality.faces import percent, scored, share
 from benchmarks.results.results import Measurement
-from edge_emotion.config.settings import PolicySettings
 from edge_emotion.datatypes import Frame
 from edge_emotion.errors import ConfigError
 from edge_emotion.factory.models import Models
@@ -94,8 +93,9 @@ def make(models: Models, *, way: str) -> Pipeline:
     """
     if way == "shipped":
         return shipped_pipeline(models)
-    policy = PolicySettings(threshold=0, hysteresis=0, min_dwell=0, time_constant=0)
-    return shipped_pipeline(models, policy=policy, interval=0, idle_interval=0)
+    return shipped_pipeline(
+        models, threshold=0, hysteresis=0, min_dwell=0, time_constant=0, interval=0, idle_interval=0
+    )
 
 
 def usable(faces: Faces, classes: Sequence[str], known: Sequence[str]) -> dict[str, np.ndarray[Any, Any]]:

@@ -1,4 +1,4 @@
-"""A trial: the face detectors in int8, against the float files that ship. docs/quantisation.md has what it gave.
+"""A trial: the face detectors in int8, against the float files that ship. Result: docs/results/quantisation.md.
 
 The published files hold weights in float16, which no quantiser takes: the network is built again from its operators,
 and calibrated on faces in pictures.

@@ -1,7 +1,7 @@
-"""First process of the container: what systemd does for the daemon elsewhere, by the same protocol (man sd_notify).
+"""First process of the container: supervises the daemon as systemd does, by the same protocol (man sd_notify).
 
-``python3 supervise.py COMMAND...`` runs it, passes signals on, and ends it when it says that it works no more or falls
-silent; the container's restart policy starts it again. ``python3 supervise.py --healthy`` is for HEALTHCHECK.
+``python3 supervise.py COMMAND...`` runs the daemon, forwards signals, and ends it when it sends no watchdog message for
+too long; the container's restart policy starts it again. ``python3 supervise.py --healthy`` is for HEALTHCHECK.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 FOLDER = Path(os.environ.get("SUPERVISE_DIR", "/run/edge-emotion"))
-"""Writable and in memory: the socket, and a file with the monotonic seconds of the last sign of life."""
+"""Writable folder in memory for the socket and a file with the time of the last message, monotonic seconds."""
 
 PATIENCE = float(os.environ.get("WATCHDOG_SECONDS", "60"))
-"""Seconds of silence after which a daemon that was ready is taken for hung."""
+"""Seconds without a message after which a daemon that was ready counts as hung."""
 
 STOP_TIMEOUT = 30.0
-"""Seconds of silence after which a daemon that said that it is stopping is killed."""
+"""Seconds without a message after which a daemon that is stopping is killed."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """The daemon's exit code; 1 if it was ended because it hung, 128 + n if signal n ended it."""
     if list(arguments) == ["--healthy"]:
-        return 0 if _silence() < PATIENCE else 1
+        return 0 if _seconds_without_message() < PATIENCE else 1
     if not arguments:
         print("usage: supervise.py COMMAND... or supervise.py --healthy", file=sys.stderr)
         return 2
@@ -36,19 +36,19 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _supervise(command: Sequence[str]) -> int:
-    _sign_of_life().unlink(missing_ok=True)
-    heard, stopping = None, False
+    _last_message_file().unlink(missing_ok=True)
+    last, stopping = None, False
     with _listen() as channel:
         daemon = subprocess.Popen(command, env={**os.environ, "NOTIFY_SOCKET": str(FOLDER / "notify")})
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda received, _: daemon.send_signal(received))
         while daemon.poll() is None:
-            told = _hear(channel)
-            if told:
-                heard = time.monotonic()
-                _remember(heard)
-            stopping = stopping or "STOPPING=1" in told
-            if heard is not None and time.monotonic() - heard > (STOP_TIMEOUT if stopping else PATIENCE):
+            lines = _receive(channel)
+            if lines:
+                last = time.monotonic()
+                _store(last)
+            stopping = stopping or "STOPPING=1" in lines
+            if last is not None and time.monotonic() - last > (STOP_TIMEOUT if stopping else PATIENCE):
                 return _kill(daemon, "does not end" if stopping else "hangs")
     return daemon.returncode if daemon.returncode >= 0 else 128 - daemon.returncode
 
@@ -62,8 +62,8 @@ def _listen() -> socket.socket:
     return channel
 
 
-def _hear(channel: socket.socket) -> list[str]:
-    """What the daemon says within half a second; nothing is an answer too."""
+def _receive(channel: socket.socket) -> list[str]:
+    """Lines that the daemon sends within half a second; empty if there are none."""
     try:
         return channel.recv(4096).decode(errors="replace").splitlines()
     except TimeoutError:
@@ -77,20 +77,20 @@ def _kill(daemon: subprocess.Popen[bytes], reason: str) -> int:
     return 1
 
 
-def _sign_of_life() -> Path:
+def _last_message_file() -> Path:
     return FOLDER / "alive"
 
 
-def _remember(moment: float) -> None:
+def _store(moment: float) -> None:
     aside = FOLDER / "alive.part"
     aside.write_text(str(moment), encoding="ascii")
-    aside.replace(_sign_of_life())
+    aside.replace(_last_message_file())
 
 
-def _silence() -> float:
-    """Seconds since the daemon was last heard of, by a clock that nobody sets; endless before the first time."""
+def _seconds_without_message() -> float:
+    """Seconds since the last message, by the monotonic clock; infinite before the first one."""
     try:
-        return time.monotonic() - float(_sign_of_life().read_text(encoding="ascii"))
+        return time.monotonic() - float(_last_message_file().read_text(encoding="ascii"))
     except FileNotFoundError:
         return float("inf")
 

@@ -1,5 +1,5 @@
-# shellcheck shell=bash disable=SC2154  # install.sh sets what its options say
-# The virtual environment and what is in it: which OpenCV and which numpy, and why.
+# shellcheck shell=bash disable=SC2154  # install.sh sets the variables of its options
+# The virtual environment and its packages: the choice of OpenCV and numpy, and the reasons.
 
 python_version() {
     ask "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])'
@@ -11,7 +11,7 @@ make_venv() {
     if [ -d "$root$VENV" ] && [ ! -f "$settings" ] && [ -n "$(ls -A "$root$VENV")" ]; then
         fail "$VENV holds something else: move it away"
     fi
-    # After an upgrade of the system its Python is another one, and the environment is made anew.
+    # After an upgrade of the system its Python is another one; the environment is then created again.
     if [ "$(python_version "$VENV/bin/python")" = "$(python_version python3)" ] &&
         grep -qs 'include-system-site-packages = true' "$settings"; then
         echo "unchanged: $VENV"
@@ -35,13 +35,13 @@ choose_opencv() {
     fi
 }
 
-# Extension modules of the system were compiled for its numpy: a numpy 2 before them breaks picamera2 (simplejpeg) on
-# Bookworm and OpenCV on JetPack 6. So the environment stays with the system's major version.
+# Extension modules of the system were compiled for its numpy: a numpy 2 in the environment breaks picamera2
+# (simplejpeg) on Bookworm and OpenCV on JetPack 6. So the environment has the system's major version.
 numpy_limit() {
     if [ "$(ask python3 -c 'import numpy; print(numpy.__version__.split(".")[0])')" = 1 ]; then echo 'numpy<2'; fi
 }
 
-# pip in the environment; what it builds and unpacks goes to the stage, not into a checkout.
+# pip of the environment. It builds and unpacks in the stage folder, not in a checkout.
 pip() {
     inside "$VENV/bin/python" -m pip --disable-pip-version-check --no-input "$@"
 }
@@ -53,7 +53,7 @@ install_program() {
         what=${stage#"$root"}/$(basename "$source")
         again=(--force-reinstall) # pip cannot tell two builds of one version apart
     fi
-    # Alone first: what it requires is then read from what was installed, and chosen.
+    # Without requirements first: they are then read from the installed package, and chosen.
     pip install --quiet --no-deps --upgrade "${again[@]}" "$what"
     [ "$dry" = yes ] || mapfile -t requirements < <(requirements_of_program)
     # shellcheck disable=SC2046  # one word or none
@@ -64,7 +64,7 @@ install_program() {
     link_command
 }
 
-# A copy where the target system sees it, and where a build may leave its folders.
+# A copy below the target system's root, where a build may create its folders.
 stage_source() {
     stage=$root/tmp/edge-emotion-install
     [ "$dry" = no ] || return 0

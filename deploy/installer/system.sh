@@ -1,7 +1,7 @@
-# shellcheck shell=bash disable=SC2154  # install.sh sets what its options say
-# Doing things to the target system, aloud, or only saying them: $dry and $root are set by install.sh.
+# shellcheck shell=bash disable=SC2154  # install.sh sets the variables of its options
+# Actions on the target system, each printed; with --dry-run only printed. install.sh sets $dry and $root.
 
-# What is said goes here, also where a command's own output is thrown away.
+# Actions are printed here, also where a command's own output is discarded.
 exec 3>&1
 
 fail() {
@@ -9,7 +9,7 @@ fail() {
     exit 1
 }
 
-# Says what is done, and does it unless this is a rehearsal.
+# Prints a command, and runs it unless this is a dry run.
 act() {
     {
         if [ "$dry" = yes ]; then printf 'would run:'; else printf '+'; fi
@@ -24,7 +24,7 @@ inside() {
     if [ -n "$root" ]; then act chroot "$root" "$@"; else act "$@"; fi
 }
 
-# Asks the target system something, also in a rehearsal; must not change anything.
+# Queries the target system, also in a dry run; must not change anything.
 ask() {
     if [ -n "$root" ]; then chroot "$root" "$@" 2>/dev/null; else "$@" 2>/dev/null; fi
 }

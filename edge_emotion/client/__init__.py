@@ -6,7 +6,7 @@
         for event in client.events():
             print(event.camera, event.emotion, event.confidence)
 
-The contract behind it is docs/mqtt.md.
+The contract behind it is docs/reference/mqtt.md.
 """
 
 from __future__ import annotations

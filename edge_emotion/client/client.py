@@ -8,10 +8,10 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping
 
-from edge_emotion.client.connection import Letter
+from edge_emotion.client.connection import ReceivedMessage
 from edge_emotion.client.gaps import GapDetector, Totals
 from edge_emotion.client.items import EventReceived, Item
-from edge_emotion.client.network_thread import Link
+from edge_emotion.client.network_thread import SubscriberThread
 from edge_emotion.client.reader import CameraStatus, Reader
 from edge_emotion.client.settings import broker_settings
 from edge_emotion.config.settings import MqttSettings
@@ -62,7 +62,7 @@ class Client:
         self._settings = settings or broker_settings()
         for name in (node, camera, session, group):
             if name is not None and not re.fullmatch(NAME_PATTERN, name):
-                raise ConfigError(f"{name!r} is no name: use letters, digits, - and _, 64 at most")
+                raise ConfigError(f"{name!r} is no name: use messages, digits, - and _, 64 at most")
         if session is not None and self._settings.protocol != "5":
             raise ConfigError("a session that the broker keeps needs MQTT 5: leave out session, or set protocol 5")
         if not 1 <= session_expiry < 2**32:
@@ -73,8 +73,10 @@ class Client:
         # Never the configured id: a broker drops the daemon that has the same one.
         client_id = f"edge-emotion-subscriber-{session or secrets.token_hex(4)}"
         keep = session_expiry if session else 0
-        self._link = Link(self._settings, client_id, self._topics(group), keep=keep, timing=timing or Timing())
-        self._held: Letter | None = None
+        self._link = SubscriberThread(
+            self._settings, client_id, self._topics(group), keep=keep, timing=timing or Timing()
+        )
+        self._held: ReceivedMessage | None = None
 
     def __enter__(self) -> Client:
         """Connect and subscribe. Raises SinkError if the broker cannot be reached or refuses, ConfigError for files."""
@@ -163,12 +165,12 @@ class Client:
         """The next item; None if there was none for ``timeout`` seconds, and after ``close``."""
         self.acknowledge()
         until = _deadline(timeout)
-        while (letter := self._link.get(_left(until))) is not None:
-            item = self._reader.read(letter)
+        while (message := self._link.get(_left(until))) is not None:
+            item = self._reader.read(message)
             if item is not None:
-                self._held = letter
+                self._held = message
                 return item
-            self._link.done(letter)
+            self._link.done(message)
         return None
 
     def acknowledge(self) -> None:

@@ -24,20 +24,20 @@ _WINDOW = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class ReceivedMessage:
     """One message as it came. ``receipt`` is what its acknowledgement needs."""
 
     topic: str
     payload: bytes
     received_at: datetime
-    receipt: tuple[Line, int]
+    receipt: tuple[SubscriberConnection, int]
 
 
-class Line(Connection):
+class SubscriberConnection(Connection):
     """One connection that subscribes and receives; like its parent, for the one thread that owns it."""
 
     def __init__(
-        self, settings: MqttSettings, client_id: str, topics: Sequence[str], deliver: Callable[[Letter], None]
+        self, settings: MqttSettings, client_id: str, topics: Sequence[str], deliver: Callable[[ReceivedMessage], None]
     ) -> None:
         super().__init__(settings, client_id, None)
         self.granted: str | None = None
@@ -93,7 +93,7 @@ class Line(Connection):
     def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
         now = datetime.now(timezone.utc)
         receipt = (self, message.mid if message.qos else 0)
-        self._deliver(Letter(message.topic, bytes(message.payload), now, receipt))
+        self._deliver(ReceivedMessage(message.topic, bytes(message.payload), now, receipt))
 
 
 def _properties(packet: int, expiry: int) -> Properties:

@@ -11,12 +11,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 
-from edge_emotion.client.connection import Letter, Line
+from edge_emotion.client.connection import ReceivedMessage, SubscriberConnection
 from edge_emotion.config.settings import MqttSettings
 from edge_emotion.errors import EdgeEmotionError, SinkError
 from edge_emotion.mqtt.connection import TICK
-from edge_emotion.mqtt.timing import Backoff, Timing
-from edge_emotion.mqtt.wakeup import Waker
+from edge_emotion.mqtt.timing import Timing
+from edge_emotion.mqtt.wakeup import Wakeup
+from edge_emotion.system.backoff import Backoff
 
 _log = logging.getLogger("edge_emotion.client")
 
@@ -27,7 +28,7 @@ INTERRUPTION = 300
 """Seconds for which the broker keeps what comes for a client that has lost its connection. MQTT 5 only."""
 
 
-class Link:
+class SubscriberThread:
     """Keeps a connection to the broker until ``close``. ``open``, ``get``, ``done`` and ``close`` are for its user.
 
     With ``keep`` seconds above 0 the session outlives the link by that time, and the broker forgets a message only
@@ -42,10 +43,10 @@ class Link:
         self._settings, self._client_id, self._topics, self._timing = settings, client_id, topics, timing
         self._keep = keep
         self._broker = f"broker {settings.host}:{settings.effective_port}"
-        self._inbox: queue.SimpleQueue[Letter | None] = queue.SimpleQueue()
-        self._receipts: deque[tuple[Line, int]] = deque()
+        self._inbox: queue.SimpleQueue[ReceivedMessage | None] = queue.SimpleQueue()
+        self._receipts: deque[tuple[SubscriberConnection, int]] = deque()
         self._first_answer: queue.SimpleQueue[EdgeEmotionError | None] = queue.SimpleQueue()
-        self._waker = Waker()
+        self._wakeup = Wakeup()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="mqtt-subscriber", daemon=True)
         self._said = ""
@@ -57,32 +58,32 @@ class Link:
         if error is not None:
             raise error
 
-    def get(self, timeout: float | None) -> Letter | None:
+    def get(self, timeout: float | None) -> ReceivedMessage | None:
         """The next message; None if none came for ``timeout`` seconds, and after ``close``."""
         try:
-            letter = self._inbox.get(timeout=timeout)
+            message = self._inbox.get(timeout=timeout)
         except queue.Empty:
             return None
-        if letter is None:
+        if message is None:
             self._inbox.put(None)  # for the next one who asks
-        return letter
+        return message
 
-    def done(self, letter: Letter) -> None:
+    def done(self, message: ReceivedMessage) -> None:
         """The broker may forget this message. Needed only with ``keep``, harmless without."""
-        if self._keep and letter.receipt[1] and not self._closing.is_set():
-            self._receipts.append(letter.receipt)
+        if self._keep and message.receipt[1] and not self._closing.is_set():
+            self._receipts.append(message.receipt)
             with suppress(OSError):  # closed by another thread just now
-                self._waker.set()
+                self._wakeup.set()
 
     def close(self) -> None:
         """Acknowledge what is done with, say goodbye and end; returns within a second or so."""
         if not self._closing.is_set():
             self._closing.set()
-            self._waker.set()
+            self._wakeup.set()
             if self._thread.ident is not None:
                 self._thread.join(self._timing.farewell + 0.5)
             if not self._thread.is_alive():  # it may still wait for a name server
-                self._waker.close()
+                self._wakeup.close()
             self._inbox.put(None)
 
     def _run(self) -> None:
@@ -104,9 +105,9 @@ class Link:
                     backoff.reset()
             self._closing.wait(backoff.next())
 
-    def _dial(self) -> Line:
+    def _dial(self) -> SubscriberConnection:
         """A connection that was accepted and has subscribed. Raises SinkError or ConfigError."""
-        line = Line(self._settings, self._client_id, self._topics, self._deliver)
+        line = SubscriberConnection(self._settings, self._client_id, self._topics, self._deliver)
         if self._keep:
             line.acknowledge_by_hand()
         try:
@@ -133,16 +134,16 @@ class Link:
             ) from error
         return line
 
-    def _await(self, line: Line, answered: Callable[[], bool]) -> None:
+    def _await(self, line: SubscriberConnection, answered: Callable[[], bool]) -> None:
         until = time.monotonic() + self._timing.answer
         while not answered() and not self._closing.is_set():
             left = until - time.monotonic()
             if left <= 0 or not line.alive:
                 why = line.ended or f"no answer within {self._timing.answer:g} s"
                 raise SinkError(f"{self._broker} refused the connection: {why}; it may want TLS, or protocol 3.1.1")
-            line.step(self._waker, left)
+            line.step(self._wakeup, left)
 
-    def _use(self, line: Line) -> float:
+    def _use(self, line: SubscriberConnection) -> float:
         """Until the connection is lost or the link is closed; returns for how long, seconds."""
         start, self.connected = time.monotonic(), True
         if self._said:
@@ -150,7 +151,7 @@ class Link:
             self._said = ""
         with closing(line):
             while line.alive and not self._closing.is_set():
-                line.step(self._waker, TICK)
+                line.step(self._wakeup, TICK)
                 self._acknowledge(line)
             self.connected = False
             if line.alive:
@@ -161,18 +162,18 @@ class Link:
                 self._say(f"lost {self._broker} ({line.ended}); trying again{twin}")
         return time.monotonic() - start
 
-    def _acknowledge(self, line: Line) -> None:
+    def _acknowledge(self, line: SubscriberConnection) -> None:
         """What came over an earlier connection comes again over this one; its old number may mean another message."""
         while self._receipts:
             source, number = self._receipts.popleft()
             if source is line:
                 line.acknowledge(number)
 
-    def _deliver(self, letter: Letter) -> None:
+    def _deliver(self, message: ReceivedMessage) -> None:
         if self._inbox.qsize() >= INBOX:
             with suppress(queue.Empty):
                 self._inbox.get_nowait()
-        self._inbox.put(letter)
+        self._inbox.put(message)
 
     def _say(self, text: str) -> None:
         """A warning, but not the same one again and again."""
@@ -181,5 +182,5 @@ class Link:
         self._said = text
 
 
-def _advice(line: Line) -> str:
+def _advice(line: SubscriberConnection) -> str:
     return "; check user name and password" if line.credentials_refused else ""

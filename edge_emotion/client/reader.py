@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, replace
 
-from edge_emotion.client.connection import Letter
+from edge_emotion.client.connection import ReceivedMessage
 from edge_emotion.client.gaps import GapDetector, Totals, Verdict, summed
 from edge_emotion.client.items import AvailabilityReceived, EventReceived, Item, StateReceived, read_event, read_state
 from edge_emotion.datatypes import CameraState, EmotionEvent
@@ -46,14 +46,14 @@ class Reader:
         """The counts of all nodes together."""
         return summed(self.detector.totals.values()) if self.detector else replace(self._unchecked)
 
-    def read(self, letter: Letter) -> Item | None:
+    def read(self, message: ReceivedMessage) -> Item | None:
         """The item in a message; None if it is filtered out or not of the contract."""
         try:
-            address = read_address(self._prefix, letter.topic)
-            return self._item(address, letter) if self._is_wanted(address) else None
+            address = read_address(self._prefix, message.topic)
+            return self._item(address, message) if self._is_wanted(address) else None
         except ValueError as error:
             self.not_understood += 1
-            self._complain(letter.topic, error)
+            self._complain(message.topic, error)
             return None
 
     def _complain(self, topic: str, error: ValueError) -> None:
@@ -70,14 +70,14 @@ class Reader:
         # Events of the other cameras are needed for their numbers.
         return address.camera is None or address.channel == "events" or self._camera in (None, address.camera)
 
-    def _item(self, address: Address, letter: Letter) -> Item | None:
+    def _item(self, address: Address, message: ReceivedMessage) -> Item | None:
         if address.channel == "availability":
-            return self._note_availability(address, letter)
+            return self._note_availability(address, message)
         if address.channel == "state" and address.camera is not None:
-            return self._note_state(address.node, address.camera, letter)
-        return self._judge(read_event(address, letter.payload), letter)
+            return self._note_state(address.node, address.camera, message)
+        return self._judge(read_event(address, message.payload), message)
 
-    def _judge(self, event: EmotionEvent, letter: Letter) -> EventReceived | None:
+    def _judge(self, event: EmotionEvent, message: ReceivedMessage) -> EventReceived | None:
         verdict = Verdict("unchecked") if self.detector is None else self.detector.update(event)
         missed = self._hidden.pop(event.node, 0) + verdict.missed
         if self._camera not in (None, event.camera):
@@ -85,19 +85,19 @@ class Reader:
             return None
         if self.detector is None:
             self._unchecked += Totals(events=1, replayed=int(event.replayed))
-        return EventReceived(event, verdict.arrival, missed, letter.received_at, letter.payload)
+        return EventReceived(event, verdict.arrival, missed, message.received_at, message.payload)
 
-    def _note_availability(self, address: Address, letter: Letter) -> AvailabilityReceived:
-        online, key = read_availability(letter.payload), (address.node, address.camera or "")
+    def _note_availability(self, address: Address, message: ReceivedMessage) -> AvailabilityReceived:
+        online, key = read_availability(message.payload), (address.node, address.camera or "")
         if address.camera is not None:
             self.cameras[key] = replace(self.cameras.get(key, CameraStatus()), online=online)
         elif online is None:
             self.nodes.pop(address.node, None)
         else:
             self.nodes[address.node] = online
-        return AvailabilityReceived(address.node, address.camera, online, letter.received_at)
+        return AvailabilityReceived(address.node, address.camera, online, message.received_at)
 
-    def _note_state(self, node: str, camera: str, letter: Letter) -> StateReceived:
-        state = read_state(letter.payload)
+    def _note_state(self, node: str, camera: str, message: ReceivedMessage) -> StateReceived:
+        state = read_state(message.payload)
         self.cameras[node, camera] = replace(self.cameras.get((node, camera), CameraStatus()), state=state)
-        return StateReceived(node, camera, state, letter.received_at)
+        return StateReceived(node, camera, state, message.received_at)

@@ -59,7 +59,7 @@ class Section(BaseModel):
 
 
 class CameraSettings(Section):
-    """One camera. What ``source`` may be stands in docs/sources.md; times are seconds."""
+    """One camera. Values of ``source``: docs/how-to/cameras.md; times are seconds."""
 
     source: SourceText
     width: int | None = Field(default=None, ge=32, le=7680)

@@ -33,7 +33,7 @@ class CameraMeter:
         """
         self._processed += 1
         if times is not None:
-            classify = times.align + times.classify  # one stage of the contract, docs/mqtt.md
+            classify = times.align + times.classify  # one stage of the contract, docs/reference/mqtt.md
             self._rows.append((times.detect, times.track, classify, times.decide, latency))
 
     def report(self, capture: Capture, seconds: float) -> dict[str, Any]:

@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import logging
 import math
-import random
 import threading
 import time
+from dataclasses import dataclass
 from typing import Literal
 
 from edge_emotion.daemon.latest_frame import LatestFrame
 from edge_emotion.errors import SourceEnded, SourceError, SourceStalled
 from edge_emotion.protocols import ChoosingSource, FrameSource
+from edge_emotion.system.backoff import Backoff
 
 log = logging.getLogger(__name__)
 
-STEADY = 10.0
-"""Seconds that a camera must stay open before its next loss starts with the first pause again."""
-
 Status = Literal["opening", "online", "offline", "ended", "failed", "disabled"]
 
-RELEASE_TIMEOUT = 5.0
-"""Seconds for a camera that is no longer wanted to give up its device."""
 
-FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
-"""Seconds between attempts to open a lost camera: doubled each time, then varied by half either way."""
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long a capture thread waits, in seconds."""
+
+    open: float = math.inf
+    """For ``open`` of the source to return; longer than the source's own time-out."""
+    read: float = math.inf
+    """For ``read`` of the source to return; longer than the source's own time-out."""
+    first_retry: float = 1.0
+    longest_retry: float = 30.0
+    steady: float = 10.0
+    """A camera that stayed open this long ends the doubling of the retry delays."""
+    release: float = 5.0
+    """For a camera that is no longer wanted to release its device."""
 
 
 class Capture:
@@ -34,8 +42,8 @@ class Capture:
     of a finite one. A finite source that cannot be read, any source that cannot be opened the first time if
     ``fail_fast``, and a bug in an adapter make it failed, with the exception in ``error``.
     ``lossless`` waits for each frame to be taken; otherwise newer frames replace older ones.
-    Adapters keep their time-outs; one that has not answered for ``open_patience`` or ``read_patience`` seconds, which
-    are longer, hangs in its driver: the camera is ``stuck``, and offline until it answers.
+    Adapters keep their own time-outs. One that has not returned within those of ``timing``, which are longer, hangs in
+    its driver: the camera is ``stuck``, and offline until the call returns.
     """
 
     def __init__(
@@ -47,8 +55,7 @@ class Capture:
         max_fps: float,
         lossless: bool = False,
         fail_fast: bool = False,
-        open_patience: float = math.inf,
-        read_patience: float = math.inf,
+        timing: Timing | None = None,
     ) -> None:
         self.name, self.lossless = name, lossless
         self.slot = LatestFrame(changed)
@@ -59,7 +66,7 @@ class Capture:
         self._source = source
         self._choosing = source if isinstance(source, ChoosingSource) and source.live else None
         self._status: Status = "opening"
-        self._open_patience, self._read_patience = open_patience, read_patience
+        self._timing = timing or Timing()
         self._answer_by = math.inf
         self._period = 1 / max_fps
         self._fail_fast = fail_fast
@@ -90,7 +97,9 @@ class Capture:
     def release(self) -> threading.Thread:
         """Stop for good and give the device back; returns at once with the thread that does it."""
         self.ask_to_stop()
-        helper = threading.Thread(target=self.join, args=(RELEASE_TIMEOUT,), name=f"release-{self.name}", daemon=True)
+        helper = threading.Thread(
+            target=self.join, args=(self._timing.release,), name=f"release-{self.name}", daemon=True
+        )
         helper.start()
         return helper
 
@@ -115,32 +124,31 @@ class Capture:
 
     def _keep_reading(self) -> None:
         """Until stopped. Raises what trying again cannot cure."""
-        pause = FIRST_PAUSE
+        backoff = Backoff(self._timing.first_retry, self._timing.longest_retry)
         while not self._stopped.is_set():
             wait = 0.0
             try:
-                self._answer_by = time.monotonic() + self._open_patience
+                self._answer_by = time.monotonic() + self._timing.open
                 self._source.open()
                 opened = time.monotonic()
                 while not self._stopped.is_set():
                     self._read()
-                    if time.monotonic() - opened > STEADY:
-                        pause = FIRST_PAUSE
+                    if time.monotonic() - opened > self._timing.steady:
+                        backoff.reset()
             except SourceError as error:
                 if self._stopped.is_set():
                     return  # we closed it ourselves
                 if isinstance(error, SourceEnded) or not self._source.live or (self._fail_fast and not self.frames):
                     raise
-                wait = pause * random.uniform(0.5, 1.5)
+                wait = backoff.next()
                 self._lost(error, wait)
-                pause = min(2 * pause, LONGEST_PAUSE)
             finally:
                 self._source.close()  # before the pause: nobody else could use the device meanwhile
                 self._answer_by = math.inf
             self._stopped.wait(wait)
 
     def _read(self) -> None:
-        self._answer_by = time.monotonic() + self._read_patience
+        self._answer_by = time.monotonic() + self._timing.read
         # Of a camera that gives more than is wanted, the rest comes and is counted, but is not decoded.
         frame = self._choosing.read_due(self._is_due) if self._choosing else self._source.read()
         self._answer_by = math.inf

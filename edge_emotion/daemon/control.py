@@ -15,13 +15,13 @@ from edge_emotion.config.diff import Changes, compare
 from edge_emotion.config.settings import Settings
 from edge_emotion.daemon.camera import Camera
 from edge_emotion.daemon.daemon import Daemon
-from edge_emotion.daemon.overrides import Features, FeatureStore
+from edge_emotion.daemon.overrides import CameraOverrides, OverrideStore
 from edge_emotion.daemon.reload import Maker, take_over
 from edge_emotion.errors import EdgeEmotionError
 from edge_emotion.protocols import ControlChannel
 from edge_emotion.system.telemetry import Machine
 from edge_emotion.wire.payloads import SCHEMA, format_time, read_object, to_json
-from edge_emotion.wire.topics import FEATURES, NAME_PATTERN, Topics, Wish
+from edge_emotion.wire.topics import FEATURES, NAME_PATTERN, SetCommand, Topics
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class Control:
         daemon: Daemon,
         maker: Maker,
         settings: Settings,
-        features: FeatureStore,
+        features: OverrideStore,
         channels: Sequence[ControlChannel],
         load: Callable[[], Settings],
         examine: Callable[[Settings], dict[str, Any]],
@@ -78,11 +78,11 @@ class Control:
     def handle(self, topic: str, payload: bytes) -> None:
         """Do what one message asks, or say why not."""
         try:
-            wish = self._topics.read_wish(topic)
-            if isinstance(wish, Wish):
-                self._set(wish, payload)
+            command = self._topics.read_command(topic)
+            if isinstance(command, SetCommand):
+                self._set(command, payload)
             else:
-                self._answer(wish, payload)
+                self._answer(command, payload)
         except (ValueError, EdgeEmotionError) as error:
             log.warning("%.200r: %.200r is refused: %s", topic, payload[:100], error)
 
@@ -132,21 +132,21 @@ class Control:
         self._pending.release()
         self.handle(topic, payload)
 
-    def _set(self, wish: Wish, payload: bytes) -> None:
+    def _set(self, command: SetCommand, payload: bytes) -> None:
         """Raises ValueError for what cannot be, after answering with the unchanged state."""
-        camera = next((camera for camera in self._daemon.cameras if camera.name == wish.camera), None)
+        camera = next((camera for camera in self._daemon.cameras if camera.name == command.camera), None)
         if camera is None:
             raise ValueError("there is no such camera")
         try:
-            wanted = self._features[wish.camera].with_payload(wish.feature, payload, self._maker.labels)
-            self._apply(camera, self._features[wish.camera], wanted)
-            if wanted != self._features[wish.camera]:
-                self._features[wish.camera] = wanted
+            wanted = self._features[command.camera].with_payload(command.feature, payload, self._maker.labels)
+            self._apply(camera, self._features[command.camera], wanted)
+            if wanted != self._features[command.camera]:
+                self._features[command.camera] = wanted
         finally:
-            if wish.feature in FEATURES:
-                self._tell([wish.camera])
+            if command.feature in FEATURES:
+                self._tell([command.camera])
 
-    def _apply(self, camera: Camera, now: Features, wanted: Features) -> None:
+    def _apply(self, camera: Camera, now: CameraOverrides, wanted: CameraOverrides) -> None:
         if wanted.classes != now.classes:
             self._daemon.replace_pipeline(camera, self._maker.pipeline(self.settings, camera.name, wanted))
         if wanted.threshold != now.threshold:

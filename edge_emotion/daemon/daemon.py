@@ -9,8 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from collections.abc import Sequence as SequenceOf
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import FrameType
 
@@ -19,7 +18,7 @@ import cv2
 from edge_emotion.daemon.camera import Camera, Summary
 from edge_emotion.daemon.capture import Capture, Status
 from edge_emotion.datatypes import CameraState, EmotionEvent, Frame
-from edge_emotion.outbox.event_counter import Sequence
+from edge_emotion.outbox.event_counter import EventCounter
 from edge_emotion.pipeline.pipeline import Pipeline
 from edge_emotion.protocols import EventSink
 from edge_emotion.system.sd_notify import Watchdog, notify
@@ -44,10 +43,10 @@ class Daemon:
 
     def __init__(
         self,
-        cameras: SequenceOf[Camera],
-        sinks: SequenceOf[EventSink],
+        cameras: Sequence[Camera],
+        sinks: Sequence[EventSink],
         changed: threading.Condition,
-        sequence: Sequence,
+        sequence: EventCounter,
         *,
         heartbeat: float = 60.0,
         max_rss: int | None = None,
@@ -206,7 +205,7 @@ class Daemon:
         self.summary.latencies.append((now - camera.captured) * 1000)
         camera.meter.took(camera.pipeline.times, now - camera.captured)
 
-    def _publish(self, camera: Camera, events: SequenceOf[EmotionEvent]) -> None:
+    def _publish(self, camera: Camera, events: Sequence[EmotionEvent]) -> None:
         self._sequence.save()  # before: a number that was sent is never given to another event
         for event in events:
             waited = (time.monotonic() - camera.captured) * 1000
@@ -237,7 +236,7 @@ class Daemon:
             for sink in self._sinks:
                 sink.camera_state(camera.name, state)
 
-    def _shut_down(self, opened: SequenceOf[EventSink]) -> None:
+    def _shut_down(self, opened: Sequence[EventSink]) -> None:
         """Cameras first, so that nothing new comes; then the last events; then the sinks, which deliver them."""
         for camera in self.cameras:
             camera.capture.ask_to_stop()

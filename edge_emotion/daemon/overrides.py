@@ -16,14 +16,14 @@ from edge_emotion.wire.topics import FEATURES, Feature
 
 
 @dataclass(frozen=True, slots=True)
-class Features:
+class CameraOverrides:
     """What was set for one camera. None is what the configuration says."""
 
     enabled: bool = True
     threshold: float | None = None
     classes: tuple[str, ...] | None = None
 
-    def with_payload(self, feature: str, payload: bytes, labels: Sequence[str]) -> Features:
+    def with_payload(self, feature: str, payload: bytes, labels: Sequence[str]) -> CameraOverrides:
         """These features after a message on ``<feature>/set``; ``labels`` are the model's.
 
         Raises ValueError saying what was expected.
@@ -51,28 +51,30 @@ class Features:
         }
 
 
-class FeatureStore:
+class OverrideStore:
     """The features of all cameras by name, kept in a file of the state directory; without one, in memory."""
 
     def __init__(self, path: Path | None, labels: Sequence[str]) -> None:
         """What in the file does not fit the model's ``labels`` is logged and forgotten."""
         self._path = path
-        self._kept: dict[str, Features] = {}
+        self._kept: dict[str, CameraOverrides] = {}
         for camera, values in ({} if path is None else load_json(path)).items():
             self._kept[camera] = _restored(camera, values, labels)
 
-    def __getitem__(self, camera: str) -> Features:
-        return self._kept.get(camera, Features())
+    def __getitem__(self, camera: str) -> CameraOverrides:
+        return self._kept.get(camera, CameraOverrides())
 
-    def __setitem__(self, camera: str, features: Features) -> None:
+    def __setitem__(self, camera: str, features: CameraOverrides) -> None:
         self._kept[camera] = features
         if self._path is not None:
-            save_json(self._path, {name: asdict(kept) for name, kept in self._kept.items() if kept != Features()})
+            save_json(
+                self._path, {name: asdict(kept) for name, kept in self._kept.items() if kept != CameraOverrides()}
+            )
 
 
-def _restored(camera: str, values: Any, labels: Sequence[str]) -> Features:
+def _restored(camera: str, values: Any, labels: Sequence[str]) -> CameraOverrides:
     try:
-        restored = Features(
+        restored = CameraOverrides(
             enabled=values["enabled"] is not False,
             threshold=_fraction(values["threshold"]),
             classes=_classes(values["classes"], labels),
@@ -81,7 +83,7 @@ def _restored(camera: str, values: Any, labels: Sequence[str]) -> Features:
         log.warning(
             "what was set for camera %.70r before cannot be used any more (%s): back to the settings", camera, error
         )
-        return Features()
+        return CameraOverrides()
     return restored
 
 

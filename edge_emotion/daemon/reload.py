@@ -10,7 +10,7 @@ from edge_emotion.config.settings import Settings
 from edge_emotion.daemon.camera import Camera
 from edge_emotion.daemon.capture import Capture
 from edge_emotion.daemon.daemon import Daemon
-from edge_emotion.daemon.overrides import Features, FeatureStore
+from edge_emotion.daemon.overrides import CameraOverrides, OverrideStore
 from edge_emotion.pipeline.pipeline import Pipeline
 
 
@@ -21,20 +21,20 @@ class Maker(Protocol):
     def labels(self) -> tuple[str, ...]:
         """All emotions of the model."""
 
-    def camera(self, settings: Settings, name: str, features: Features) -> Camera:
+    def camera(self, settings: Settings, name: str, features: CameraOverrides) -> Camera:
         """A camera that is not opened yet. Raises EdgeEmotionError for what is missing or impossible."""
 
     def capture(self, settings: Settings, name: str) -> Capture:
         """A new thread for a camera, not started yet. Raises like ``camera``."""
 
-    def pipeline(self, settings: Settings, name: str, features: Features) -> Pipeline:
+    def pipeline(self, settings: Settings, name: str, features: CameraOverrides) -> Pipeline:
         """A new pipeline without tracks. Raises ConfigError."""
 
     def description(self, settings: Settings) -> tuple[dict[str, Any], dict[str, Any] | None]:
         """The node's info, and its device in Home Assistant if it has one."""
 
 
-def take_over(changes: Changes, old: Settings, daemon: Daemon, maker: Maker, features: FeatureStore) -> None:
+def take_over(changes: Changes, old: Settings, daemon: Daemon, maker: Maker, features: OverrideStore) -> None:
     """Apply what has changed since ``old``: first make all that is new, then put it in place.
 
     A camera with other settings is opened anew. Other rules for tracks end the tracks of every camera; a threshold

@@ -13,7 +13,7 @@ from edge_emotion.config.settings import MqttSettings
 from edge_emotion.doctor.report import Finding
 from edge_emotion.mqtt.connection import Connection
 from edge_emotion.mqtt.timing import Timing
-from edge_emotion.mqtt.wakeup import Waker
+from edge_emotion.mqtt.wakeup import Wakeup
 from edge_emotion.wire.topics import Topics
 
 _LOCAL = ("localhost", "127.0.0.1", "::1")
@@ -27,11 +27,11 @@ def broker(settings: MqttSettings, node: str, timing: Timing | None = None) -> F
     timing = timing or Timing()
     topic = f"{Topics(settings.prefix, node).root}/doctor"
     line = Connection(settings, f"edge-emotion-doctor-{secrets.token_hex(4)}", None)
-    with closing(line), closing(Waker()) as waker:
+    with closing(line), closing(Wakeup()) as wakeup:
         return (
             _reach(line, settings, timing)
-            or _log_in(line, settings, waker, timing)
-            or _publish(line, settings, waker, timing, topic)
+            or _log_in(line, settings, wakeup, timing)
+            or _publish(line, settings, wakeup, timing, topic)
             or _judge(settings, topic)
         )
 
@@ -62,9 +62,9 @@ def _reach(line: Connection, settings: MqttSettings, timing: Timing) -> Finding 
     return _fail(settings, detail, fix)
 
 
-def _log_in(line: Connection, settings: MqttSettings, waker: Waker, timing: Timing) -> Finding | None:
+def _log_in(line: Connection, settings: MqttSettings, wakeup: Wakeup, timing: Timing) -> Finding | None:
     """CONNECT and its answer; a finding if it is no."""
-    _await(line, waker, timing.answer, lambda: line.accepted is not None)
+    _await(line, wakeup, timing.answer, lambda: line.accepted is not None)
     if line.accepted:
         return None
     if line.accepted is None:
@@ -89,7 +89,7 @@ def _log_in(line: Connection, settings: MqttSettings, waker: Waker, timing: Timi
     return _fail(settings, f"it refuses {_who(settings)}: {line.refusal}", fix)
 
 
-def _publish(line: Connection, settings: MqttSettings, waker: Waker, timing: Timing, topic: str) -> Finding | None:
+def _publish(line: Connection, settings: MqttSettings, wakeup: Wakeup, timing: Timing, topic: str) -> Finding | None:
     """One message, QoS 1, not retained; a finding if it is refused or not acknowledged."""
     line.publish(topic, b"test of the access rules", retain=False)
     answers: list[tuple[int, str | None]] = []
@@ -98,7 +98,7 @@ def _publish(line: Connection, settings: MqttSettings, waker: Waker, timing: Tim
         answers.extend(line.take_acknowledged())
         return bool(answers)
 
-    _await(line, waker, timing.answer, answered)
+    _await(line, wakeup, timing.answer, answered)
     rule = f"topic write {topic.removesuffix('doctor')}#"
     who = f"user {settings.username}, then " if settings.username else ""
     fix = f"give it in the broker's acl_file: {who}{rule}; restart the broker"
@@ -119,14 +119,16 @@ def _judge(settings: MqttSettings, topic: str) -> Finding:
     if settings.tls is not None and settings.tls.insecure:
         return Finding("warn", f"{detail}; its certificate was not checked", "set mqtt.tls.ca, not mqtt.tls.insecure")
     if settings.tls is None and settings.username is not None and settings.host not in _LOCAL:
-        return Finding("warn", f"{detail}; the password crosses the network in plain text", "mqtt.tls, docs/deploy.md")
+        return Finding(
+            "warn", f"{detail}; the password crosses the network in plain text", "mqtt.tls, docs/how-to/broker.md"
+        )
     return Finding("ok", f"{detail}{'' if settings.tls is None else ', over TLS'}")
 
 
-def _await(line: Connection, waker: Waker, seconds: float, done: Callable[[], bool]) -> None:
+def _await(line: Connection, wakeup: Wakeup, seconds: float, done: Callable[[], bool]) -> None:
     until = time.monotonic() + seconds
     while not done() and line.alive and (left := until - time.monotonic()) > 0:
-        line.step(waker, left)
+        line.step(wakeup, left)
 
 
 def _fail(settings: MqttSettings, detail: str, fix: str) -> Finding:

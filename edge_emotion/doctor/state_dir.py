@@ -50,7 +50,7 @@ def daemon_runs(settings: Settings) -> bool:
 def _of_another(path: Path, owner: int) -> Finding:
     name = user_name(owner)
     if os.geteuid() == 0:
-        fix = f"run this as the daemon's user: sudo -u {name} edge-emotion doctor (docs/deploy.md)"
+        fix = f"run this as the daemon's user: sudo -u {name} edge-emotion doctor (docs/how-to/find-faults.md)"
         return Finding("warn", f"{path} belongs to {name}, and this is root, who sees everything", fix)
     fix = f"sudo chown -R {user_name()} {path}, or run this as {name}: sudo -u {name} edge-emotion doctor"
     return Finding("fail", f"{path} belongs to {name}, not to {user_name()}", fix)

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from edge_emotion.config.settings import (
-    CameraSettings,
-    PolicySettings,
-    Settings,
-    TrackingSettings,
-)
+from edge_emotion.config.settings import CameraSettings, Settings
 from edge_emotion.config.source_spec import classify_source, picamera2_index
 from edge_emotion.daemon.camera import Camera
-from edge_emotion.daemon.capture import Capture
-from edge_emotion.daemon.overrides import Features
+from edge_emotion.daemon.capture import Capture, Timing
+from edge_emotion.daemon.overrides import CameraOverrides
 from edge_emotion.factory.models import Models
 from edge_emotion.factory.node_info import describe
 from edge_emotion.models.classifier import EmotionClassifier
-from edge_emotion.outbox.event_counter import Sequence
+from edge_emotion.outbox.event_counter import EventCounter
 from edge_emotion.pipeline.following import FaceFollower
 from edge_emotion.pipeline.pipeline import Pipeline
-from edge_emotion.pipeline.policy import Policy
-from edge_emotion.pipeline.smoothing import Smoother
-from edge_emotion.pipeline.tracking import Tracker
-from edge_emotion.protocols import FaceDetector, FrameSource
-from edge_emotion.wire.ulid import ulid
+from edge_emotion.pipeline.settings import PipelineSettings
+from edge_emotion.protocols import FrameSource
 
 if TYPE_CHECKING:
     from edge_emotion.factory.models import ModelDetector
@@ -42,7 +34,7 @@ class CameraMaker:
     def __init__(
         self,
         models: Models,
-        sequence: Sequence,
+        sequence: EventCounter,
         changed: threading.Condition,
         *,
         fail_fast: bool = False,
@@ -51,7 +43,7 @@ class CameraMaker:
         self._models = models
         self._sequence, self._changed, self._fail_fast = sequence, changed, fail_fast
 
-    def camera(self, settings: Settings, name: str, features: Features) -> Camera:
+    def camera(self, settings: Settings, name: str, features: CameraOverrides) -> Camera:
         """A camera that is not opened yet. Raises what its adapter raises for a missing library, ConfigError."""
         camera = Camera(self.capture(settings, name), self.pipeline(settings, name, features))
         camera.status = "opening" if features.enabled else "disabled"
@@ -61,7 +53,7 @@ class CameraMaker:
         """The camera's thread, not started yet. Raises what the adapter raises for a missing library."""
         return make_capture(name, settings.cameras[name], self._changed, fail_fast=self._fail_fast)
 
-    def pipeline(self, settings: Settings, name: str, features: Features) -> Pipeline:
+    def pipeline(self, settings: Settings, name: str, features: CameraOverrides) -> Pipeline:
         """A pipeline without tracks. Raises ConfigError for an unknown operating point or class."""
         options, shared = settings.classifier, self._models.classifier
         classifier = EmotionClassifier(
@@ -72,19 +64,8 @@ class CameraMaker:
             entry=shared.entry,
             refused=shared.refused,
         )
-        return make_pipeline(
-            settings.node,
-            name,
-            self._models.detector,
-            classifier,
-            near=self._models.near,
-            tracking=settings.tracking,
-            policy=settings.policy.model_copy(update={"threshold": features.threshold_in(settings)}),
-            interval=options.interval,
-            idle_interval=settings.detector.idle_interval,
-            refresh_interval=settings.detector.refresh_interval,
-            next_seq=self._sequence,
-        )
+        numbers = replace(pipeline_settings(settings, name), threshold=features.threshold_in(settings))
+        return make_pipeline(numbers, self._models._replace(classifier=classifier), self._sequence)
 
     def description(self, settings: Settings) -> tuple[dict[str, Any], dict[str, Any] | None]:
         """What the node says of itself, and its device in Home Assistant if it is to be there."""
@@ -92,10 +73,21 @@ class CameraMaker:
 
 
 def make_capture(
-    name: str, camera: CameraSettings, changed: threading.Condition, *, fail_fast: bool = False
+    name: str,
+    camera: CameraSettings,
+    changed: threading.Condition,
+    *,
+    fail_fast: bool = False,
+    timing: Timing | None = None,
 ) -> Capture:
-    """The thread of one camera. Only a recording can be processed without loss: a live source does not wait."""
+    """The thread of one camera. Only a recording can be processed without loss: a live source does not wait.
+
+    The answers of a live source are due within the camera's own time-outs, those of ``timing`` do not count.
+    """
     source = make_source(camera)
+    timing = timing or Timing()
+    if source.live:  # a recording is paced by its source, as slowly as it likes
+        timing = replace(timing, open=camera.open_timeout + GRACE, read=camera.read_timeout + GRACE)
     return Capture(
         name,
         source,
@@ -103,42 +95,33 @@ def make_capture(
         max_fps=camera.max_fps,
         lossless=not camera.realtime and not source.live,
         fail_fast=fail_fast,
-        # A recording is paced by its source, as slowly as it likes.
-        open_patience=camera.open_timeout + GRACE if source.live else math.inf,
-        read_patience=camera.read_timeout + GRACE if source.live else math.inf,
+        timing=timing,
     )
 
 
-def make_pipeline(
-    node: str,
-    camera: str,
-    detector: FaceDetector,
-    classifier: EmotionClassifier,
-    *,
-    near: ModelDetector | None = None,
-    tracking: TrackingSettings,
-    policy: PolicySettings,
-    interval: float,
-    idle_interval: float = 0.0,
-    refresh_interval: float = 0.0,
-    next_seq: Callable[[], int],
-) -> Pipeline:
-    """The pipeline of one camera, with trackers and smoothing of its own; ``near`` follows known faces."""
-    return Pipeline(
-        node=node,
+def pipeline_settings(settings: Settings, camera: str) -> PipelineSettings:
+    """The part of the settings that the pipeline of one camera needs."""
+    tracking, policy, detector = settings.tracking, settings.policy, settings.detector
+    return PipelineSettings(
+        node=settings.node,
         camera=camera,
-        detector=detector,
-        tracker=Tracker(iou=tracking.iou, confirm_hits=tracking.confirm_hits, max_gap=tracking.max_gap, make_id=ulid),
-        classifier=classifier,
-        smoother=Smoother(policy.time_constant),
-        policy=Policy(threshold=policy.threshold, hysteresis=policy.hysteresis, min_dwell=policy.min_dwell),
-        interval=interval,
-        idle_interval=idle_interval,
-        follower=None if near is None else make_follower(near),
-        refresh_interval=refresh_interval,
-        next_seq=next_seq,
-        make_id=ulid,
+        interval=settings.classifier.interval,
+        idle_interval=detector.idle_interval,
+        refresh_interval=detector.refresh_interval,
+        iou=tracking.iou,
+        confirm_hits=tracking.confirm_hits,
+        max_gap=tracking.max_gap,
+        threshold=policy.threshold,
+        hysteresis=policy.hysteresis,
+        min_dwell=policy.min_dwell,
+        time_constant=policy.time_constant,
     )
+
+
+def make_pipeline(settings: PipelineSettings, models: Models, next_seq: Callable[[], int]) -> Pipeline:
+    """The pipeline of one camera; tracks and smoothing are its own, the models may be shared."""
+    follower = None if models.near is None else make_follower(models.near)
+    return Pipeline(settings, models.detector, models.classifier, follower, next_seq=next_seq)
 
 
 def make_follower(near: ModelDetector) -> FaceFollower:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from edge_emotion.config.settings import Settings
 from edge_emotion.factory.node_info import describe
 from edge_emotion.models.classifier import EmotionClassifier
-from edge_emotion.outbox.event_counter import Sequence
+from edge_emotion.outbox.event_counter import EventCounter
 from edge_emotion.protocols import EventSink
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def make_sinks(
-    settings: Settings, classifier: EmotionClassifier, detector: ModelDetector, sequence: Sequence | None = None
+    settings: Settings, classifier: EmotionClassifier, detector: ModelDetector, sequence: EventCounter | None = None
 ) -> list[EventSink]:
     """The sinks that the settings name; without ``sequence``, which knows the state directory, only to look at."""
     sinks: list[EventSink] = []

@@ -22,7 +22,7 @@ Pixels = npt.NDArray[np.uint8]
 MAX_OVERSAMPLING = 8
 """Where a crop cannot be halved it is sampled at most at this multiple of its detail: enough for 8 x 48 = 384 px."""
 
-LEAST_HALVED = 3
+MIN_DOWNSAMPLE_RATIO = 3
 """Crops are halved from this multiple of their detail on: what is left is still sampled more finely than the detail."""
 
 
@@ -46,7 +46,7 @@ def align(image: Image, face: Face, spec: CropSpec, *, grey: bool = False) -> Pi
     centre_x, centre_y, side = crop_square(face, spec)
     roll = face.roll
     cos, sin = math.cos(roll), math.sin(roll)
-    halvings = max(math.frexp(side / (LEAST_HALVED * spec.detail))[1], 0)
+    halvings = max(math.frexp(side / (MIN_DOWNSAMPLE_RATIO * spec.detail))[1], 0)
     left, top, right, bottom = _reach(centre_x, centre_y, side * (abs(cos) + abs(sin)), image, 2**halvings)
     part = image[top:bottom, left:right]
     if grey:

@@ -18,7 +18,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge_emotion.config.settings import MqttSettings
 from edge_emotion.mqtt.tls import tls_context
-from edge_emotion.mqtt.wakeup import Waker
+from edge_emotion.mqtt.wakeup import Wakeup
 
 _CREDENTIALS = (134, 135)
 """CONNACK reasons of MQTT 5, section 3.2.2.2; paho maps 4 and 5 of 3.1.1 onto them."""
@@ -36,7 +36,7 @@ _MALFORMED = (MQTTException, ValueError, LookupError, struct.error)
 """What paho 2.0 to 2.2 raise on bytes that are not MQTT."""
 
 
-class Heard(NamedTuple):
+class IncomingMessage(NamedTuple):
     """A message for this node. ``retained``: it was sent before we came, nobody knows when."""
 
     topic: str
@@ -82,7 +82,7 @@ class Connection:
         self._settings = settings
         self._modern = settings.protocol == "5"
         self._acknowledged: list[tuple[int, str | None]] = []
-        self._heard: list[Heard] = []
+        self._heard: list[IncomingMessage] = []
         self._error: str | None = None
         self._client = client = new_client(settings, client_id)
         if will is not None:
@@ -108,8 +108,8 @@ class Connection:
         host, port = self._settings.host, self._settings.effective_port
         self._client.connect(host, port, self._settings.keepalive, properties=limits)
 
-    def step(self, waker: Waker, timeout: float) -> None:
-        """Wait up to ``timeout`` s for the network or the waker, then read, write and keep alive."""
+    def step(self, wakeup: Wakeup, timeout: float) -> None:
+        """Wait up to ``timeout`` s for the network or the wakeup, then read, write and keep alive."""
         sock = self._client.socket()
         if sock is None:
             return
@@ -118,9 +118,9 @@ class Connection:
         decrypted = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
         outgoing = [network] if self._client.want_write() else []
         timeout = 0.0 if decrypted else max(0.0, min(timeout, TICK))
-        readable, writable, _ = select.select([network, waker.fileno()], outgoing, [], timeout)
-        if waker.fileno() in readable:
-            waker.clear()
+        readable, writable, _ = select.select([network, wakeup.fileno()], outgoing, [], timeout)
+        if wakeup.fileno() in readable:
+            wakeup.clear()
         if decrypted or network in readable:
             self._read()
         if writable:
@@ -135,7 +135,7 @@ class Connection:
         else:
             self._client.subscribe([(each, 1) for each in filters])
 
-    def take_heard(self) -> list[Heard]:
+    def take_heard(self) -> list[IncomingMessage]:
         """What came since the last call."""
         taken, self._heard = self._heard, []
         return taken
@@ -186,7 +186,7 @@ class Connection:
         self._acknowledged.append((mid, str(reason) if reason.is_failure else None))
 
     def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
-        self._heard.append(Heard(message.topic, bytes(message.payload), bool(message.retain)))
+        self._heard.append(IncomingMessage(message.topic, bytes(message.payload), bool(message.retain)))
 
     def _on_log(self, _client: Client, _data: Any, level: int, text: str) -> None:
         """The only place where paho tells why a socket failed."""

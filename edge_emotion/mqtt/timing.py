@@ -1,9 +1,7 @@
-"""Time-outs of a connection, and the delays between attempts to connect."""
+"""Time-outs of a connection, and the limits of the delays between attempts to connect."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -25,23 +23,3 @@ class Timing:
     """For writing down at a stop what was not delivered."""
     birth: float = 5.0
     """At most, before everything is said again to a Home Assistant that has just come: not all nodes at once."""
-
-
-class Backoff:
-    """Seconds to wait before each further attempt: doubling up to ``longest``, drawn from the upper half of each step.
-
-    The draw keeps many nodes from coming back to a restarted broker at the same moment.
-    """
-
-    def __init__(self, first: float, longest: float, draw: Callable[[], float] = random.random) -> None:
-        self._first, self._longest, self._draw = first, longest, draw
-        self._step = first
-
-    def next(self) -> float:
-        """The next delay, seconds."""
-        step, self._step = self._step, min(self._step * 2, self._longest)
-        return step * (0.5 + 0.5 * self._draw())
-
-    def reset(self) -> None:
-        """Begin again at ``first``."""
-        self._step = self._first

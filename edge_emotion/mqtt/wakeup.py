@@ -6,7 +6,7 @@ import socket
 from contextlib import suppress
 
 
-class Waker:
+class Wakeup:
     """Ends another thread's ``select`` at once."""
 
     def __init__(self) -> None:

@@ -49,7 +49,7 @@ class _Record:
         return f"{self.last} {self.reserved} {self.keeper} {self.boot}\n".encode().ljust(_LENGTH)
 
 
-class Sequence:
+class EventCounter:
     """Counts 1, 2, 3 ...; kept in the file ``<node>.seq`` of the state directory, which one process at a time may use.
 
     After a clean stop and after the death of the process it goes on with the next number; after a power cut with

@@ -14,11 +14,13 @@ from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.pipeline.face_quality import face_quality
 from edge_emotion.pipeline.following import FaceFollower
 from edge_emotion.pipeline.policy import Decision, Policy
+from edge_emotion.pipeline.settings import PipelineSettings
 from edge_emotion.pipeline.smoothing import Smoother
 from edge_emotion.pipeline.tracking import Tracker
 from edge_emotion.protocols import FaceDetector
+from edge_emotion.wire.ulid import ulid
 
-SLACK = 0.75
+JITTER_TOLERANCE = 0.75
 """Of an interval: frames that come just as often, a little early or late, all count."""
 
 
@@ -36,33 +38,29 @@ class StageTimes:
 class Pipeline:
     """Turns the frames of one camera into events.
 
-    ``interval`` is the least time in seconds between two classifications of the same face, ``idle_interval`` between
-    two looks for faces while nobody is there, ``refresh_interval`` between two looks at the whole picture while the
-    ``follower``, if there is one, finds everybody. ``next_seq`` numbers the node's events, ``make_id`` names them.
+    The ``detector`` searches the whole picture; the ``follower``, if there is one, re-finds tracked faces between two
+    such searches. ``next_seq`` gives the node's next event number, ``make_id`` an identifier for a track or an event.
     """
 
     def __init__(
         self,
-        *,
-        node: str,
-        camera: str,
+        settings: PipelineSettings,
         detector: FaceDetector,
-        tracker: Tracker,
         classifier: EmotionClassifier,
-        smoother: Smoother,
-        policy: Policy,
-        interval: float,
-        idle_interval: float = 0.0,
         follower: FaceFollower | None = None,
-        refresh_interval: float = 0.0,
+        *,
         next_seq: Callable[[], int],
-        make_id: Callable[[datetime], str],
+        make_id: Callable[[datetime], str] = ulid,
     ) -> None:
-        self._node, self._camera = node, camera
-        self._detector, self._tracker, self._classifier = detector, tracker, classifier
-        self._smoother, self._policy = smoother, policy
-        self._interval, self._idle_interval = interval, idle_interval
-        self._follower, self._refresh_interval = follower, refresh_interval
+        self._settings = settings
+        self._detector, self._follower, self._classifier = detector, follower, classifier
+        self._tracker = Tracker(
+            iou=settings.iou, confirm_hits=settings.confirm_hits, max_gap=settings.max_gap, make_id=make_id
+        )
+        self._smoother = Smoother(settings.time_constant)
+        self._policy = Policy(
+            threshold=settings.threshold, hysteresis=settings.hysteresis, min_dwell=settings.min_dwell
+        )
         self._next_seq, self._make_id = next_seq, make_id
         self._looked = self._looked_everywhere = self._lost = -math.inf
         self._classified: dict[str, float] = {}
@@ -77,7 +75,7 @@ class Pipeline:
     def process(self, frame: Frame) -> list[EmotionEvent]:
         """Everything that happens between a frame and its events, in order of happening."""
         self._last = frame
-        if self._tracker.idle and 0 <= frame.timestamp - self._looked < SLACK * self._idle_interval:
+        if self._tracker.idle and 0 <= frame.timestamp - self._looked < JITTER_TOLERANCE * self._settings.idle_interval:
             self.times = None
             return []
         self._looked = frame.timestamp
@@ -128,7 +126,7 @@ class Pipeline:
         """
 
         def recent(moment: float) -> bool:
-            return 0 <= frame.timestamp - moment < self._refresh_interval
+            return 0 <= frame.timestamp - moment < self._settings.refresh_interval
 
         may_follow = recent(self._looked_everywhere) and not recent(self._lost)
         if self._follower is not None and may_follow and (known := self._tracker.steady):
@@ -141,7 +139,7 @@ class Pipeline:
 
     def _is_due(self, track: Track, timestamp: float) -> bool:
         last = self._classified.get(track.id)
-        return track.confirmed and (last is None or timestamp - last >= SLACK * self._interval)
+        return track.confirmed and (last is None or timestamp - last >= JITTER_TOLERANCE * self._settings.interval)
 
     def _end(self, tracks: Iterable[Track]) -> list[EmotionEvent]:
         events = []
@@ -159,8 +157,8 @@ class Pipeline:
             type=decision.type,
             id=self._make_id(frame.captured_at),
             seq=self._next_seq(),
-            node=self._node,
-            camera=self._camera,
+            node=self._settings.node,
+            camera=self._settings.camera,
             ts=frame.captured_at,
             emotion=settled.emotion,
             confidence=settled.confidence,

@@ -9,7 +9,7 @@ from edge_emotion.labels import UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class StableEmotion:
     """What a track is said to show; ``scores`` are the newest, ``candidate`` has been better ``since``."""
 
     emotion: str
@@ -30,7 +30,7 @@ class Decision:
     """Something worth an event."""
 
     type: EventType
-    settled: Settled
+    settled: StableEmotion
     previous: str | None = None
 
 
@@ -46,9 +46,9 @@ class Policy:
         """May be changed at any time; counts from the next ``update`` on."""
         self._hysteresis = hysteresis
         self._min_dwell = min_dwell
-        self._settled: dict[str, Settled] = {}
+        self._settled: dict[str, StableEmotion] = {}
 
-    def settled(self, track_id: str) -> Settled | None:
+    def settled(self, track_id: str) -> StableEmotion | None:
         """What a track shows, None before its start and after its end."""
         return self._settled.get(track_id)
 
@@ -57,10 +57,10 @@ class Policy:
         before = self._settled.get(track_id)
         if before is None:
             emotion = scores.named(self.threshold)
-            return self._keep(track_id, Decision("start", Settled(emotion, scores, emotion, timestamp)))
+            return self._keep(track_id, Decision("start", StableEmotion(emotion, scores, emotion, timestamp)))
         wanted = self._wanted(before.emotion, scores)
         since = before.since if wanted == before.candidate else timestamp
-        now = Settled(before.emotion, scores, wanted, since)
+        now = StableEmotion(before.emotion, scores, wanted, since)
         if wanted != before.emotion and timestamp - since >= self._min_dwell:
             return self._keep(track_id, Decision("change", replace(now, emotion=wanted), before.emotion))
         self._settled[track_id] = now

@@ -1,1 +1,1 @@
-"""Frame sources, one adapter in each file. Only ``edge_emotion.factory`` imports them; docs/sources.md is for users."""
+"""Frame sources, one adapter in each file. Only ``edge_emotion.factory`` imports them. See docs/how-to/cameras.md."""

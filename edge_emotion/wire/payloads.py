@@ -1,6 +1,6 @@
 """The wire form: values to JSON bytes and back, and the topic names. Each inverse stands beside its function.
 
-Schema 1 of the MQTT contract, docs/mqtt.md.
+Schema 1 of the MQTT contract, docs/reference/mqtt.md.
 """
 
 from __future__ import annotations

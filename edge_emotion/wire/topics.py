@@ -15,7 +15,7 @@ FEATURES: tuple[Feature, ...] = get_args(Feature)
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class SetCommand:
     """Somebody wants a feature of a camera to be something else: ``<camera>/<feature>/set``."""
 
     camera: str
@@ -50,7 +50,7 @@ class Topics:
         return f"{self.root}/stats"
 
     @property
-    def wishes(self) -> tuple[str, str]:
+    def command_filters(self) -> tuple[str, str]:
         """Filters for what a node is asked: of a camera's features, and of the node."""
         return f"{self.root}/+/+/set", f"{self.root}/request/+"
 
@@ -62,11 +62,11 @@ class Topics:
         """The answer to ``request/<command>``."""
         return f"{self.root}/response/{command}"
 
-    def read_wish(self, topic: str) -> Wish | str:
+    def read_command(self, topic: str) -> SetCommand | str:
         """The inverse of ``wishes``: of a camera, or the command that is requested. Raises ValueError for others."""
         parts = topic.removeprefix(self.root + "/").split("/")
         if topic.startswith(self.root + "/") and len(parts) == 3 and parts[2] == "set":
-            return Wish(parts[0], parts[1])
+            return SetCommand(parts[0], parts[1])
         if topic.startswith(self.root + "/") and len(parts) == 2 and parts[0] == "request":
             return parts[1]
         raise ValueError(f"nothing is asked of {self.root} there")

@@ -16,7 +16,7 @@ STRONG = Augmentation(brightness=0.2, contrast=0.3, blur=0.1, low_resolution=0.1
 """For cameras that see worse than the web of 2013."""
 
 VOTES: dict[str, Any] = {"label_votes": {"disgust": 2, "fear": 2}, "distill": 0.7}
-"""What the models that ship learn from; docs/training.md says what else was tried, and what it gave."""
+"""What the models that ship learn from; what else was tried: docs/explanation/what-was-tried.md."""
 
 EDGE: tuple[Recipe, ...] = (
     Recipe(

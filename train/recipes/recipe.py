@@ -15,7 +15,7 @@ from train.data.augment import Augmentation
 from train.data.layouts.fer import FER2013_CLASSES, SIZE
 
 FER_CROP = CropSpec(margin=0.12, shift=-0.10, detail=SIZE)
-"""From a BlazeFace box to the framing of FER2013, measured by ``python -m train crop``; see docs/models.md."""
+"""From a BlazeFace box to the framing of FER2013, measured by ``python -m train crop``: docs/reference/models.md."""
 
 CLASS_SETS: dict[str, tuple[str, ...]] = {
     "3": ("happiness", "sadness", "anger"),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edge_emotion.sinks.mqtt.send_queue import Mailbox, Message
+from edge_emotion.sinks.mqtt.send_queue import Message, SendQueue
 from edge_emotion.system.atomic_file import load_json, save_json
 from edge_emotion.wire.payloads import GONE, OFFLINE, to_json
 from edge_emotion.wire.topics import FEATURES, Topics
@@ -25,8 +25,8 @@ class Announcer:
     Thread-safe.
     """
 
-    def __init__(self, mailbox: Mailbox, topics: Topics, path: Path | None) -> None:
-        self._mailbox, self._topics, self._path = mailbox, topics, path
+    def __init__(self, send_queue: SendQueue, topics: Topics, path: Path | None) -> None:
+        self._send_queue, self._topics, self._path = send_queue, topics, path
         self._lock = threading.Lock()
         self._saved: dict[str, Any] = {} if path is None else load_json(path)
         self._known = {name for name in _listed(self._saved.get("cameras")) if isinstance(name, str)}
@@ -46,14 +46,14 @@ class Announcer:
             self._cameras, self._topic, self._device = set(cameras), topic, device
             self._known |= self._cameras
             for old in self._devices - ({topic} if device else set()):
-                self._mailbox.forget(old)
+                self._send_queue.forget(old)
             if device is not None:
                 self._devices.add(topic)
                 self._say(device)
             for gone in [each for camera in sorted(vanished) for each in self._topics_of(camera)]:
-                self._mailbox.forget(gone)
+                self._send_queue.forget(gone)
             for camera in new:
-                self._mailbox.retain(self._topics.camera(camera, "availability"), OFFLINE)
+                self._send_queue.retain(self._topics.camera(camera, "availability"), OFFLINE)
             self._save()
 
     def settled(self, message: Message) -> None:
@@ -74,7 +74,7 @@ class Announcer:
         vanished = {key: {"platform": kind} for key, kind in self._components.items() if key not in current}
         self._components |= _platforms(device)
         self._said = to_json({**device, "components": {**vanished, **current}})
-        self._mailbox.retain(self._topic, self._said)
+        self._send_queue.retain(self._topic, self._said)
 
     def _taken_back(self, topic: str) -> None:
         if self._device is None or topic != self._topic:

@@ -1,4 +1,4 @@
-"""The thread that keeps the file of the outbox up with the mailbox."""
+"""The thread that keeps the file of the outbox up with the send_queue."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import time
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 
-from edge_emotion.outbox.event_counter import Sequence
+from edge_emotion.outbox.event_counter import EventCounter
 from edge_emotion.outbox.store import OutboxFile
-from edge_emotion.sinks.mqtt.send_queue import Mailbox
+from edge_emotion.sinks.mqtt.send_queue import SendQueue
 
 _log = logging.getLogger("edge_emotion.sinks.mqtt")
 
@@ -29,10 +29,15 @@ class OutboxWriter:
     """
 
     def __init__(
-        self, file: OutboxFile, mailbox: Mailbox, interval: float, numbers: Sequence | None, retry: float = RETRY
+        self,
+        file: OutboxFile,
+        send_queue: SendQueue,
+        interval: float,
+        numbers: EventCounter | None,
+        retry: float = RETRY,
     ) -> None:
-        """``file`` is open, its events are in the mailbox. ``numbers`` leaves its counting to the file, if given."""
-        self._file, self._mailbox, self._interval = file, mailbox, interval
+        """``file`` is open, its events are in the send_queue. ``numbers`` leaves its counting to the file, if given."""
+        self._file, self._send_queue, self._interval = file, send_queue, interval
         self._numbers, self._retry = numbers, retry
         self._news: SimpleQueue[None] = SimpleQueue()  # cheaper for its callers than an Event, and never blocks them
         self._stopping = threading.Event()
@@ -49,8 +54,8 @@ class OutboxWriter:
         return self._retry_at is not None
 
     def start(self) -> None:
-        """Begin; from now on the mailbox wakes this thread."""
-        self._mailbox.store_with(self._news)
+        """Begin; from now on the send_queue wakes this thread."""
+        self._send_queue.store_with(self._news)
         self._thread.start()
 
     def stop(self, patience: float) -> bool:
@@ -78,7 +83,7 @@ class OutboxWriter:
         now = time.monotonic()
         if self._retry_at is not None:
             return max(0.0, self._retry_at - now)
-        if not self._gone and not len(self._mailbox):
+        if not self._gone and not len(self._send_queue):
             return None
         until = now + TIDY
         if self._unsynced_since is not None:
@@ -95,7 +100,7 @@ class OutboxWriter:
             self._fall_back(error)
 
     def _write(self, now: float, last: bool) -> None:
-        changes = self._mailbox.collect()
+        changes = self._send_queue.collect()
         self._gone += changes.gone
         if changes.new and self._unsynced_since is None:
             self._unsynced_since = changes.new[0].since
@@ -104,15 +109,15 @@ class OutboxWriter:
             self._gone, self._tidied = [], now
         if not self._interval:  # each event is on the disk before the network sees it
             self._sync(changes.upto)
-        self._mailbox.stored(changes.upto)
+        self._send_queue.stored(changes.upto)
         if last or (self._unsynced_since is not None and now >= self._unsynced_since + self._interval):
             self._sync(changes.upto)
-        if not len(self._mailbox):
+        if not len(self._send_queue):
             self._unsynced_since = None
 
     def _sync(self, upto: int) -> None:
         """Unless all events since the last sync are acknowledged: the broker has them, the disk is spared."""
-        if self._unsynced_since is not None and self._mailbox.waits_from(self._synced):
+        if self._unsynced_since is not None and self._send_queue.waits_from(self._synced):
             self._file.sync()
         self._synced, self._unsynced_since = upto, None
 
@@ -127,13 +132,13 @@ class OutboxWriter:
             if self._numbers is not None:  # first: what is sent from now on is not in the file
                 self._numbers.take_back()
             self._file.close()
-        self._mailbox.release()
+        self._send_queue.release()
         self._retry_at = time.monotonic() + self._retry
 
     def _try_again(self) -> None:
         try:
             self._file.open()
-            changes = self._mailbox.collect_all()
+            changes = self._send_queue.collect_all()
             self._file.replace(changes.new)
             self._file.sync()
         except BaseException:

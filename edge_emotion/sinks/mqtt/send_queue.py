@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
 
-from edge_emotion.mqtt.wakeup import Waker
+from edge_emotion.mqtt.wakeup import Wakeup
 from edge_emotion.outbox.outbox import Changes, Entry, Outbox
 from edge_emotion.wire.payloads import GONE, OFFLINE, ONLINE, event_from_json, event_to_json
 from edge_emotion.wire.topics import Topics
@@ -33,14 +33,14 @@ class Message:
     qos: int = 1
 
 
-class Mailbox:
+class SendQueue:
     """Events in their outbox, and of every retained topic the newest payload. Thread-safe.
 
     The lock is held only inside these methods, which neither wait nor call anything that takes another lock.
     """
 
     def __init__(self, topics: Topics, outbox: Outbox, info: bytes) -> None:
-        """``outbox`` belongs to the mailbox from now on. The node is offline until said otherwise."""
+        """``outbox`` belongs to the send_queue from now on. The node is offline until said otherwise."""
         self._topics = topics
         self._lock = threading.Lock()
         self._outbox = outbox
@@ -49,7 +49,7 @@ class Mailbox:
         """Topic -> number of the first event that must not be sent before it; events of before go first."""
         self._notes: deque[Message] = deque(maxlen=KEPT_NOTES)
         self._refused = 0
-        self._waker: Waker | None = None
+        self._wakeup: Wakeup | None = None
         self._store: SimpleQueue[None] | None = None
 
     def __len__(self) -> int:
@@ -75,10 +75,10 @@ class Mailbox:
         with self._lock:
             return bool(self._unsaid)
 
-    def attach(self, waker: Waker | None) -> None:
+    def attach(self, wakeup: Wakeup | None) -> None:
         """From now on, wake this one whenever there is something new."""
         with self._lock:
-            self._waker = waker
+            self._wakeup = wakeup
 
     def wake(self) -> None:
         """Wake the reader without a message."""
@@ -241,8 +241,8 @@ class Mailbox:
         self._unsaid[self._topics.availability] = 0
 
     def _wake(self) -> None:
-        if self._waker is not None:
-            self._waker.set()
+        if self._wakeup is not None:
+            self._wakeup.set()
 
 
 def _as_replayed(payload: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""The network thread of the MQTT sink: it keeps a connection and carries the mailbox to the broker."""
+"""The network thread of the MQTT sink: it keeps a connection and carries the send_queue to the broker."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from dataclasses import dataclass, field
 
 from edge_emotion.config.settings import MqttSettings
 from edge_emotion.errors import EdgeEmotionError
-from edge_emotion.mqtt.connection import Connection, Heard
-from edge_emotion.mqtt.timing import Backoff, Timing
-from edge_emotion.mqtt.wakeup import Waker
-from edge_emotion.sinks.mqtt.send_queue import Mailbox, Message
+from edge_emotion.mqtt.connection import Connection, IncomingMessage
+from edge_emotion.mqtt.timing import Timing
+from edge_emotion.mqtt.wakeup import Wakeup
+from edge_emotion.sinks.mqtt.send_queue import Message, SendQueue
+from edge_emotion.system.backoff import Backoff
 from edge_emotion.wire.payloads import OFFLINE
 
 _log = logging.getLogger("edge_emotion.sinks.mqtt")
@@ -28,34 +29,40 @@ FAREWELL_PAUSE = 0.25
 
 
 @dataclass(slots=True)
-class Ears:
-    """What the courier listens to, and whom it tells, in its own thread."""
+class IncomingHandlers:
+    """What the sender listens to, and whom it tells, in its own thread."""
 
     filters: list[str] = field(default_factory=list)
-    heard: Callable[[Heard], None] = lambda _message: None
+    heard: Callable[[IncomingMessage], None] = lambda _message: None
     settled: Callable[[Message], None] = lambda _message: None
     """The broker has taken over a retained message."""
 
 
-class Courier:
+class Sender:
     """Runs in a thread of its own, which alone touches the connection; callers only read the state and ``stop``.
 
-    What was not acknowledged is resent by the mailbox alone: in order, oldest first, before anything newer. paho
+    What was not acknowledged is resent by the send_queue alone: in order, oldest first, before anything newer. paho
     takes no part in it, because each connection has a client of its own. All connections use one client id, so the
     broker drops what it has not yet read of an old one before it accepts the next (MQTT 3.1.4-3): nothing of the
     past can overtake the present.
     """
 
     def __init__(
-        self, settings: MqttSettings, client_id: str, will: str, mailbox: Mailbox, timing: Timing, ears: Ears
+        self,
+        settings: MqttSettings,
+        client_id: str,
+        will: str,
+        send_queue: SendQueue,
+        timing: Timing,
+        handlers: IncomingHandlers,
     ) -> None:
         """``will`` is the topic of the node's availability."""
         self.connected = False
         self.failure: str | None = None
         self._settings, self._client_id, self._will = settings, client_id, will
-        self._mailbox, self._timing, self._ears = mailbox, timing, ears
+        self._send_queue, self._timing, self._handlers = send_queue, timing, handlers
         self._broker = f"broker {settings.host}:{settings.effective_port}"
-        self._waker = Waker()
+        self._wakeup = Wakeup()
         self._stop = threading.Event()
         self._deadline = math.inf
         self._finished = False
@@ -67,30 +74,30 @@ class Courier:
 
     def run(self) -> None:
         """Until ``stop``, or until the broker refuses the credentials."""
-        self._mailbox.attach(self._waker)
+        self._send_queue.attach(self._wakeup)
         ended = "the network thread has failed"
         try:
             self._keep_connected()
             ended = ""
         finally:
             self.failure = self.failure or ended or None
-            self._mailbox.attach(None)
-            self._waker.close()
+            self._send_queue.attach(None)
+            self._wakeup.close()
 
     def stop(self, deadline: float) -> None:
         """Deliver events until ``deadline`` (monotonic), say offline, end. From any thread; returns at once."""
         self._deadline = deadline
         self._stop.set()
-        self._mailbox.wake()
+        self._send_queue.wake()
 
     def repeat_soon(self) -> None:
-        """Say everything retained again after a random delay. For this thread: out of ``Ears.heard``."""
+        """Say everything retained again after a random delay. For this thread: out of ``IncomingHandlers.heard``."""
         self._repeat_at = min(self._repeat_at, time.monotonic() + self._timing.birth * random.uniform(0.2, 1))
 
     def _keep_connected(self) -> None:
         backoff = Backoff(self._timing.first_retry, self._timing.longest_retry)
         while not self._finished and self.failure is None and self._remaining() > 0:
-            last = self._stop.is_set() and not len(self._mailbox)
+            last = self._stop.is_set() and not len(self._send_queue)
             if self._attempt() > self._timing.steady:
                 backoff.reset()
             if last:
@@ -128,7 +135,7 @@ class Courier:
         while line.alive and line.accepted is None and (left := until - time.monotonic()) > 0:
             if self._remaining() <= 0:
                 return False
-            line.step(self._waker, min(left, self._remaining()))
+            line.step(self._wakeup, min(left, self._remaining()))
         if line.credentials_refused:
             self._give_up(line.refusal)
         elif line.accepted is False:
@@ -158,9 +165,9 @@ class Courier:
     def _use(self, line: Connection) -> float:
         self._flying.clear()
         self._repeat_at = math.inf  # all will be said now
-        if self._ears.filters:
-            line.listen(self._ears.filters)
-        expired = self._mailbox.come_online()
+        if self._handlers.filters:
+            line.listen(self._handlers.filters)
+        expired = self._send_queue.come_online()
         self.connected = True
         self._said.clear()
         self._report(logging.INFO, f"connected to {self._broker}")
@@ -184,16 +191,16 @@ class Courier:
             now = time.monotonic()
             if now >= self._repeat_at:
                 self._repeat_at = math.inf
-                self._mailbox.repeat()
+                self._send_queue.repeat()
             self._turn(line, True, min(self._deadline, self._repeat_at) - now)
         if line.alive:
             self._say_goodbye(line)
 
     def _may_leave(self) -> bool:
-        return self._stop.is_set() and (not len(self._mailbox) or self._remaining() <= 0)
+        return self._stop.is_set() and (not len(self._send_queue) or self._remaining() <= 0)
 
     def _say_goodbye(self, line: Connection) -> None:
-        self._mailbox.go_offline()
+        self._send_queue.go_offline()
         until = time.monotonic() + self._timing.farewell
         while line.alive and not self._all_retained() and (left := until - time.monotonic()) > 0:
             self._turn(line, False, left)
@@ -203,28 +210,28 @@ class Courier:
             line.disconnect()
 
     def _all_retained(self) -> bool:
-        return not self._mailbox.unsaid and not any(message.retain for message in self._flying.values())
+        return not self._send_queue.unsaid and not any(message.retain for message in self._flying.values())
 
     def _turn(self, line: Connection, events: bool, timeout: float) -> None:
         """Send what the window allows, wait for the network or the callers, take the acknowledgements."""
         while line.alive and len(self._flying) < line.window:
             busy = {message.topic for message in self._flying.values() if message.retain}
-            message = self._mailbox.take(busy, events)
+            message = self._send_queue.take(busy, events)
             if message is None:
                 break
             self._flying[line.publish(message.topic, message.payload, message.retain, message.qos)] = message
-        line.step(self._waker, timeout)
+        line.step(self._wakeup, timeout)
         for mid, refusal in line.take_acknowledged():
             self._settle(self._flying.pop(mid), refusal)
         for heard in line.take_heard():
-            self._ears.heard(heard)
+            self._handlers.heard(heard)
 
     def _settle(self, message: Message, refusal: str | None) -> None:
         if message.number is not None:
-            (self._mailbox.refuse if refusal else self._mailbox.acknowledge)(message.number)
+            (self._send_queue.refuse if refusal else self._send_queue.acknowledge)(message.number)
         if message.retain and not refusal:
-            self._mailbox.settled(message)
-            self._ears.settled(message)
+            self._send_queue.settled(message)
+            self._handlers.settled(message)
         if refusal and refusal not in self._refusals:
             self._refusals.add(refusal)
             _log.error("%s refuses %s (%s): check its access rules", self._broker, message.topic, refusal)

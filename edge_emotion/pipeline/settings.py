@@ -1,0 +1,29 @@
+"""The settings of one camera's pipeline, as one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PipelineSettings:
+    """Everything that the pipeline of one camera is configured with; times are seconds.
+
+    The defaults stand in ``config.settings``, where each field has the same name and meaning; this value has none.
+    """
+
+    node: str
+    camera: str
+    interval: float
+    """Least time between two classifications of the same face."""
+    idle_interval: float
+    """Least time between two detections while there is no track."""
+    refresh_interval: float
+    """Least time between two detections in the whole picture while every face is followed."""
+    iou: float
+    confirm_hits: int
+    max_gap: float
+    threshold: float
+    hysteresis: float
+    min_dwell: float
+    time_constant: float

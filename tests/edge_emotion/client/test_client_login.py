@@ -1,0 +1,89 @@
+"""Which broker the client talks to, as whom, and what it says when that does not work."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+
+import pytest
+from support.broker import Authority, Broker, needs_mosquitto, password_access, wait_until
+from support.mqtt_stage import said
+from support.samples import event
+from support.subscribers import client_of, numbers, publish_events
+
+from edge_emotion.client import Client, TlsSettings, broker_settings
+from edge_emotion.errors import ConfigError, SinkError
+
+pytestmark = needs_mosquitto
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EDGE_EMOTION_MQTT__HOST", raising=False)
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.INFO, "edge_emotion.client")
+    return caplog
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [({"node": "#"}, "no name"), ({"camera": "a/b"}, "no name"), ({"group": "+"}, "no name"),
+     ({"session": ""}, "no name"), ({"session": "me", "session_expiry": 0}, "session_expiry"),
+     ({"session": "me", "settings": broker_settings(protocol="3.1.1")}, "needs MQTT 5")],
+)  # fmt: skip
+def test_impossible_choices_are_refused_at_once(options: dict[str, object], fault: str) -> None:
+    with pytest.raises(ConfigError, match=fault):
+        Client(**options)  # type: ignore[arg-type]
+
+
+def test_the_broker_comes_from_the_environment_where_no_argument_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in {"HOST": "here", "PORT": "1", "USERNAME": "me", "PASSWORD": "s3cret", "TLS__CA": "/ca"}.items():
+        monkeypatch.setenv(f"EDGE_EMOTION_MQTT__{name}", value)
+    settings = broker_settings(port=2, username="you")
+    assert (settings.host, settings.port, settings.username, settings.read_password()) == ("here", 2, "you", "s3cret")
+    assert settings.tls is not None and settings.tls.ca == Path("/ca")
+    assert "s3cret" not in repr(settings)
+    monkeypatch.setenv("EDGE_EMOTION_MQTT__PORT", "s3cret")
+    with pytest.raises(ConfigError, match=r"mqtt\.port") as caught:
+        broker_settings()
+    assert "s3cret" not in str(caught.value)
+
+
+def test_refusals_say_what_to_do(tmp_path: Path) -> None:
+    broker = Broker(tmp_path, password_access(tmp_path, "me", "s3cret")).start()
+    try:
+        with pytest.raises(SinkError, match=r"Not authorized.*user name and password"):
+            client_of(broker).connect()
+        with pytest.raises(ConfigError, match="password_file"):
+            client_of(broker, settings={"username": "me", "password_file": tmp_path / "absent"}).connect()
+        with client_of(broker, settings={"username": "me", "password": "s3cret"}) as client:
+            assert client.connected
+    finally:
+        broker.stop()
+    with pytest.raises(SinkError, match="not reachable"):
+        client_of(broker).connect()
+    wait_until(lambda: not [each for each in threading.enumerate() if each.name == "mqtt-subscriber"])
+
+
+def test_tls_is_used_as_the_daemon_uses_it(tmp_path: Path, log: pytest.LogCaptureFixture) -> None:
+    authority, other = Authority(tmp_path / "ca"), Authority(tmp_path / "other")
+    folder = tmp_path / "broker"
+    folder.mkdir()
+    broker = Broker(folder, authority=authority).start()
+    port = {"port": broker.tls_port}
+    try:
+        with client_of(broker, settings={**port, "tls": TlsSettings(ca=authority.certificate)}) as client:
+            publish_events(broker, [event(1)])
+            assert numbers(client, 1) == [1]
+        with pytest.raises(SinkError, match="TLS failed"):
+            client_of(broker, settings={**port, "tls": TlsSettings(ca=other.certificate)}).connect()
+        with client_of(broker, settings={**port, "tls": TlsSettings(insecure=True)}):
+            assert said(log, "insecure") == 1
+    finally:
+        broker.stop()

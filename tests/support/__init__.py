@@ -1,0 +1,1 @@
+"""Helpers of the tests: servers, stages, fixtures' data and hand-written fakes."""
