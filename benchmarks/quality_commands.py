@@ -173,8 +173,7 @@ def _accuracy(options: argparse.Namespace) -> None:
 def _ways_to_faces(name: str, *, seed: int) -> dict[str, Callable[[], FaceDetector]]:
     """In the whole picture, and as they are followed from there if the daemon does that."""
     from benchmarks.quality.followed_detector import Followed
-    from edge_emotion.factory.cameras import make_follower
-    from edge_emotion.factory.models import following_detector
+    from edge_emotion.factory.models import following_detector, make_follower
 
     detector, near = shipped_detector(name), following_detector(DetectorSettings(model=name))
     ways: dict[str, Callable[[], FaceDetector]] = {"whole path": lambda: detector}

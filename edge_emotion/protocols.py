@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from edge_emotion.datatypes import CameraState, EmotionEvent, Face, Frame, Image
+from edge_emotion.datatypes import Box, CameraState, EmotionEvent, Face, Frame, Image
 
 FloatArray = npt.NDArray[np.float32]
 ModelInput = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
@@ -95,6 +95,14 @@ class FaceDetector(Protocol):
 
         Boxes may reach over the edge of the picture. No face is an empty sequence, never an error.
         """
+
+
+@runtime_checkable
+class FaceRefiner(Protocol):
+    """Finds one face again where it should be."""
+
+    def refine(self, image: Image, box: Box) -> Face | None:
+        """The face in an H x W x 3 BGR picture that overlaps ``box`` best; None if none overlaps it enough."""
 
 
 @runtime_checkable

@@ -121,7 +121,8 @@ def own_work(note: Callable[[dict[str, float]], None]) -> EmotionEvent:
     """
     models = models_of(DetectorSettings(), ClassifierSettings())
     timed = []
-    for model in (one for one in models if one is not None):
+    proposer = getattr(models.quick, "proposer", None)
+    for model in (one for one in (models.detector, models.classifier, models.near, proposer) if one is not None):
         model.backend = Timed(model.backend)
         timed.append(model.backend)
     changed, sink, numbers = threading.Condition(), MemorySink(), EventCounter(None)

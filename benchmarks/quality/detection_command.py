@@ -21,7 +21,7 @@ def add_detection(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--detector", action="append", default=[], metavar="MODEL",
-        help=f"shipped name or folder; may be repeated ({DETECTOR})",
+        help=f"name, folder, PROPOSER+blazeface_short, some of these joined by commas; may be repeated ({DETECTOR})",
     )  # fmt: skip
     parser.add_argument("--precision", choices=("int8", "float32"), help="of their files (the first that each has)")
     threshold = DetectorSettings().threshold
@@ -49,17 +49,17 @@ def _whole(text: str) -> int:
 def _detection(options: argparse.Namespace) -> None:
     from benchmarks.quality.boxed_pictures import BoxedPictures
     from benchmarks.quality.detection import detection_measurements, detection_notes, measure_detection
+    from benchmarks.quality.named_detectors import files_of, named_detector
     from benchmarks.results.results import measured, this_machine
-    from edge_emotion.factory.models import make_detector
 
     check_outputs(options)
+    names = list(dict.fromkeys(options.detector or [DETECTOR]))
     detectors = {
-        name: make_detector(name, precision=options.precision, threshold=options.threshold, min_size=options.min_size)
-        for name in dict.fromkeys(options.detector or [DETECTOR])
+        name: named_detector(name, precision=options.precision, threshold=options.threshold, min_size=options.min_size)
+        for name in names
     }
     pictures, machine = BoxedPictures(options.data), this_machine()
     done = measure_detection(detectors, pictures, seed=options.seed)
-    files = {name: detector.manifest.file(options.precision) for name, detector in detectors.items()}
     result = measured(
         "detection",
         tuple(detection_measurements(done)),
@@ -73,7 +73,7 @@ def _detection(options: argparse.Namespace) -> None:
             "seed": options.seed,
             "threads": 1,
         },
-        artefacts={f"{name}: {entry.file}": entry.sha256 for name, entry in files.items()},
+        artefacts={file: sha for name in names for file, sha in files_of(name, options.precision).items()},
         notes=tuple(detection_notes(done)),
         details=done,
     )

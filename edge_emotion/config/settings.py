@@ -76,6 +76,9 @@ class DetectorSettings(Section):
     """Finding faces."""
 
     model: str = "blazeface_back"
+    quick_model: str = Field(
+        default="none", description="a faster detector that searches between two searches by model: yunet; none"
+    )
     threshold: float = Field(default=0.5, gt=0, lt=1)
     min_size: int = Field(default=40, ge=8, description="pixels; smaller faces are ignored")
     max_faces: int = Field(default=8, ge=1, le=64)
@@ -84,6 +87,9 @@ class DetectorSettings(Section):
     )
     refresh_interval: float = Field(
         default=1.0, ge=0, le=60, description="seconds between two looks at all of the picture while faces are followed"
+    )
+    idle_refresh_interval: float = Field(
+        default=2.0, ge=0, le=60, description="the same while nobody is there; only with a quick_model"
     )
     threads: int = Field(default=1, ge=1, le=64)
 

@@ -12,17 +12,16 @@ from edge_emotion.config.source_spec import classify_source, picamera2_index
 from edge_emotion.daemon.camera import Camera
 from edge_emotion.daemon.capture import Capture, Timing
 from edge_emotion.daemon.overrides import CameraOverrides
-from edge_emotion.factory.models import Models
+from edge_emotion.factory.models import Models, make_follower
 from edge_emotion.factory.node_info import describe
 from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.outbox.event_counter import EventCounter
-from edge_emotion.pipeline.following import FaceFollower
 from edge_emotion.pipeline.pipeline import Pipeline
 from edge_emotion.pipeline.settings import PipelineSettings
 from edge_emotion.protocols import FrameSource
 
 if TYPE_CHECKING:
-    from edge_emotion.factory.models import ModelDetector
+    pass
 
 GRACE = 3.0
 """Seconds after a time-out within which an adapter must have reported it and given its device back."""
@@ -108,6 +107,7 @@ def pipeline_settings(settings: Settings, camera: str) -> PipelineSettings:
         interval=settings.classifier.interval,
         idle_interval=detector.idle_interval,
         refresh_interval=detector.refresh_interval,
+        idle_refresh_interval=detector.idle_refresh_interval,
         iou=tracking.iou,
         confirm_hits=tracking.confirm_hits,
         max_gap=tracking.max_gap,
@@ -121,12 +121,7 @@ def pipeline_settings(settings: Settings, camera: str) -> PipelineSettings:
 def make_pipeline(settings: PipelineSettings, models: Models, next_seq: Callable[[], int]) -> Pipeline:
     """The pipeline of one camera; tracks and smoothing are its own, the models may be shared."""
     follower = None if models.near is None else make_follower(models.near)
-    return Pipeline(settings, models.detector, models.classifier, follower, next_seq=next_seq)
-
-
-def make_follower(near: ModelDetector) -> FaceFollower:
-    """Follows faces with a detector of close ones."""
-    return FaceFollower(near, near.manifest.input.width)
+    return Pipeline(settings, models.detector, models.classifier, follower, models.quick, next_seq=next_seq)
 
 
 def make_source(camera: CameraSettings) -> FrameSource:

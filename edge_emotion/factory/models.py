@@ -9,17 +9,26 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from edge_emotion.config.settings import ClassifierSettings, DetectorSettings, Settings
-from edge_emotion.errors import BackendUnavailable, ModelError
+from edge_emotion.errors import BackendUnavailable, ConfigError, ModelError
 from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.models.folder import checked_file, find_model, load_manifest
 from edge_emotion.models.manifest import DetectorManifest, ModelFile, ModelManifest
 from edge_emotion.models.self_test import replay_golden
+from edge_emotion.pipeline.following import FaceFollower
+from edge_emotion.pipeline.searching import QuickDetector
 from edge_emotion.protocols import FaceDetector, InferenceBackend
 from edge_emotion.system.paths import cache_dir
+from edge_emotion.system.processor import int8_is_fast
 
 NEAR = "blazeface_short"
 """The detector that finds a known face in a square around its last place, whichever finds them in the whole picture."""
 
+
+NO_MODEL = "none"
+"""Name of a model that shall not be used."""
+
+MOST_SURE = 0.95
+"""A score that every detector gives to clear faces, whatever the threshold."""
 
 log = logging.getLogger(__name__)
 
@@ -164,11 +173,15 @@ def make_classifier(
 
 
 class Models(NamedTuple):
-    """What a node computes with. ``near`` finds faces again that ``detector`` found; None if that costs no less."""
+    """What a node computes with. ``near`` finds faces again that ``detector`` found; None if that costs no less.
+
+    ``quick`` searches the whole picture between two searches by ``detector``.
+    """
 
     detector: ModelDetector
     classifier: EmotionClassifier
     near: ModelDetector | None = None
+    quick: QuickDetector | None = None
 
 
 def make_models(settings: Settings) -> Models:
@@ -178,7 +191,10 @@ def make_models(settings: Settings) -> Models:
 
 def models_of(detector: DetectorSettings, classifier: ClassifierSettings) -> Models:
     """The models that these name, and the detector that follows faces."""
-    return Models(configured_detector(detector), configured_classifier(classifier), following_detector(detector))
+    near = following_detector(detector)
+    return Models(
+        configured_detector(detector), configured_classifier(classifier), near, quick_detector(detector, near)
+    )
 
 
 def configured_detector(options: DetectorSettings) -> ModelDetector:
@@ -201,6 +217,47 @@ def following_detector(options: DetectorSettings) -> ModelDetector | None:
         return None
     smaller = math.floor(0.9 * options.min_size)
     return make_detector(NEAR, threshold=options.threshold, min_size=smaller, threads=options.threads)
+
+
+def make_follower(near: ModelDetector) -> FaceFollower:
+    """Follows faces with a detector of close ones."""
+    return FaceFollower(near, near.manifest.input.width)
+
+
+def quick_detector(options: DetectorSettings, near: ModelDetector | None) -> QuickDetector | None:
+    """The cascade that searches between two searches by the detector; None without a ``quick_model``.
+
+    Raises ConfigError where nothing can confirm what it proposes, ModelError or BackendUnavailable.
+    """
+    if options.quick_model == NO_MODEL:
+        return None
+    if near is None:
+        raise ConfigError(
+            f"detector.quick_model {options.quick_model}: its faces are confirmed by {NEAR}, which detector.model is "
+            f"already: set quick_model to {NO_MODEL}, or another model"
+        )
+    from edge_emotion.detectors.cascade import ALONE, PROPOSED, CascadeDetector
+
+    proposer = make_detector(
+        options.quick_model,
+        precision=fastest_precision(options.quick_model),
+        threshold=PROPOSED * options.threshold,
+        min_size=math.floor(0.9 * options.min_size),
+        threads=options.threads,
+    )
+    return CascadeDetector(
+        proposer,
+        make_follower(near),
+        alone=min(ALONE * options.threshold, MOST_SURE),
+        min_size=options.min_size,
+        max_faces=options.max_faces,
+    )
+
+
+def fastest_precision(name: str) -> str | None:
+    """The precision of the file of a detector that is fastest here; None: its first. Raises ModelError."""
+    files = load_manifest(find_model(name)).files
+    return "float32" if not int8_is_fast() and any(entry.precision == "float32" for entry in files) else None
 
 
 def configured_classifier(options: ClassifierSettings) -> EmotionClassifier:

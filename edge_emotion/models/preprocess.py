@@ -22,6 +22,9 @@ Pixels = npt.NDArray[np.uint8]
 MAX_OVERSAMPLING = 8
 """Where a crop cannot be halved it is sampled at most at this multiple of its detail: enough for 8 x 48 = 384 px."""
 
+NORMAL_LIGHT, MAX_GAIN = 90.0, 10.0
+"""Brightness of a picture as detectors are used to it, and how much a dark one is multiplied at most."""
+
 MIN_DOWNSAMPLE_RATIO = 3
 """Crops are halved from this multiple of their detail on: what is left is still sampled more finely than the detail."""
 
@@ -145,6 +148,17 @@ def letterbox_pixels(image: Image, spec: InputSpec) -> tuple[Pixels, float]:
     canvas = np.zeros(spec.shape, np.uint8)
     canvas[:inner_height, :inner_width] = inner
     return canvas[None], factor
+
+
+def brightness(image: Image) -> float:
+    """Mean of the values of a picture, 0 to 255, from one pixel of each 8 x 8."""
+    return float(image[::8, ::8].mean())
+
+
+def lightened(image: Image, mean: float) -> Image:
+    """A picture multiplied so that a brightness of ``mean`` becomes NORMAL_LIGHT, by MAX_GAIN at most."""
+    gain = min(NORMAL_LIGHT / max(mean, 1.0), MAX_GAIN)
+    return np.asarray(cv2.convertScaleAbs(image, alpha=gain), np.uint8)
 
 
 def _shrink(image: Image, width: int, height: int) -> Pixels:

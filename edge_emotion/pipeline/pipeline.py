@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from time import perf_counter
 
-from edge_emotion.datatypes import Box, CameraState, EmotionEvent, Face, Frame, Track
+from edge_emotion.datatypes import Box, CameraState, EmotionEvent, Frame, Track
 from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.pipeline.face_quality import face_quality
 from edge_emotion.pipeline.following import FaceFollower
 from edge_emotion.pipeline.policy import Decision, Policy
+from edge_emotion.pipeline.searching import FaceSearch, Known, QuickDetector
 from edge_emotion.pipeline.settings import PipelineSettings
 from edge_emotion.pipeline.smoothing import Smoother
 from edge_emotion.pipeline.tracking import Tracker
@@ -39,7 +40,8 @@ class Pipeline:
     """Turns the frames of one camera into events.
 
     The ``detector`` searches the whole picture; the ``follower``, if there is one, re-finds tracked faces between two
-    such searches. ``next_seq`` gives the node's next event number, ``make_id`` an identifier for a track or an event.
+    such searches, and the ``quick`` detector, if there is one, searches where nothing can be followed. ``next_seq``
+    gives the node's next event number, ``make_id`` an identifier for a track or an event.
     """
 
     def __init__(
@@ -48,12 +50,20 @@ class Pipeline:
         detector: FaceDetector,
         classifier: EmotionClassifier,
         follower: FaceFollower | None = None,
+        quick: QuickDetector | None = None,
         *,
         next_seq: Callable[[], int],
         make_id: Callable[[datetime], str] = ulid,
     ) -> None:
         self._settings = settings
-        self._detector, self._follower, self._classifier = detector, follower, classifier
+        self._classifier = classifier
+        self._search = FaceSearch(
+            detector,
+            follower,
+            quick,
+            refresh_interval=settings.refresh_interval,
+            idle_refresh_interval=settings.idle_refresh_interval,
+        )
         self._tracker = Tracker(
             iou=settings.iou, confirm_hits=settings.confirm_hits, max_gap=settings.max_gap, make_id=make_id
         )
@@ -62,7 +72,7 @@ class Pipeline:
             threshold=settings.threshold, hysteresis=settings.hysteresis, min_dwell=settings.min_dwell
         )
         self._next_seq, self._make_id = next_seq, make_id
-        self._looked = self._looked_everywhere = self._lost = -math.inf
+        self._looked = -math.inf
         self._classified: dict[str, float] = {}
         self._last: Frame | None = None
         self.times: StageTimes | None = None
@@ -80,7 +90,8 @@ class Pipeline:
             return []
         self._looked = frame.timestamp
         begin = perf_counter()
-        faces = self._look(frame)
+        known = Known(self._tracker.steady, self._tracker.faces)
+        faces = self._search.find(frame.image, frame.timestamp, known)
         detected = perf_counter()
         sighting = self._tracker.update(faces, frame.timestamp, frame.captured_at)
         due = [track for track in sighting.present if self._is_due(track, frame.timestamp)]
@@ -118,24 +129,6 @@ class Pipeline:
         return CameraState(
             self._last.captured_at, len(shown), now.emotion, now.confidence, now.scores.as_dict(), counts
         )
-
-    def _look(self, frame: Frame) -> Sequence[Face]:
-        """The faces of a frame: known ones where they were, as long as that is enough; else those of all of it.
-
-        After a face could not be followed none is for a while: looking twice in every frame would cost most.
-        """
-
-        def recent(moment: float) -> bool:
-            return 0 <= frame.timestamp - moment < self._settings.refresh_interval
-
-        may_follow = recent(self._looked_everywhere) and not recent(self._lost)
-        if self._follower is not None and may_follow and (known := self._tracker.steady):
-            faces = self._follower.follow(frame.image, known)
-            if faces is not None:
-                return faces
-            self._lost = frame.timestamp
-        self._looked_everywhere = frame.timestamp
-        return self._detector.detect(frame.image)
 
     def _is_due(self, track: Track, timestamp: float) -> bool:
         last = self._classified.get(track.id)

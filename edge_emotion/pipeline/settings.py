@@ -20,6 +20,8 @@ class PipelineSettings:
     """Least time between two detections while there is no track."""
     refresh_interval: float
     """Least time between two detections in the whole picture while every face is followed."""
+    idle_refresh_interval: float
+    """The same while there is no track and the quick detector is sure."""
     iou: float
     confirm_hits: int
     max_gap: float
