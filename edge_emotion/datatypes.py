@@ -155,8 +155,8 @@ class Track:
 class EmotionEvent:
     """What leaves the device. It has no field for a picture: privacy holds by type.
 
-    ``box`` is in fractions of the frame. ``emotion`` may be ``unknown``; ``confidence`` belongs to it.
-    ``latency_ms`` is capture to hand-over to the sinks.
+    ``box`` is in fractions of the frame, ``zone`` the named part of it that holds the middle of the box, if any.
+    ``emotion`` may be ``unknown``; ``confidence`` belongs to it. ``latency_ms`` is capture to hand-over to the sinks.
     """
 
     type: EventType
@@ -178,6 +178,7 @@ class EmotionEvent:
     model_name: str
     model_version: str
     replayed: bool = False
+    zone: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -24,6 +25,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from edge_emotion.config.geometry import PolygonSetting, checked_crop, checked_fourcc, checked_rotation
 from edge_emotion.errors import ConfigError
 from edge_emotion.labels import canonical
 from edge_emotion.system.paths import expand
@@ -70,6 +72,14 @@ class CameraSettings(Section):
     loop: bool = Field(default=False, description="a file or folder starts again at its end")
     realtime: bool = Field(default=True, description="a file is played at its own speed, not as fast as possible")
     max_fps: float = Field(default=15.0, gt=0, le=240, description="more frames than this are not processed")
+    fourcc: Annotated[str | None, AfterValidator(checked_fourcc)] = None
+    rotate: Annotated[int | Literal["auto"], BeforeValidator(checked_rotation)] = Field(
+        default=0, description="degrees clockwise by which pictures are turned; auto: told from the faces"
+    )
+    flip: Literal["none", "horizontal", "vertical"] = "none"
+    crop: Annotated[tuple[float, float, float, float] | None, AfterValidator(checked_crop)] = None
+    mask: tuple[PolygonSetting, ...] = ()
+    zones: dict[Name, PolygonSetting] = Field(default={}, description="named parts of the picture, for events")
 
 
 class DetectorSettings(Section):

@@ -18,6 +18,7 @@ from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.outbox.event_counter import EventCounter
 from edge_emotion.pipeline.pipeline import Pipeline
 from edge_emotion.pipeline.settings import PipelineSettings
+from edge_emotion.pipeline.view import View
 from edge_emotion.protocols import FrameSource
 
 if TYPE_CHECKING:
@@ -115,7 +116,15 @@ def pipeline_settings(settings: Settings, camera: str) -> PipelineSettings:
         hysteresis=policy.hysteresis,
         min_dwell=policy.min_dwell,
         time_constant=policy.time_constant,
+        view=view_of(settings.cameras[camera]),
+        find_upright=settings.cameras[camera].rotate == "auto",
     )
+
+
+def view_of(camera: CameraSettings) -> View:
+    """How the pictures of a camera are seen; a rotation that is yet to be found is none."""
+    rotate = 0 if camera.rotate == "auto" else camera.rotate
+    return View(rotate, camera.flip, camera.crop, camera.mask, camera.zones)
 
 
 def make_pipeline(settings: PipelineSettings, models: Models, next_seq: Callable[[], int]) -> Pipeline:
@@ -149,6 +158,7 @@ def make_source(camera: CameraSettings) -> FrameSource:
         width=camera.width,
         height=camera.height,
         fps=camera.fps,
+        fourcc=camera.fourcc,
         open_timeout=camera.open_timeout,
         read_timeout=camera.read_timeout,
         loop=camera.loop,

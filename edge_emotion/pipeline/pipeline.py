@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from time import perf_counter
 
@@ -18,6 +18,7 @@ from edge_emotion.pipeline.searching import FaceSearch, Known, QuickDetector
 from edge_emotion.pipeline.settings import PipelineSettings
 from edge_emotion.pipeline.smoothing import Smoother
 from edge_emotion.pipeline.tracking import Tracker
+from edge_emotion.pipeline.upright import UprightVote
 from edge_emotion.protocols import FaceDetector
 from edge_emotion.wire.ulid import ulid
 
@@ -72,6 +73,8 @@ class Pipeline:
             threshold=settings.threshold, hysteresis=settings.hysteresis, min_dwell=settings.min_dwell
         )
         self._next_seq, self._make_id = next_seq, make_id
+        self._view = settings.view
+        self._upright = UprightVote(settings.camera, detector) if settings.find_upright else None
         self._looked = -math.inf
         self._classified: dict[str, float] = {}
         self._last: Frame | None = None
@@ -89,6 +92,8 @@ class Pipeline:
             self.times = None
             return []
         self._looked = frame.timestamp
+        turned = self._turn(frame)
+        frame = self._last = self._seen(frame)
         begin = perf_counter()
         known = Known(self._tracker.steady, self._tracker.faces)
         faces = self._search.find(frame.image, frame.timestamp, known)
@@ -100,7 +105,7 @@ class Pipeline:
         aligned = perf_counter()
         scores = self._classifier.judge(crops)
         classified = perf_counter()
-        events = self._end(sighting.ended)
+        events = turned + self._end(sighting.ended)
         for track, raw in zip(due, scores, strict=True):
             self._classified[track.id] = frame.timestamp
             smoothed = self._smoother.update(track.id, raw, frame.timestamp)
@@ -130,6 +135,19 @@ class Pipeline:
             self._last.captured_at, len(shown), now.emotion, now.confidence, now.scores.as_dict(), counts
         )
 
+    def _turn(self, frame: Frame) -> list[EmotionEvent]:
+        """Turn the view once the rotation is known: every track ends then, as its place is another one."""
+        rotation = None if self._upright is None else self._upright.update(frame.image, frame.timestamp, self._view)
+        if rotation in (None, self._view.rotate):
+            return []
+        self._view = self._view.turned(rotation)
+        return self.finish()
+
+    def _seen(self, frame: Frame) -> Frame:
+        """The frame as the view shows it."""
+        image = self._view.apply(frame.image)
+        return frame if image is frame.image else replace(frame, image=image)
+
     def _is_due(self, track: Track, timestamp: float) -> bool:
         last = self._classified.get(track.id)
         return track.confirmed and (last is None or timestamp - last >= JITTER_TOLERANCE * self._settings.interval)
@@ -146,6 +164,7 @@ class Pipeline:
 
     def _event(self, decision: Decision, track: Track, frame: Frame) -> EmotionEvent:
         settled, manifest = decision.settled, self._classifier.manifest
+        box = _fractions(track.face.box, frame)
         return EmotionEvent(
             type=decision.type,
             id=self._make_id(frame.captured_at),
@@ -160,11 +179,12 @@ class Pipeline:
             track_id=track.id,
             track_started=track.started_at,
             track_duration=track.duration,
-            box=_fractions(track.face.box, frame),
+            box=box,
             quality=face_quality(track.face, manifest.input.detail),
             latency_ms=0.0,
             model_name=manifest.name,
             model_version=manifest.version,
+            zone=self._view.zone(box),
         )
 
 

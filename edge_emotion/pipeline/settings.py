@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edge_emotion.pipeline.view import View
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineSettings:
@@ -29,3 +31,6 @@ class PipelineSettings:
     hysteresis: float
     min_dwell: float
     time_constant: float
+    view: View
+    find_upright: bool
+    """Whether the rotation is told from the faces; that of ``view`` is the first guess."""
