@@ -76,6 +76,9 @@ class CameraSettings(Section):
     rotate: Annotated[int | Literal["auto"], BeforeValidator(checked_rotation)] = Field(
         default=0, description="degrees clockwise by which pictures are turned; auto: told from the faces"
     )
+    range: Literal["near", "room", "hall"] = Field(
+        default="near", description="room, hall: parts of large pictures are searched, too, for faces further away"
+    )
     flip: Literal["none", "horizontal", "vertical"] = "none"
     crop: Annotated[tuple[float, float, float, float] | None, AfterValidator(checked_crop)] = None
     mask: tuple[PolygonSetting, ...] = ()

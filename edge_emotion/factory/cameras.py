@@ -12,14 +12,14 @@ from edge_emotion.config.source_spec import classify_source, picamera2_index
 from edge_emotion.daemon.camera import Camera
 from edge_emotion.daemon.capture import Capture, Timing
 from edge_emotion.daemon.overrides import CameraOverrides
-from edge_emotion.factory.models import Models, make_follower
+from edge_emotion.factory.models import Models, far_detector, make_follower
 from edge_emotion.factory.node_info import describe
 from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.outbox.event_counter import EventCounter
 from edge_emotion.pipeline.pipeline import Pipeline
 from edge_emotion.pipeline.settings import PipelineSettings
 from edge_emotion.pipeline.view import View
-from edge_emotion.protocols import FrameSource
+from edge_emotion.protocols import FaceDetector, FrameSource
 
 if TYPE_CHECKING:
     pass
@@ -65,7 +65,9 @@ class CameraMaker:
             refused=shared.refused,
         )
         numbers = replace(pipeline_settings(settings, name), threshold=features.threshold_in(settings))
-        return make_pipeline(numbers, self._models._replace(classifier=classifier), self._sequence)
+        models = self._models._replace(classifier=classifier)
+        detector = far_detector(models, settings.detector, settings.cameras[name], name)
+        return make_pipeline(numbers, models, self._sequence, detector=detector)
 
     def description(self, settings: Settings) -> tuple[dict[str, Any], dict[str, Any] | None]:
         """What the node says of itself, and its device in Home Assistant if it is to be there."""
@@ -118,6 +120,7 @@ def pipeline_settings(settings: Settings, camera: str) -> PipelineSettings:
         time_constant=policy.time_constant,
         view=view_of(settings.cameras[camera]),
         find_upright=settings.cameras[camera].rotate == "auto",
+        keep_known=settings.cameras[camera].range != "near",
     )
 
 
@@ -127,10 +130,16 @@ def view_of(camera: CameraSettings) -> View:
     return View(rotate, camera.flip, camera.crop, camera.mask, camera.zones)
 
 
-def make_pipeline(settings: PipelineSettings, models: Models, next_seq: Callable[[], int]) -> Pipeline:
-    """The pipeline of one camera; tracks and smoothing are its own, the models may be shared."""
+def make_pipeline(
+    settings: PipelineSettings, models: Models, next_seq: Callable[[], int], *, detector: FaceDetector | None = None
+) -> Pipeline:
+    """The pipeline of one camera; tracks and smoothing are its own, the models may be shared.
+
+    ``detector`` searches the whole picture instead of that of the models.
+    """
     follower = None if models.near is None else make_follower(models.near)
-    return Pipeline(settings, models.detector, models.classifier, follower, models.quick, next_seq=next_seq)
+    searched = models.detector if detector is None else detector
+    return Pipeline(settings, searched, models.classifier, follower, models.quick, next_seq=next_seq)
 
 
 def make_source(camera: CameraSettings) -> FrameSource:

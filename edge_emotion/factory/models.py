@@ -6,9 +6,9 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from edge_emotion.config.settings import ClassifierSettings, DetectorSettings, Settings
+from edge_emotion.config.settings import CameraSettings, ClassifierSettings, DetectorSettings, Settings
 from edge_emotion.errors import BackendUnavailable, ConfigError, ModelError
 from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.models.folder import checked_file, find_model, load_manifest
@@ -20,9 +20,18 @@ from edge_emotion.protocols import FaceDetector, InferenceBackend
 from edge_emotion.system.paths import cache_dir
 from edge_emotion.system.processor import int8_is_fast
 
+if TYPE_CHECKING:
+    from edge_emotion.detectors.cascade import CascadeDetector
+
 NEAR = "blazeface_short"
 """The detector that finds a known face in a square around its last place, whichever finds them in the whole picture."""
 
+
+FAR = "yunet_640"
+"""The detector that searches the tiles of large pictures."""
+
+TILES = {"room": (960, 720), "hall": (640, 480)}
+"""Width and height of a tile in pixels of the picture, by the ``range`` of a camera."""
 
 NO_MODEL = "none"
 """Name of a model that shall not be used."""
@@ -236,11 +245,16 @@ def quick_detector(options: DetectorSettings, near: ModelDetector | None) -> Qui
             f"detector.quick_model {options.quick_model}: its faces are confirmed by {NEAR}, which detector.model is "
             f"already: set quick_model to {NO_MODEL}, or another model"
         )
+    return cascade(options.quick_model, options, near)
+
+
+def cascade(model: str, options: DetectorSettings, near: ModelDetector) -> CascadeDetector:
+    """A detector whose faces ``near`` confirms. Raises ModelError or BackendUnavailable."""
     from edge_emotion.detectors.cascade import ALONE, PROPOSED, CascadeDetector
 
     proposer = make_detector(
-        options.quick_model,
-        precision=fastest_precision(options.quick_model),
+        model,
+        precision=fastest_precision(model),
         threshold=PROPOSED * options.threshold,
         min_size=math.floor(0.9 * options.min_size),
         threads=options.threads,
@@ -252,6 +266,25 @@ def quick_detector(options: DetectorSettings, near: ModelDetector | None) -> Qui
         min_size=options.min_size,
         max_faces=options.max_faces,
     )
+
+
+def far_detector(models: Models, options: DetectorSettings, camera: CameraSettings, name: str) -> FaceDetector:
+    """The detector of a camera called ``name``, with one for tiles of its pictures where its ``range`` wants that.
+
+    Raises ConfigError where nothing can confirm the faces in tiles, ModelError or BackendUnavailable.
+    """
+    if camera.range == "near":
+        return models.detector
+    if models.near is None:
+        raise ConfigError(
+            f"cameras.{name}.range {camera.range}: faces in tiles are confirmed by {NEAR}, which detector.model is "
+            "already: set range: near, or another detector.model"
+        )
+    from edge_emotion.detectors.tiled import TiledDetector
+
+    width, height = TILES[camera.range]
+    part, label = cascade(FAR, options, models.near), f"camera {name}, range {camera.range}"
+    return TiledDetector(models.detector, part, width=width, height=height, max_faces=options.max_faces, name=label)
 
 
 def fastest_precision(name: str) -> str | None:

@@ -64,6 +64,7 @@ class Pipeline:
             quick,
             refresh_interval=settings.refresh_interval,
             idle_refresh_interval=settings.idle_refresh_interval,
+            keep_known=settings.keep_known,
         )
         self._tracker = Tracker(
             iou=settings.iou, confirm_hits=settings.confirm_hits, max_gap=settings.max_gap, make_id=make_id

@@ -43,6 +43,7 @@ class FaceSearch:
     Faces that are all steady are re-found by the ``follower``. Otherwise the ``quick`` detector searches the whole
     picture, if there is one, and the ``detector`` only when the last such search is ``refresh_interval`` seconds ago
     (``idle_refresh_interval`` while there is no track), when the quick one is unsure, and when a known face is missing.
+    With ``keep_known`` the follower looks for known faces that a thorough search misses, as one of tiles does.
     """
 
     def __init__(
@@ -53,8 +54,10 @@ class FaceSearch:
         *,
         refresh_interval: float,
         idle_refresh_interval: float = 0.0,
+        keep_known: bool = False,
     ) -> None:
         self._detector, self._follower, self._quick = detector, follower, quick
+        self._keep_known = keep_known
         self._refresh = refresh_interval
         self._idle_refresh = max(idle_refresh_interval, refresh_interval) if refresh_interval else 0.0
         self._looked_everywhere = self._lost = -math.inf
@@ -75,7 +78,10 @@ class FaceSearch:
             if quick is not None:
                 return quick
         self._looked_everywhere = timestamp
-        return self._detector.detect(image)
+        faces = list(self._detector.detect(image))
+        if self._keep_known and self._follower is not None:
+            self._add_known(self._follower, image, known.all, faces)
+        return faces
 
     def _search_quickly(
         self, quick: QuickDetector, follower: FaceFollower, image: Image, timestamp: float, known: Sequence[Face]
@@ -88,13 +94,18 @@ class FaceSearch:
         if proposed.unsure and not self._recent(self._looked_everywhere, timestamp):
             return None
         faces = list(proposed.faces)
+        return faces if self._add_known(follower, image, known, faces) else None
+
+    @staticmethod
+    def _add_known(follower: FaceFollower, image: Image, known: Sequence[Face], faces: list[Face]) -> bool:
+        """Look for the known faces that are not among ``faces``, and add them; True if none is still missing."""
+        complete = True
         for face in missing(known, faces):
             now = follower.refine(image, face.box)
-            if now is None:
-                return None
-            if all(now.box.iou(other.box) <= SAME_PLACE for other in faces):
+            complete &= now is not None
+            if now is not None and all(now.box.iou(other.box) <= SAME_PLACE for other in faces):
                 faces.append(now)
-        return faces
+        return complete
 
     def _recent(self, moment: float, timestamp: float) -> bool:
         return 0 <= timestamp - moment < self._refresh

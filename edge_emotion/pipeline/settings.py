@@ -34,3 +34,5 @@ class PipelineSettings:
     view: View
     find_upright: bool
     """Whether the rotation is told from the faces; that of ``view`` is the first guess."""
+    keep_known: bool
+    """Whether known faces that a search in the whole picture misses are looked for where they were."""
