@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: latency, pipeline, soak, marks, accuracy, robustness, peers, show, compare."""
+"""``python -m benchmarks``: latency, pipeline, soak, marks, accuracy, robustness, detection, peers, show, compare."""
 
 from benchmarks.cli import main
 

@@ -176,8 +176,7 @@ def _accuracy(options: argparse.Namespace) -> None:
 def _detectors_by_path(name: str, *, seed: int) -> dict[str, Callable[[], FaceDetector]]:
     """Name -> detector: in the whole picture, and followed from there if the daemon follows faces."""
     from benchmarks.quality.followed_detector import FollowedDetector
-    from edge_emotion.factory.cameras import make_follower
-    from edge_emotion.factory.models import following_detector
+    from edge_emotion.factory.models import following_detector, make_follower
 
     detector, near = default_detector(name), following_detector(DetectorSettings(model=name))
     detectors: dict[str, Callable[[], FaceDetector]] = {"whole path": lambda: detector}

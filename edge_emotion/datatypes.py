@@ -160,8 +160,8 @@ class Track:
 class EmotionEvent:
     """The only value that leaves the device. It has no field for a picture: privacy holds by type.
 
-    ``box`` is in fractions of the frame. ``emotion`` may be ``unknown``; ``confidence`` belongs to it.
-    ``latency_ms`` is capture to hand-over to the sinks.
+    ``box`` is in fractions of the frame, ``zone`` the named part of it that holds the middle of the box, if any.
+    ``emotion`` may be ``unknown``; ``confidence`` belongs to it. ``latency_ms`` is capture to hand-over to the sinks.
     """
 
     type: EventType
@@ -183,6 +183,7 @@ class EmotionEvent:
     model_name: str
     model_version: str
     replayed: bool = False
+    zone: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,12 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from edge_emotion.datatypes import CameraState, EmotionEvent, Face, Frame, Image
+from edge_emotion.datatypes import Box, CameraState, EmotionEvent, Face, Frame, Image
 from edge_emotion.errors import EdgeEmotionError
 
 FloatArray = npt.NDArray[np.float32]
+ModelInput = npt.NDArray[np.float32] | npt.NDArray[np.uint8]
+"""Normalised values, or pixels for a model that takes them as they are (scale 1, offset 0): these need no copy."""
 
 
 @runtime_checkable
@@ -72,8 +74,10 @@ class InferenceBackend(Protocol):
     def output_shapes(self) -> tuple[tuple[int, ...], ...]:
         """Shape of each output without the batch axis, in the model's order."""
 
-    def run(self, batch: FloatArray) -> tuple[FloatArray, ...]:
-        """Infer N inputs, N >= 1: float32 N x H x W x C, normalised -> one float32 N x ... array per output.
+    def run(self, batch: ModelInput) -> tuple[FloatArray, ...]:
+        """Infer N inputs, N >= 1: N x H x W x C -> one float32 N x ... array per output.
+
+        Inputs are float32, normalised, or uint8 pixels, which mean the same as these pixels in float32.
 
         Integer tensors are converted by their own scale and zero point; callers pass and receive only floats.
         Raises ModelError if the batch has another shape than ``input_shape``.
@@ -92,6 +96,14 @@ class FaceDetector(Protocol):
 
         Boxes may reach over the edge of the picture. No face is an empty sequence, never an error.
         """
+
+
+@runtime_checkable
+class FaceRefiner(Protocol):
+    """Finds one face again where it should be."""
+
+    def refine(self, image: Image, box: Box) -> Face | None:
+        """The face in an H x W x 3 BGR picture that overlaps ``box`` best; None if none overlaps it enough."""
 
 
 @runtime_checkable

@@ -36,7 +36,7 @@ ORDER = {
         "recipes",
         "runs",
         "evaluation",
-        "fitting reporting",
+        "fitting reporting detector",
         "commands",
         "__main__",
     ),

@@ -12,12 +12,11 @@ from edge_emotion.config.settings import DetectorSettings
 from train.choices import DETECTOR
 
 if TYPE_CHECKING:
-    from edge_emotion.detectors.blazeface import BlazeFaceDetector
-    from edge_emotion.factory.models import Models
+    from edge_emotion.factory.models import ModelDetector, Models
     from edge_emotion.pipeline.pipeline import Pipeline
 
 
-def default_detector(name: str = DETECTOR) -> BlazeFaceDetector:
+def default_detector(name: str = DETECTOR) -> ModelDetector:
     """A detector with the daemon's default threshold, smallest face and number of faces.
 
     Raises ModelError, BackendUnavailable.

@@ -29,7 +29,7 @@ from edge_emotion.factory.cameras import make_capture
 from edge_emotion.factory.models import models_of
 from edge_emotion.mqtt.local_broker import HOST, find_mosquitto, free_port, mosquitto
 from edge_emotion.outbox.event_counter import EventCounter
-from edge_emotion.protocols import FloatArray, InferenceBackend
+from edge_emotion.protocols import FloatArray, InferenceBackend, ModelInput
 from edge_emotion.sinks.memory import MemorySink
 
 PATIENCE = 60.0
@@ -103,7 +103,7 @@ class TimedBackend:
         self.name, self.input_shape, self.output_shapes = inner.name, inner.input_shape, inner.output_shapes
         self.seconds = 0.0
 
-    def run(self, batch: FloatArray) -> tuple[FloatArray, ...]:
+    def run(self, batch: ModelInput) -> tuple[FloatArray, ...]:
         """As the wrapped backend."""
         begin = time.thread_time()
         outputs = self._inner.run(batch)
@@ -122,7 +122,8 @@ def own_work(record: Callable[[dict[str, float]], None]) -> EmotionEvent:
     """
     models = models_of(DetectorSettings(), ClassifierSettings())
     timed = []
-    for model in (one for one in models if one is not None):
+    proposer = getattr(models.quick, "proposer", None)
+    for model in (one for one in (models.detector, models.classifier, models.near, proposer) if one is not None):
         model.backend = TimedBackend(model.backend)
         timed.append(model.backend)
     changed, sink, numbers = threading.Condition(), MemorySink(), EventCounter(None)

@@ -26,7 +26,7 @@ from edge_emotion.factory.models import make_models
 from edge_emotion.factory.sinks import make_sinks
 from edge_emotion.outbox.event_counter import EventCounter
 from edge_emotion.pipeline.pipeline import StageTimes
-from edge_emotion.protocols import FloatArray, InferenceBackend
+from edge_emotion.protocols import FloatArray, InferenceBackend, ModelInput
 
 ALONE = "models alone"
 STAGES = ("detect", "track", "align", "classify", "decide", "publish", "total", ALONE)
@@ -93,9 +93,9 @@ class RecordingBackend:
         self.name, self.input_shape, self.output_shapes = inner.name, inner.input_shape, inner.output_shapes
         self.bare = getattr(inner, "bare_call", None)
         """Callable batch -> call of the model alone, None if the backend has none."""
-        self.given: list[FloatArray] = []
+        self.given: list[ModelInput] = []
 
-    def run(self, batch: FloatArray) -> tuple[FloatArray, ...]:
+    def run(self, batch: ModelInput) -> tuple[FloatArray, ...]:
         """As the wrapped backend."""
         self.given.append(batch)
         return self._inner.run(batch)

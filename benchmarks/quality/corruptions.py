@@ -72,10 +72,21 @@ def _noise(at: Scene, sigma: float, generator: Generator) -> Scene:
     return at._replace(image=_pixels(at.image + _standard(at, generator) * np.float32(sigma)))
 
 
-def _low_light(at: Scene, gain: float, generator: Generator) -> Scene:
+def darkened(image: Image, gain: float, generator: Generator) -> Image:
     """Less light, the same sensor: shot noise grows against the signal, and three grey levels of it are read noise."""
-    signal = at.image * np.float32(gain)
-    return at._replace(image=_pixels(signal + _standard(at, generator) * np.sqrt(signal * 0.5 + 9.0)))
+    signal = image * np.float32(gain)
+    noise = generator.standard_normal(image.shape, np.float32)
+    return _pixels(signal + noise * np.sqrt(signal * 0.5 + 9.0))
+
+
+def turned(image: Image, centre: tuple[float, float], degrees: float) -> Image:
+    """A picture turned about a point, counter-clockwise, in a frame of the same size; its edge goes on."""
+    turn = cv2.getRotationMatrix2D(centre, degrees, 1.0)
+    return _pixels(cv2.warpAffine(image, turn, image.shape[1::-1], borderMode=cv2.BORDER_REPLICATE))
+
+
+def _low_light(at: Scene, gain: float, generator: Generator) -> Scene:
+    return at._replace(image=darkened(at.image, gain, generator))
 
 
 def _contrast(at: Scene, gain: float, _: Generator) -> Scene:
@@ -111,8 +122,7 @@ def _bar(at: Scene, line: float, height: float, *, grey: int) -> Scene:
 
 def _roll(at: Scene, degrees: float, generator: Generator) -> Scene:
     """The head tilts about the middle of the face, to either side."""
-    turn = cv2.getRotationMatrix2D(at.square.centre, degrees * generator.choice((-1, 1)), 1.0)
-    return at._replace(image=_pixels(cv2.warpAffine(at.image, turn, FRAME[::-1], borderMode=cv2.BORDER_REPLICATE)))
+    return at._replace(image=turned(at.image, at.square.centre, degrees * generator.choice((-1, 1))))
 
 
 def _standard(at: Scene, generator: Generator) -> npt.NDArray[np.float32]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from edge_emotion.errors import ModelError
-from edge_emotion.protocols import FloatArray
+from edge_emotion.protocols import FloatArray, ModelInput
 
 
 class ConstantBackend:
@@ -30,7 +30,7 @@ class ConstantBackend:
         """Shapes of the given outputs."""
         return tuple(output.shape for output in self._outputs)
 
-    def run(self, batch: FloatArray) -> tuple[FloatArray, ...]:
+    def run(self, batch: ModelInput) -> tuple[FloatArray, ...]:
         """The same outputs for each of the N inputs. Raises ModelError for another input shape."""
         if batch.shape[1:] != self._input_shape or not len(batch):
             raise ModelError(f"input is {batch.shape}, expected N x {self._input_shape} with N >= 1")

@@ -14,7 +14,7 @@ import numpy as np
 
 from edge_emotion.backends.batches import MAX_BATCH, check_batch, run_in_pieces
 from edge_emotion.errors import BackendUnavailable, ModelError
-from edge_emotion.protocols import FloatArray
+from edge_emotion.protocols import FloatArray, ModelInput
 
 PROVIDERS = {"CUDAExecutionProvider": "CUDA", "CPUExecutionProvider": "CPU"}
 """Providers that are used by default, the preferred one first, and their common names. onnxruntime's TensorRT
@@ -68,13 +68,13 @@ class OnnxBackend:
         values = (*self._session.get_inputs(), *self._session.get_outputs())
         return tuple(np.dtype(TYPES[value.type]).name if value.type in TYPES else str(value.type) for value in values)
 
-    def run(self, batch: FloatArray) -> tuple[FloatArray, ...]:
+    def run(self, batch: ModelInput) -> tuple[FloatArray, ...]:
         """Float in, float out. Raises ModelError for another input shape."""
         check_batch(self._path, batch, self.input_shape)
         with self._refusing("run"):
             return run_in_pieces(self._run_piece, batch, self._limit)
 
-    def bare_call(self, batch: FloatArray) -> Callable[[], object]:
+    def bare_call(self, batch: ModelInput) -> Callable[[], object]:
         """A function that runs onnxruntime on ``batch`` without anything around it: for measuring the model alone."""
         check_batch(self._path, batch, self.input_shape)
         return partial(self._session.run, None, {self._input[0]: batch.astype(self._type, copy=False)})
@@ -83,7 +83,7 @@ class OnnxBackend:
         """Drop the session, which frees its memory."""
         self._session = None
 
-    def _run_piece(self, batch: FloatArray) -> tuple[FloatArray, ...]:
+    def _run_piece(self, batch: ModelInput) -> tuple[FloatArray, ...]:
         outputs = self._session.run(None, {self._input[0]: batch.astype(self._type, copy=False)})
         return tuple(output.astype(np.float32, copy=False) for output in outputs)
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from edge_emotion.backends.batches import MAX_BATCH, check_batch, run_in_pieces
 from edge_emotion.errors import BackendUnavailable, ModelError
-from edge_emotion.protocols import FloatArray
+from edge_emotion.protocols import FloatArray, ModelInput
 
 PACKAGES = {"ai_edge_litert.interpreter": "ai-edge-litert", "tflite_runtime.interpreter": "tflite-runtime"}
 """Module -> distribution, the preferred one first."""
@@ -148,12 +148,12 @@ class TfliteBackend:
         scale, zero_point = self._input["quantization"]
         return float(scale), int(zero_point)
 
-    def run(self, batch: FloatArray) -> tuple[FloatArray, ...]:
+    def run(self, batch: ModelInput) -> tuple[FloatArray, ...]:
         """Float in, float out, whatever the tensors' types. Raises ModelError for another input shape."""
         check_batch(self._path, batch, self.input_shape)
         return run_in_pieces(self._run_piece, batch, MAX_BATCH if self._resizable else 1)
 
-    def bare_call(self, batch: FloatArray) -> Callable[[], object]:
+    def bare_call(self, batch: ModelInput) -> Callable[[], object]:
         """The interpreter's own call with ``batch`` in place and nothing around it: what the model alone costs."""
         check_batch(self._path, batch, self.input_shape)
         bare: Callable[[], object] = self._fill(batch).invoke
@@ -163,7 +163,7 @@ class TfliteBackend:
         """Forget the interpreters; they free their memory."""
         self._interpreters.clear()
 
-    def _fill(self, batch: FloatArray) -> Any:
+    def _fill(self, batch: ModelInput) -> Any:
         """The interpreter of this size of a batch, with the batch in its input."""
         interpreter = self._interpreters.get(len(batch))
         if interpreter is None:
@@ -171,7 +171,7 @@ class TfliteBackend:
         interpreter.set_tensor(self._input["index"], quantise(batch, self._input))
         return interpreter
 
-    def _run_piece(self, batch: FloatArray) -> tuple[FloatArray, ...]:
+    def _run_piece(self, batch: ModelInput) -> tuple[FloatArray, ...]:
         interpreter = self._fill(batch)
         try:
             interpreter.invoke()
@@ -219,12 +219,15 @@ def _first_message_hidden() -> Iterator[None]:
         os.close(kept)
 
 
-def quantise(values: FloatArray, tensor: Mapping[str, Any]) -> npt.NDArray[Any]:
+def quantise(values: ModelInput, tensor: Mapping[str, Any]) -> npt.NDArray[Any]:
     """Real values in the tensor's type: round half to even to ``value / scale + zero_point``, clipped to its range."""
     dtype = np.dtype(tensor["dtype"])
     if dtype.kind == "f":
         return values.astype(dtype, copy=False)
     scale, zero_point = tensor["quantization"]
+    if values.dtype == np.uint8 and dtype == np.int8 and (scale, zero_point) == (1.0, -128):
+        flipped: npt.NDArray[np.uint8] = values ^ np.uint8(128)
+        return flipped.view(np.int8)  # pixel - 128, without a copy in float32
     least, most = _limits(dtype)
     steps: npt.NDArray[Any] = values / np.float32(scale)
     np.rint(steps, out=steps)

@@ -14,7 +14,7 @@ from edge_emotion.config.settings import Section, Settings
 
 LIVE: dict[str, tuple[str, ...]] = {
     "classifier": ("classes", "operating_point", "interval"),
-    "detector": ("idle_interval", "refresh_interval"),
+    "detector": ("idle_interval", "refresh_interval", "idle_refresh_interval"),
     "mqtt": ("heartbeat", "stats_interval", "discovery.enabled"),
 }
 """Keys of these sections that need no restart."""

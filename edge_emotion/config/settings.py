@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -24,6 +25,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from edge_emotion.config.geometry import PolygonSetting, checked_crop, checked_fourcc, checked_rotation
 from edge_emotion.errors import ConfigError
 from edge_emotion.labels import canonical
 from edge_emotion.system.paths import expand
@@ -77,12 +79,26 @@ class CameraSettings(Section):
     loop: bool = Field(default=False, description="a file or folder starts again at its end")
     realtime: bool = Field(default=True, description="a file is played at its own speed, not as fast as possible")
     max_fps: float = Field(default=15.0, gt=0, le=240, description="more frames than this are not processed")
+    fourcc: Annotated[str | None, AfterValidator(checked_fourcc)] = None
+    rotate: Annotated[int | Literal["auto"], BeforeValidator(checked_rotation)] = Field(
+        default=0, description="degrees clockwise by which pictures are turned; auto: told from the faces"
+    )
+    range: Literal["near", "room", "hall"] = Field(
+        default="near", description="room, hall: parts of large pictures are searched, too, for faces further away"
+    )
+    flip: Literal["none", "horizontal", "vertical"] = "none"
+    crop: Annotated[tuple[float, float, float, float] | None, AfterValidator(checked_crop)] = None
+    mask: tuple[PolygonSetting, ...] = ()
+    zones: dict[Name, PolygonSetting] = Field(default={}, description="named parts of the picture, for events")
 
 
 class DetectorSettings(Section):
     """Finding faces."""
 
     model: str = "blazeface_back"
+    quick_model: str = Field(
+        default="none", description="a faster detector that searches between two searches by model: yunet; none"
+    )
     threshold: float = Field(default=0.5, gt=0, lt=1)
     min_size: int = Field(default=40, ge=8, description="pixels; smaller faces are ignored")
     max_faces: int = Field(default=8, ge=1, le=64)
@@ -94,6 +110,9 @@ class DetectorSettings(Section):
         ge=0,
         le=60,
         description="seconds between two detections in the whole picture while following",
+    )
+    idle_refresh_interval: float = Field(
+        default=2.0, ge=0, le=60, description="the same while nobody is there; only with a quick_model"
     )
     threads: int = Field(default=1, ge=1, le=64)
 

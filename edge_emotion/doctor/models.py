@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from edge_emotion.config.settings import ClassifierSettings, DetectorSettings
 from edge_emotion.doctor.report import Finding
-from edge_emotion.factory.models import configured_classifier, configured_detector, following_detector
+from edge_emotion.factory.models import configured_classifier, configured_detector, following_detector, quick_detector
 from edge_emotion.models.manifest import BaseManifest
 from edge_emotion.protocols import InferenceBackend
 
 
 def detector(settings: DetectorSettings) -> Finding:
-    """Hash and tensors of the face detector and of the one that follows. Raises ModelError or BackendUnavailable."""
+    """Hash and tensors of the face detector and of those that help it.
+
+    Raises ConfigError, ModelError or BackendUnavailable.
+    """
     made = configured_detector(settings)
-    following_detector(settings)
+    quick_detector(settings, following_detector(settings))
     return _finding(made.manifest, "hash and tensors", made.backend)
 
 

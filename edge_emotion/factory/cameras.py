@@ -12,17 +12,17 @@ from edge_emotion.config.source_spec import classify_source, picamera2_index
 from edge_emotion.daemon.camera import Camera
 from edge_emotion.daemon.capture import Capture, Timing
 from edge_emotion.daemon.overrides import CameraOverrides
-from edge_emotion.factory.models import Models
+from edge_emotion.factory.models import Models, far_detector, make_follower
 from edge_emotion.factory.node_info import describe_node
 from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.outbox.event_counter import EventCounter
-from edge_emotion.pipeline.following import FaceFollower
 from edge_emotion.pipeline.pipeline import Pipeline
 from edge_emotion.pipeline.settings import PipelineSettings
-from edge_emotion.protocols import FrameSource
+from edge_emotion.pipeline.view import View
+from edge_emotion.protocols import FaceDetector, FrameSource
 
 if TYPE_CHECKING:
-    from edge_emotion.detectors.blazeface import BlazeFaceDetector
+    pass
 
 GRACE = 3.0
 """Seconds after a time-out within which an adapter must have reported it and released its device."""
@@ -65,7 +65,9 @@ class CameraMaker:
             refused=shared.refused,
         )
         numbers = replace(pipeline_settings(settings, name), threshold=features.threshold_in(settings))
-        return make_pipeline(numbers, self._models._replace(classifier=classifier), self._sequence)
+        models = self._models._replace(classifier=classifier)
+        detector = far_detector(models, settings.detector, settings.cameras[name], name)
+        return make_pipeline(numbers, models, self._sequence, detector=detector)
 
     def description(self, settings: Settings) -> tuple[dict[str, Any], dict[str, Any] | None]:
         """The payload of ``info``, and the node's device in Home Assistant if the settings want one."""
@@ -108,6 +110,7 @@ def pipeline_settings(settings: Settings, camera: str) -> PipelineSettings:
         interval=settings.classifier.interval,
         idle_interval=detector.idle_interval,
         refresh_interval=detector.refresh_interval,
+        idle_refresh_interval=detector.idle_refresh_interval,
         iou=tracking.iou,
         confirm_hits=tracking.confirm_hits,
         max_gap=tracking.max_gap,
@@ -115,18 +118,28 @@ def pipeline_settings(settings: Settings, camera: str) -> PipelineSettings:
         hysteresis=policy.hysteresis,
         min_dwell=policy.min_dwell,
         time_constant=policy.time_constant,
+        view=view_of(settings.cameras[camera]),
+        find_upright=settings.cameras[camera].rotate == "auto",
+        keep_known=settings.cameras[camera].range != "near",
     )
 
 
-def make_pipeline(settings: PipelineSettings, models: Models, next_seq: Callable[[], int]) -> Pipeline:
-    """The pipeline of one camera; tracks and smoothing are its own, the models may be shared."""
+def view_of(camera: CameraSettings) -> View:
+    """How the pictures of a camera are seen; a rotation that is yet to be found is none."""
+    rotate = 0 if camera.rotate == "auto" else camera.rotate
+    return View(rotate, camera.flip, camera.crop, camera.mask, camera.zones)
+
+
+def make_pipeline(
+    settings: PipelineSettings, models: Models, next_seq: Callable[[], int], *, detector: FaceDetector | None = None
+) -> Pipeline:
+    """The pipeline of one camera; tracks and smoothing are its own, the models may be shared.
+
+    ``detector`` searches the whole picture instead of that of the models.
+    """
     follower = None if models.near is None else make_follower(models.near)
-    return Pipeline(settings, models.detector, models.classifier, follower, next_seq=next_seq)
-
-
-def make_follower(near: BlazeFaceDetector) -> FaceFollower:
-    """Follows tracked faces with a short-range detector."""
-    return FaceFollower(near, near.manifest.input.width)
+    searched = models.detector if detector is None else detector
+    return Pipeline(settings, searched, models.classifier, follower, models.quick, next_seq=next_seq)
 
 
 def make_source(camera: CameraSettings) -> FrameSource:
@@ -165,6 +178,7 @@ def make_source(camera: CameraSettings) -> FrameSource:
         width=camera.width,
         height=camera.height,
         fps=camera.fps,
+        fourcc=camera.fourcc,
         open_timeout=camera.open_timeout,
         read_timeout=camera.read_timeout,
         loop=camera.loop,

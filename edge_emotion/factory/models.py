@@ -7,25 +7,47 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from edge_emotion.config.settings import ClassifierSettings, DetectorSettings, Settings
-from edge_emotion.errors import BackendUnavailable, EdgeEmotionError, ModelError
+from edge_emotion.config.settings import CameraSettings, ClassifierSettings, DetectorSettings, Settings
+from edge_emotion.errors import BackendUnavailable, ConfigError, EdgeEmotionError, ModelError
 from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.models.folder import checked_file, find_model, load_manifest
 from edge_emotion.models.manifest import DetectorManifest, ModelFile, ModelManifest
 from edge_emotion.models.self_test import run_self_test
-from edge_emotion.protocols import InferenceBackend
+from edge_emotion.pipeline.following import FaceFollower
+from edge_emotion.pipeline.searching import QuickDetector
+from edge_emotion.protocols import FaceDetector, InferenceBackend
 from edge_emotion.system.paths import cache_dir
+from edge_emotion.system.processor import int8_is_fast
 
 if TYPE_CHECKING:
-    from edge_emotion.detectors.blazeface import BlazeFaceDetector
+    from edge_emotion.detectors.cascade import CascadeDetector
 
 NEAR = "blazeface_short"
 """The short-range detector, which re-finds tracked faces near their last position."""
 
 
+FAR = "yunet_640"
+"""The detector that searches the tiles of large pictures."""
+
+TILES = {"room": (960, 720), "hall": (640, 480)}
+"""Width and height of a tile in pixels of the picture, by the ``range`` of a camera."""
+
+NO_MODEL = "none"
+"""Name of a model that shall not be used."""
+
+MOST_SURE = 0.95
+"""A score that every detector gives to clear faces, whatever the threshold."""
+
 log = logging.getLogger(__name__)
+
+
+class ModelDetector(FaceDetector, Protocol):
+    """A face detector that runs a model file."""
+
+    manifest: DetectorManifest
+    backend: InferenceBackend
 
 
 def _tflite(path: Path, entry: ModelFile, threads: int) -> InferenceBackend:
@@ -94,18 +116,28 @@ def choose_files(
 
 
 def make_detector(
-    name: str, *, threshold: float = 0.5, min_size: int = 0, max_faces: int = 64, threads: int = 1
-) -> BlazeFaceDetector:
+    name: str,
+    *,
+    precision: str | None = None,
+    threshold: float = 0.5,
+    min_size: int = 0,
+    max_faces: int = 64,
+    threads: int = 1,
+) -> ModelDetector:
     """A shipped detector by name, or one by its folder. Raises ModelError if it does not agree with its manifest."""
-    from edge_emotion.detectors.blazeface import BlazeFaceDetector
-
     folder = find_model(name)
     manifest = load_manifest(folder)
     if not isinstance(manifest, DetectorManifest):
         raise ModelError(f"{folder} is no face detector but does {manifest.task}")
-    entry = manifest.file()
+    entry = manifest.file(precision)
     with guarding_model(entry.file):
         backend = _tflite(checked_file(folder, entry), entry, threads)
+        if manifest.family == "yunet":
+            from edge_emotion.detectors.yunet import YuNetDetector
+
+            return YuNetDetector(manifest, backend, threshold=threshold, min_size=min_size, max_faces=max_faces)
+        from edge_emotion.detectors.blazeface import BlazeFaceDetector
+
         return BlazeFaceDetector(manifest, backend, threshold=threshold, min_size=min_size, max_faces=max_faces)
 
 
@@ -168,11 +200,15 @@ def guarding_model(file: str) -> Iterator[None]:
 
 
 class Models(NamedTuple):
-    """The models of a node. ``near`` is the short-range detector; None if ``detector`` is that one itself."""
+    """The models of a node. ``near`` is the short-range detector; None if ``detector`` is that one itself.
 
-    detector: BlazeFaceDetector
+    ``quick`` searches the whole picture between two searches by ``detector``.
+    """
+
+    detector: ModelDetector
     classifier: EmotionClassifier
-    near: BlazeFaceDetector | None = None
+    near: ModelDetector | None = None
+    quick: QuickDetector | None = None
 
 
 def make_models(settings: Settings) -> Models:
@@ -182,10 +218,13 @@ def make_models(settings: Settings) -> Models:
 
 def models_of(detector: DetectorSettings, classifier: ClassifierSettings) -> Models:
     """The models that these name, and the detector that follows faces."""
-    return Models(configured_detector(detector), configured_classifier(classifier), following_detector(detector))
+    near = following_detector(detector)
+    return Models(
+        configured_detector(detector), configured_classifier(classifier), near, quick_detector(detector, near)
+    )
 
 
-def configured_detector(options: DetectorSettings) -> BlazeFaceDetector:
+def configured_detector(options: DetectorSettings) -> ModelDetector:
     """The detector with all its options. Raises ModelError or BackendUnavailable."""
     return make_detector(
         options.model,
@@ -196,7 +235,7 @@ def configured_detector(options: DetectorSettings) -> BlazeFaceDetector:
     )
 
 
-def following_detector(options: DetectorSettings) -> BlazeFaceDetector | None:
+def following_detector(options: DetectorSettings) -> ModelDetector | None:
     """Short-range detector that re-finds tracked faces; None if it already is the main detector.
 
     Its least size is a little smaller and its number of faces is not limited, so that no tracked face is left out.
@@ -206,6 +245,71 @@ def following_detector(options: DetectorSettings) -> BlazeFaceDetector | None:
         return None
     smaller = math.floor(0.9 * options.min_size)
     return make_detector(NEAR, threshold=options.threshold, min_size=smaller, threads=options.threads)
+
+
+def make_follower(near: ModelDetector) -> FaceFollower:
+    """Follows faces with a detector of close ones."""
+    return FaceFollower(near, near.manifest.input.width)
+
+
+def quick_detector(options: DetectorSettings, near: ModelDetector | None) -> QuickDetector | None:
+    """The cascade that searches between two searches by the detector; None without a ``quick_model``.
+
+    Raises ConfigError where nothing can confirm what it proposes, ModelError or BackendUnavailable.
+    """
+    if options.quick_model == NO_MODEL:
+        return None
+    if near is None:
+        raise ConfigError(
+            f"detector.quick_model {options.quick_model}: its faces are confirmed by {NEAR}, which detector.model is "
+            f"already: set quick_model to {NO_MODEL}, or another model"
+        )
+    return cascade(options.quick_model, options, near)
+
+
+def cascade(model: str, options: DetectorSettings, near: ModelDetector) -> CascadeDetector:
+    """A detector whose faces ``near`` confirms. Raises ModelError or BackendUnavailable."""
+    from edge_emotion.detectors.cascade import ALONE, PROPOSED, CascadeDetector
+
+    proposer = make_detector(
+        model,
+        precision=fastest_precision(model),
+        threshold=PROPOSED * options.threshold,
+        min_size=math.floor(0.9 * options.min_size),
+        threads=options.threads,
+    )
+    return CascadeDetector(
+        proposer,
+        make_follower(near),
+        alone=min(ALONE * options.threshold, MOST_SURE),
+        min_size=options.min_size,
+        max_faces=options.max_faces,
+    )
+
+
+def far_detector(models: Models, options: DetectorSettings, camera: CameraSettings, name: str) -> FaceDetector:
+    """The detector of a camera called ``name``, with one for tiles of its pictures where its ``range`` wants that.
+
+    Raises ConfigError where nothing can confirm the faces in tiles, ModelError or BackendUnavailable.
+    """
+    if camera.range == "near":
+        return models.detector
+    if models.near is None:
+        raise ConfigError(
+            f"cameras.{name}.range {camera.range}: faces in tiles are confirmed by {NEAR}, which detector.model is "
+            "already: set range: near, or another detector.model"
+        )
+    from edge_emotion.detectors.tiled import TiledDetector
+
+    width, height = TILES[camera.range]
+    part, label = cascade(FAR, options, models.near), f"camera {name}, range {camera.range}"
+    return TiledDetector(models.detector, part, width=width, height=height, max_faces=options.max_faces, name=label)
+
+
+def fastest_precision(name: str) -> str | None:
+    """The precision of the file of a detector that is fastest here; None: its first. Raises ModelError."""
+    files = load_manifest(find_model(name)).files
+    return "float32" if not int8_is_fast() and any(entry.precision == "float32" for entry in files) else None
 
 
 def configured_classifier(options: ClassifierSettings) -> EmotionClassifier:

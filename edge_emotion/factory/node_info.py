@@ -14,11 +14,11 @@ from edge_emotion.wire.payloads import SCHEMA
 from edge_emotion.wire.topics import Topics
 
 if TYPE_CHECKING:
-    from edge_emotion.detectors.blazeface import BlazeFaceDetector
+    from edge_emotion.factory.models import ModelDetector
 
 
 def describe_node(
-    settings: Settings, classifier: EmotionClassifier, detector: BlazeFaceDetector
+    settings: Settings, classifier: EmotionClassifier, detector: ModelDetector
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """The node's ``info``, and its device in Home Assistant if the settings want one; plain JSON values."""
     mqtt, device = settings.mqtt, None
@@ -28,7 +28,7 @@ def describe_node(
     return node_info(settings, classifier, detector), device
 
 
-def node_info(settings: Settings, classifier: EmotionClassifier, detector: BlazeFaceDetector) -> dict[str, Any]:
+def node_info(settings: Settings, classifier: EmotionClassifier, detector: ModelDetector) -> dict[str, Any]:
     """The payload of ``info``, plain JSON values. Sources are not in it: their URLs may hold passwords."""
     manifest, entry = classifier.manifest, classifier.entry
     return {

@@ -11,11 +11,11 @@ from edge_emotion.outbox.event_counter import EventCounter
 from edge_emotion.protocols import EventSink
 
 if TYPE_CHECKING:
-    from edge_emotion.detectors.blazeface import BlazeFaceDetector
+    from edge_emotion.factory.models import ModelDetector
 
 
 def make_sinks(
-    settings: Settings, classifier: EmotionClassifier, detector: BlazeFaceDetector, sequence: EventCounter | None = None
+    settings: Settings, classifier: EmotionClassifier, detector: ModelDetector, sequence: EventCounter | None = None
 ) -> list[EventSink]:
     """The sinks of the settings. Without ``sequence``, the event counter, they can be checked but not opened."""
     sinks: list[EventSink] = []

@@ -244,10 +244,26 @@ class AnchorSpec(Part):
     anchors: int
 
 
+class SquareSpec(Part):
+    """The square from brow to chin within a detector's own box: what crops are calibrated for.
+
+    Its side is ``side`` heights of the box; its middle lies ``shift`` heights below the middle of the box.
+    """
+
+    side: float = Field(gt=0.2, le=2.0)
+    shift: float = Field(ge=-0.5, le=0.5)
+
+
 class DetectorManifest(BaseManifest):
-    """A BlazeFace detector: outputs are box regressors and scores over the anchors."""
+    """A face detector.
+
+    ``blazeface``: outputs are box regressors and scores over the anchors. ``yunet``: two outputs for each stride of the
+    grid, scores and boxes, and boxes become squares by ``square``.
+    """
 
     task: Literal["face-detection"]
+    family: Literal["blazeface", "yunet"] = "blazeface"
     grid: tuple[AnchorSpec, ...]
     keypoints: int
+    square: SquareSpec | None = None
     origin: Origin

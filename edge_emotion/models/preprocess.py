@@ -24,6 +24,9 @@ Values = TypeVar("Values", bound=Any)
 MAX_OVERSAMPLING = 8
 """Most samples per pixel of detail of a crop that cannot be halved further: enough for 8 x 48 = 384 px."""
 
+NORMAL_LIGHT, MAX_GAIN = 90.0, 10.0
+"""Brightness of a picture as detectors are used to it, and how much a dark one is multiplied at most."""
+
 MIN_DOWNSAMPLE_RATIO = 3
 """Crops are halved from this multiple of their detail on: what is left is still sampled more finely than the detail."""
 
@@ -144,15 +147,32 @@ def letterbox(image: Image, spec: InputSpec) -> tuple[FloatArray, float]:
 
     The picture keeps its aspect and lies at the top left; the rest is black, which is -1 or 0 after normalising.
     """
+    pixels, factor = letterbox_pixels(image, spec)
+    return normalise(pixels, spec), factor
+
+
+def letterbox_pixels(image: Image, spec: InputSpec) -> tuple[Pixels, float]:
+    """As ``letterbox``, for a model that takes pixels as they are (scale 1, offset 0): uint8 1 x H x W x 3."""
     height, width = image.shape[:2]
     factor = max(height / spec.height, width / spec.width)
     inner_width, inner_height = max(round(width / factor), 1), max(round(height / factor), 1)
     inner = _colour(_shrink(image, inner_width, inner_height), spec.colour)
     if inner.shape == spec.shape:
-        return normalise(inner[None], spec), factor
+        return inner[None], factor
     canvas = np.zeros(spec.shape, np.uint8)
     canvas[:inner_height, :inner_width] = inner
-    return normalise(canvas[None], spec), factor
+    return canvas[None], factor
+
+
+def brightness(image: Image) -> float:
+    """Mean of the values of a picture, 0 to 255, from one pixel of each 8 x 8."""
+    return float(image[::8, ::8].mean())
+
+
+def lightened(image: Image, mean: float) -> Image:
+    """A picture multiplied so that a brightness of ``mean`` becomes NORMAL_LIGHT, by MAX_GAIN at most."""
+    gain = min(NORMAL_LIGHT / max(mean, 1.0), MAX_GAIN)
+    return np.asarray(cv2.convertScaleAbs(image, alpha=gain), np.uint8)
 
 
 def _shrink(image: Image, width: int, height: int) -> Pixels:

@@ -43,7 +43,7 @@ class FaceFollower:
             return None
         found = []
         for face in known:
-            now = self._near(image, face.box)
+            now = self.refine(image, face.box)
             if now is None:
                 return None
             found.append(now)
@@ -51,14 +51,14 @@ class FaceFollower:
             return None
         return found
 
-    def _near(self, image: Image, last: Box) -> Face | None:
+    def refine(self, image: Image, box: Box) -> Face | None:
         """The face in the square around a box with the largest overlap with it; None if that is below MIN_IOU."""
-        wanted = SEARCH_RATIO * max(last.width, last.height) / self._size
+        wanted = SEARCH_RATIO * max(box.width, box.height) / self._size
         side = int(self._size * 2 ** round(math.log2(max(wanted, 1.0))))
         height, width = image.shape[:2]
-        axes = zip(last.centre, (width, height), strict=True)
+        axes = zip(box.centre, (width, height), strict=True)
         left, top = (max(min(int(middle - side / 2), whole - side), 0) for middle, whole in axes)
         part = image[top : top + side, left : left + side]
         faces = (face.moved(left, top) for face in self._detector.detect(part))
-        overlap, best = max(((face.box.iou(last), face) for face in faces), key=itemgetter(0), default=(0.0, None))
+        overlap, best = max(((face.box.iou(box), face) for face in faces), key=itemgetter(0), default=(0.0, None))
         return best if overlap >= MIN_IOU else None

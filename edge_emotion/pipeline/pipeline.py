@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from time import perf_counter
 
-from edge_emotion.datatypes import Box, CameraState, EmotionEvent, Face, Frame, Track
+from edge_emotion.datatypes import Box, CameraState, EmotionEvent, Frame, Track
 from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.pipeline.face_quality import face_quality
 from edge_emotion.pipeline.following import FaceFollower
 from edge_emotion.pipeline.policy import Decision, Policy
+from edge_emotion.pipeline.searching import FaceSearch, Known, QuickDetector
 from edge_emotion.pipeline.settings import PipelineSettings
 from edge_emotion.pipeline.smoothing import Smoother
 from edge_emotion.pipeline.tracking import Tracker
+from edge_emotion.pipeline.upright import UprightVote
 from edge_emotion.protocols import FaceDetector
 from edge_emotion.wire.ulid import ulid
 
@@ -39,7 +41,8 @@ class Pipeline:
     """Turns the frames of one camera into events.
 
     The ``detector`` searches the whole picture; the ``follower``, if there is one, re-finds tracked faces between two
-    such searches. ``next_seq`` gives the node's next event number, ``make_id`` an identifier for a track or an event.
+    such searches, and the ``quick`` detector, if there is one, searches where nothing can be followed. ``next_seq``
+    gives the node's next event number, ``make_id`` an identifier for a track or an event.
     """
 
     def __init__(
@@ -48,12 +51,21 @@ class Pipeline:
         detector: FaceDetector,
         classifier: EmotionClassifier,
         follower: FaceFollower | None = None,
+        quick: QuickDetector | None = None,
         *,
         next_seq: Callable[[], int],
         make_id: Callable[[datetime], str] = ulid,
     ) -> None:
         self._settings = settings
-        self._detector, self._follower, self._classifier = detector, follower, classifier
+        self._classifier = classifier
+        self._search = FaceSearch(
+            detector,
+            follower,
+            quick,
+            refresh_interval=settings.refresh_interval,
+            idle_refresh_interval=settings.idle_refresh_interval,
+            keep_known=settings.keep_known,
+        )
         self._tracker = Tracker(
             iou=settings.iou, confirm_hits=settings.confirm_hits, max_gap=settings.max_gap, make_id=make_id
         )
@@ -62,7 +74,9 @@ class Pipeline:
             threshold=settings.threshold, hysteresis=settings.hysteresis, min_dwell=settings.min_dwell
         )
         self._next_seq, self._make_id = next_seq, make_id
-        self._looked = self._looked_everywhere = self._lost = -math.inf
+        self._view = settings.view
+        self._upright = UprightVote(settings.camera, detector) if settings.find_upright else None
+        self._looked = -math.inf
         self._classified: dict[str, float] = {}
         self._last: Frame | None = None
         self.times: StageTimes | None = None
@@ -79,8 +93,11 @@ class Pipeline:
             self.times = None
             return []
         self._looked = frame.timestamp
+        turned = self._turn(frame)
+        frame = self._last = self._seen(frame)
         begin = perf_counter()
-        faces = self._look(frame)
+        known = Known(self._tracker.steady, self._tracker.faces)
+        faces = self._search.find(frame.image, frame.timestamp, known)
         detected = perf_counter()
         sighting = self._tracker.update(faces, frame.timestamp, frame.captured_at)
         due = [track for track in sighting.present if self._is_due(track, frame.timestamp)]
@@ -89,7 +106,7 @@ class Pipeline:
         aligned = perf_counter()
         scores = self._classifier.judge(crops)
         classified = perf_counter()
-        events = self._end(sighting.ended)
+        events = turned + self._end(sighting.ended)
         for track, raw in zip(due, scores, strict=True):
             self._classified[track.id] = frame.timestamp
             smoothed = self._smoother.update(track.id, raw, frame.timestamp)
@@ -119,23 +136,18 @@ class Pipeline:
             self._last.captured_at, len(shown), now.emotion, now.confidence, now.scores.as_dict(), counts
         )
 
-    def _look(self, frame: Frame) -> Sequence[Face]:
-        """The faces of a frame: tracked ones near their last position if that is enough, else all of the picture.
+    def _turn(self, frame: Frame) -> list[EmotionEvent]:
+        """Turn the view once the rotation is known: every track ends then, as its place is another one."""
+        rotation = None if self._upright is None else self._upright.update(frame.image, frame.timestamp, self._view)
+        if rotation in (None, self._view.rotate):
+            return []
+        self._view = self._view.turned(rotation)
+        return self.finish()
 
-        After a face could not be followed, following pauses: two detections in every frame would cost most.
-        """
-
-        def recent(moment: float) -> bool:
-            return 0 <= frame.timestamp - moment < self._settings.refresh_interval
-
-        may_follow = recent(self._looked_everywhere) and not recent(self._lost)
-        if self._follower is not None and may_follow and (known := self._tracker.steady):
-            faces = self._follower.follow(frame.image, known)
-            if faces is not None:
-                return faces
-            self._lost = frame.timestamp
-        self._looked_everywhere = frame.timestamp
-        return self._detector.detect(frame.image)
+    def _seen(self, frame: Frame) -> Frame:
+        """The frame as the view shows it."""
+        image = self._view.apply(frame.image)
+        return frame if image is frame.image else replace(frame, image=image)
 
     def _is_due(self, track: Track, timestamp: float) -> bool:
         last = self._classified.get(track.id)
@@ -153,6 +165,7 @@ class Pipeline:
 
     def _event(self, decision: Decision, track: Track, frame: Frame) -> EmotionEvent:
         settled, manifest = decision.settled, self._classifier.manifest
+        box = _fractions(track.face.box, frame)
         return EmotionEvent(
             type=decision.type,
             id=self._make_id(frame.captured_at),
@@ -167,11 +180,12 @@ class Pipeline:
             track_id=track.id,
             track_started=track.started_at,
             track_duration=track.duration,
-            box=_fractions(track.face.box, frame),
+            box=box,
             quality=face_quality(track.face, manifest.input.detail),
             latency_ms=0.0,
             model_name=manifest.name,
             model_version=manifest.version,
+            zone=self._view.zone(box),
         )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edge_emotion.pipeline.view import View
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PipelineSettings:
@@ -20,6 +22,8 @@ class PipelineSettings:
     """Least time between two detections while there is no track."""
     refresh_interval: float
     """Least time between two detections in the whole picture while every face is followed."""
+    idle_refresh_interval: float
+    """The same while there is no track and the quick detector is sure."""
     iou: float
     confirm_hits: int
     max_gap: float
@@ -27,3 +31,8 @@ class PipelineSettings:
     hysteresis: float
     min_dwell: float
     time_constant: float
+    view: View
+    find_upright: bool
+    """Whether the rotation is told from the faces; that of ``view`` is the first guess."""
+    keep_known: bool
+    """Whether known faces that a search in the whole picture misses are looked for where they were."""

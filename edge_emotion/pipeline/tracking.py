@@ -54,6 +54,11 @@ class Tracker:
         return not self._tracks
 
     @property
+    def faces(self) -> tuple[Face, ...]:
+        """Every face as it was last seen, also those that do not count yet or were missed for a while."""
+        return tuple(track.face for track in self._tracks.values())
+
+    @property
     def steady(self) -> tuple[Face, ...]:
         """Every face, if all tracks are confirmed and were detected in the last frame; otherwise none."""
         tracks = self._tracks.values()

@@ -50,7 +50,8 @@ class OpenCvSource:
     """A FrameSource over cv2.VideoCapture.
 
     ``source``: a device number or ``/dev/...`` path, a stream's URL, a GStreamer pipeline, or a video file.
-    ``width``, ``height`` (pixels) and ``fps`` are asked of a device, that may choose others; the rest ignores them.
+    ``width``, ``height`` (pixels), ``fps`` and the pixel format ``fourcc`` are asked of a device, that may choose
+    others; the rest ignores them.
     Time-outs are seconds and hold for every kind, whatever the driver does.
     A file is finite: its frames are stamped by their times in the video, counted from the ``open``; with
     ``realtime`` each is given when it is due, otherwise as fast as it is decoded; ``loop`` starts it again.
@@ -65,6 +66,7 @@ class OpenCvSource:
         width: int | None = None,
         height: int | None = None,
         fps: float | None = None,
+        fourcc: str | None = None,
         open_timeout: float = 10.0,
         read_timeout: float = 4.0,
         loop: bool = False,
@@ -79,7 +81,12 @@ class OpenCvSource:
             _require_gstreamer()
         self._source = source
         self._name = f"{self._kind} {redact(source)}"
-        self._properties = {cv2.CAP_PROP_FRAME_WIDTH: width, cv2.CAP_PROP_FRAME_HEIGHT: height, cv2.CAP_PROP_FPS: fps}
+        self._properties = {  # the format first: sizes and rates depend on it
+            cv2.CAP_PROP_FOURCC: None if fourcc is None else cv2.VideoWriter.fourcc(*fourcc),
+            cv2.CAP_PROP_FRAME_WIDTH: width,
+            cv2.CAP_PROP_FRAME_HEIGHT: height,
+            cv2.CAP_PROP_FPS: fps,
+        }
         self._open_timeout = open_timeout
         self._read_timeout = read_timeout
         self._loop = loop

@@ -18,7 +18,7 @@ from edge_emotion.factory.models import make_classifier
 from edge_emotion.labels import EMOTIONS
 from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.pipeline.pipeline import Pipeline
-from edge_emotion.protocols import FaceDetector, FloatArray
+from edge_emotion.protocols import FaceDetector, FloatArray, ModelInput
 
 
 class Moods(ConstantBackend):
@@ -31,7 +31,7 @@ class Moods(ConstantBackend):
     def show(self, *emotions: str) -> None:
         self._emotions = emotions
 
-    def run(self, batch: FloatArray) -> tuple[FloatArray, ...]:
+    def run(self, batch: ModelInput) -> tuple[FloatArray, ...]:
         super().run(batch)
         rows = [self._emotions[min(row, len(self._emotions) - 1)] for row in range(len(batch))]
         return (np.array([[8.0 * (label == emotion) for label in EMOTIONS] for emotion in rows], np.float32),)

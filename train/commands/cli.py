@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from edge_emotion.cli.terminal import add_debug, run_command
+from train.commands.detector_command import add_detector
 from train.commands.evaluate_command import add_crop, add_evaluate
 from train.commands.explain import add_explain
 from train.commands.fit_command import add_fit, add_recipes
@@ -16,7 +17,7 @@ from train.commands.weights_command import add_weights
 
 COMMANDS = (
     add_recipes, add_inspect, add_weights, add_crops, add_pseudo_label, add_fit, add_evaluate, add_report, add_explain,
-    add_crop,
+    add_crop, add_detector,
 )  # fmt: skip
 
 

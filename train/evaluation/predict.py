@@ -13,7 +13,7 @@ from edge_emotion.factory.models import make_classifier
 from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.models.folder import find_model, load_manifest
 from edge_emotion.models.manifest import InputSpec
-from edge_emotion.protocols import FloatArray
+from edge_emotion.protocols import FloatArray, ModelInput
 from train.data.faces import Faces
 from train.evaluation.logits import logits_of
 from train.runs.run_directory import RECORD, Run, load_run
@@ -37,7 +37,7 @@ class KerasBackend:
         """One output of logits."""
         return (tuple(self._model.output_shape[1:]),)
 
-    def run(self, batch: FloatArray) -> tuple[FloatArray, ...]:
+    def run(self, batch: ModelInput) -> tuple[FloatArray, ...]:
         """N x H x W x C -> N x L logits."""
         return (np.asarray(self._model.predict_on_batch(batch), np.float32),)
 

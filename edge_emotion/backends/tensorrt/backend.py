@@ -18,7 +18,7 @@ from edge_emotion.backends.tensorrt.libraries import load_tensorrt, logger
 from edge_emotion.backends.tensorrt.runner import EngineRunner
 from edge_emotion.errors import ConfigError, ModelError
 from edge_emotion.models.manifest import Precision
-from edge_emotion.protocols import FloatArray
+from edge_emotion.protocols import FloatArray, ModelInput
 
 BUILDER_REVISION = 1
 """Raise it when ``builder`` makes other engines of the same file."""
@@ -78,7 +78,7 @@ class TensorRtBackend:
         """Without the batch axis, in the file's order."""
         return self._runner.output_shapes
 
-    def run(self, batch: FloatArray) -> tuple[FloatArray, ...]:
+    def run(self, batch: ModelInput) -> tuple[FloatArray, ...]:
         """Float in, float out. Raises ModelError for another input shape, and for what fails on the device."""
         check_batch(self._path, batch, self.input_shape)
         if not self._open:

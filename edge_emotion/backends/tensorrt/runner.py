@@ -12,7 +12,7 @@ import numpy.typing as npt
 from edge_emotion.backends.tensorrt.cuda import Buffer, Cuda
 from edge_emotion.backends.tensorrt.libraries import logger
 from edge_emotion.errors import ModelError
-from edge_emotion.protocols import FloatArray
+from edge_emotion.protocols import FloatArray, ModelInput
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class EngineRunner:
         """Without the batch axis, in the file's order."""
         return tuple(self._buffers[name].host.shape[1:] for name in self._outputs)
 
-    def run(self, batch: FloatArray) -> tuple[FloatArray, ...]:
+    def run(self, batch: ModelInput) -> tuple[FloatArray, ...]:
         """float32 N x ... -> one float32 N x ... array per output, 1 <= N <= ``max_batch``."""
         count = len(batch)
         launch = self._launches.get(count)

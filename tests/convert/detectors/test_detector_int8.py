@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -84,9 +85,31 @@ def test_the_trial_compares_int8_with_what_ships(
     assert main(["detector-int8", "blazeface_short", *options]) == 0
     said = capsys.readouterr().out
     assert "blazeface_short: found " in said and "frames of the clip with a face: 100.0%, 100.0%" in said
+    assert "threshold 0.5" in said and re.search(r"  precision \d+\.\d% of [\d,]+ boxes, \d+\.\d% of [\d,]+\n", said)
     small = TfliteBackend(file, plain_kernels=True)
     assert "QUANTIZE" not in operators(small)
     assert {np.dtype(tensor["dtype"]) for tensor in small.tensors} <= {np.dtype("int8"), np.dtype("int32")}
     options[3] = str(tmp_path / "no.mp4")
     assert main(["detector-int8", "blazeface_short", *options]) == 3
     assert "cannot read a frame of" in capsys.readouterr().err
+
+
+def test_a_detector_that_reports_everything_finds_everything_and_its_precision_tells(
+    few_real_faces: Any, astronaut: Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At a threshold near 0 recall rises and precision falls; an int8 file that gives nothing has no precision."""
+    monkeypatch.setattr(detector_int8, "CALIBRATION", 16)
+    monkeypatch.setattr(detector_int8, "CALLS", 4)
+    faces = few_real_faces["train"].take(np.arange(12))
+    file = tmp_path / "short.tflite"
+    file.write_bytes(detector_int8.quantise_detector("blazeface_short", few_real_faces["train"]))
+    strict, lax = (
+        detector_int8.try_int8("blazeface_short", file, faces, [astronaut], threshold=threshold)
+        for threshold in (0.5, 0.01)
+    )
+    assert lax.found[0] >= strict.found[0] and lax.boxes[0] > strict.boxes[0]
+    assert lax.precision[0] is not None and strict.precision[0] is not None
+    assert lax.precision[0] == pytest.approx(lax.found[0] * lax.n / lax.boxes[0])
+    assert lax.precision[0] < strict.precision[0]
+    none = strict._replace(boxes=(9, 0), precision=(0.5, None), overlap=None, eyes=None)
+    assert "precision 50.0% of 9 boxes, - of 0\n  no face is found by both" in detector_int8.describe_trial("x", none)

@@ -37,10 +37,13 @@ def read_all(path: Path) -> list[Image]:
     [
         make_detector("blazeface_back"),
         make_detector("blazeface_short"),
+        make_detector("yunet"),
+        make_detector("yunet_640"),
+        make_detector("yunet", precision="float32"),
         ScriptedDetector([[face()]]),
         ScriptedDetector([]),
     ],
-    ids=["back", "short", "scripted", "empty script"],
+    ids=["back", "short", "yunet", "yunet 640", "yunet in float", "scripted", "empty script"],
 )
 def test_contract(detector: FaceDetector, astronaut: Image) -> None:
     before = astronaut.copy()
@@ -66,7 +69,8 @@ def test_a_real_face_is_found_where_it_is(name: str, astronaut: Image) -> None:
 def test_nothing_is_found_where_nobody_is() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
     for image in (np.zeros((480, 640, 3), np.uint8), np.full((480, 640, 3), 128, np.uint8), noise):
-        assert not make_detector("blazeface_back").detect(image)
+        for name in ("blazeface_back", "yunet", "yunet_640"):
+            assert not make_detector(name).detect(image)
 
 
 @pytest.mark.parametrize("degrees", [-45, -30, -15, 15, 30, 45])

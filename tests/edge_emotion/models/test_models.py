@@ -19,7 +19,7 @@ from edge_emotion.factory.models import guarding_model, make_classifier, make_de
 from edge_emotion.labels import EMOTIONS
 from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.models.folder import MANIFEST, checked_file, dump_manifest, find_model, load_manifest, shipped_models
-from edge_emotion.models.manifest import ModelManifest
+from edge_emotion.models.manifest import DetectorManifest, ModelManifest
 from edge_emotion.models.self_test import run_self_test, self_test_inputs
 from edge_emotion.system.atomic_file import sha256
 
@@ -45,7 +45,9 @@ def refusal(folder: Path) -> str:
 
 def test_what_ships_is_what_its_manifests_say() -> None:
     names = [folder.name for folder in shipped_models()]
-    assert names == ["blazeface_back", "blazeface_short", "efficientnet_lite0", "mobilenet_v2", "tiny"]
+    assert names == [
+        "blazeface_back", "blazeface_short", "efficientnet_lite0", "mobilenet_v2", "tiny", "yunet", "yunet_640",
+    ]  # fmt: skip
     for folder in shipped_models():
         manifest = load_manifest(folder)
         assert manifest.name == folder.name
@@ -59,6 +61,12 @@ def test_third_party_weights_carry_a_notice() -> None:
         notice = (find_model(name) / "NOTICE").read_text()
         assert "Apache" in notice
         assert load_manifest(find_model(name)).file().sha256 in notice
+    for name in ("yunet", "yunet_640"):
+        notice = (find_model(name) / "NOTICE").read_text()
+        manifest = load_manifest(find_model(name))
+        assert isinstance(manifest, DetectorManifest)
+        assert "3-clause BSD License" in notice and "Neither the names of the copyright holders" in notice
+        assert manifest.licence == "BSD-3-Clause" and manifest.origin.sha256 in notice
 
 
 @pytest.mark.parametrize(("name", "least"), [("mobilenet_v2", 0.855), ("efficientnet_lite0", 0.855), ("tiny", 0.83)])

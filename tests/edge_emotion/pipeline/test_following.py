@@ -19,8 +19,13 @@ from edge_emotion.config.loader import load
 from edge_emotion.config.settings import DetectorSettings
 from edge_emotion.datatypes import Face, Image
 from edge_emotion.detectors.scripted import ScriptedDetector
-from edge_emotion.factory.cameras import make_follower, pipeline_settings
-from edge_emotion.factory.models import following_detector, make_classifier, make_detector
+from edge_emotion.factory.cameras import pipeline_settings
+from edge_emotion.factory.models import (
+    following_detector,
+    make_classifier,
+    make_detector,
+    make_follower,
+)
 from edge_emotion.pipeline.following import MAX_FOLLOWED, FaceFollower
 from edge_emotion.pipeline.pipeline import Pipeline
 from edge_emotion.protocols import FaceDetector

@@ -48,6 +48,7 @@ def test_an_event_comes_back_as_it_was_up_to_milliseconds() -> None:
         {"type": "change", "previous": "happiness", "emotion": "unknown", "confidence": 0.31},
         {"type": "end", "replayed": True, "track_duration": 12.345},
         {"box": Box(0.0, 0.0, 1.0, 1.0), "probabilities": {}},
+        {"zone": "door"},
     ],
 )
 def test_what_was_written_once_is_written_the_same_again(changes: dict[str, Any]) -> None:
@@ -135,6 +136,7 @@ def test_an_event_without_one_of_its_fields_is_refused(name: str) -> None:
         ("box", [0.1, 0.2]),
         ("box", 1),
         ("model", None),
+        ("zone", 5),
     ],
 )
 def test_an_event_with_an_impossible_value_is_refused(name: str, value: object) -> None:

@@ -1,0 +1,58 @@
+"""Detectors by name: ``NAME``, ``PROPOSER+blazeface_short``, and several of these joined by commas."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edge_emotion.config.settings import DetectorSettings
+from edge_emotion.datatypes import Face, Image
+from edge_emotion.errors import ConfigError
+from edge_emotion.factory.models import NEAR, make_detector, quick_detector
+from edge_emotion.models.folder import find_model, load_manifest
+from edge_emotion.pipeline.searching import missing
+from edge_emotion.protocols import FaceDetector
+
+CASCADE, TOGETHER = "+", ","
+
+
+class Together:
+    """The faces of several detectors: of one that two of them find, the first one's.
+
+    A daemon that looks with one and now and then with the other has the tracks of both.
+    """
+
+    def __init__(self, detectors: Sequence[FaceDetector]) -> None:
+        self._detectors = tuple(detectors)
+
+    def detect(self, image: Image) -> Sequence[Face]:
+        """Faces in an H x W x 3 BGR picture."""
+        found: list[Face] = []
+        for detector in self._detectors:
+            found += missing(detector.detect(image), found)
+        return found
+
+
+def named_detector(name: str, *, precision: str | None, threshold: float, min_size: int) -> FaceDetector:
+    """The detector of this name. Raises ConfigError for a cascade of others, and what ``make_detector`` raises."""
+    if TOGETHER in name:
+        parts = name.split(TOGETHER)
+        return Together(
+            [named_detector(part, precision=precision, threshold=threshold, min_size=min_size) for part in parts]
+        )
+    proposer, cascade, refiner = name.partition(CASCADE)
+    if not cascade:
+        return make_detector(name, precision=precision, threshold=threshold, min_size=min_size)
+    if refiner != NEAR:
+        raise ConfigError(f"{name}: what a detector proposes is confirmed by {NEAR}: write {proposer}{CASCADE}{NEAR}")
+    least = DetectorSettings.model_fields["min_size"].metadata[0].ge
+    options = DetectorSettings(quick_model=proposer, threshold=threshold, min_size=max(min_size, least))
+    found = quick_detector(options, make_detector(NEAR, threshold=threshold, min_size=min_size))
+    assert isinstance(found, FaceDetector)
+    return found
+
+
+def files_of(name: str, precision: str | None) -> dict[str, str]:
+    """The sha256 of each file that the detector of this name runs."""
+    parts = name.replace(CASCADE, TOGETHER).split(TOGETHER)
+    entries = {part: load_manifest(find_model(part)).file(precision if part == name else None) for part in parts}
+    return {f"{part}: {entry.file}": entry.sha256 for part, entry in entries.items()}

@@ -1,0 +1,1 @@
+"""Training the face detector YuNet further."""

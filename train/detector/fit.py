@@ -1,0 +1,167 @@
+"""Fine-tuning of YuNet on scenes with known boxes: resumable, with a progress bar."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from edge_emotion.detectors.yunet import grid_cells
+from edge_emotion.errors import ConfigError
+from edge_emotion.system.atomic_file import write_text
+from train.detector.assignment import assign
+from train.detector.scenes import MOST_FACES, LabelledFaces, scene
+from train.keras import K, tf
+from train.networks.yunet import STRIDES, build_yunet, load_trained
+
+BOX_WEIGHT = 5.0
+"""Of the loss of boxes beside those of class and objectness."""
+
+LARGEST_LOG = 6.0
+"""Logarithm of a side in strides beyond which boxes are not believed."""
+
+VALIDATION_SEED = 10**6
+
+
+@dataclass(frozen=True)
+class DetectorRecipe:
+    """Numbers of one fine-tuning; ``pictures`` are those of an epoch, sizes are those that the network sees."""
+
+    epochs: int = 20
+    pictures: int = 20_000
+    batch: int = 16
+    learning_rate: float = 5e-4
+    height: int = 240
+    width: int = 320
+    validation: int = 512
+    seed: int = 1
+
+
+class DetectorTraining:
+    """One run in ``folder``: ``last`` (a checkpoint), ``best.h5`` (weights of least validation loss), ``log.json``.
+
+    A run that was begun goes on after its last finished epoch. Raises ModelError for other ``start`` weights,
+    ConfigError if the run was begun with another recipe.
+    """
+
+    def __init__(self, folder: Path, faces: LabelledFaces, recipe: DetectorRecipe, start: Path) -> None:
+        self._folder, self._faces, self._recipe = folder, faces, recipe
+        self._model = build_yunet(recipe.height, recipe.width, batch=None)
+        load_trained(self._model, start)
+        self._compiled_step, self._compiled_loss = tf.function(self._step), tf.function(self._loss)
+        steps = recipe.epochs * max(recipe.pictures // recipe.batch, 1)
+        self._optimiser = K.optimizers.Adam(K.optimizers.schedules.CosineDecay(recipe.learning_rate, steps))
+        shapes = [(-(-recipe.height // stride), -(-recipe.width // stride)) for stride in STRIDES]
+        self._cells, self._strides = grid_cells(shapes, STRIDES)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._log = self._read_log()
+        checkpoint = tf.train.Checkpoint(model=self._model, optimiser=self._optimiser)
+        self._manager = tf.train.CheckpointManager(checkpoint, str(folder / "last"), max_to_keep=1)
+        if self._log["epochs"]:
+            checkpoint.restore(self._manager.latest_checkpoint)
+
+    def run(self) -> Path:
+        """Train the epochs that are missing; returns the file of the best weights."""
+        recipe = self._recipe
+        for epoch in range(len(self._log["epochs"]), recipe.epochs):
+            bar = tqdm(self._batches(epoch * recipe.pictures, recipe.pictures), total=recipe.pictures // recipe.batch,
+                       desc=f"epoch {epoch + 1} of {recipe.epochs}", leave=False)  # fmt: skip
+            losses = [float(self._compiled_step(*batch)) for batch in bar]
+            self._finish_epoch(float(np.mean(losses)), self._validate())
+        return self._folder / "best.h5"
+
+    def _finish_epoch(self, loss: float, validation: float) -> None:
+        """The best weights first, the log last: what it names is there."""
+        if validation <= min((one["validation"] for one in self._log["epochs"]), default=np.inf):
+            self._model.save_weights(str(self._folder / "best.h5"))
+        self._manager.save()
+        self._log["epochs"].append({"loss": round(loss, 5), "validation": round(validation, 5)})
+        write_text(self._folder / "log.json", json.dumps(self._log, indent=1) + "\n")
+        tqdm.write(f"epoch {len(self._log['epochs'])}: loss {loss:.4f}, validation {validation:.4f}")
+
+    def _read_log(self) -> dict[str, Any]:
+        file = self._folder / "log.json"
+        recipe = vars(self._recipe)
+        if not file.is_file():
+            return {"recipe": recipe, "epochs": []}
+        log: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        if log["recipe"] != recipe:
+            raise ConfigError(
+                f"{self._folder} was begun with other numbers: {log['recipe']}; give these, or another --run"
+            )
+        return log
+
+    def _batches(self, first: int, count: int) -> Iterator[tuple[Any, Any]]:
+        """Scenes number ``first`` and on, each as its number and the seed make it.
+
+        Pictures B x H x W x 3, and boxes B x MOST_FACES x 4, those that are none of size 0.
+        """
+        recipe = self._recipe
+        for start in range(first, first + count - recipe.batch + 1, recipe.batch):
+            generators = [np.random.default_rng((recipe.seed, number)) for number in range(start, start + recipe.batch)]
+            scenes = [scene(self._faces, recipe.height, recipe.width, generator) for generator in generators]
+            boxes = np.zeros((recipe.batch, MOST_FACES, 4), np.float32)
+            for row, (_, some) in zip(boxes, scenes, strict=True):
+                row[: len(some)] = some
+            yield tf.constant(np.stack([picture for picture, _ in scenes]).astype(np.float32)), tf.constant(boxes)
+
+    def _validate(self) -> float:
+        """Mean loss on scenes that training does not see."""
+        count = max(self._recipe.validation, self._recipe.batch)
+        batches = self._batches(VALIDATION_SEED * self._recipe.batch, count)
+        return float(np.mean([float(self._compiled_loss(*batch)) for batch in batches]))
+
+    def _step(self, pictures: Any, faces: Any) -> Any:
+        with tf.GradientTape() as tape:
+            loss = self._loss(pictures, faces)
+        weights = self._model.trainable_weights
+        self._optimiser.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+        return loss
+
+    def _loss(self, pictures: Any, faces: Any) -> Any:
+        """Class (the overlap is its target), objectness and overlap of the boxes, for each cell that answers."""
+        logits, boxes = self._predict(pictures)
+        scores = tf.sqrt(tf.reduce_prod(tf.sigmoid(logits), axis=-1))
+        truth = tf.ensure_shape(tf.numpy_function(self._targets, [scores, boxes, faces], tf.float32), boxes.shape)
+        positive = truth[..., 2] > 0
+        count = tf.maximum(tf.reduce_sum(tf.cast(positive, tf.float32)), 1.0)
+        objectness = tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(positive, tf.float32), logits[..., 1])
+        shares = overlaps(tf.boolean_mask(boxes, positive), tf.boolean_mask(truth, positive))
+        classes = tf.nn.sigmoid_cross_entropy_with_logits(
+            tf.stop_gradient(shares), tf.boolean_mask(logits[..., 0], positive)
+        )
+        total = tf.reduce_sum(objectness) + tf.reduce_sum(classes) + BOX_WEIGHT * tf.reduce_sum(1 - shares)
+        return total / count
+
+    def _predict(self, pictures: Any) -> tuple[Any, Any]:
+        """Logits B x N x 2, and decoded boxes B x N x 4 (middle x, y, width, height)."""
+        outputs = self._model(pictures, training=True)
+        logits, raw = (
+            tf.concat([tf.reshape(one, (self._recipe.batch, -1, size)) for one in outputs[first::2]], axis=1)
+            for first, size in ((0, 2), (1, 4))
+        )
+        middle = self._cells + raw[..., :2] * self._strides
+        return logits, tf.concat([middle, tf.exp(tf.minimum(raw[..., 2:], LARGEST_LOG)) * self._strides], axis=-1)
+
+    def _targets(self, scores: Any, boxes: Any, faces: Any) -> Any:
+        """For each cell of each picture the box of its face, of size 0 where it has none: B x N x 4."""
+        truth = np.zeros_like(boxes)
+        for row, some in enumerate(faces):
+            real = some[some[:, 2] > 0]
+            answers = assign(scores[row], boxes[row], self._cells, self._strides, real)
+            truth[row][answers >= 0] = real[answers[answers >= 0]]
+        return truth
+
+
+def overlaps(boxes: Any, truth: Any) -> Any:
+    """Intersection over union of N pairs of boxes: middle x, y, width, height."""
+    low = tf.maximum(boxes[:, :2] - boxes[:, 2:] / 2, truth[:, :2] - truth[:, 2:] / 2)
+    high = tf.minimum(boxes[:, :2] + boxes[:, 2:] / 2, truth[:, :2] + truth[:, 2:] / 2)
+    shared = tf.reduce_prod(tf.maximum(high - low, 0.0), axis=1)
+    union = tf.reduce_prod(boxes[:, 2:], axis=1) + tf.reduce_prod(truth[:, 2:], axis=1) - shared
+    return shared / tf.maximum(union, 1e-6)
