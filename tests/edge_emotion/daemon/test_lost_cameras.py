@@ -119,7 +119,8 @@ class Scene:
         return all(line in rest for line in lines)
 
     def _camera(self, name: str, settings: CameraSettings, detector: FaceDetector) -> Camera:
-        rules = pipeline_settings(settings_with(detector={"idle_interval": 0, "refresh_interval": 0}), name)
+        every_frame = {"idle_interval": 0, "refresh_interval": 0}
+        rules = pipeline_settings(settings_with(detector=every_frame, cameras={name: {"source": "0"}}), name)
         pipeline = Pipeline(rules, detector, self._classifier, next_seq=lambda: next(self._numbers))
         return Camera(make_capture(name, settings, self._changed, timing=SHORT_PAUSES), pipeline)
 
