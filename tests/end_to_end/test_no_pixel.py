@@ -33,10 +33,13 @@ WRITERS = {"imwrite", "imencode", "VideoWriter", "tobytes", "tofile", "save", "s
 """Calls that could bring a picture into a payload or file."""
 
 MAY_WRITE = {
-    ("pictures.py", "imencode"): "classify --annotate, on the caller's own pictures",
-    ("sequence.py", "dump"): "a record of numbers",
-    ("pictures.py", "tobytes"): "the same",
+    ("image_files.py", "imencode"): "classify --annotate, on the caller's own pictures",
+    ("image_files.py", "tobytes"): "the same",
+    ("counter_record.py", "dump"): "a record of numbers",
+    ("node_lock.py", "dump"): "the same record",
+    ("store.py", "dump"): "the same record",
     ("daemon.py", "save"): "the counter",
+    ("control.py", "save"): "what was set for the cameras",
 }
 
 
