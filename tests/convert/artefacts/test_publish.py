@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -33,18 +34,19 @@ def test_a_full_disk_leaves_the_old_folder_as_it_was(
     """A disk that is full when the third file is written."""
     folder = write_model(tmp_path / "models" / "tiny", tiny, {"a.tflite": b"old", "b.onnx": b"old"})
     before = content(folder)
-    real = Path.write_bytes
+    synced = 0
 
-    def full(path: Path, data: bytes) -> int:
-        if path.name.startswith("manifest.json"):
-            real(path, data[:10])
+    def full(_: int) -> None:
+        nonlocal synced
+        synced += 1
+        if synced == 3:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return real(path, data)
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(os, "fsync", full)
     newer = tiny.model_copy(update={"version": "9.0.0"})
     with pytest.raises(OSError, match="No space left"):
         write_model(folder, newer, {"a.tflite": b"new", "b.onnx": b"new"})
+    assert synced == 3
     assert content(folder) == before
 
 
