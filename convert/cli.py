@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convert.onnx_commands import add_check_onnx, add_cross_check, add_onnx
+from convert.own.command import add_import
 from edge_emotion.cli.terminal import add_debug, positive_count, run_command
 from edge_emotion.errors import ConfigError
 from edge_emotion.models.folder import MODELS
@@ -78,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         "--backend", choices=BACKENDS, help="default: all that are here but TensorRT, which builds first"
     )
     verify.set_defaults(command=_verify)
-    for add in (add_onnx, add_cross_check, add_check_onnx):
+    for add in (add_import, add_onnx, add_cross_check, add_check_onnx):
         add(commands)
     card = commands.add_parser("card", help="write MODEL_CARD.md from the manifests")
     card.set_defaults(command=_card)

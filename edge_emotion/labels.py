@@ -1,5 +1,6 @@
 """The canonical emotions, their order, their aliases, and subsets of them."""
 
+import re
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
@@ -48,12 +49,17 @@ def canonical(name: str) -> str:
     return key
 
 
+def own_label(name: str) -> bool:
+    """Whether ``name`` may be a label of an imported model beside our emotions: 1 to 32 of a-z, 0-9 and _."""
+    return re.fullmatch(r"[a-z][a-z0-9_]{0,31}", name) is not None and name != UNKNOWN
+
+
 def subset(labels: Sequence[str], classes: Iterable[str]) -> tuple[int, ...]:
     """Positions in ``labels`` of the wanted ``classes``, in the order of ``labels``.
 
     Raises ConfigError when a class is not among the labels or fewer than two remain.
     """
-    wanted = {canonical(name) for name in classes}
+    wanted = {name if name in labels else canonical(name) for name in classes}
     missing = wanted.difference(labels)
     if missing:
         raise ConfigError(f"classes {sorted(missing)} are not emotions of this model; it has {', '.join(labels)}")

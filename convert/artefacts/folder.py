@@ -13,7 +13,7 @@ import numpy as np
 from convert.artefacts.candidates import Candidate, Way, choose, make_judge, make_onnx, make_tflite, ways
 from convert.artefacts.golden_set import make_golden
 from convert.artefacts.parity import parity_line, require_parity, shortfalls
-from convert.artefacts.verify import verify
+from convert.artefacts.verify import in_order, verify
 from convert.artefacts.write_folder import write_model
 from convert.tflite import write as tflite
 from edge_emotion.backends.onnx import OnnxBackend
@@ -81,7 +81,7 @@ def recalibrate(
     manifest = load_manifest(folder)
     if not isinstance(manifest, ModelManifest):
         raise ModelError(f"{folder} is no emotion classifier but does {manifest.task}")
-    data, int8 = data.restrict(manifest.labels), TfliteBackend(checked_file(folder, manifest.file("int8", "tflite")))
+    data, int8 = in_order(data, manifest.labels), TfliteBackend(checked_file(folder, manifest.file("int8", "tflite")))
     validation, test = data["validation"].majority(), data["test"].majority()
     logits = logits_of(int8, validation, manifest.input)
     prior = manifest.calibration.class_prior
@@ -100,7 +100,7 @@ def recalibrate(
     }
     for name, one in elsewhere.items():
         metrics |= _outside_figures(manifest, f"{name}/int8", int8, outside[name], one)
-    manifest = _with_golden_sets(manifest, folder).model_copy(update={"metrics": metrics, "parity": {}})
+    manifest = with_golden_sets(manifest, folder).model_copy(update={"metrics": metrics, "parity": {}})
     _require_golden_sets(manifest)
     return write_model(folder, manifest)
 
@@ -164,10 +164,10 @@ def _manifest(run: Run, data: DataSet, files: tuple[ModelFile, ...], workshop: P
     manifest = ModelManifest(
         **facts(run), version=version, calibration=calibrate(run, logits, validation), files=files, metrics={}
     )
-    return _with_golden_sets(manifest, workshop)
+    return with_golden_sets(manifest, workshop)
 
 
-def _with_golden_sets(manifest: ModelManifest, folder: Path) -> ModelManifest:
+def with_golden_sets(manifest: ModelManifest, folder: Path) -> ModelManifest:
     """The manifest with a self-test for each file that can be run here."""
     files = tuple(entry.model_copy(update={"golden": _golden(manifest, folder, entry)}) for entry in manifest.files)
     return manifest.model_copy(update={"files": files})

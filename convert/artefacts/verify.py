@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -104,9 +105,20 @@ def verify_model(
     manifest = load_manifest(folder)
     if not isinstance(manifest, ModelManifest):
         raise ConfigError(f"{model} is no emotion classifier")
-    faces = data.restrict(manifest.labels)[split].majority()
+    faces = in_order(data, manifest.labels)[split].majority()
     reference = _exact_logits(folder, manifest, faces) if run is None else _trained_logits(run, manifest, faces)
     return verify(manifest, folder, reference, faces, split=split, backend=backend, missing=missing)
+
+
+def in_order(data: DataSet, labels: Sequence[str]) -> DataSet:
+    """The faces of these labels, with their votes in the order of ``labels``: imported models have orders of their own.
+
+    Raises DataError if the data set lacks one.
+    """
+    data = data.restrict(labels)
+    columns = [data.classes.index(name) for name in labels]
+    splits = {split: replace(faces, votes=faces.votes[:, columns]) for split, faces in data.splits.items()}
+    return replace(data, classes=tuple(labels), splits=splits)
 
 
 def _exact_logits(folder: Path, manifest: ModelManifest, faces: Faces) -> FloatArray:

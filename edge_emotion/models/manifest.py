@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from edge_emotion.errors import ModelError
-from edge_emotion.labels import EMOTIONS
+from edge_emotion.labels import EMOTIONS, own_label
 
 VERSION = r"^[0-9]+\.[0-9]+\.[0-9]+$"
 Precision = Literal["int8", "float16", "float32"]
@@ -212,10 +212,14 @@ class BaseManifest(Part):
 
 
 class ModelManifest(BaseManifest):
-    """An emotion classifier: one output of logits in the order of ``labels``."""
+    """An emotion classifier: one output of logits in the order of ``labels``.
+
+    ``own_labels`` are those of them that are none of our emotions; only imported models have some.
+    """
 
     task: Literal["emotion-classification"]
     labels: tuple[str, ...] = Field(min_length=2)
+    own_labels: tuple[str, ...] | None = None
     calibration: Calibration
     training: Training
     metrics: dict[str, Metrics] = Field(description="keyed '<split>/<precision>'")
@@ -223,9 +227,15 @@ class ModelManifest(BaseManifest):
 
     @model_validator(mode="after")
     def _labels_fit(self) -> ModelManifest:
-        strangers = [label for label in self.labels if label not in EMOTIONS]
+        known = (*EMOTIONS, *(label for label in self.own_labels or () if own_label(label)))
+        strangers = [label for label in self.labels if label not in known]
         if strangers or len(set(self.labels)) != len(self.labels):
-            raise ValueError(f"labels must be distinct canonical emotions ({', '.join(EMOTIONS)}), not {self.labels}")
+            raise ValueError(
+                f"labels must be distinct canonical emotions ({', '.join(EMOTIONS)}), not {self.labels}; others must "
+                "stand in own_labels, too, and consist of a-z, 0-9 and _"
+            )
+        if missing := [label for label in self.own_labels or () if label not in self.labels]:
+            raise ValueError(f"own_labels has {missing[0]}, which is not among the labels")
         if len(self.calibration.class_prior) != len(self.labels):
             raise ValueError(
                 f"class_prior has {len(self.calibration.class_prior)} values for {len(self.labels)} labels"

@@ -13,6 +13,12 @@ from edge_emotion.models.manifest import InputSpec, ModelFile, ModelManifest
 from edge_emotion.models.preprocess import normalise
 from edge_emotion.protocols import FloatArray
 
+PROBES = 16
+"""Inputs for a file without a golden set."""
+
+SUM_TOLERANCE = 0.04
+"""Of a sum of probabilities: the rounding of ten of them to multiples of 1/256, twice."""
+
 
 def self_test_inputs(spec: InputSpec, seeds: Sequence[int]) -> npt.NDArray[np.uint8]:
     """uint8 len(seeds) x H x W x C. MT19937 by its raw stream, which NumPy promises never to change.
@@ -30,9 +36,11 @@ def run_self_test(classifier: EmotionClassifier, entry: ModelFile) -> float | No
     are. Raises ModelError if this machine computes something else than the manifest promises.
     """
     golden, manifest, backend = entry.golden, classifier.manifest, classifier.backend
+    seeds = range(PROBES) if golden is None else golden.seeds
+    logits = backend.run(normalise(self_test_inputs(manifest.input, seeds), manifest.input))[0]
     if golden is None:
+        _require_logits(manifest, entry, logits)
         return None
-    logits = backend.run(normalise(self_test_inputs(manifest.input, golden.seeds), manifest.input))[0]
     expected = np.array(golden.expected, np.float32)
     worst = float(np.abs(logits - expected).max()) if logits.shape == expected.shape else float("nan")
     if not worst <= golden.tolerance:
@@ -47,7 +55,36 @@ def run_self_test(classifier: EmotionClassifier, entry: ModelFile) -> float | No
                 f"model {manifest.name}: its labels are not in the order in which it was trained: its golden set has "
                 f"{', '.join(trained)}, and here it is {', '.join(here)}; install the model again"
             )
+    _require_logits(manifest, entry, logits)
     return worst
+
+
+def _require_logits(manifest: ModelManifest, entry: ModelFile, outputs: FloatArray) -> None:
+    """Raises ModelError for probabilities, of which the runtime's softmax would make that nothing is ever certain."""
+    if reason := no_logits(outputs):
+        raise ModelError(
+            f"model {manifest.name} ({entry.file}) gives {reason}, and the runtime needs the values before its softmax "
+            "(logits): python -m convert import makes a model folder of such a file"
+        )
+
+
+def no_logits(outputs: FloatArray) -> str | None:
+    """Why N x L outputs for different inputs cannot be logits: their common range and sum; None if they can be.
+
+    Of a softmax's outputs each row sums to 1 (integer ones up to their rounding), in percent to 100. Of a sigmoid's
+    all are between 0 and 1, and some are close to 0. Equal rows tell nothing.
+    """
+    if not np.isfinite(outputs).all():
+        return "values that are no numbers"
+    if not np.ptp(outputs, axis=0).any():
+        return None
+    sums, low, high = outputs.sum(axis=1), float(outputs.min()), float(outputs.max())
+    for whole in (1, 100):
+        if low >= 0 and np.abs(sums / whole - 1).max() <= SUM_TOLERANCE:
+            return f"probabilities (each row is above 0 and sums to {whole})"
+    if outputs.shape[1] > 2 and 0 <= low < 0.05 and 0.5 < high <= 1:
+        return f"values of a sigmoid (all are between 0 and 1: {low:.2g} to {high:.2g})"
+    return None
 
 
 def top_labels(manifest: ModelManifest, logits: FloatArray) -> tuple[str, ...]:

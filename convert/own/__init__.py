@@ -1,0 +1,1 @@
+"""Import of finished networks of other origin (Keras, TFLite, ONNX) as model folders."""
