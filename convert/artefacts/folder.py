@@ -139,9 +139,24 @@ def _write_files(run: Run, int8: Candidate, explicit: Candidate, workshop: Path)
 
 
 def _require_proof(manifest: ModelManifest) -> None:
-    """The gate: raises for a file without self-test or parity."""
+    """The gate: raises for a file without self-test or parity, and for a model that recognises one emotion only."""
     _require_golden_sets(manifest)
+    if faults := _collapsed(manifest):
+        raise ModelError("; ".join(faults))
     require_parity(manifest.parity)
+
+
+def _collapsed(manifest: ModelManifest) -> list[str]:
+    """A line for each split and precision in which all faces that are recognised have the same emotion."""
+    faults = []
+    for key, figures in manifest.metrics.items():
+        found = [name for name, recall in figures.recall.items() if recall > 0]
+        if len(figures.recall) > 1 and len(found) < 2:
+            only = f"only {found[0]}" if found else "no emotion"
+            faults.append(
+                f"{key}: of {len(figures.recall)} emotions in {figures.n} faces it recognises {only}: train it anew"
+            )
+    return faults
 
 
 def _require_golden_sets(manifest: ModelManifest) -> None:
@@ -152,9 +167,9 @@ def _require_golden_sets(manifest: ModelManifest) -> None:
 
 def _warn(manifest: ModelManifest) -> None:
     """Print the faults that the gate would raise."""
-    for name, parity in manifest.parity.items():
-        for fault in shortfalls(name, parity):
-            print(f"warning: {fault}; convert all would refuse it", file=sys.stderr)
+    parity = [fault for name, one in manifest.parity.items() for fault in shortfalls(name, one)]
+    for fault in (*_collapsed(manifest), *parity):
+        print(f"warning: {fault}; convert all would refuse it", file=sys.stderr)
 
 
 def _manifest(run: Run, data: DataSet, files: tuple[ModelFile, ...], workshop: Path, version: str) -> ModelManifest:

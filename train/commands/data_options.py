@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from train.data.faces import SPLITS, DataError
 from train.data.layouts import FaceFinder, load
+from train.data.layouts.grouping import GROUPS_HELP
 from train.data.layouts.splits import SPLIT_NAMES
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def add_data_options(
         "--layout", default="auto", help="fer_plus, fer2013, rafdb, affectnet, folders or csv; default: recognised"
     )
     parser.add_argument("--skip-bad", action="store_true", help="leave out pictures that cannot be read")
+    parser.add_argument("--group-by", metavar="RULE", help=f"for data without splits: {GROUPS_HELP}")
     parser.set_defaults(detect=None)
     if detect:
         parser.add_argument(
@@ -58,6 +60,7 @@ def read_data(
         colour="bgr" if any(spec.channels == 3 for spec in inputs) else "gray",
         label_votes=label_votes or {},
         skip_bad=options.skip_bad,
+        group_by=options.group_by,
         finder=_finder(options.detect, inputs) if options.detect else None,
     )
     for note in data.notes:

@@ -126,8 +126,9 @@ def drop_copies(data: DataSet, *, near: bool) -> tuple[DataSet, str]:
     alike = total - dropped["exact"]
     if alike > MOST_NEAR * len(faces):
         raise DataError(
-            f"{data.name}: {alike} of {len(faces)} training faces look like a face of another split; pictures of one "
-            "studio all look alike: use --set copies=exact to leave out exact copies only"
+            f"{data.name}: {alike} of {len(faces)} training faces look like a face of another split; frames of one "
+            "recording must all be in one split: give --group-by session, folder or a pattern; only where all pictures "
+            "are of different people (one studio), use --set copies=exact"
         )
     if not total:
         return data, ""

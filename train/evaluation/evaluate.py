@@ -126,6 +126,8 @@ def figures_text(figures: Figures) -> str:
         f"macro-F1 {_with_interval(figures.macro_f1, figures.macro_f1_interval)}, ECE {figures.ece:.3f}, "
         f"NLL {figures.nll:.3f}"
     )
+    if only := figures.only_class:
+        lines.append(f"predicts {only} for each of these faces: it does not tell the emotions apart")
     for name, one in figures.per_class.items():
         if one.recall is not None and one.interval is not None and one.f1 is not None:
             precision = "   - " if one.precision is None else f"{one.precision:5.1%}"

@@ -28,6 +28,7 @@ from train.evaluation.metrics import (
     seven_of,
     wilson_interval,
 )
+from train.evaluation.one_class import one_class
 
 RELIABILITY_BINS = 10
 
@@ -79,6 +80,14 @@ class Figures(Part):
     per_class: dict[str, ClassFigures]
     confusion: tuple[tuple[int, ...], ...]
     reliability: tuple[Bin, ...]
+
+    @property
+    def only_class(self) -> str | None:
+        """The class that is predicted for every face, if the faces have several."""
+        counts = np.array(self.confusion)
+        predicted = np.repeat(np.arange(len(counts)), counts.sum(axis=0))
+        truth = np.repeat(np.arange(len(counts)), counts.sum(axis=1))
+        return one_class(predicted, truth, self.classes)
 
     @property
     def rates(self) -> Probabilities:

@@ -15,6 +15,7 @@ from train.evaluation.logits import logits_of
 from train.evaluation.metrics import balanced_accuracy, confusion, negative_log_likelihood
 from train.evaluation.predict import KerasBackend
 from train.fitting.averaging import Average
+from train.fitting.batch_norms import Statistics
 from train.fitting.distributed import of_chief
 from train.fitting.state import State
 from train.keras import K
@@ -27,13 +28,16 @@ Logs = dict[str, float]
 class Validation(K.callbacks.Callback):  # type: ignore[misc]
     """Validates the averaged weights after each epoch, and keeps them if they are the best so far.
 
-    ``judge``: a model with the same graph, outside any strategy, which receives the averaged weights. Raises
-    TrainingError if the run has diverged.
+    ``judge``: a model with the same graph, outside any strategy, which receives the averaged weights, and then
+    ``statistics`` of its batch norms for these. Raises TrainingError if the run has diverged.
     """
 
-    def __init__(self, recipe: Recipe, judge: Any, average: Average, state: State, faces: Faces) -> None:
+    def __init__(
+        self, recipe: Recipe, judge: Any, average: Average, state: State, faces: Faces, statistics: Statistics
+    ) -> None:
         super().__init__()
         self._recipe, self._judge, self._average, self._state, self._faces = recipe, judge, average, state, faces
+        self._statistics = statistics
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Validate, keep the weights if they are the best, lower the rate on a plateau, and stop the run if it is over.
@@ -41,6 +45,7 @@ class Validation(K.callbacks.Callback):  # type: ignore[misc]
         The logs get the chief's val_loss, val_accuracy and val_balanced_accuracy, so that all machines decide alike.
         """
         self._average.copy_to(self._judge.weights)
+        self._statistics.estimate(self._judge, self.model)
         logits = logits_of(KerasBackend(self._judge), self._faces, self._recipe.input)
         figures = of_chief(self.model.distribute_strategy, validation_figures(logits, self._faces))
         if not np.isfinite([figures["val_loss"], *(logs or {}).values()]).all():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,10 @@ from train.choices import Logger, Precision
 from train.data.duplicates import drop_copies
 from train.data.faces import DataError, DataSet, Faces
 from train.evaluation.logits import logits_of
+from train.evaluation.one_class import one_class
 from train.evaluation.predict import KerasBackend
 from train.fitting.averaging import Average
+from train.fitting.batch_norms import Statistics, set_momentum
 from train.fitting.batches import batches, steps_per_epoch
 from train.fitting.callbacks import ProgressBar, Saving, Unfreeze, Validation
 from train.fitting.class_balance import Balance, balance
@@ -172,7 +175,9 @@ def _train(job: _Job, strategy: Any, floats: Precision) -> State:
                 # Layers with random weights are not frozen.
                 *([Unfreeze(recipe)] if job.weights else []),
                 average,
-                Validation(recipe, judge, average, state, job.validation),
+                Validation(
+                    recipe, judge, average, state, job.validation, Statistics(job.train, recipe.input, recipe.seed)
+                ),
                 *(_reporters(job, state) if chief else []),
                 Saving(state),
             ],
@@ -182,6 +187,7 @@ def _train(job: _Job, strategy: Any, floats: Precision) -> State:
 
 def _compiled(job: _Job, rate: LearningRate) -> Any:
     model = job.recipe.build(len(job.classes), weights=job.weights)
+    set_momentum(model, job.steps)
     if job.teachers:
         model = Trainee(model.input, model.output, name=model.name)
         model.teach = make_teacher(job.teachers, job.classes, job.recipe, job.record)
@@ -206,5 +212,12 @@ def _finish(job: _Job, state: State) -> None:
     """Write the draft of the manifest and then mark the run as finished."""
     best = {f"best_{job.recipe.select}": round(state.best, 5)}
     run = Run(job.run, job.recipe, {**job.record, "finished": True, "epochs": state.epoch, **best})
-    write_draft(run, logits_of(KerasBackend(run.build()), job.validation, job.recipe.input), job.validation)
+    logits = logits_of(KerasBackend(run.build()), job.validation, job.recipe.input)
+    if only := one_class(logits.argmax(axis=1), job.validation.labels, job.classes):
+        print(
+            f"warning: the network predicts {only} for each of {len(job.validation)} validation faces: it has not "
+            "learned to tell the emotions apart; train on more faces or for more epochs, or start from weights (--weights)",
+            file=sys.stderr,
+        )
+    write_draft(run, logits, job.validation)
     save(job.run, run.record)

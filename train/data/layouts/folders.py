@@ -65,7 +65,7 @@ def load_folders(path: Path, options: Options) -> DataSet:
     made as in ``train.data.layouts.splits.complete_splits``. Raises DataError for a folder whose name is no emotion, an
     empty class folder, or if there is no class folder.
     """
-    return gather(path.name, PUBLISHED, with_splits(list_folders(path, emotion_of), path), options)
+    return gather(path.name, PUBLISHED, with_splits(list_folders(path, emotion_of), path, options.group_by), options)
 
 
 def list_folders(path: Path, name_of: NameOf) -> list[Picture]:

@@ -22,6 +22,7 @@ from edge_emotion.models.preprocess import to_input
 from edge_emotion.system.image_files import read_picture
 from train.data.faces import SPLITS, DataError, DataSet, Faces, Split
 from train.data.layouts.finder import FaceFinder
+from train.data.layouts.grouping import grouped_splits
 from train.data.layouts.memory_limit import require_memory
 from train.data.layouts.splits import complete_splits
 
@@ -40,6 +41,7 @@ class Options:
     """Options of loading: pictures become ``size`` pixels square, grey or BGR; unreadable ones are skipped or an error.
 
     With a ``finder`` only the detected face is used, and a picture without a detected face counts as unreadable.
+    ``group_by``: rule of train.data.layouts.grouping for pictures that must lie in the same split.
     """
 
     size: int = 48
@@ -47,6 +49,7 @@ class Options:
     label_votes: Mapping[str, float] = field(default_factory=dict)
     skip_bad: bool = False
     finder: FaceFinder | None = None
+    group_by: str | None = None
     spec: InputSpec = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -70,6 +73,11 @@ class Options:
         """Raises DataError if there is a ``finder``, for data sets whose pictures are face crops already."""
         if self.finder is not None:
             raise DataError(f"{where}: its faces are cut out already; leave out --detect")
+
+    def refuse_groups(self, where: Path | str) -> None:
+        """Raises DataError if there is ``group_by``, for data sets whose pictures have no paths."""
+        if self.group_by is not None:
+            raise DataError(f"{where}: its pictures are not files, so they have no groups; leave out --group-by")
 
     def empty(self, count: int) -> Pixels:
         """An uninitialised array for ``count`` pictures."""
@@ -95,10 +103,18 @@ def emotion_of(name: str, where: Path | str) -> str:
         raise DataError(f"{where}: unknown label {name!r}; known are {known}") from error
 
 
-def with_splits(pictures: Sequence[Picture], root: Path) -> list[Picture]:
-    """The pictures with every missing split filled in, by their paths relative to ``root``."""
+def with_splits(pictures: Sequence[Picture], root: Path, group_by: str | None) -> list[Picture]:
+    """The pictures with every missing split filled in, by their paths relative to ``root``, and by groups if asked for.
+
+    The number of groups is reported on stderr.
+    """
     keys = [Path(os.path.relpath(picture.path, root)).as_posix() for picture in pictures]
-    splits = complete_splits([picture.split for picture in pictures], keys)
+    given = [picture.split for picture in pictures]
+    if group_by is None:
+        splits = complete_splits(given, keys)
+    else:
+        splits, note = grouped_splits(given, keys, [picture.label for picture in pictures], group_by)
+        print(note, file=sys.stderr)
     return [replace(picture, split=split) for picture, split in zip(pictures, splits, strict=True)]
 
 

@@ -38,19 +38,21 @@ def load(
     label_votes: Mapping[str, float] = MappingProxyType({}),
     skip_bad: bool = False,
     finder: FaceFinder | None = None,
+    group_by: str | None = None,
 ) -> DataSet:
     """Load a data set in any layout of LAYOUTS, as ``size`` x ``size``, grey or BGR (FER2013: grey, 48 at most).
 
     Pictures are cropped to their centre square and resized as for the models (area average down, linear up).
     ``label_votes`` is for FER+ only (see ``load_fer_plus``). Missing splits are made by
     ``train.data.layouts.splits.complete_splits``, the same on every machine. With a ``finder`` the pictures are no face
-    crops: the detected face is cropped, and the data set's name states that.
+    crops: the detected face is cropped, and the data set's name states that. ``group_by``: missing splits are made by
+    ``train.data.layouts.grouping.grouped_splits`` instead.
 
     Raises DataError for a data set that is missing, malformed, of unknown layout or too large for the free memory, and
     for unreadable pictures (or pictures without a face), unless ``skip_bad``: then the notes count them. With a
     ``finder`` also for data that are face crops already (FER2013, pixels in a CSV file).
     """
-    options = Options(size, colour, label_votes, skip_bad, finder)
+    options = Options(size, colour, label_votes, skip_bad, finder, group_by)
     name = detect_layout(path) if layout == "auto" else layout
     if name not in LAYOUTS:
         raise DataError(f"no layout {name!r}; there are: auto, {', '.join(LAYOUTS)}")
@@ -103,6 +105,7 @@ def _fer2013(path: Path, options: Options) -> DataSet:
 def _require_fer(file: Path | None, options: Options) -> None:
     if file is not None:  # otherwise the loader reports what is missing
         options.refuse_finder(file)
+        options.refuse_groups(file)
         # The faces are held as published, whatever size and colour were asked for.
         require_room(file, replace(options, size=SIZE, colour="gray"), row=FER2013_ROW)
 

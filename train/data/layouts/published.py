@@ -58,7 +58,7 @@ def load_rafdb(path: Path, options: Options) -> DataSet:
         raise DataError(f"{path} holds neither basic/{RAFDB_LIST} nor DATASET/train/1 to 7 (RAF-DB)")
     listed = (root / RAFDB_LIST).is_file()
     pictures = list(_rafdb_list(root)) if listed else list_folders(root, _rafdb_label)
-    return gather("RAF-DB", PUBLISHED, with_splits(pictures, root), options)
+    return gather("RAF-DB", PUBLISHED, with_splits(pictures, root, options.group_by), options)
 
 
 def find_affectnet(path: Path) -> Path | None:
@@ -87,7 +87,7 @@ def load_affectnet(path: Path, options: Options) -> DataSet:
     pictures = [picture for picture in rows if picture is not None]
     dropped = len(rows) - len(pictures)
     notes = (f"left out {dropped} pictures labelled none, uncertain or no face",) if dropped else ()
-    return gather("AffectNet", AFFECTNET_PROTOCOL, with_splits(pictures, path), options, notes=notes)
+    return gather("AffectNet", AFFECTNET_PROTOCOL, with_splits(pictures, path, options.group_by), options, notes=notes)
 
 
 def _numbered(root: Path) -> bool:

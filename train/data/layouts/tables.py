@@ -127,7 +127,7 @@ def load_csv(path: Path, options: Options) -> DataSet:
         return _from_pixels(file, table[_pick(table.columns, (PIXELS,))], labels, splits, options)
     listed = zip(table[column], labels, splits, strict=True)
     pictures = [Picture(file.parent / name, emotion, split) for name, emotion, split in listed]
-    return gather(file.name, PUBLISHED, with_splits(pictures, file.parent), options)
+    return gather(file.name, PUBLISHED, with_splits(pictures, file.parent, options.group_by), options)
 
 
 def face_from_text(text: str, where: str, *, side: int | None = None) -> Pixels:
@@ -182,6 +182,7 @@ def _from_pixels(
     if not labels:
         raise DataError(f"{file} holds no picture")
     options.refuse_finder(file)
+    options.refuse_groups(file)
     require_memory(len(labels), options.spec.shape)
     images, bad = options.empty(len(labels)), list[str]()
     read = faces_from_rows(file, texts, np.arange(len(labels)), images, bad, fit=options.fit)
