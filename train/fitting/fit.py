@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_emotion.protocols import FloatArray
 from train.choices import Logger, Precision
 from train.data.duplicates import drop_copies
 from train.data.faces import DataError, DataSet, Faces
@@ -213,11 +214,16 @@ def _finish(job: _Job, state: State) -> None:
     best = {f"best_{job.recipe.select}": round(state.best, 5)}
     run = Run(job.run, job.recipe, {**job.record, "finished": True, "epochs": state.epoch, **best})
     logits = logits_of(KerasBackend(run.build()), job.validation, job.recipe.input)
-    if only := one_class(logits.argmax(axis=1), job.validation.labels, job.classes):
-        print(
-            f"warning: the network predicts {only} for each of {len(job.validation)} validation faces: it has not "
-            "learned to tell the emotions apart; train on more faces or for more epochs, or start from weights (--weights)",
-            file=sys.stderr,
-        )
+    warn_of_one_class(logits, job.validation, job.classes)
     write_draft(run, logits, job.validation)
     save(job.run, run.record)
+
+
+def warn_of_one_class(logits: FloatArray, faces: Faces, classes: Sequence[str]) -> None:
+    """Print a warning if N x C logits have the same winner for each of N validation faces."""
+    if only := one_class(logits.argmax(axis=1), faces.labels, classes):
+        print(
+            f"warning: the network predicts {only} for each of {len(faces)} validation faces: it has not learned to "
+            "tell the emotions apart; train on more faces, longer, or from weights (--weights)",
+            file=sys.stderr,
+        )

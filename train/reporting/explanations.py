@@ -19,6 +19,7 @@ from train.networks.vision_transformer import attention_maps
 from train.reporting.image_output import safe_name
 from train.reporting.overlay import caption, enlarge, feature_grid, grid, overlay, patch_view
 from train.reporting.saliency import (
+    activated_layers,
     feature_layers,
     feature_maps,
     grad_cam,
@@ -87,7 +88,7 @@ def explain(model: Model, subject: Subject, method: str, layers: Sequence[str] =
     if method == "gradcam":
         yield from _grad_cams(model, subject, layers or [last_feature_layer(model)])
     elif method == "features":
-        yield from _features(model, subject, layers or _spread(feature_layers(model)))
+        yield from _features(model, subject, layers or _spread(activated_layers(model) or feature_layers(model)))
     elif method == "attention":
         yield from _attention(model, subject)
     else:

@@ -15,6 +15,7 @@ from train.keras import K, tf
 FINE = 5
 """Least side of a feature map that separates eyes from mouth; a network for 96 px ends in 3 x 3."""
 
+KERNELS = (K.layers.Conv2D, K.layers.DepthwiseConv2D, K.layers.SeparableConv2D)
 Model = Any
 
 
@@ -49,8 +50,40 @@ def feature_layers(model: Model) -> list[str]:
     return [layer.name for layer in model.layers if _has_maps(layer)]
 
 
+def activated_layers(model: Model) -> list[str]:
+    """Names of the layers that hold a convolution's activation, from the input on; without any, the convolutions.
+
+    Pads and pools are left out, because their borders are not what a kernel found, and the branches of a concatenation,
+    because each of them is only a part.
+    """
+    shown = [layer for layer in model.layers if _has_maps(layer) and not _is_branch(model, layer)]
+    active = [layer.name for layer in shown if _is_active(layer)]
+    return active or [layer.name for layer in shown if isinstance(layer, KERNELS)]
+
+
+def _is_active(layer: Any) -> bool:
+    """Whether a layer computes an activation: on its own, or as a part of a convolution."""
+    if isinstance(layer, (K.layers.ReLU, K.layers.Activation)):
+        return True
+    return isinstance(layer, KERNELS) and layer.activation is not K.activations.linear
+
+
+def _is_branch(model: Model, layer: Any) -> bool:
+    """Whether the first layer with several inputs that a layer leads to concatenates them."""
+    inside = {id(one) for one in model.layers}
+    while True:
+        readers = [node.layer for node in layer.outbound_nodes if id(node.layer) in inside]
+        if len(readers) != 1:
+            return False
+        (layer,) = readers
+        if isinstance(layer.input, list):
+            return isinstance(layer, K.layers.Concatenate)
+
+
 def last_feature_layer(model: Model) -> str:
-    """The default layer for Grad-CAM: the last one with at least FINE positions per side, else the last of all.
+    """The default layer for Grad-CAM: the last convolution's activation with at least FINE positions per side.
+
+    Without one that is so fine, the last of all; without convolutions, the same of all layers with feature maps.
 
     Raises ConfigError for a network without feature maps, such as a transformer.
     """
@@ -59,6 +92,7 @@ def last_feature_layer(model: Model) -> str:
         raise ConfigError(f"{model.name} is a transformer without feature maps: use --method attention, or --layer")
     if not names:
         raise ConfigError(f"{model.name} has no layer with feature maps to explain")
+    names = activated_layers(model) or names
     fine = [name for name in names if min(model.get_layer(name).output_shape[1:3]) >= FINE]
     return (fine or names)[-1]
 

@@ -9,6 +9,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import h5py
 import pytest
 from support import fer_files
 
@@ -36,13 +37,15 @@ from train.runs.run_directory import BEST, load_run
 
 
 def network(input_shape: tuple[int, int, int], classes: int, *, weights: str | None, **_: Any) -> Any:
-    """All noise looks alike to it, so its biases decide, and by more than what is learned or rounded."""
+    """Its weights tell bright from dark faces, by more than what is learned or rounded: classes 3 and 7."""
     inputs = K.Input(input_shape, name="pixels")
-    x = K.layers.Conv2D(8, 3, 4, padding="same", use_bias=False, name="stem")(inputs)
+    x = K.layers.Conv2D(8, 3, 4, padding="same", use_bias=False, kernel_initializer="ones", name="stem")(inputs)
     x = K.layers.ReLU(6.0, name="relu")(K.layers.BatchNormalization(name="norm")(x))
     x = K.layers.GlobalAveragePooling2D(name="pool")(x)
     apart = K.initializers.Constant(list(range(classes)))
-    model = K.Model(inputs, K.layers.Dense(classes, bias_initializer=apart, name="logits")(x))
+    bright = K.initializers.Constant([[2.0 * (column == 3) for column in range(classes)]] * 8)
+    head = K.layers.Dense(classes, kernel_initializer=bright, bias_initializer=apart, name="logits")
+    model = K.Model(inputs, head(x))
     if weights is not None:
         model.load_weights(weights)
     return model
@@ -69,7 +72,7 @@ class Made(NamedTuple):
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
     """A data set and a finished run."""
     place = tmp_path_factory.mktemp("chain")
-    data, run = fer_files.fer_plus(place / "fer", per_class=6), place / "run"
+    data, run = fer_files.fer_plus(place / "fer", per_class=6, dark=EMOTIONS[4:]), place / "run"
     recipe = Recipe(
         name="tiny", network=network, summary="for tests", input=gray_input(48), epochs=2, batch_size=16, ema=0.0
     )
@@ -138,6 +141,26 @@ def test_the_gate_keeps_the_folder_as_it_was(
     assert printed.err.startswith("error: tiny_int8.tflite (XNNPACK) agrees with the float model on ")
     assert printed.out.count("is finished") == 2
     assert {path.name: path.read_bytes() for path in made.folder.iterdir()} == before
+
+
+def paths_in(file: Any) -> list[str]:
+    paths: list[str] = []
+    file.visit(paths.append)
+    return paths
+
+
+def test_a_network_that_predicts_one_emotion_for_every_face_does_not_pass_the_gate(
+    made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = shutil.copytree(made.run, tmp_path / "run")
+    for best in (run / BEST, *run.glob(f"qat-*/{BEST}")):
+        with h5py.File(best, "r+") as weights:
+            for name in paths_in(weights):
+                if name.endswith("logits/kernel:0"):
+                    weights[name][...] = 0
+    assert main(["all", str(run), "--data", str(made.data), "--models", str(tmp_path / "models")]) == 4
+    assert "of 8 emotions in 48 faces it recognises only contempt: train it anew" in capsys.readouterr().err
+    assert not (tmp_path / "models").exists()
 
 
 def test_without_the_gate_it_is_only_said_and_a_way_can_be_chosen(

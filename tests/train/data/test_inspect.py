@@ -149,7 +149,7 @@ def test_pictures_that_all_look_alike_are_not_left_out_as_copies(faces: Pixels) 
     generator = np.random.default_rng(0)
     studio = [np.clip(faces[0] + generator.normal(0, 5, (48, 48)), 0, 255).astype(np.uint8) for _ in range(5)]
     data = two_splits(labelled([*studio[:3], *faces[1:8]], [0] * 10), labelled(studio[3:], [0, 0]))
-    with pytest.raises(DataError, match=r"3 of 10 training faces .*--set copies=exact"):
+    with pytest.raises(DataError, match=r"3 of 10 training faces .*--group-by session.*--set copies=exact"):
         drop_copies(data, near=True)
     assert len(drop_copies(data, near=False)[0]["train"]) == 10
 

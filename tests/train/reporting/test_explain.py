@@ -25,9 +25,11 @@ from train.networks.mobilenet_v2 import tiny
 from train.networks.vision_transformer import attention_maps, vit
 from train.recipes.catalogue import find_recipe
 from train.recipes.recipe import gray_input
+from train.reporting.blob import RADIUS, misses
 from train.reporting.explanations import Subject, explain, prepare
 from train.reporting.overlay import SIDE, feature_grid, heat_colours, overlay, patch_view
 from train.reporting.saliency import (
+    activated_layers,
     feature_layers,
     feature_maps,
     grad_cam,
@@ -106,6 +108,26 @@ def test_grad_cam_looks_at_the_last_layer_that_is_fine_enough() -> None:
     coarse = K.layers.Conv2D(2, 3, 4, "same", name="two_places")(fine)
     assert last_feature_layer(K.Model(pixels, coarse)) == "eight_places"
     assert last_feature_layer(K.Model(fine, coarse)) == "two_places"
+
+
+@pytest.mark.parametrize("name", ["tiny", "resnet50_v2"])
+def test_the_default_layers_are_activations_that_show_a_blob_where_it_is(name: str) -> None:
+    """The other recipes: scripts/check_explain_layers.py."""
+    recipe = find_recipe(name)
+    K.utils.set_random_seed(0)
+    model = recipe.build(8, weights=None)
+    for layer in (activated_layers(model)[0], last_feature_layer(model)):
+        assert isinstance(model.get_layer(layer), (K.layers.ReLU, K.layers.Activation)), layer
+        cell = 1 / model.get_layer(layer).output_shape[1]
+        assert max(misses(model, recipe.input, layer)) < RADIUS + cell
+
+
+def test_the_branches_of_a_concatenation_are_not_shown() -> None:
+    x = pixels = K.Input((32, 32, 1))
+    branches = [K.layers.Conv2D(2, 3, padding="same", activation="relu", name=f"branch_{i}")(x) for i in range(2)]
+    x = K.layers.Conv2D(2, 3, padding="same", name="mix")(K.layers.Concatenate()(branches))
+    x = K.layers.ZeroPadding2D(name="pad")(K.layers.ReLU(name="mixed")(x))
+    assert activated_layers(K.Model(pixels, x)) == ["mixed"]
 
 
 def test_rollout_multiplies_blocks_and_keeps_half_of_each_token() -> None:
@@ -301,7 +323,7 @@ def test_an_early_a_middle_and_the_last_layer_are_shown_when_none_is_named() -> 
     model = tiny((48, 48, 1), len(EMOTIONS))
     shown = [name for name, _ in explain(model, asked(model), "features")]
     assert len(shown) == 6
-    assert (shown[0], shown[-1]) == ("features-a-stem", "features-b-head_relu")
+    assert (shown[0], shown[-1]) == ("features-a-stem_relu", "features-b-head_relu")
 
 
 def test_the_text_says_what_is_explained() -> None:
