@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from convert.onnx_commands import add_check_onnx, add_cross_check, add_onnx
 from convert.own.command import add_import
-from edge_emotion.cli.terminal import add_debug, positive_count, run_command
+from edge_emotion.cli.terminal import CommandParser, add_debug, positive_count, run_command
 from edge_emotion.errors import ConfigError
 from edge_emotion.models.folder import MODELS
 from edge_emotion.models.manifest import VERSION
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m convert", description="Make the artefacts that devices run.")
+    parser = CommandParser(prog="python -m convert", description="Make the artefacts that devices run.")
     add_debug(parser)
     parser.set_defaults(on_interrupt="stopped")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
