@@ -21,7 +21,7 @@ from edge_emotion.daemon.capture import Capture, Status
 from edge_emotion.datatypes import CameraState, EmotionEvent, Frame
 from edge_emotion.outbox.event_counter import EventCounter
 from edge_emotion.pipeline.pipeline import Pipeline
-from edge_emotion.protocols import EndingSink, EventSink
+from edge_emotion.protocols import EndingSink, EventSink, WatchedSink
 from edge_emotion.system.sd_notify import Watchdog, notify
 from edge_emotion.system.telemetry import check_resident
 
@@ -60,6 +60,7 @@ class Daemon:
         self._stopped = threading.Event()
         self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._leaving: list[threading.Thread] = []
+        self._hanging = False
         self._terminal = sys.stderr is not None and sys.stderr.isatty()
         self.on_turn: Callable[[], None] = lambda: None
         """Called in each turn of the main loop, several times a second."""
@@ -116,8 +117,8 @@ class Daemon:
     def run(self) -> Summary:
         """Run from start to stop: open sinks and cameras, process, end every track, deliver, release.
 
-        Raises, after the orderly shutdown, the error of a camera that failed for good, ReaderGone and
-        MemoryLimitReached.
+        Raises, after the orderly shutdown, the error of a camera that failed for good, that of a sink that has ended
+        (ReaderGone, SinkError) and MemoryLimitReached.
         """
         cv2.setNumThreads(1)  # frames are small, and the other cores are for other cameras
         opened: list[EventSink] = []
@@ -165,13 +166,21 @@ class Daemon:
                 return
             # Every waiting frame has been processed. A camera without frames is no hang of this process while it is
             # retried; a driver call that never returns can only be ended with the process.
-            if not any(camera.capture.stuck for camera in self.cameras):
+            if not any(camera.capture.stuck for camera in self.cameras) and not self._sink_hangs():
                 watchdog.feed()
             if self._max_rss is not None:
                 check_resident(self._max_rss)
             if not any(worked):
                 with self._changed:
                     self._changed.wait_for(self._has_news, TICK)
+
+    def _sink_hangs(self) -> bool:
+        """True while events cannot leave because a thread of a sink hangs; logged once each time."""
+        hangs = any(isinstance(sink, WatchedSink) and sink.hangs for sink in self._sinks)
+        if hangs and not self._hanging:
+            log.error("a thread that delivers events hangs; if that lasts, systemd's watchdog restarts us")
+        self._hanging = hangs
+        return hangs
 
     def _run_jobs(self) -> None:
         """Run waiting jobs, a few at most, so that frames are processed however many commands arrive."""
@@ -264,7 +273,7 @@ class Daemon:
 
 
 def _check_readers(sinks: Sequence[EventSink]) -> None:
-    """Raises the error of a sink whose reader has gone for good."""
+    """Raises the error of a sink that has ended."""
     for sink in sinks:
         if isinstance(sink, EndingSink) and sink.ended is not None:
             raise sink.ended

@@ -220,13 +220,14 @@ class Connection:
             self._client.loop_write()
         self._client.loop_misc()
 
-    def subscribe(self, filters: Sequence[str]) -> None:
+    def subscribe(self, filters: Sequence[str], *, retained: bool = False) -> None:
         """Subscribe; ``take_messages`` returns what is received.
 
-        With MQTT 5 without retained messages and without those of this client id.
+        With MQTT 5 without those of this client id and, unless ``retained``, without retained messages.
         """
         if self._modern:
-            options = SubscribeOptions(qos=1, noLocal=True, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
+            handling = SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE if retained else SubscribeOptions.RETAIN_DO_NOT_SEND
+            options = SubscribeOptions(qos=1, noLocal=True, retainHandling=handling)
             self._client.subscribe([(each, options) for each in filters])
         else:
             self._client.subscribe([(each, 1) for each in filters])

@@ -86,6 +86,27 @@ class MqttSink:
         return None if self._sender is None else self._sender.failure
 
     @property
+    def ended(self) -> SinkError | None:
+        """Why the network thread has ended although nobody stopped it: no event is delivered any more; else None."""
+        return None if self._sender is None else self._sender.ended
+
+    @property
+    def hangs(self) -> bool:
+        """True while a thread of the sink does not come back from a call for longer than ``Timing.turn``."""
+        sender, writer, limit = self._sender, self._writer, self._timing.turn
+        return (sender is not None and sender.hangs) or (writer is not None and writer.hangs(limit))
+
+    @property
+    def connections(self) -> int:
+        """Connections that the broker has accepted."""
+        return 0 if self._sender is None else self._sender.connections
+
+    @property
+    def last_failure(self) -> str | None:
+        """Why the last connection was not made, or was lost; None if that never happened."""
+        return None if self._sender is None else self._sender.log.last_failure
+
+    @property
     def waiting(self) -> int:
         """Events that the broker has not acknowledged."""
         return len(self._outbox)

@@ -22,6 +22,7 @@ from support.subscribers import (
 )
 
 from edge_emotion.client import AvailabilityReceived, CameraStatus, EventReceived, StateReceived, Totals
+from edge_emotion.errors import SinkError
 from edge_emotion.wire.payloads import event_from_json, event_to_json, state_from_json, state_to_json
 
 pytestmark = needs_mosquitto
@@ -240,3 +241,21 @@ def test_the_example_of_a_group_shares_the_work(broker: Broker) -> None:
     assert sorted(int(line.split("seq ")[1].rstrip(")\n")) for line in lines[1:]) == list(range(10))
     counts = [int(part.rsplit(" ", 1)[1]) for part in out.strip().split(", ")]
     assert sum(counts) == 10 and all(counts)
+
+
+def test_a_network_thread_that_ends_is_an_error_of_its_user_and_no_wait_for_ever(
+    broker: Broker, make_sink: MakeSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def planted(*_: object) -> None:
+        raise ZeroDivisionError("planted")
+
+    sink = make_sink(broker.port)
+    sink.open()
+    with client_of(broker) as client:
+        monkeypatch.setattr(client._network, "_deliver", planted)
+        monkeypatch.setattr(client._network, "_use", planted)
+        publish(sink, range(1, 3))
+        client._network._wakeup.set()
+        with pytest.raises(SinkError, match="the network thread has ended: ZeroDivisionError: planted"):
+            while True:
+                client.receive(5)
