@@ -13,6 +13,7 @@ from edge_emotion.errors import ConfigError, SinkError
 from edge_emotion.outbox.counter_record import CounterRecord
 from edge_emotion.outbox.node_lock import NodeLock
 from edge_emotion.outbox.recovery import StateFiles, last_readable, recover, remove_old_counter
+from edge_emotion.outbox.renaming import continue_under
 from edge_emotion.outbox.store import OutboxFile
 from edge_emotion.system.clock import boot_id
 from edge_emotion.system.private_file import make_private_folder
@@ -120,6 +121,7 @@ class EventCounter:
         files = StateFiles(folder, self._node)
         try:
             make_private_folder(folder)
+            continue_under(folder, self._node)
             self._lock = NodeLock(files.lock)
             self._begin(files)
             self.folder = folder

@@ -7,17 +7,16 @@ import math
 import random
 import threading
 import time
-from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field
 
 from edge_emotion.config.settings import MqttSettings
 from edge_emotion.errors import EdgeEmotionError, SinkError
-from edge_emotion.mqtt.connection import TICK, UNLIMITED, Connection, IncomingMessage, Refusal
+from edge_emotion.mqtt.connection import TICK, UNLIMITED, Connection, Refusal
 from edge_emotion.mqtt.handshake import ConnectFailure, establish
 from edge_emotion.mqtt.timing import Timing
 from edge_emotion.mqtt.wakeup import Wakeup
 from edge_emotion.sinks.mqtt.connection_log import ConnectionLog
+from edge_emotion.sinks.mqtt.handlers import IncomingHandlers
 from edge_emotion.sinks.mqtt.send_queue import Message, SendQueue
 from edge_emotion.system.backoff import Backoff
 from edge_emotion.wire.payloads import OFFLINE
@@ -30,16 +29,6 @@ DRAIN_RETRY = 0.25
 
 MAX_FAULTS = 5
 """Connections in a row that may be ended by a fault of this program; the next such fault ends the thread."""
-
-
-@dataclass(slots=True)
-class IncomingHandlers:
-    """Topic filters to subscribe to, and callbacks that the sender's thread calls."""
-
-    filters: list[str] = field(default_factory=list)
-    on_message: Callable[[IncomingMessage], None] = lambda _message: None
-    on_confirmed: Callable[[Message], None] = lambda _message: None
-    """The broker has acknowledged a retained message."""
 
 
 class Sender:
@@ -314,7 +303,8 @@ class Sender:
         """The broker will never accept this message."""
         if message.number is not None:
             self._outbox.refuse(message.number)
-        self.log.report_refusal(message.topic, refusal)
+        if not (message.retain and self._handlers.on_refused(message, refusal.reason)):
+            self.log.report_refusal(message.topic, refusal)
 
     def _wait_after(self, message: Message, refusal: Refusal) -> None:
         """The broker refuses this message for the moment: publish nothing for a while, then this and the following."""

@@ -21,9 +21,10 @@ from edge_emotion.outbox.outbox import Outbox
 from edge_emotion.outbox.store import OutboxFile
 from edge_emotion.sinks.mqtt.announcer import Announcer, Device
 from edge_emotion.sinks.mqtt.client_id import make_client_id
+from edge_emotion.sinks.mqtt.handlers import IncomingHandlers
 from edge_emotion.sinks.mqtt.outbox_writer import OutboxWriter
 from edge_emotion.sinks.mqtt.send_queue import Message, SendQueue
-from edge_emotion.sinks.mqtt.sender import IncomingHandlers, Sender
+from edge_emotion.sinks.mqtt.sender import Sender
 from edge_emotion.wire.payloads import OFFLINE, ONLINE, availability_to_payload, event_to_json, state_to_json, to_json
 from edge_emotion.wire.topics import Topics
 
@@ -62,9 +63,11 @@ class MqttSink:
         self._send_queue = SendQueue(self._topics, self._outbox, to_json(info))
         announced = None if state_dir is None else state_dir / f"{node}.announced.json"
         self._announcer = Announcer(self._send_queue, self._topics, announced)
+        self._announcer.on_forbidden = self._log_forbidden
         self._described = cameras, device
         own = [self._topics.availability, self._topics.info]
         self._handlers = IncomingHandlers(own, on_message=self._on_message, on_confirmed=self._on_confirmed)
+        self._handlers.on_refused = self._announcer.refuse
         self._listener: Callable[[str, bytes], None] | None = None
         file = None if state_dir is None else OutboxFile(state_dir / f"{node}.outbox.db")
         self._file = file if numbers is None else numbers.store
@@ -267,6 +270,20 @@ class MqttSink:
         """In the sender's thread: the broker has a retained message."""
         self._send_queue.confirm(message)
         self._announcer.confirm(message)
+
+    def _log_forbidden(self, root: str, reason: str) -> None:
+        prefix, _, node = root.rpartition("/")
+        port = self._settings.effective_port
+        _log.error(
+            "the broker refuses to clear the retained topics below %s, which this node has left (%s): do it as a user "
+            "who may: edge-emotion forget %s --prefix %s --mqtt %s:%d --username NAME",
+            root,
+            reason,
+            node,
+            prefix,
+            self._settings.host,
+            port,
+        )
 
     def _open_file(self) -> None:
         """Load the events of an earlier run. A disk that cannot be used is logged once, and is no error."""
