@@ -35,6 +35,7 @@ class ReceivedMessage:
     payload: bytes
     received_at: datetime
     source: tuple[SubscriberConnection, int]
+    retained: bool = False
 
 
 class SubscriberConnection(Connection):
@@ -103,7 +104,8 @@ class SubscriberConnection(Connection):
     def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
         now = datetime.now(timezone.utc)
         source = (self, message.mid if message.qos else 0)
-        self._deliver(ReceivedMessage(message.topic, bytes(message.payload), now, source))
+        retained = bool(message.retain)
+        self._deliver(ReceivedMessage(message.topic, bytes(message.payload), now, source, retained))
 
 
 def _properties(packet: int, expiry: int) -> Properties:
