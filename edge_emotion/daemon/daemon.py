@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from types import FrameType
 
@@ -18,6 +18,7 @@ import cv2
 from edge_emotion.config.settings import HEARTBEAT
 from edge_emotion.daemon.camera import Camera, Summary
 from edge_emotion.daemon.capture import Capture, Status
+from edge_emotion.daemon.interrupted import interrupted_ends
 from edge_emotion.datatypes import CameraState, EmotionEvent, Frame
 from edge_emotion.outbox.event_counter import EventCounter
 from edge_emotion.pipeline.pipeline import Pipeline
@@ -126,6 +127,7 @@ class Daemon:
             for sink in self._sinks:
                 sink.open()
                 opened.append(sink)
+            self._end_interrupted()
             for camera in self.cameras:
                 if camera.status != "disabled":
                     camera.capture.start()
@@ -138,6 +140,14 @@ class Daemon:
             if camera.capture.error is not None:
                 raise camera.capture.error
         return self.summary
+
+    def _end_interrupted(self) -> None:
+        """End the tracks that were open when the last process was killed."""
+        ends = list(interrupted_ends(self._sequence.interrupted(), self._sequence.node, self._sequence))
+        if ends:
+            log.warning("%d tracks were open when the last process was killed: they are ended now", len(ends))
+        self._send(ends)
+        self._sequence.ends_are_made()
 
     def handle_signals(self) -> None:
         """Install the handlers: SIGTERM and SIGINT stop in order, a second SIGINT (Ctrl-C) at once.
@@ -225,12 +235,15 @@ class Daemon:
         camera.meter.add_frame(camera.pipeline.times, now - camera.captured)
 
     def _publish(self, camera: Camera, events: Sequence[EmotionEvent]) -> None:
+        self._send(replace(event, latency_ms=(time.monotonic() - camera.captured) * 1000) for event in events)
+
+    def _send(self, events: Iterable[EmotionEvent]) -> None:
+        """Hand events over to every sink."""
         self._sequence.save()  # first: a number that was sent is never given to another event
         for event in events:
-            waited = (time.monotonic() - camera.captured) * 1000
             for sink in self._sinks:
-                sink.publish(replace(event, latency_ms=waited))
-        self.summary.events += len(events)
+                sink.publish(event)
+            self.summary.events += 1
 
     def _change_status(self, camera: Camera, status: Status) -> None:
         """Publish a new status; any but online (which comes with the first frame) ends the camera's tracks."""

@@ -32,6 +32,8 @@ _TEXT = rb'"(?:[^"\\]|\\.)*"'
 _HEAD = re.compile(
     rb'(\{"schema":%d,"type":"(?:start|change|end)","id":%b,"seq":-?[0-9]+,"node":)%b' % (SCHEMA, _TEXT, _TEXT)
 )
+_TYPE = re.compile(rb'\{"schema":%d,"type":"(start|change|end)"' % SCHEMA)
+_TRACK, _STRING = b',"track":{"id":', re.compile(_TEXT)
 _REPLAYED = b',"replayed":'
 _TAIL = re.compile(rb'%b(?:true|false)((?:,"[a-z]+":%b)*\})' % (_REPLAYED, _TEXT))
 """The end of every event: ``replayed``, and fields that not every event has."""
@@ -93,6 +95,7 @@ def event_to_json(event: EmotionEvent) -> bytes:
             "model": {"name": event.model_name, "version": event.model_version},
             "replayed": event.replayed,
             **({} if event.zone is None else {"zone": event.zone}),
+            **({} if event.reason is None else {"reason": event.reason}),
         }
     )
 
@@ -127,6 +130,7 @@ def event_from_json(payload: bytes) -> EmotionEvent:
             model_version=_text(model["version"]),
             replayed=data["replayed"] is True,
             zone=_text(data["zone"]) if "zone" in data else None,
+            reason=_text(data["reason"]) if "reason" in data else None,
         )
     except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"not an event of schema {SCHEMA}: {type(error).__name__} {error}") from error
@@ -144,6 +148,13 @@ def as_replayed(payload: bytes, node: str | None = None) -> bytes:
         raise ValueError(f"not an event of schema {SCHEMA}")
     begin = head[0] if node is None else head[1] + json.dumps(node, ensure_ascii=False).encode()
     return begin + payload[head.end() : end] + _REPLAYED + b"true" + tail[1]
+
+
+def track_of(payload: bytes) -> tuple[bytes, bytes] | None:
+    """Type and track of an event, as they are written, without parsing it; None if it is no event of this schema."""
+    kind, at = _TYPE.match(payload), payload.find(_TRACK)
+    track = _STRING.match(payload, at + len(_TRACK)) if at > 0 else None
+    return None if kind is None or track is None else (kind[1], track[0])
 
 
 def state_to_json(state: CameraState) -> bytes:

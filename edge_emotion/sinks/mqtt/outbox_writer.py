@@ -151,7 +151,7 @@ class OutboxWriter:
         try:
             self._file.open()
             changes = self._outbox.collect_all()
-            self._file.replace(changes.new)
+            self._file.replace(changes.new, changes.tracks)
             self._file.sync()
         except BaseException:
             self._file.close()
