@@ -30,7 +30,8 @@ class Rescued:
 def rescue(connection: sqlite3.Connection | None) -> Rescued:
     """The intact content of a damaged file of this version; nothing of another file."""
     rows: dict[int, Row] = {}
-    count, tracks = 0, ()
+    count = 0
+    tracks: Sequence[bytes] = ()
     with suppress(Exception):
         if connection is not None and schema.identify(connection) == (schema.OURS, schema.VERSION):
             for order in ("ASC", "DESC"):  # up to the damage from either side
