@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
 def _settings_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="YAML settings")
     parser.add_argument("--source", help="one camera named 'camera': device index, path, URL, folder, pipeline")
-    parser.add_argument("--mqtt", metavar="HOST[:PORT]", help="the broker")
+    parser.add_argument("--mqtt", metavar="HOST[:PORT]", help="the broker; also ws://HOST[:PORT]/PATH, wss://")
     parser.add_argument("--jsonl", metavar="FILE", help="events as JSON lines to a file, - for standard output")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="any setting: policy.threshold=0.6"
@@ -109,7 +109,9 @@ def _classify_options(parser: argparse.ArgumentParser) -> None:
 
 def _connection_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--mqtt", metavar="HOST[:PORT]", help="the broker (default: EDGE_EMOTION_MQTT__HOST, else localhost)"
+        "--mqtt",
+        metavar="HOST[:PORT]",
+        help="the broker, also ws:// or wss:// (default: EDGE_EMOTION_MQTT__HOST, else localhost)",
     )
     parser.add_argument("--username", help="the password: EDGE_EMOTION_MQTT__PASSWORD or --password-file")
     parser.add_argument("--password-file", type=Path)
@@ -199,14 +201,16 @@ def _connection_settings(options: argparse.Namespace) -> MqttSettings:
 
     if (options.cert is None) != (options.key is None):
         raise ConfigError("--cert and --key go together: give both or none")
-    tls = {"ca": options.ca, "certificate": options.cert, "key": options.key}
+    broker = {} if options.mqtt is None else _broker(options.mqtt)
+    files = {"ca": options.ca, "certificate": options.cert, "key": options.key}
+    tls = broker.pop("tls", {}) | {key: file for key, file in files.items() if file is not None}
     return broker_settings(
-        **({} if options.mqtt is None else _broker(options.mqtt)),
+        **broker,
         username=options.username,
         password_file=options.password_file,
         protocol=options.protocol,
         prefix=options.prefix,
-        tls=TlsSettings.model_validate(tls) if any(tls.values()) else None,
+        tls=TlsSettings.model_validate(tls) if tls else None,
     )
 
 
@@ -247,7 +251,14 @@ def _overrides(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _broker(text: str) -> dict[str, Any]:
-    """``host``, ``host:port`` or ``[v6]:port`` as MQTT settings."""
+    """``host``, ``host:port``, ``[v6]:port`` or an address with a scheme as MQTT settings."""
+    address = re.fullmatch(r"(mqtt|ws)(s?)://(\[[^]]+\]|[^/:@]+)(?::([0-9]+))?(/.*)?", text)
+    if address is not None:
+        scheme, secure, host, port, path = address.groups()
+        parts = {"host": host, "port": port and int(port), "tls": {"insecure": False} if secure else None}
+        if scheme == "ws":
+            parts |= {"transport": "websockets", "path": path}
+        return {key: value for key, value in parts.items() if value is not None}
     host, colon, port = text.rpartition(":")
     if colon and port.isdigit() and (":" not in host or host.startswith("[")):
         return {"host": host, "port": int(port)}

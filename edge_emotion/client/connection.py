@@ -60,12 +60,11 @@ class SubscriberConnection(Connection):
 
     def connect(self, timeout: float) -> None:
         """Connect the socket and send CONNECT, which resumes an earlier session. Raises OSError or UnicodeError."""
-        self._client.connect_timeout = timeout
         options: dict[str, Any] = {}
         if self._modern:
             # mosquitto 2.0.11 never saves a session that began clean, whatever its expiry says.
             options = {"clean_start": False, "properties": _properties(PacketTypes.CONNECT, self._expiry)}
-        self._client.connect(self.settings.host, self.settings.effective_port, self.settings.keepalive, **options)
+        self._open(timeout, **options)
 
     def request_topics(self) -> None:
         """Send SUBSCRIBE; the answer is ``subscription_refusal``."""

@@ -14,7 +14,8 @@ from typing import Any
 from edge_emotion.config.settings import MqttSettings
 from edge_emotion.datatypes import CameraState, EmotionEvent
 from edge_emotion.errors import SinkError
-from edge_emotion.mqtt.connection import IncomingMessage, new_client
+from edge_emotion.mqtt.bounded_client import new_client
+from edge_emotion.mqtt.connection import IncomingMessage
 from edge_emotion.mqtt.timing import Timing
 from edge_emotion.outbox.event_counter import EventCounter
 from edge_emotion.outbox.outbox import Outbox
