@@ -22,6 +22,7 @@ from support.subscribers import (
 )
 
 from edge_emotion.client import AvailabilityReceived, CameraStatus, EventReceived, StateReceived, Totals
+from edge_emotion.client.network_thread import SubscriberThread
 from edge_emotion.errors import SinkError
 from edge_emotion.wire.payloads import event_from_json, event_to_json, state_from_json, state_to_json
 
@@ -244,18 +245,14 @@ def test_the_example_of_a_group_shares_the_work(broker: Broker) -> None:
 
 
 def test_a_network_thread_that_ends_is_an_error_of_its_user_and_no_wait_for_ever(
-    broker: Broker, make_sink: MakeSink, monkeypatch: pytest.MonkeyPatch
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def planted(*_: object) -> None:
         raise ZeroDivisionError("planted")
 
-    sink = make_sink(broker.port)
-    sink.open()
+    monkeypatch.setattr(SubscriberThread, "_use", planted)
     with client_of(broker) as client:
-        monkeypatch.setattr(client._network, "_deliver", planted)
-        monkeypatch.setattr(client._network, "_use", planted)
-        publish(sink, range(1, 3))
-        client._network._wakeup.set()
-        with pytest.raises(SinkError, match="the network thread has ended: ZeroDivisionError: planted"):
-            while True:
-                client.receive(5)
+        for _ in range(2):
+            with pytest.raises(SinkError, match="the network thread has ended: ZeroDivisionError: planted"):
+                client.receive(20)
+        assert not client.connected
