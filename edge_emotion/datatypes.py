@@ -162,6 +162,7 @@ class EmotionEvent:
 
     ``box`` is in fractions of the frame, ``zone`` the named part of it that holds the middle of the box, if any.
     ``emotion`` may be ``unknown``; ``confidence`` belongs to it. ``latency_ms`` is capture to hand-over to the sinks.
+    ``reason`` is why a track has ended, if the face did not leave: ``interrupted``.
     """
 
     type: EventType
@@ -184,6 +185,7 @@ class EmotionEvent:
     model_version: str
     replayed: bool = False
     zone: str | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,8 @@ def describe_event(event: EmotionEvent, arrival: str = "next") -> str:
     clock = event.ts.astimezone().strftime("%H:%M:%S.%f")[:-3]
     before = f", was {event.previous}" if event.previous else ""
     seen = f" after {event.track_duration:.1f} s" if event.type != "start" else ""
-    odd = f", {arrival}" if arrival in ("late", "duplicate") else ""
+    odd = f", {event.reason}" if event.reason else ""
+    odd += f", {arrival}" if arrival in ("late", "duplicate") else ""
     return (
         f"{clock}  {event.node + '/' + event.camera:20} {event.type:6}  {event.emotion:9} {event.confidence:4.0%}"
         f"{before}{seen}  (face {event.track_id[-6:]}, seq {event.seq}{', replayed' if event.replayed else ''}{odd})"

@@ -192,7 +192,13 @@ class MqttSettings(Section):
     """The broker."""
 
     host: str = Field(default="localhost", min_length=1)
-    port: int | None = Field(default=None, ge=1, le=65535, description="default 1883, with TLS 8883")
+    port: int | None = Field(
+        default=None, ge=1, le=65535, description="default 1883, with TLS 8883; over websockets 80, with TLS 443"
+    )
+    transport: Literal["tcp", "websockets"] = "tcp"
+    path: Annotated[str, StringConstraints(pattern=r"^/[!-~]*$", max_length=1000)] = Field(
+        default="/mqtt", description="of the address, over websockets"
+    )
     username: Annotated[str | None, BeforeValidator(_text)] = None
     password: Annotated[SecretStr | None, BeforeValidator(_text)] = None
     password_file: Path | None = None
@@ -219,7 +225,10 @@ class MqttSettings(Section):
             ipaddress.ip_address(address)
         except ValueError:
             if re.search(r"[\s/:]", host):
-                raise ValueError("expected a host name or address, without scheme; the port is mqtt.port") from None
+                hint = "; for ws://, set mqtt.transport: websockets, mqtt.path" if host.startswith("ws") else ""
+                raise ValueError(
+                    f"expected a host name or address, without scheme; the port is mqtt.port{hint}"
+                ) from None
         return address
 
     @model_validator(mode="after")
@@ -233,7 +242,8 @@ class MqttSettings(Section):
     @property
     def effective_port(self) -> int:
         """The port that is used."""
-        return self.port or (1883 if self.tls is None else 8883)
+        plain, secure = (80, 443) if self.transport == "websockets" else (1883, 8883)
+        return self.port or (plain if self.tls is None else secure)
 
     def read_password(self) -> str | None:
         """The password from the setting or its file. Raises ConfigError for a file that cannot be read."""
