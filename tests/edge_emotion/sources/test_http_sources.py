@@ -150,6 +150,27 @@ def test_a_camera_cannot_send_us_to_another_host(serve: Serve) -> None:
         HttpSource(f"http://admin:geheim@{host}/").open()
 
 
+def test_a_video_that_moves_to_another_host_later_does_not_take_the_password_there(serve: Serve) -> None:
+    """FFmpeg, which reads videos, follows the redirect."""
+    stolen: list[str | None] = []
+
+    def thief(request: BaseHTTPRequestHandler) -> Answer:
+        stolen.append(request.headers["Authorization"])
+        return 401, "text/html", b"", {"WWW-Authenticate": 'Basic realm="camera"'}
+
+    other = serve(thief).replace("127.0.0.1", "localhost")
+    requests = count()
+
+    def moves(request: BaseHTTPRequestHandler) -> Answer:
+        if next(requests):
+            return 302, "text/html", b"", {"Location": f"http://{other}/"}
+        return 200, "video/mp2t", b"G", {}
+
+    with pytest.raises(SourceError, match="cannot open stream"):
+        HttpSource(f"http://admin:geheim@{serve(moves)}/", open_timeout=5).open()
+    assert stolen and not any(stolen)
+
+
 def test_a_stream_is_played_as_before() -> None:
     server = MjpegServer()
     try:
