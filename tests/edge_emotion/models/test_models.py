@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import struct
 from pathlib import Path
@@ -105,13 +107,16 @@ def test_a_missing_file_is_refused(copy: Path) -> None:
     assert "No such file" in refusal(copy)
 
 
-@pytest.mark.parametrize("name", [MANIFEST, "file"])
-def test_what_never_ends_is_not_read(name: str, copy: Path) -> None:
-    path = copy / (MANIFEST if name == MANIFEST else load_manifest(copy).file().file)
-    path.unlink()
-    path.symlink_to("/dev/zero")
-    with pytest.raises(ModelError, match=r"it is no file|no model"):
-        make_classifier(str(copy))
+def test_what_never_ends_is_not_read(copy: Path) -> None:
+    for path in (copy / load_manifest(copy).file().file, copy / MANIFEST):
+        path.unlink()
+        os.mkfifo(path)
+        assert re.search("it is no file|no model", refusal(copy))
+        path.unlink()
+        path.symlink_to("/dev/zero")
+        assert re.search("it is no file|no model", refusal(copy))
+    with pytest.raises(ModelError, match="no model '/dev/zero'"):
+        make_classifier("/dev/zero")
 
 
 @pytest.mark.parametrize(
