@@ -12,7 +12,21 @@ from edge_emotion.system.paths import expand
 
 SourceKind = Literal["device", "stream", "pipeline", "picamera2", "images", "video"]
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".avif", ".heic")
+IMAGE_SUFFIXES = (
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".png",
+    ".bmp",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".pgm",
+    ".ppm",
+    ".avif",
+    ".heic",
+)
 """Lower-case endings of pictures; what a file is, its content decides. A GIF is a video."""
 
 _URL = re.compile(r"(?!file:)[a-z][a-z0-9+.-]*://", re.IGNORECASE)
