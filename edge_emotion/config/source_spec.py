@@ -55,6 +55,11 @@ def may_be_picture(path: Path) -> bool:
     return is_picture_file(path) or (path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
 
 
+def is_one_picture(source: int | str) -> bool:
+    """True for the file of one picture, which has emotions but no course of time."""
+    return classify_source(source) == "images" and os.path.isfile(expand(str(source)))  # noqa: PTH113 - as below
+
+
 def device_path(source: int | str) -> str:
     """The path of a device that is given by its number, or by its path."""
     return f"/dev/video{source}" if re.fullmatch(r"[0-9]+", str(source)) else str(source)

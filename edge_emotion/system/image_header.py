@@ -36,7 +36,7 @@ def picture_kind(data: bytes) -> str | None:
         return "WebP"
     if data[4:8] == b"ftyp":
         brands = {data[8:12], *(data[at : at + 4] for at in range(16, 32, 4))}
-        return "AVIF" if brands & {b"avif", b"avis"} else "HEIC" if brands & {b"heic", b"heix", b"mif1"} else None
+        return "AVIF" if brands & {b"avif", b"avis"} else "HEIC" if brands & _HEIC else None
     if _PNM.match(data[:3]):
         return "PNM"
     kind = next((kind for magic, kind in _MAGIC.items() if data.startswith(magic)), None)
@@ -56,6 +56,7 @@ _MAGIC = {
 
 _PNM = re.compile(rb"P[2356]\s")
 _PNM_SIZE = re.compile(rb"P[2356]\s+(?:#[^\n]*\n\s*)*([0-9]{1,9})\s+(?:#[^\n]*\n\s*)*([0-9]{1,9})\s")
+_HEIC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 _BMP_HEADERS = frozenset(struct.pack("<I", size) for size in (12, 40, 52, 56, 64, 108, 124))
 
 

@@ -80,6 +80,7 @@ def test_linked_folders_are_read_once_and_loops_end(tmp_path: Path) -> None:
 
 
 def test_names_of_any_bytes_are_read_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tmp_path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xe4"))
     folder = write_classes(tmp_path, ["fear", "anger"], 12) / "fear"
     latin = os.fsencode(folder) + b"/Fr\xf6hlich"
     for name in (latin + b".png", os.fsencode(folder) + b"/two\nlines.png", latin + b"x" * 200):

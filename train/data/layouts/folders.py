@@ -9,6 +9,7 @@ from pathlib import Path
 from edge_emotion.config.source_spec import may_be_picture
 from edge_emotion.labels import ALIASES, EMOTIONS
 from edge_emotion.system.image_header import files_below
+from edge_emotion.system.paths import printable
 from train.data.faces import DataError, DataSet, Split
 from train.data.layouts.images import Options, Picture, emotion_of, gather, left_out, with_splits
 from train.data.layouts.splits import SPLIT_NAMES
@@ -70,7 +71,7 @@ def load_folders(path: Path, options: Options) -> DataSet:
     """
     others: list[Path] = []
     pictures = list_folders(path, partial(emotion_of, names=options.label_map), others)
-    return gather(path.name, PUBLISHED, with_splits(pictures, path), options, notes=left_out(others, path))
+    return gather(printable(path.name), PUBLISHED, with_splits(pictures, path), options, notes=left_out(others, path))
 
 
 def list_folders(path: Path, name_of: NameOf, others: list[Path]) -> list[Picture]:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edge_emotion.system.paths import printable
 from train.data.faces import SPLITS, DataError, DataSet, Split
 from train.data.layouts.images import (
     Options,
@@ -128,7 +129,8 @@ def load_csv(path: Path, options: Options) -> DataSet:
     if not label_map and column is None and _is_fer2013(names):
         label_map = KNOWN_MAPS["fer2013"]
         meaning = ", ".join(f"{number} {emotion}" for number, emotion in label_map.items())
-        notes = (f"{file.name}: its labels are taken for the numbers of FER2013 ({meaning}); --label-map changes that",)
+        named = f"{printable(file.name)}: its labels are taken for the numbers of FER2013"
+        notes = (f"{named} ({meaning}); --label-map changes that",)
     labels = [emotion_of(name, f"{file}, row {row}", label_map) for row, name in zip(rows, names, strict=True)]
     splits = _splits(file, table)
     if column is None:
@@ -136,7 +138,7 @@ def load_csv(path: Path, options: Options) -> DataSet:
         return replace(data, notes=(*notes, *data.notes))
     listed = zip(table[column], labels, splits, strict=True)
     pictures = [Picture(file.parent / name, emotion, split) for name, emotion, split in listed]
-    return gather(file.name, PUBLISHED, with_splits(pictures, file.parent), options)
+    return gather(printable(file.name), PUBLISHED, with_splits(pictures, file.parent), options)
 
 
 def _is_fer2013(labels: Any) -> bool:
@@ -205,7 +207,7 @@ def _from_pixels(
     rows = {split: np.flatnonzero((complete == split) & read) for split in SPLITS}
     kept = {split: faces.take(chosen) for split, chosen in rows.items() if len(chosen)}
     require_classes(file.name, classes, kept)
-    return DataSet(file.name, PUBLISHED, classes, kept, notes)
+    return DataSet(printable(file.name), PUBLISHED, classes, kept, notes)
 
 
 def _splits(file: Path, table: Any) -> list[Split | None]:
