@@ -20,6 +20,9 @@ from edge_emotion.system.image_files import decode_picture
 
 HLS = ("application/vnd.apple.mpegurl", "application/x-mpegurl", "audio/mpegurl", "audio/x-mpegurl")
 PAGES = ("text/", "application/json", "application/xml", "application/xhtml")
+NAMED_PAGES = ("text/html", "text/plain", "text/xml", "application/json", "application/xml", "application/xhtml+xml")
+"""Content types that errors name; others are any words of the server."""
+
 MULTIPART = "multipart/x-mixed-replace"
 _BEGIN = 64
 """Bytes of the body that are looked at."""
@@ -109,8 +112,9 @@ class HttpSource:
                 self._address, open_timeout=self._open_timeout, read_timeout=self._read_timeout, connect=connect
             )
         if kind.startswith(PAGES):
+            named = kind if kind in NAMED_PAGES else "text"
             raise SourceError(
-                f"{redact(self._address)} is a page ({kind}), no camera: give the address of its stream or snapshot; "
+                f"{redact(self._address)} is a page ({named}), no camera: give the address of its stream or snapshot; "
                 "the camera's manual or its ONVIF profile has it"
             )
         paced, finite = kind in HLS or kind.startswith("video/"), kind.startswith("video/")
@@ -169,7 +173,7 @@ class SnapshotSource:
     def _download(self) -> bytes:
         deadline, parts, size = time.monotonic() + self._timeout, [], 0
         with request(self._address, self._timeout) as answer:
-            while part := answer.read(65_536):
+            while part := answer.read1(65_536):  # read would wait for all of them
                 parts.append(part)
                 size += len(part)
                 if size > MAX_PICTURE:

@@ -48,7 +48,9 @@ def request(address: str, timeout: float) -> Iterator[http.client.HTTPResponse]:
             yield answer
     except urllib.error.HTTPError as error:
         advice = "check user and password" if error.code in (401, 403) else "check the address"
-        raise SourceError(f"{redact(address)} answers {error.code} {error.reason}: {advice}") from None
+        # Not the server's own words, which may repeat the request with its secrets.
+        phrase = http.client.responses.get(error.code, "")
+        raise SourceError(f"{redact(address)} answers {error.code} {phrase}: {advice}") from None
     except (SourceError, http.client.HTTPException):
         raise
     except TimeoutError:
