@@ -171,13 +171,18 @@ class SnapshotSource:
         self._closed.set()
 
     def _download(self) -> bytes:
-        deadline, parts, size = time.monotonic() + self._timeout, [], 0
+        deadline, data = time.monotonic() + self._timeout, bytearray()
         with request(self._address, self._timeout) as answer:
-            while part := answer.read1(65_536):  # read would wait for all of them
-                parts.append(part)
-                size += len(part)
-                if size > MAX_PICTURE:
+            whole = answer.length
+            while whole is None or len(data) < whole:
+                if max(whole or 0, len(data)) > MAX_PICTURE:
                     raise SourceError(f"{redact(self._address)} sends more than {MAX_PICTURE // 2**20} MiB")
                 if time.monotonic() > deadline:
                     raise SourceStalled(f"{redact(self._address)} sent no whole picture in {self._timeout:.1f} s")
-        return b"".join(parts)
+                part = answer.read1(65_536)  # read would wait for all of them
+                if not part and whole is not None:
+                    raise SourceError(f"{redact(self._address)} sent {len(data)} of {whole} bytes of a picture")
+                if not part:
+                    break
+                data += part
+        return bytes(data)

@@ -94,6 +94,22 @@ def test_a_snapshot_that_is_huge_or_no_picture_is_refused(serve: Serve) -> None:
         source.read()
 
 
+@pytest.mark.parametrize(
+    ("length", "sent", "words"),
+    [("9999", 100, "sent 100 of 9999 bytes"), (str(2**31), 0, "sends more than 16 MiB"), (None, 2**25, "than 16 MiB")],
+)
+def test_a_snapshot_that_ends_early_or_never_is_refused(
+    length: str | None, sent: int, words: str, serve: Serve
+) -> None:
+    def answer(request: BaseHTTPRequestHandler) -> Answer:
+        return 200, "image/jpeg", bytes(sent), {"Content-Length": length} if length else {"X": "y"}
+
+    source = SnapshotSource(f"http://{serve(answer)}/s", fps=100, timeout=1)
+    source.open()
+    with pytest.raises(SourceError, match=words):
+        source.read()
+
+
 def transport_stream(path: Path, first: int) -> bytes:
     """A second of video, 25 frames, that can be played while it is received."""
     writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MPG2"), 25.0, (64, 48))
