@@ -13,10 +13,11 @@ from edge_emotion.datatypes import Frame
 from edge_emotion.errors import SourceError, SourceStalled
 from edge_emotion.protocols import ChoosingSource
 from edge_emotion.sources.http_request import MAX_PICTURE, request
-from edge_emotion.sources.mjpeg import MjpegCapture
+from edge_emotion.sources.mjpeg import JPEG, MjpegCapture
 from edge_emotion.sources.opencv import TIME_OUT_MARGIN, OpenCvSource
 from edge_emotion.sources.opencv_thread import Due, always
 from edge_emotion.system.image_files import decode_picture
+from edge_emotion.system.image_header import picture_kind
 
 HLS = ("application/vnd.apple.mpegurl", "application/x-mpegurl", "audio/mpegurl", "audio/x-mpegurl")
 PAGES = ("text/", "application/json", "application/xml", "application/xhtml")
@@ -85,7 +86,7 @@ class HttpSource:
             self._inner.close()
 
     def _content_type(self) -> str:
-        """Lower case, without parameters; MULTIPART for whatever comes in parts.
+        """Lower case, without parameters; MULTIPART for whatever comes in parts or is one JPEG after the other.
 
         Empty if the server does not speak HTTP as Python expects it.
         """
@@ -94,7 +95,10 @@ class HttpSource:
                 kind = str(answer.headers.get_content_type())
                 if kind.startswith(("multipart/", "image/", *PAGES)) or kind in HLS:
                     return MULTIPART if kind.startswith("multipart/") else kind
-                return MULTIPART if answer.peek(_BEGIN).lstrip().startswith(b"--") else kind
+                begin = answer.peek(_BEGIN)
+                if begin.lstrip().startswith(b"--") or (begin.startswith(JPEG) and answer.length is None):
+                    return MULTIPART
+                return kind if picture_kind(begin) is None else "image/*"
         except http.client.HTTPException:
             return ""
 

@@ -35,7 +35,12 @@ def request(address: str, timeout: float) -> Iterator[http.client.HTTPResponse]:
 
     Raises SourceError in one line, without secrets, and HTTPException for a server that does not speak HTTP.
     """
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        raise SourceError(
+            f"{redact(address)} is no address: write @ / ? # [ ] in its password as %40 %2F %3F %23 %5B %5D"
+        ) from None
     user, _, host = parts.netloc.rpartition("@")
     plain = urlunsplit(parts._replace(netloc=host))
     passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()

@@ -1,4 +1,4 @@
-"""MJPEG over HTTP (multipart/x-mixed-replace), read by ourselves: FFmpeg has no limit for the size of a picture."""
+"""MJPEG over HTTP, in parts or as bare JPEGs, read by ourselves: FFmpeg has no limit for the size of a picture."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ from edge_emotion.datatypes import Image
 from edge_emotion.errors import SourceError
 from edge_emotion.sources.http_request import MAX_PICTURE, limit_waits, request
 from edge_emotion.system.image_files import decode_picture
+
+JPEG = b"\xff\xd8\xff"
+_BOUNDARY = b"\xff\xd9\xff\xd8"
+"""The end of a JPEG and the beginning of the next."""
 
 _MAX_LINE = 8192
 _CHUNK = 65_536
@@ -75,7 +79,7 @@ class MjpegCapture:
 
 
 class PartReader:
-    """The parts of a multipart body, each of at most MAX_PICTURE bytes.
+    """The parts of a multipart body, or the pictures of one that begins as a JPEG, each of at most MAX_PICTURE bytes.
 
     The delimiter is the first line that begins with ``--``; many cameras announce another one.
     """
@@ -85,12 +89,20 @@ class PartReader:
         self._held = bytearray()
         self._delimiter = b"--"
         self._at_part = False
+        self._bare: bool | None = None
+        """Whether the pictures come without delimiters; None until the first bytes are there."""
 
     def next(self, deadline: float) -> bytes | None:
         """The next part that is not of another type than a picture; None at the end.
 
         Raises SourceError for a part that is too large, or not complete at ``deadline`` (monotonic seconds).
         """
+        if self._bare is None:
+            while len(self._held) < 2 and self._receive(deadline):
+                pass
+            self._bare = self._held.startswith(JPEG[:2])
+        if self._bare:
+            return self._until_next_jpeg(deadline)
         while self._at_part or self._skip(deadline):
             self._at_part = False
             headers = self._headers(deadline)
@@ -137,6 +149,15 @@ class PartReader:
             part += line
             _bounded(len(part))
         return None
+
+    def _until_next_jpeg(self, deadline: float) -> bytes | None:
+        searched = 0
+        while (at := self._held.find(_BOUNDARY, searched)) < 0:
+            searched = max(0, len(self._held) - len(_BOUNDARY))
+            if not self._receive(deadline):
+                return self._take(len(self._held)) or None
+            _bounded(len(self._held))
+        return self._take(at + 2)
 
     def _line(self, deadline: float, most: int = _MAX_LINE) -> bytes:
         """The next line with its end, its first ``most`` bytes, or what is left at the end."""

@@ -138,6 +138,13 @@ def test_a_page_is_explained(kind: str, serve: Serve) -> None:
         HttpSource(f"http://{host}/").open()
 
 
+@pytest.mark.parametrize("password", ["ge[heim", "[::1", "ge/heim", "ge heim"])
+def test_a_password_that_breaks_the_address_is_one_line_without_it(password: str) -> None:
+    with pytest.raises(SourceError) as caught:
+        HttpSource(f"http://admin:{password}@127.0.0.1:9/live", open_timeout=3).open()
+    assert "heim" not in str(caught.value) and "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(("status", "advice"), [(401, "check user and password"), (404, "check the address")])
 def test_a_refusal_is_explained_without_the_password(status: int, advice: str, serve: Serve) -> None:
     host = serve(lambda request: (status, "text/html", b"", {}))

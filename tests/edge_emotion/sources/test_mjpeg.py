@@ -95,11 +95,12 @@ PICTURE = b"--x\r\nContent-Type: image/jpeg\r\n\r\n\xff\xd8\xff"
     [
         (HEADERS, PICTURE),
         (HEADERS.replace(b"multipart/x-mixed-replace", b"application/octet-stream"), PICTURE),
+        (HEADERS.replace(b"multipart/x-mixed-replace", b"video/x-motion-jpeg"), b"\xff\xd8\xff\xe0"),
         (HEADERS, b"--x\r\nContent-Type: image/jpeg\r\nContent-Length: 2147483647\r\n\r\n"),
         (HEADERS, b"--x\r\nContent-Type: text/plain\r\n\r\n"),
         (HEADERS, b"no delimiter"),
     ],
-    ids=["no end", "of an unknown type", "2 GB", "text without end", "nothing but a preamble"],
+    ids=["no end", "of an unknown type", "without parts", "2 GB", "text without end", "nothing but a preamble"],
 )
 def test_a_part_without_an_end_is_refused_before_it_fills_the_memory(headers: bytes, begin: bytes) -> None:
     sent = [0]
@@ -116,6 +117,50 @@ def test_a_part_without_an_end_is_refused_before_it_fills_the_memory(headers: by
             source.open()
         source.close()
     assert sent[0] < 3 * MAX_PICTURE, "two connections, each with what the network holds"
+
+
+def test_another_picture_of_an_unknown_type_is_a_snapshot_and_may_not_be_endless() -> None:
+    def endless(write: Callable[[bytes], object]) -> None:
+        write(cv2.imencode(".png", picture(1))[1].tobytes()[:100])
+        while True:
+            write(65_536 * b"a")
+
+    with camera(endless, HEADERS.replace(b"multipart/x-mixed-replace", b"video/x-pictures")) as address:
+        source = HttpSource(address, fps=100)
+        source.open()
+        with pytest.raises(SourceError, match="sends more than 16 MiB"):
+            source.read()
+        source.close()
+
+
+@pytest.mark.parametrize("size", [1, 7, 100_000])
+def test_pictures_without_parts_are_told_apart(size: int) -> None:
+    class Slow(io.BytesIO):
+        def read1(self, _: int | None = -1) -> bytes:
+            return super().read1(size)
+
+    pictures = [jpeg(number) for number in range(3)]
+    reader = PartReader(Slow(b"".join(pictures)))
+    assert list(iter(lambda: reader.next(math.inf), None)) == pictures
+
+
+def test_a_stream_without_parts_is_played_and_a_lone_picture_is_a_snapshot() -> None:
+    def send(write: Callable[[bytes], object]) -> None:
+        for number in range(1000):
+            write(jpeg(number % 100))
+
+    headers = HEADERS.replace(b"multipart/x-mixed-replace; boundary=x", b"application/octet-stream")
+    with camera(send, headers) as address:
+        source = HttpSource(address)
+        source.open()
+        assert [source.read().sequence for _ in range(3)] == [0, 1, 2]
+        source.close()
+    length = b"Content-Length: %d\r\n\r\n" % len(jpeg())
+    with camera(lambda write: write(jpeg()), headers[:-2] + length) as address:
+        source = HttpSource(address, fps=100)
+        source.open()
+        assert [source.read().sequence for _ in range(3)] == [0, 1, 2]
+        source.close()
 
 
 def test_a_picture_of_too_many_pixels_is_not_decoded() -> None:
