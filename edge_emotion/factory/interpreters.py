@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from edge_emotion.errors import ModelError
+from edge_emotion.errors import EdgeEmotionError, ModelError
 from edge_emotion.models.manifest import ModelFile
 from edge_emotion.protocols import InferenceBackend
 from edge_emotion.system.paths import cache_dir
@@ -58,3 +59,18 @@ INTERPRETERS = {
     "tensorrt": Interpreter("onnx", _tensorrt),
 }
 """By their name in ``classifier.backend``. 'auto' takes the first that reads the format of the model's file."""
+
+
+@contextmanager
+def guarding_model(file: str) -> Iterator[None]:
+    """Whatever a model file makes an interpreter raise becomes a ModelError of one line, with the file's name.
+
+    Lack of memory is no fault of the file, and EdgeEmotionErrors are explained already.
+    """
+    try:
+        yield
+    except (EdgeEmotionError, MemoryError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(f"{file} cannot be used: {type(error).__name__}: {reason}") from error

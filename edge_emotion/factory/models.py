@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from edge_emotion.config.settings import CameraSettings, ClassifierSettings, DetectorSettings, Settings
-from edge_emotion.errors import BackendUnavailable, ConfigError, EdgeEmotionError, ModelError
-from edge_emotion.factory.interpreters import INTERPRETERS
+from edge_emotion.errors import BackendUnavailable, ConfigError, ModelError
+from edge_emotion.factory.interpreters import INTERPRETERS, guarding_model
 from edge_emotion.factory.model_trial import try_out
 from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.models.folder import checked_file, find_model, load_manifest
@@ -142,21 +141,6 @@ def _make(folder: Path, entry: ModelFile, interpreter: str, threads: int) -> Inf
     path = checked_file(folder, entry)
     try_out(path, entry, interpreter, threads)
     return INTERPRETERS[interpreter].make(path, entry, threads)
-
-
-@contextmanager
-def guarding_model(file: str) -> Iterator[None]:
-    """Whatever a model file makes an interpreter raise becomes a ModelError of one line, with the file's name.
-
-    Lack of memory is no fault of the file, and EdgeEmotionErrors are explained already.
-    """
-    try:
-        yield
-    except (EdgeEmotionError, MemoryError):
-        raise
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(f"{file} cannot be used: {type(error).__name__}: {reason}") from error
 
 
 class Models(NamedTuple):

@@ -5,6 +5,7 @@ A model folder is ``manifest.json`` plus the files that it names. Nothing about 
 
 from __future__ import annotations
 
+from math import prod
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -14,6 +15,10 @@ from edge_emotion.labels import EMOTIONS
 
 VERSION = r"^[0-9]+\.[0-9]+\.[0-9]+$"
 Precision = Literal["int8", "float16", "float32"]
+
+
+MAX_GOLDEN_VALUES = 50_000_000
+"""Most values in the inputs of a self-test together: 200 MB as float32."""
 
 
 class Part(BaseModel):
@@ -230,6 +235,9 @@ class ModelManifest(BaseManifest):
             raise ValueError(
                 f"class_prior has {len(self.calibration.class_prior)} values for {len(self.labels)} labels"
             )
+        for entry in self.files:
+            if entry.golden and len(entry.golden.seeds) * prod(self.input.shape) > MAX_GOLDEN_VALUES:
+                raise ValueError(f"golden of {entry.file} has {len(entry.golden.seeds)} inputs, too many of their size")
         for name, point in self.calibration.operating_points.items():
             strangers = [label for label in point.offsets or () if label not in self.labels]
             if strangers:

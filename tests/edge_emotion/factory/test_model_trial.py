@@ -76,15 +76,39 @@ def test_a_shipped_file_is_not_tried_also_in_another_folder(tmp_path: Path, star
     assert not started
 
 
-def test_a_file_is_used_without_a_trial_where_no_process_can_be_started(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_a_package_of_the_same_name_before_ours_is_not_run(
+    tmp_path: Path, started: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "edge_emotion").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ModelError, match="by SIGSEGV"):
+        make_classifier(str(crashing_model(tmp_path / "model")))
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [("absent", "no process can be started for it: No such file"), ("/bin/false", "ended with exit code 1")],
+)
+def test_a_file_is_used_without_a_trial_and_that_is_said_where_none_is_possible(
+    program: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = crashing_model(tmp_path / "model")
     entry = load_manifest(folder).files[0]
     monkeypatch.setattr(model_trial, "_faults", {})
-    monkeypatch.setattr(model_trial.sys, "executable", str(tmp_path / "absent"))
+    monkeypatch.setattr(model_trial.sys, "executable", str(tmp_path / program))
     try_out(folder / entry.file, entry, "tflite", 1)
-    assert "is used without a trial, no process can be started for it: No such file" in caplog.text
+    assert "is used without a trial" in caplog.text and words in caplog.text
+
+
+def test_a_file_that_only_raises_is_explained_as_before(
+    tmp_path: Path, started: list[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = copy_with_first_file("tiny", tmp_path / "model")
+    (folder / load_manifest(folder).files[0].file).write_bytes(b"no model")
+    promise_hash(folder)
+    with pytest.raises(ModelError, match="cannot be loaded as a TFLite model"):
+        make_classifier(str(folder))
+    assert len(started) == 1 and "without a trial" not in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -107,4 +131,16 @@ def test_numbers_that_make_no_distribution_are_refused(place: tuple[Any, ...], v
     within[place[-1]] = value
     (folder / MANIFEST).write_text(json.dumps(data))
     with pytest.raises(ModelError, match=str(place[-2] if place[-1] == 0 else place[-1])):
+        load_manifest(folder)
+
+
+def test_a_self_test_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
+    folder = copy_with_first_file("tiny", tmp_path / "copy")
+    data = json.loads((folder / MANIFEST).read_text())
+    golden = data["files"][0]["golden"]
+    for key in ("seeds", "emotions", "expected"):
+        golden[key] = [golden[key][0]] * 900
+    data["input"].update(height=1024, width=1024)
+    (folder / MANIFEST).write_text(json.dumps(data))
+    with pytest.raises(ModelError, match="has 900 inputs, too many of their size"):
         load_manifest(folder)

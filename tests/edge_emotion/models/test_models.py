@@ -17,7 +17,8 @@ from support.model_folders import copy_with_first_file
 from edge_emotion.backends.constant import ConstantBackend
 from edge_emotion.backends.tflite import TfliteBackend
 from edge_emotion.errors import ModelError
-from edge_emotion.factory.models import guarding_model, make_classifier, make_detector
+from edge_emotion.factory.interpreters import guarding_model
+from edge_emotion.factory.models import make_classifier, make_detector
 from edge_emotion.labels import EMOTIONS
 from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.models.folder import MANIFEST, checked_file, dump_manifest, find_model, load_manifest, shipped_models
