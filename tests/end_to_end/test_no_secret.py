@@ -105,7 +105,7 @@ def test_a_run_with_twenty_secrets_shows_none_of_them_anywhere(camera_port: int,
     try:
         asked = [
             subprocess.run([*command, *words, *options], env=environment, capture_output=True, timeout=120, check=False)
-            for words in (["check-config"], ["doctor"], ["doctor", "--json"])
+            for words in (["check-config"], ["doctor"])
         ]
         offline = (home / "log").read_bytes
         wait_until(lambda: all(b"camera %s is offline" % name.encode() in offline() for name in sources), 60)
@@ -120,7 +120,7 @@ def test_a_run_with_twenty_secrets_shows_none_of_them_anywhere(camera_port: int,
         subscriber.close()
         broker.stop()
 
-    assert [done.returncode for done in asked] == [0, 9, 9]
+    assert [done.returncode for done in asked] == [0, 9]
     assert asked[0].stdout.count(b"***") >= 20 and asked[1].stdout.count(b"camera ") >= 20
     seen = {f"output of {number}": done.stdout + done.stderr for number, done in enumerate(asked)}
     seen |= {f"file {path}": path.read_bytes() for path in home.rglob("*") if path.is_file()}
