@@ -26,6 +26,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from edge_emotion.config.geometry import PolygonSetting, checked_crop, checked_fourcc, checked_rotation
+from edge_emotion.config.source_spec import is_one_picture
 from edge_emotion.errors import ConfigError
 from edge_emotion.labels import canonical
 from edge_emotion.system.paths import expand
@@ -299,7 +300,9 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _somewhere_to_go(self) -> Settings:
         if self.mqtt is None and self.jsonl is None:
-            raise ValueError("events have nowhere to go: set mqtt (host) or jsonl (path)")
+            pictures = (camera.source for camera in self.cameras.values() if is_one_picture(camera.source))
+            hint = next((f"; for the emotions of a picture: edge-emotion classify {path}" for path in pictures), "")
+            raise ValueError(f"events have nowhere to go: set mqtt (host) or jsonl (path){hint}")
         return self
 
     @property

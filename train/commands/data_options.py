@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from train.data.faces import SPLITS, DataError
 from train.data.layouts import FaceFinder, load
+from train.data.layouts.label_maps import parse_label_map
 from train.data.layouts.splits import SPLIT_NAMES
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def add_data_options(
     parser.add_argument(
         "--layout", default="auto", help="fer_plus, fer2013, rafdb, affectnet, folders or csv; default: recognised"
     )
+    add_label_map(parser)
     parser.add_argument("--skip-bad", action="store_true", help="leave out pictures that cannot be read")
     parser.set_defaults(detect=None)
     if detect:
@@ -43,6 +45,24 @@ def add_data_options(
         )
 
 
+def add_label_map(parser: argparse.ArgumentParser) -> None:
+    """Add ``--label-map``."""
+    parser.add_argument(
+        "--label-map",
+        type=_label_map,
+        default={},
+        metavar="MAP",
+        help="meaning of labels that are no names: 1=anger,2=disgust,..., or fer2013, rafdb or affectnet",
+    )
+
+
+def _label_map(text: str) -> dict[str, str]:
+    try:
+        return parse_label_map(text)
+    except DataError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def read_data(
     options: argparse.Namespace, inputs: Sequence[InputSpec], *, label_votes: Mapping[str, float] | None = None
 ) -> DataSet:
@@ -58,6 +78,7 @@ def read_data(
         colour="bgr" if any(spec.channels == 3 for spec in inputs) else "gray",
         label_votes=label_votes or {},
         skip_bad=options.skip_bad,
+        label_map=options.label_map,
         finder=_finder(options.detect, inputs) if options.detect else None,
     )
     for note in data.notes:
