@@ -85,8 +85,8 @@ def event_to_json(event: EmotionEvent) -> bytes:
             "quality": round(event.quality, DIGITS),
             "latency_ms": round(event.latency_ms, 1),
             "model": {"name": event.model_name, "version": event.model_version},
+            **_given("zone", event.zone),
             "replayed": event.replayed,
-            **({} if event.zone is None else {"zone": event.zone}),
         }
     )
 
@@ -197,6 +197,11 @@ def read_object(payload: bytes) -> dict[str, Any]:
 
 def _rounded(probabilities: Mapping[str, float]) -> dict[str, float]:
     return {name: round(value, DIGITS) for name, value in probabilities.items()}
+
+
+def _given(name: str, value: str | None) -> dict[str, str]:
+    """A field that is left out if there is no value."""
+    return {} if value is None else {name: value}
 
 
 def _text(value: object) -> str:

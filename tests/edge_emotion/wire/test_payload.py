@@ -80,6 +80,7 @@ def test_the_replayed_form_has_the_bytes_of_the_replayed_event() -> None:
             latency_ms=number(),
             model_version=text(),
             replayed=draw.random() < 0.2,
+            zone=draw.choice([None, text()]),
         )
         assert as_replayed(event_to_json(each)) == event_to_json(replace(each, replayed=True))
 
