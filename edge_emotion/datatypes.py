@@ -54,12 +54,18 @@ class Box:
 
     def iou(self, other: Box) -> float:
         """Intersection over union with ``other``, 0 to 1."""
+        common = self._common(other)
+        return common / (self.area + other.area - common) if common else 0.0
+
+    def covered_by(self, other: Box) -> float:
+        """Share of the area that ``other`` covers, 0 to 1."""
+        common = self._common(other)
+        return common / self.area if common else 0.0
+
+    def _common(self, other: Box) -> float:
         width = min(self.x + self.width, other.x + other.width) - max(self.x, other.x)
         height = min(self.y + self.height, other.y + other.height) - max(self.y, other.y)
-        if width <= 0 or height <= 0:
-            return 0.0
-        intersection = width * height
-        return intersection / (self.area + other.area - intersection)
+        return width * height if width > 0 and height > 0 else 0.0
 
     def clip(self, width: float, height: float) -> Box:
         """The part inside a picture of the given size; its area may be 0."""
