@@ -167,7 +167,8 @@ class EmotionEvent:
     """The only value that leaves the device. It has no field for a picture: privacy holds by type.
 
     ``box`` is in fractions of the frame, ``zone`` the named part of it that holds the middle of the box, if any.
-    ``emotion`` may be ``unknown``; ``confidence`` belongs to it. ``latency_ms`` is capture to hand-over to the sinks.
+    ``emotion`` may be ``unknown``; ``confidence`` belongs to it, and ``reason`` says what is wrong with the picture of
+    the face, None if nothing is. ``latency_ms`` is capture to hand-over to the sinks.
     """
 
     type: EventType
@@ -190,6 +191,7 @@ class EmotionEvent:
     model_version: str
     replayed: bool = False
     zone: str | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

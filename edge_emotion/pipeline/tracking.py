@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -96,6 +96,12 @@ class Tracker:
         self._tracks.update((track.id, track) for track in present)
         return Sighting(present, ended)
 
+    def drop(self, tracks: Iterable[Track]) -> None:
+        """Forget these tracks, which end now."""
+        for track in tracks:
+            del self._tracks[track.id], self._motions[track.id]
+            self._hidden.pop(track.id, None)
+
     def finish(self) -> tuple[Track, ...]:
         """End all tracks (the camera was lost, or the daemon stops); returns the confirmed ones."""
         ended = self.confirmed
@@ -116,9 +122,7 @@ class Tracker:
         """Remove tracks that were missing for too long, unconfirmed ones at once; returns the confirmed ones."""
         missed = [track for track in self._tracks.values() if track.id not in seen]
         gone = [track for track in missed if not track.confirmed or self._is_gone(track, timestamp)]
-        for track in gone:
-            del self._tracks[track.id], self._motions[track.id]
-            self._hidden.pop(track.id, None)
+        self.drop(gone)
         return tuple(track for track in gone if track.confirmed)
 
     def _is_gone(self, track: Track, timestamp: float) -> bool:

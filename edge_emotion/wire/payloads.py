@@ -86,6 +86,7 @@ def event_to_json(event: EmotionEvent) -> bytes:
             "latency_ms": round(event.latency_ms, 1),
             "model": {"name": event.model_name, "version": event.model_version},
             **_given("zone", event.zone),
+            **_given("reason", event.reason),
             "replayed": event.replayed,
         }
     )
@@ -121,6 +122,7 @@ def event_from_json(payload: bytes) -> EmotionEvent:
             model_version=_text(model["version"]),
             replayed=data["replayed"] is True,
             zone=_text(data["zone"]) if "zone" in data else None,
+            reason=_text(data["reason"]) if "reason" in data else None,
         )
     except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"not an event of schema {SCHEMA}: {type(error).__name__} {error}") from error
