@@ -169,7 +169,9 @@ class QualitySettings(Section):
 
     dark: float = Field(default=0.8, ge=0, le=1)
     blurred: float = Field(default=0.75, ge=0, le=1)
-    turned: float = Field(default=0.65, ge=0, le=1, description="to the side, or by more than 60 degrees in the picture")
+    turned: float = Field(
+        default=0.65, ge=0, le=1, description="to the side, or by more than 60 degrees in the picture"
+    )
     hidden_eyes: float = Field(default=0.9, ge=0, le=1)
     hidden_mouth: float = Field(default=0.8, ge=0, le=1)
     small: float = Field(default=0.75, ge=0, le=1, description="less than 24 pixels")

@@ -38,5 +38,5 @@ class Motion:
         return Motion(box, timestamp, (x, y))
 
     def hidden_at(self, box: Box, timestamp: float) -> Motion:
-        """The motion after a detection that may be of another face in front of it: the velocity stays."""
+        """The motion after a detection whose box another face may cover in part, or be in: the velocity stays."""
         return Motion(box, timestamp, self.velocity)

@@ -22,8 +22,11 @@ MAX_GROWTH = 1.6
 COVERED = 0.3
 """A missing face is hidden if another one covers at least this share of the box that is expected for it."""
 
-MIXED = 0.15
-"""A detection that overlaps the expected box of a missing face by more than this (IoU) may be of that face."""
+TOUCHING = 1.2
+"""Faces whose middles are closer than so many of their sides may cover each other: their boxes tell no velocity."""
+
+HIDDEN_JUMP = 1.0
+"""MAX_JUMP of a face that was hidden, whose place is less certain."""
 
 MAX_HIDDEN = 4.0
 """Seconds after which a face that is hidden behind others has left."""
@@ -85,10 +88,11 @@ class Tracker:
         expected = {name: motion.expected(timestamp) for name, motion in recent.items()}
         matches = self._match(expected, faces)
         missed = [box for name, box in expected.items() if name not in matches.values()]
+        around = [face.box for face in faces] + missed
         self._note_hidden(matches, expected, faces, timestamp)
         ended = self._expire(set(matches.values()), timestamp)
         present = tuple(
-            self._seen(self._tracks[matches[index]], face, timestamp, missed)
+            self._seen(self._tracks[matches[index]], face, timestamp, around)
             if index in matches
             else self._new(face, timestamp, captured_at)
             for index, face in enumerate(faces)
@@ -136,7 +140,7 @@ class Tracker:
                 (affinity, index, name)
                 for index, face in enumerate(faces)
                 for name, box in expected.items()
-                if (affinity := self._affinity(box, self._motions[name].box, face.box)) > 0
+                if (affinity := self._affinity(name, box, face.box)) > 0
             ),
             reverse=True,
         )
@@ -146,15 +150,16 @@ class Tracker:
                 matches[index] = name
         return matches
 
-    def _affinity(self, expected: Box, last: Box, now: Box) -> float:
+    def _affinity(self, name: str, expected: Box, now: Box) -> float:
         """1..2 for boxes that overlap the expected or the last one, 0..1 for near ones of similar size, else 0."""
+        last, farthest = self._motions[name].box, HIDDEN_JUMP if name in self._hidden else MAX_JUMP
         overlap = expected.iou(now)
         if max(overlap, last.iou(now)) >= self._iou:
             return 1 + overlap
         side, side_now = max(last.width, last.height), max(now.width, now.height)
         jump = math.dist(expected.centre, now.centre) / max(min(side, side_now), 1.0)
         growth = max(side, side_now) / max(min(side, side_now), 1.0)
-        return 1 - jump / MAX_JUMP if jump < MAX_JUMP and growth < MAX_GROWTH else 0.0
+        return 1 - jump / farthest if jump < farthest and growth < MAX_GROWTH else 0.0
 
     def _new(self, face: Face, timestamp: float, captured_at: datetime) -> Track:
         confirmed = self._confirm_hits <= 1
@@ -162,11 +167,18 @@ class Tracker:
         self._motions[track.id] = Motion(face.box, timestamp)
         return track
 
-    def _seen(self, track: Track, face: Face, timestamp: float, missed: Sequence[Box]) -> Track:
-        """The track with another detection, which does not tell its velocity if it may be of a missed one."""
+    def _seen(self, track: Track, face: Face, timestamp: float, around: Sequence[Box]) -> Track:
+        """The track with another detection, which does not tell its velocity if faces ``around`` may cover it."""
         motion = self._motions[track.id]
-        mixed = any(box.iou(face.box) > MIXED for box in missed)
-        self._motions[track.id] = (motion.hidden_at if mixed else motion.seen_at)(face.box, timestamp)
+        covered = any(touching(face.box, box) for box in around if box is not face.box)
+        self._motions[track.id] = (motion.hidden_at if covered else motion.seen_at)(face.box, timestamp)
+        self._hidden.pop(track.id, None)
         hits = track.hits + 1
         confirmed = track.confirmed or hits >= self._confirm_hits
         return Track(track.id, face, track.first_seen, timestamp, track.started_at, hits, confirmed)
+
+
+def touching(one: Box, other: Box) -> bool:
+    """Whether two boxes overlap or nearly do."""
+    across, down = (abs(here - there) for here, there in zip(one.centre, other.centre, strict=True))
+    return 2 * across < TOUCHING * (one.width + other.width) and 2 * down < TOUCHING * (one.height + other.height)

@@ -18,11 +18,11 @@ from benchmarks.quality.crossings import (
 )
 
 FLOORS = {"crossing": 0.95, "overtaking": 0.85, "passing a seat": 0.9, "meeting": 0.95}
-"""Least share of people who keep their track, of 60 in 30 scenes."""
+"""Least share of people who keep their track, of 40 in 20 scenes."""
 
 
 def test_people_who_cross_keep_their_tracks() -> None:
-    figures = measure_tracking(default_tracker, scenes=30, seed=0)
+    figures = measure_tracking(default_tracker, scenes=20, seed=0)
     kept = {name: one["kept"]["share"] for name, one in figures.items()}
     assert kept.keys() == FLOORS.keys() == SCENES.keys()
     assert all(kept[name] >= floor for name, floor in FLOORS.items()), kept
