@@ -14,7 +14,7 @@ from benchmarks.quality.tracking_command import add_tracking
 from benchmarks.quality_commands import add_accuracy, add_peers, add_robustness
 from benchmarks.results.outputs import add_outputs, check_outputs, put_out
 from edge_emotion.cli.demo import CLIP
-from edge_emotion.cli.terminal import add_debug, positive_count, positive_seconds, run_command
+from edge_emotion.cli.terminal import CommandParser, add_debug, positive_count, positive_seconds, run_command
 from edge_emotion.errors import ConfigError
 
 WORSE = 10
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure on this machine.")
+    parser = CommandParser(prog="python -m benchmarks", description="Measure on this machine.")
     add_debug(parser)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_latency(commands.add_parser("latency", help="model files by themselves: time, memory, distance to the peak"))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from convert.onnx_commands import add_check_onnx, add_cross_check, add_onnx
-from edge_emotion.cli.terminal import add_debug, positive_count, run_command
+from edge_emotion.cli.terminal import CommandParser, add_debug, positive_count, run_command
 from edge_emotion.errors import ConfigError
 from edge_emotion.models.folder import MODELS
 from edge_emotion.models.manifest import VERSION
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m convert", description="Make the artefacts that devices run.")
+    parser = CommandParser(prog="python -m convert", description="Make the artefacts that devices run.")
     add_debug(parser)
     parser.set_defaults(on_interrupt="stopped")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -186,7 +186,7 @@ def _tflite(options: argparse.Namespace) -> None:
     from train.runs.run_directory import load_run
 
     data = read_data(options, [load_run(options.run).recipe.input])
-    _tell(convert(options.run, data, options.models, version=options.version, way=options.way))
+    _print_figures(convert(options.run, data, options.models, version=options.version, way=options.way))
 
 
 def _all(options: argparse.Namespace) -> None:
@@ -201,11 +201,11 @@ def _all(options: argparse.Namespace) -> None:
     data = read_data(options, [recipe.input], label_votes=recipe.label_votes)
     for scheme in SCHEMES:
         quantisation_aware(options.run, data, scheme, epochs=options.epochs, rate=options.learning_rate)
-    _tell(convert(options.run, data, options.models, version=options.version, gate=True))
+    _print_figures(convert(options.run, data, options.models, version=options.version, gate=True))
 
 
-def _tell(folder: Path) -> None:
-    """The figures of a model folder that was written."""
+def _print_figures(folder: Path) -> None:
+    """Print the figures of a model folder that was written."""
     from edge_emotion.models.folder import load_manifest
     from edge_emotion.models.manifest import ModelManifest
     from train.evaluation.evaluate import metrics_text

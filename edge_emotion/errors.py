@@ -36,6 +36,12 @@ class ModelError(EdgeEmotionError, ValueError):
     exit_code = 4
 
 
+class UnknownModel(ModelError):  # noqa: N818 - the name is clear without Error
+    """A name that is neither a shipped model nor a model folder."""
+
+    exit_code = 2
+
+
 class BackendUnavailable(EdgeEmotionError, ImportError):  # noqa: N818 - the name is clear without Error
     """An optional library is not installed; the message names the package."""
 

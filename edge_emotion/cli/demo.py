@@ -12,7 +12,7 @@ from edge_emotion.app import make_daemon
 from edge_emotion.cli.event_formats import item_as_text
 from edge_emotion.client import AvailabilityReceived, Client
 from edge_emotion.config.loader import load
-from edge_emotion.mqtt.local_broker import HOST, START_TIMEOUT, _amqtt, find_mosquitto, free_port, mosquitto
+from edge_emotion.mqtt.local_broker import HOST, START_TIMEOUT, amqtt_broker, find_mosquitto, free_port, mosquitto
 
 CLIP = Path(__file__).parent.parent / "demo.mp4"
 
@@ -23,7 +23,7 @@ def demo(source: str | None = None, *, seconds: float | None = None) -> None:
         signal.signal(number, _stop)  # until the daemon handles them: the broker must not outlive this process
     port = free_port()
     executable = find_mosquitto()
-    broker: AbstractContextManager[object] = mosquitto(executable, port) if executable else _amqtt(port)
+    broker: AbstractContextManager[object] = mosquitto(executable, port) if executable else amqtt_broker(port)
     # amqtt never answers an MQTT 5 CONNECT.
     options = {"host": HOST, "port": port, "protocol": "5" if executable else "3.1.1"}
     with tempfile.TemporaryDirectory() as state, broker:

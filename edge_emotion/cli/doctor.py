@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edge_emotion.config.loader import load
+from edge_emotion.config.loader import environment_settings, load
 from edge_emotion.doctor.examination import checks
 from edge_emotion.doctor.report import Finding, Report, run_checks
 from edge_emotion.errors import ConfigError
@@ -22,7 +22,11 @@ def doctor(file: Path | None, overrides: Mapping[str, Any], *, as_json: bool) ->
     try:
         settings = load(file, overrides)
     except ConfigError as error:
-        findings["settings"] = Finding("fail", str(error), "correct it; edge-emotion check-config shows what is read")
+        findings["settings"] = (
+            Finding("fail", str(error), "correct it; edge-emotion check-config shows what is read")
+            if file or overrides or environment_settings()
+            else Finding("warn", "none given: cameras and broker are not examined", "add -c FILE, or --source 0")
+        )
     else:
         findings["settings"] = Finding("ok", f"node {settings.node}, cameras: {', '.join(settings.cameras)}")
     if not as_json:

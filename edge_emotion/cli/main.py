@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_emotion import __version__
-from edge_emotion.cli.terminal import add_debug, fraction, positive_count, positive_seconds, run_command
+from edge_emotion.cli.terminal import CommandParser, add_debug, fraction, positive_count, positive_seconds, run_command
 
 EXIT_CODES = """exit codes: 0 done; 1 unexpected error; 2 wrong arguments or configuration; 3 no frames (camera, file);
 4 model damaged or unfit; 5 a library is missing; 6 events cannot be delivered; 8 max_rss is reached;
@@ -33,17 +33,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog="edge-emotion",
         description="Facial expressions on the edge: camera frames in, emotion events out over MQTT.",
         epilog=EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"edge-emotion {__version__}")
-    common = argparse.ArgumentParser(add_help=False)
+    common = CommandParser(add_help=False)
     add_debug(parser)
     add_debug(common, default=argparse.SUPPRESS)
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    parser.set_defaults(command=lambda _: parser.print_help())
+    commands = parser.add_subparsers(metavar="COMMAND")
 
     def command(name: str, function: Any, text: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, parents=[common], help=text, description=text)
@@ -219,6 +220,6 @@ def _overrides(options: argparse.Namespace) -> dict[str, Any]:
 def _broker(text: str) -> dict[str, Any]:
     """``host``, ``host:port`` or ``[v6]:port`` as MQTT settings."""
     host, colon, port = text.rpartition(":")
-    if colon and port.isdigit() and (":" not in host or host.startswith("[")):
-        return {"host": host, "port": int(port)}
-    return {"host": text}
+    if not colon or (":" in host and not host.startswith("[")) or port.endswith("]"):
+        return {"host": text}
+    return {"host": host, "port": port}

@@ -3,13 +3,37 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import io
 import math
 import os
+import re
 import sys
 import traceback
+from collections.abc import Iterator
+from typing import NoReturn
 
 from edge_emotion.errors import EdgeEmotionError
+
+
+class CommandParser(argparse.ArgumentParser):
+    """An ArgumentParser that suggests the nearest command or option for one that does not exist."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print usage and message, with a suggestion where there is one, and exit with code 2."""
+        unknown = re.search(r"invalid choice: '(.+?)'|unrecognized arguments: ([^\s=]+)", message)
+        near = difflib.get_close_matches(unknown[1] or unknown[2], set(_words(self)), 1) if unknown else []
+        super().error(f"{message}; did you mean {near[0]}?" if near else message)
+
+
+def _words(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """Names of the commands, options and choices of a parser and of all parsers under it."""
+    for action in parser._actions:
+        yield from action.option_strings
+        yield from map(str, action.choices or ())
+        if isinstance(action.choices, dict):
+            for sub in action.choices.values():
+                yield from _words(sub)
 
 
 def run_command(options: argparse.Namespace) -> int:

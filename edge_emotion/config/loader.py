@@ -17,6 +17,18 @@ from edge_emotion.config.settings import ENV_PREFIX, Settings
 from edge_emotion.config.yaml_text import read_yaml
 from edge_emotion.errors import ConfigError
 
+PLAIN_WORDS = {
+    ("missing",): "is required",
+    ("string_pattern_mismatch",): "only letters, digits, - and _ are allowed here",
+    ("string_type", "path_type"): "must be text",
+    ("int_parsing", "int_type", "int_from_float"): "must be a whole number",
+    ("float_parsing", "float_type"): "must be a number",
+    ("bool_",): "must be true or false",
+    ("model_", "dict_"): "must hold keys and values",
+    ("tuple_type", "list_type"): "must be a list",
+}
+"""By the beginnings of pydantic's types of errors."""
+
 
 def load(file: Path | None = None, overrides: Mapping[str, Any] | None = None, *, environment: bool = True) -> Settings:
     """The settings from ``file``, under the environment, under ``overrides`` (a nested mapping).
@@ -85,13 +97,17 @@ def _read_yaml(file: Path) -> dict[str, Any]:
     return {str(key): value for key, value in data.items()}
 
 
+def environment_settings() -> list[str]:
+    """Names of the environment variables that are meant as settings."""
+    return [variable for variable in os.environ if variable.upper().startswith(ENV_PREFIX)]
+
+
 def _check_environment() -> None:
     """pydantic-settings ignores variables that fit no field; a typo there must not pass silently."""
-    for variable in os.environ:
-        if variable.upper().startswith(ENV_PREFIX):
-            first = variable[len(ENV_PREFIX) :].lower().split("__")[0]
-            if first not in Settings.model_fields:
-                raise ConfigError(f"environment variable {variable}: no setting {first!r}{_hint(first, Settings)}")
+    for variable in environment_settings():
+        first = variable[len(ENV_PREFIX) :].lower().split("__")[0]
+        if first not in Settings.model_fields:
+            raise ConfigError(f"environment variable {variable}: no setting {first!r}{_hint(first, Settings)}")
 
 
 def _explain(error: ValidationError, layers: Mapping[str, Mapping[str, Any]]) -> str:
@@ -101,15 +117,19 @@ def _explain(error: ValidationError, layers: Mapping[str, Mapping[str, Any]]) ->
     layer = next((name for name, data in layers.items() if _holds(data, path)), None)
     if layer is None:
         layer = "environment" if path and fault["type"] != "missing" and _in_environment(path) else "settings"
-    message = fault["msg"].removeprefix("Value error, ")
+    message = _in_plain_words(fault["type"], fault["msg"])
     if fault["type"] == "extra_forbidden":
         message = "unknown key" + _hint(str(path[-1]), _section(path[:-1]))
-    if fault["type"] == "missing":
-        message = "is required" + ("; give at least one, or --source" if path == ["cameras"] else "")
-    if fault["type"] == "string_pattern_mismatch":
-        message = "only letters, digits, - and _ are allowed here"
+    if fault["type"] == "missing" and path == ["cameras"]:
+        message += "; give at least one, or --source"
     key = ".".join(map(str, path)) + ": " if path else ""
     return f"{layer}: {key}{message}" + (f" (and {len(faults) - 1} more)" if len(faults) > 1 else "")
+
+
+def _in_plain_words(kind: str, message: str) -> str:
+    """A message of pydantic without Python's names of types. ``kind`` is pydantic's type of the error."""
+    plain = next((text for kinds, text in PLAIN_WORDS.items() if kind.startswith(kinds)), message)
+    return plain.removeprefix("Value error, ").replace("Input should be", "must be")
 
 
 def _holds(data: Any, path: Sequence[int | str]) -> bool:
@@ -125,7 +145,7 @@ def _holds(data: Any, path: Sequence[int | str]) -> bool:
 
 def _in_environment(path: Sequence[int | str]) -> bool:
     variable = ENV_PREFIX + "__".join(map(str, path))
-    return any(name.upper().startswith(variable.upper()) for name in os.environ)
+    return any(name.upper().startswith(variable.upper()) for name in environment_settings())
 
 
 def _section(path: Sequence[int | str]) -> type[BaseModel]:

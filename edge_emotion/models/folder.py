@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 import stat
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from edge_emotion.errors import ModelError
+from edge_emotion.errors import ModelError, UnknownModel
 from edge_emotion.models.manifest import BaseManifest, DetectorManifest, ModelFile, ModelManifest
 from edge_emotion.system.atomic_file import sha256
 from edge_emotion.system.paths import expand
@@ -32,14 +33,19 @@ def dump_manifest(manifest: BaseManifest) -> str:
 def find_model(name: str) -> Path:
     """The folder of a model: a shipped name, or a path to a folder (or to its manifest.json).
 
-    Raises ModelError if there is none.
+    Raises UnknownModel if there is none.
     """
     path = expand(name)
     for folder in (path.parent if path.name == MANIFEST else path, MODELS / name):
         if (folder / MANIFEST).is_file():
             return folder
-    shipped = ", ".join(sorted(entry.parent.name for entry in MODELS.glob(f"*/{MANIFEST}")))
-    raise ModelError(f"no model {name!r}: not a folder with a {MANIFEST}, and not one of the shipped ones: {shipped}")
+    shipped = sorted(entry.parent.name for entry in MODELS.glob(f"*/{MANIFEST}"))
+    near = difflib.get_close_matches(name, shipped, 1)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    known = ", ".join(shipped)
+    raise UnknownModel(
+        f"no model {name!r}{hint}: not a folder with a {MANIFEST}, and not one of the shipped ones: {known}"
+    )
 
 
 def load_manifest(folder: Path) -> ModelManifest | DetectorManifest:

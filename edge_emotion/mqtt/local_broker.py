@@ -70,7 +70,7 @@ def mosquitto(executable: str, port: int) -> Iterator[None]:
 
 
 @contextmanager
-def _amqtt(port: int) -> Iterator[None]:
+def amqtt_broker(port: int) -> Iterator[None]:
     """Run amqtt, a broker in pure Python, in a thread with its own event loop. Raises BackendUnavailable."""
     try:
         from amqtt.broker import Broker

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from edge_emotion.cli.terminal import add_debug, run_command
+from edge_emotion.cli.terminal import CommandParser, add_debug, run_command
 from train.commands.detector_command import add_detector
 from train.commands.evaluate_command import add_crop, add_evaluate
 from train.commands.explain import add_explain
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m train", description="Train, measure and explain emotion models.")
+    parser = CommandParser(prog="python -m train", description="Train, measure and explain emotion models.")
     add_debug(parser)
     parser.set_defaults(on_interrupt="stopped")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

@@ -259,7 +259,7 @@ def test_a_file_that_cannot_be_run_does_not_spoil_the_others(broken_model: Path,
 @pytest.mark.parametrize(
     ("options", "code", "fault"),
     [
-        (["nowhere"], 4, "no model 'nowhere'"),
+        (["nowhere"], 2, "no model 'nowhere'"),
         (["blazeface_short", "--backend", "onnxruntime"], 2, "no file of blazeface_short is read by onnxruntime"),
         (["tiny", "tiny"], 2, "two models have the same folder name"),
         (["tiny", "--threads", "100000"], 2, "--threads 100000: there are"),

@@ -94,8 +94,8 @@ def test_without_a_broker_and_for_too_small_faces_it_is_said_what_was_not_measur
     [
         (["--faces", "9"], 2, "--faces 9: the daemon looks at 8 at most"),
         (["--faces", "--cameras"], 2, "nothing to measure: give --faces, --cameras or --source"),
-        (["--detector", "nowhere"], 4, "no model 'nowhere'"),
-        (["--model", "nowhere"], 4, "no model 'nowhere'"),
+        (["--detector", "nowhere"], 2, "no model 'nowhere'"),
+        (["--model", "nowhere"], 2, "no model 'nowhere'"),
         (["--model", "blazeface_short"], 4, "is no emotion classifier"),
     ],
 )

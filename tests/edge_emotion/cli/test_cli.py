@@ -161,7 +161,7 @@ def test_an_unreadable_picture_is_reported_and_the_others_are_done(
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["classify", "--model", "no_such", "x.png"], 4, "no model 'no_such'"),
+        (["classify", "--model", "no_such", "x.png"], 2, "no model 'no_such'"),
         (["classify", "--classes", "happy,hapy", "x.png"], 2, "did you mean 'happiness'"),
         (["classify", "--operating-point", "hot", "x.png"], 2, "no operating point 'hot'"),
         (["classify", "--threshold", "2", "x.png"], 2, "not between 0 and 1"),
@@ -171,13 +171,14 @@ def test_an_unreadable_picture_is_reported_and_the_others_are_done(
         (["run", "--source", "nowhere.mp4", "--jsonl", "-"], 3, "no video file nowhere.mp4"),
         (["run", "--source", "*.nothing", "--jsonl", "-"], 3, "*.nothing"),
         (["run", "--source", "0", "--jsonl", "README.md/x"], 6, "README.md/x"),
-        (["run", "--source", "0", "--jsonl", "-", "--set", "classifier.model=x"], 4, "no model 'x'"),
+        (["run", "--source", "0", "--jsonl", "-", "--set", "classifier.model=x"], 2, "no model 'x'"),
         (["run", "--source", "0", "--jsonl", "-", "--set", "policy.thresold=1"], 2, "did you mean 'threshold'?"),
         (["run", "--source", "a ! b", "--jsonl", "-"], 5, "GStreamer"),
         (["run", "--source", "picamera2", "--jsonl", "-"], 5, "python3-picamera2"),
         (["check-config"], 2, "cameras: is required"),
         (["subscribe", "--mqtt", "localhost:1"], 6, "broker localhost:1 is not reachable"),
         (["subscribe", "--mqtt", "localhost:99999"], 2, "port"),
+        (["check-config", "--source", "0", "--mqtt", "localhost:abc"], 2, "mqtt.port: must be a whole number"),
         (["demo", "--source", "nowhere.mp4"], 3, "no video file nowhere.mp4"),
         (["nonsense"], 2, "invalid choice: 'nonsense'"),
         (["subscribe", "--node", "#"], 2, "is no name"),
@@ -253,12 +254,42 @@ def test_the_shipped_example_is_a_valid_configuration() -> None:
 def test_models_lists_what_is_installed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models"]) == 0
     text = capsys.readouterr().out
-    assert "blazeface_back" in text
-    assert "n = 3153" in text
-    assert "Apache-2.0" in text
+    assert all(len(line) <= 80 for line in text.splitlines()[:-1])
+    assert "mobilenet_v2 *" in text and "blazeface_back *" in text and "86.3%" in text
     assert main(["models", "--json"]) == 0
-    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
-    assert rows["mobilenet_v2"]["precision"] == "int8"
+    first = next(row for row in json.loads(capsys.readouterr().out) if row["name"] == "mobilenet_v2")
+    assert first["precision"] == "int8" and first["licence"] == "Apache-2.0" and "n = 3153" in first["quality"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "suggested"),
+    [
+        (["clasify", "x.png"], "classify"),
+        (["classify", "--modle", "tiny", "x.png"], "--model"),
+        (["subscribe", "--format", "jsnl"], "jsonl"),
+        (["classify", "--model", "mobilnet", "x.png"], "mobilenet_v2"),
+        (["check-config", "--source", "0", "--set", "polcy.threshold=1"], "'policy'"),
+    ],
+)
+def test_the_nearest_name_is_suggested(
+    arguments: list[str], suggested: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        code: object = main(arguments)
+    except SystemExit as stopped:
+        code = stopped.code
+    assert code == 2
+    assert f"did you mean {suggested}?" in capsys.readouterr().err
+
+
+def test_without_a_command_there_is_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    assert "check-config" in capsys.readouterr().out
+
+
+def test_no_settings_at_all_are_no_failure_of_doctor(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == 0
+    assert "warn  settings      none given" in capsys.readouterr().out
 
 
 def test_a_closed_pipe_is_no_error() -> None:

@@ -110,7 +110,7 @@ def test_the_node_defaults_to_a_name_that_topics_allow(file: Path, monkeypatch: 
         ("cameras: {a: {source: 0}}", "events have nowhere to go: set mqtt (host) or jsonl (path)"),
         ("cameras: {a b: {source: 0}}\nmqtt: {}", "cameras.a b: only letters, digits, - and _"),
         ("node: a/b\ncameras: {a: {source: 0}}\nmqtt: {}", "node: only letters, digits, - and _"),
-        ("cameras: {a: {source: 0}}\nmqtt: {port: 99999}", "mqtt.port: Input should be less than or equal to 65535"),
+        ("cameras: {a: {source: 0}}\nmqtt: {port: 99999}", "mqtt.port: must be less than or equal to 65535"),
         ("cameras: {a: {source: 0}}\nmqtt: {prefix: a/#}", "mqtt.prefix: "),
         ("cameras: {a: {source: 0}}\nmqtt: {password: s3cret}", "mqtt: a password needs a username"),
         ("cameras: {a: {source: 0}}\nmqtt: {tls: {key: k}}", "mqtt.tls: certificate and key go together"),

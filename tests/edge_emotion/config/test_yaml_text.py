@@ -79,7 +79,7 @@ def test_a_variable_that_is_not_set_is_named_with_its_line(tmp_path: Path) -> No
         ("node: " + "[" * 3000, "a value cannot be read (RecursionError)"),
         ("node: " + "1" * 5000, "a value cannot be read (ValueError)"),
         ("node: !!binary x", "failed to decode base64"),
-        ("node: &a [*a]", "node: Input should be a valid string"),
+        ("node: &a [*a]", "node: must be text"),
     ],
     ids=["template", "list as key", "twice", "tag", "deep", "digits", "binary", "itself"],
 )

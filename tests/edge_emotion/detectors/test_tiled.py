@@ -116,7 +116,7 @@ def test_a_face_far_away_in_a_large_picture_becomes_a_track(astronaut: Image) ->
 
 
 def test_a_range_that_cannot_be_is_one_line() -> None:
-    with pytest.raises(ConfigError, match=r"cameras\.desk\.range: Input should be 'near', 'room' or 'hall'"):
+    with pytest.raises(ConfigError, match=r"cameras\.desk\.range: must be 'near', 'room' or 'hall'"):
         settings_with(cameras={"desk": {"source": "0", "range": "far"}})
     settings = settings_with(cameras={"desk": {"source": "0", "range": "room"}}, detector={"model": "blazeface_short"})
     with pytest.raises(ConfigError, match=r"cameras\.desk\.range room: .* set range: near, or another detector\.model"):

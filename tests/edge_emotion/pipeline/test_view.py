@@ -138,7 +138,7 @@ def test_pictures_are_compared_once_a_second_at_most() -> None:
     [
         ({"rotate": 45}, "rotate: expected 0, 90, 180, 270 or auto, not 45"),
         ({"rotate": True}, "rotate: expected 0, 90, 180, 270 or auto, not True"),
-        ({"flip": "sideways"}, "flip: Input should be 'none', 'horizontal' or 'vertical'"),
+        ({"flip": "sideways"}, "flip: must be 'none', 'horizontal' or 'vertical'"),
         (
             {"crop": [0.5, 0, 0.5, 1]},
             r"crop: expected left, top, right, bottom .*, not \[0.5, 0.0, 0.5, 1.0\]",
