@@ -91,6 +91,7 @@ class CameraSettings(Section):
     crop: Annotated[tuple[float, float, float, float] | None, AfterValidator(checked_crop)] = None
     mask: tuple[PolygonSetting, ...] = ()
     zones: dict[Name, PolygonSetting] = Field(default={}, description="named parts of the picture, for events")
+    ignore_still: bool = Field(default=False, description="a face that never moves is reported once, then ignored")
 
 
 class DetectorSettings(Section):
@@ -157,9 +158,24 @@ class PolicySettings(Section):
     """Rules for reporting an emotion."""
 
     threshold: float = Field(default=0.5, ge=0, le=1, description="less confidence than this is 'unknown'")
-    hysteresis: float = Field(default=0.1, ge=0, le=0.5, description="the reported emotion may fall this far below")
-    min_dwell: float = Field(default=0.5, ge=0, le=60, description="seconds a new emotion must hold")
-    time_constant: float = Field(default=0.4, ge=0, le=60, description="smoothing of probabilities, seconds")
+    hysteresis: float = Field(default=0.25, ge=0, le=0.5, description="the reported emotion may fall this far below")
+    margin: float = Field(default=0.55, ge=0, le=1, description="a new emotion must be better by this; unknown is 0")
+    min_dwell: float = Field(default=0.4, ge=0, le=60, description="seconds a new emotion must hold")
+    unknown_dwell: float = Field(default=1.5, ge=0, le=60, description="seconds an emotion is kept that is below")
+    time_constant: float = Field(default=0.2, ge=0, le=60, description="smoothing of probabilities, seconds")
+
+
+class QualitySettings(Section):
+    """Least confidence of an emotion that is named although the picture of the face is not good; 0: as any other."""
+
+    dark: float = Field(default=0.8, ge=0, le=1)
+    blurred: float = Field(default=0.75, ge=0, le=1)
+    turned: float = Field(
+        default=0.65, ge=0, le=1, description="to the side, or by more than 60 degrees in the picture"
+    )
+    hidden_eyes: float = Field(default=0.9, ge=0, le=1)
+    hidden_mouth: float = Field(default=0.8, ge=0, le=1)
+    small: float = Field(default=0.75, ge=0, le=1, description="less than 24 pixels")
 
 
 class TlsSettings(Section):
@@ -279,6 +295,7 @@ class Settings(BaseSettings):
     classifier: ClassifierSettings = ClassifierSettings()
     tracking: TrackingSettings = TrackingSettings()
     policy: PolicySettings = PolicySettings()
+    quality: QualitySettings = QualitySettings()
     mqtt: MqttSettings | None = None
     jsonl: JsonlSettings | None = None
     state_dir: Path | None = Field(

@@ -94,8 +94,8 @@ def event_to_json(event: EmotionEvent) -> bytes:
             "latency_ms": round(event.latency_ms, 1),
             "model": {"name": event.model_name, "version": event.model_version},
             "replayed": event.replayed,
-            **({} if event.zone is None else {"zone": event.zone}),
-            **({} if event.reason is None else {"reason": event.reason}),
+            **_given("zone", event.zone),
+            **_given("reason", event.reason),
         }
     )
 
@@ -214,6 +214,11 @@ def read_object(payload: bytes) -> dict[str, Any]:
 
 def _rounded(probabilities: Mapping[str, float]) -> dict[str, float]:
     return {name: round(value, DIGITS) for name, value in probabilities.items()}
+
+
+def _given(name: str, value: str | None) -> dict[str, str]:
+    """A field that is left out if there is no value."""
+    return {} if value is None else {name: value}
 
 
 def _text(value: object) -> str:
