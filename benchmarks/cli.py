@@ -9,6 +9,8 @@ from pathlib import Path
 
 from benchmarks.harness.progress import erased_at_error, show_line
 from benchmarks.quality.detection_command import add_detection
+from benchmarks.quality.gate_command import add_gate
+from benchmarks.quality.tracking_command import add_tracking
 from benchmarks.quality_commands import add_accuracy, add_peers, add_robustness
 from benchmarks.results.outputs import add_outputs, check_outputs, put_out
 from edge_emotion.cli.demo import CLIP
@@ -43,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     marks.add_argument("--seconds", type=positive_seconds, default=15.0, help="of each measurement that goes on (15)")
     add_outputs(marks)
     marks.set_defaults(command=_marks)
-    for add in (add_accuracy, add_robustness, add_detection, add_peers):
+    for add in (add_accuracy, add_robustness, add_gate, add_detection, add_tracking, add_peers):
         add(commands)
     show = commands.add_parser("show", help="an earlier result, as a table, Markdown or a picture")
     show.add_argument("result", type=Path)

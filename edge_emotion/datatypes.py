@@ -54,12 +54,18 @@ class Box:
 
     def iou(self, other: Box) -> float:
         """Intersection over union with ``other``, 0 to 1."""
+        common = self._common(other)
+        return common / (self.area + other.area - common) if common else 0.0
+
+    def covered_by(self, other: Box) -> float:
+        """Share of the area that ``other`` covers, 0 to 1."""
+        common = self._common(other)
+        return common / self.area if common else 0.0
+
+    def _common(self, other: Box) -> float:
         width = min(self.x + self.width, other.x + other.width) - max(self.x, other.x)
         height = min(self.y + self.height, other.y + other.height) - max(self.y, other.y)
-        if width <= 0 or height <= 0:
-            return 0.0
-        intersection = width * height
-        return intersection / (self.area + other.area - intersection)
+        return width * height if width > 0 and height > 0 else 0.0
 
     def clip(self, width: float, height: float) -> Box:
         """The part inside a picture of the given size; its area may be 0."""
@@ -162,6 +168,8 @@ class EmotionEvent:
 
     ``box`` is in fractions of the frame, ``zone`` the named part of it that holds the middle of the box, if any.
     ``emotion`` may be ``unknown``; ``confidence`` belongs to it. ``latency_ms`` is capture to hand-over to the sinks.
+    ``reason`` is what is wrong with the picture of an unknown face, or ``interrupted`` where a track has ended although
+    the face may not have left; None otherwise.
     """
 
     type: EventType
@@ -184,6 +192,7 @@ class EmotionEvent:
     model_version: str
     replayed: bool = False
     zone: str | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

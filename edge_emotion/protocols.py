@@ -131,11 +131,20 @@ class EventSink(Protocol):
 
 @runtime_checkable
 class EndingSink(Protocol):
-    """A sink whose reader may leave for good; the run then ends."""
+    """A sink that may end by itself, because its reader has left or its thread has failed; the run then ends."""
 
     @property
     def ended(self) -> EdgeEmotionError | None:
         """Why no event can be delivered any more; None while one can."""
+
+
+@runtime_checkable
+class WatchedSink(Protocol):
+    """A sink with threads of its own that may hang; the watchdog of the process is not fed then."""
+
+    @property
+    def hangs(self) -> bool:
+        """True while events cannot leave because a call does not return."""
 
 
 @runtime_checkable
@@ -156,6 +165,14 @@ class ControlChannel(Protocol):
     @property
     def refused(self) -> int:
         """Events that the broker refused for good."""
+
+    @property
+    def connections(self) -> int:
+        """Connections that were made so far."""
+
+    @property
+    def last_failure(self) -> str | None:
+        """Why the last connection was not made, or was lost; None if that never happened."""
 
     def listen(self, received: Callable[[str, bytes], None]) -> None:
         """Call ``received`` with topic and payload of each command, in any thread. Call this once, before ``open``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edge_emotion.config.loader import load
 from edge_emotion.config.settings import DetectorSettings
@@ -26,10 +26,10 @@ def default_detector(name: str = DETECTOR) -> ModelDetector:
     return configured_detector(DetectorSettings(model=name))
 
 
-def default_pipeline(models: Models, *, next_seq: Callable[[], int] | None = None, **changes: float) -> Pipeline:
+def default_pipeline(models: Models, *, next_seq: Callable[[], int] | None = None, **changes: Any) -> Pipeline:
     """A pipeline with the daemon's default settings; ``changes`` replace fields of PipelineSettings."""
     from edge_emotion.factory.cameras import make_pipeline, pipeline_settings
 
     tree = {"node": "benchmark", "cameras": {"benchmark": {"source": "0"}}, "jsonl": {}}
     defaults = pipeline_settings(load(None, tree, environment=False), "benchmark")
-    return make_pipeline(replace(defaults, **changes), models, next_seq or count(1).__next__)  # type: ignore[arg-type]
+    return make_pipeline(replace(defaults, **changes), models, next_seq or count(1).__next__)

@@ -14,7 +14,7 @@ from pydantic import Field
 from benchmarks.harness.process import peak_rss, pin
 from benchmarks.results.results import quantiles
 from edge_emotion.cli.terminal import run_command
-from edge_emotion.factory.models import INTERPRETERS
+from edge_emotion.factory.interpreters import INTERPRETERS
 from edge_emotion.models.folder import checked_file
 from edge_emotion.models.manifest import InputSpec, ModelFile, Part
 from edge_emotion.models.preprocess import normalise

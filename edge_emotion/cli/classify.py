@@ -49,19 +49,33 @@ def classify(images: Sequence[Path], options: ClassifyOptions) -> int:
     detector = _detector(classifier, options)
     pictures, code = _pictures(images)
     targets = _targets(pictures, options.annotate_into)
-    for path in pictures:
+    for number, path in enumerate(pictures, start=1):
+        _show_progress(number, len(pictures))
         try:
             image = read_picture(path, options.max_pixels)
         except SourceError as error:
+            _clear_progress()
             print(f"error: {error}", file=sys.stderr)
             code = error.exit_code
             continue
         findings = find_emotions(image, detector, classifier)
+        _clear_progress()
         as_output = _findings_as_json if options.as_json else _findings_as_text
         print(as_output(path, findings, classifier, options.threshold))
         if path in targets:
             write_png(targets[path], annotate(image, findings, threshold=options.threshold))
     return code
+
+
+def _show_progress(number: int, total: int) -> None:
+    """One line on the terminal, which the next output replaces."""
+    if total > 1 and sys.stderr.isatty():
+        print(f"\r{number} of {total} pictures", end="", file=sys.stderr, flush=True)
+
+
+def _clear_progress() -> None:
+    if sys.stderr.isatty():
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def _detector(classifier: EmotionClassifier, options: ClassifyOptions) -> FaceDetector:

@@ -70,11 +70,12 @@ FORMATS: dict[str, Callable[[Item], list[str]]] = {"text": item_as_text, "jsonl"
 def describe_event(event: EmotionEvent, arrival: str = "next") -> str:
     """One event in words; the time is local."""
     clock = event.ts.astimezone().strftime("%H:%M:%S.%f")[:-3]
+    emotion = f"{event.emotion:9} {event.confidence:4.0%}" + (f", {event.reason}" if event.reason else "")
     before = f", was {event.previous}" if event.previous else ""
     seen = f" after {event.track_duration:.1f} s" if event.type != "start" else ""
     odd = f", {arrival}" if arrival in ("late", "duplicate") else ""
     return (
-        f"{clock}  {event.node + '/' + event.camera:20} {event.type:6}  {event.emotion:9} {event.confidence:4.0%}"
+        f"{clock}  {event.node + '/' + event.camera:20} {event.type:6}  {emotion}"
         f"{before}{seen}  (face {event.track_id[-6:]}, seq {event.seq}{', replayed' if event.replayed else ''}{odd})"
     )
 

@@ -9,10 +9,14 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edge_emotion import __version__
 from edge_emotion.cli.terminal import CommandParser, add_debug, fraction, positive_count, positive_seconds, run_command
+from edge_emotion.errors import ConfigError
+
+if TYPE_CHECKING:
+    from edge_emotion.config.settings import MqttSettings
 
 EXIT_CODES = """exit codes: 0 done; 1 unexpected error; 2 wrong arguments or configuration; 3 no frames (camera, file);
 4 model damaged or unfit; 5 a library is missing; 6 events cannot be delivered; 8 max_rss is reached;
@@ -55,6 +59,10 @@ def _parser() -> argparse.ArgumentParser:
     _demo_options(command("demo", _demo, "the whole chain on a bundled clip, with a broker of its own"))
     _classify_options(command("classify", _classify, "emotions of the faces in picture files"))
     _subscribe_options(command("subscribe", _subscribe, "the events of one or all nodes as they arrive"))
+    forget = command("forget", _forget, "empty the retained topics of a node that is gone")
+    forget.add_argument("node", type=_name, metavar="NODE", help="name of the node")
+    _connection_options(forget)
+    forget.add_argument("--force", action="store_true", help="also if the node is online")
     _settings_options(command("check-config", _check_config, "check the settings and print them, secrets redacted"))
     doctor = command(
         "doctor", _doctor, "check machine, models, cameras and broker, and explain how to fix what is wrong"
@@ -69,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
 def _settings_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="YAML settings")
     parser.add_argument("--source", help="one camera named 'camera': device index, path, URL, folder, pipeline")
-    parser.add_argument("--mqtt", metavar="HOST[:PORT]", help="the broker")
+    parser.add_argument("--mqtt", metavar="HOST[:PORT]", help="the broker; also ws://HOST[:PORT]/PATH, wss://")
     parser.add_argument("--jsonl", metavar="FILE", help="events as JSON lines to a file, - for standard output")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="any setting: policy.threshold=0.6"
@@ -100,15 +108,23 @@ def _classify_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _subscribe_options(parser: argparse.ArgumentParser) -> None:
+def _connection_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--mqtt", metavar="HOST[:PORT]", help="the broker (default: EDGE_EMOTION_MQTT__HOST, else localhost)"
+        "--mqtt",
+        metavar="HOST[:PORT]",
+        help="the broker, also ws:// or wss:// (default: EDGE_EMOTION_MQTT__HOST, else localhost)",
     )
     parser.add_argument("--username", help="the password: EDGE_EMOTION_MQTT__PASSWORD or --password-file")
     parser.add_argument("--password-file", type=Path)
-    parser.add_argument("--ca", type=Path, help="use TLS, trusting this authority")
+    parser.add_argument("--ca", type=Path, metavar="FILE", help="use TLS, trusting this authority")
+    parser.add_argument("--cert", type=Path, metavar="FILE", help="use TLS with this client certificate")
+    parser.add_argument("--key", type=Path, metavar="FILE", help="the key of --cert")
     parser.add_argument("--protocol", choices=("5", "3.1.1"))
     parser.add_argument("--prefix", help="first part of the topics (default: edge-emotion)")
+
+
+def _subscribe_options(parser: argparse.ArgumentParser) -> None:
+    _connection_options(parser)
     parser.add_argument("--node", type=_name, help="only this node")
     parser.add_argument("--camera", type=_name, help="only cameras of this name")
     parser.add_argument("--session", type=_name, metavar="NAME", help="the broker stores events between two runs")
@@ -167,18 +183,36 @@ def _classify(options: argparse.Namespace) -> int:
 
 def _subscribe(options: argparse.Namespace) -> int:
     from edge_emotion.cli.subscribe import subscribe
-    from edge_emotion.client import Client, TlsSettings, broker_settings
+    from edge_emotion.client import Client
 
-    settings = broker_settings(
-        **({} if options.mqtt is None else _broker(options.mqtt)),
+    settings = _connection_settings(options)
+    client = Client(settings, node=options.node, camera=options.camera, session=options.session, group=options.group)
+    return subscribe(client, form=options.format, output=options.output, count=options.count, duration=options.duration)
+
+
+def _forget(options: argparse.Namespace) -> None:
+    from edge_emotion.cli.forget import forget_node
+
+    forget_node(_connection_settings(options), options.node, force=options.force)
+
+
+def _connection_settings(options: argparse.Namespace) -> MqttSettings:
+    """Broker and login from the options, else from the environment. Raises ConfigError."""
+    from edge_emotion.client import TlsSettings, broker_settings
+
+    if (options.cert is None) != (options.key is None):
+        raise ConfigError("--cert and --key go together: give both or none")
+    broker = {} if options.mqtt is None else _broker(options.mqtt)
+    files = {"ca": options.ca, "certificate": options.cert, "key": options.key}
+    tls = broker.pop("tls", {}) | {key: file for key, file in files.items() if file is not None}
+    return broker_settings(
+        **broker,
         username=options.username,
         password_file=options.password_file,
         protocol=options.protocol,
         prefix=options.prefix,
-        tls=None if options.ca is None else TlsSettings(ca=options.ca),
+        tls=TlsSettings.model_validate(tls) if tls else None,
     )
-    client = Client(settings, node=options.node, camera=options.camera, session=options.session, group=options.group)
-    return subscribe(client, form=options.format, output=options.output, count=options.count, duration=options.duration)
 
 
 def _check_config(options: argparse.Namespace) -> None:
@@ -218,7 +252,14 @@ def _overrides(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _broker(text: str) -> dict[str, Any]:
-    """``host``, ``host:port`` or ``[v6]:port`` as MQTT settings."""
+    """``host``, ``host:port``, ``[v6]:port`` or an address with a scheme as MQTT settings."""
+    address = re.fullmatch(r"(mqtt|ws)(s?)://(\[[^]]+\]|[^/:@]+)(?::([0-9]+))?(/.*)?", text)
+    if address is not None:
+        scheme, secure, host, port, path = address.groups()
+        parts = {"host": host, "port": port and int(port), "tls": {"insecure": False} if secure else None}
+        if scheme == "ws":
+            parts |= {"transport": "websockets", "path": path}
+        return {key: value for key, value in parts.items() if value is not None}
     host, colon, port = text.rpartition(":")
     if not colon or (":" in host and not host.startswith("[")) or port.endswith("]"):
         return {"host": text}

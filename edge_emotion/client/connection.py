@@ -35,6 +35,7 @@ class ReceivedMessage:
     payload: bytes
     received_at: datetime
     source: tuple[SubscriberConnection, int]
+    retained: bool = False
 
 
 class SubscriberConnection(Connection):
@@ -59,12 +60,11 @@ class SubscriberConnection(Connection):
 
     def connect(self, timeout: float) -> None:
         """Connect the socket and send CONNECT, which resumes an earlier session. Raises OSError or UnicodeError."""
-        self._client.connect_timeout = timeout
         options: dict[str, Any] = {}
         if self._modern:
             # mosquitto 2.0.11 never saves a session that began clean, whatever its expiry says.
             options = {"clean_start": False, "properties": _properties(PacketTypes.CONNECT, self._expiry)}
-        self._client.connect(self.settings.host, self.settings.effective_port, self.settings.keepalive, **options)
+        self._open(timeout, **options)
 
     def request_topics(self) -> None:
         """Send SUBSCRIBE; the answer is ``subscription_refusal``."""
@@ -103,7 +103,8 @@ class SubscriberConnection(Connection):
     def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
         now = datetime.now(timezone.utc)
         source = (self, message.mid if message.qos else 0)
-        self._deliver(ReceivedMessage(message.topic, bytes(message.payload), now, source))
+        retained = bool(message.retain)
+        self._deliver(ReceivedMessage(message.topic, bytes(message.payload), now, source, retained))
 
 
 def _properties(packet: int, expiry: int) -> Properties:

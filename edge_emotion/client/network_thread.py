@@ -52,6 +52,7 @@ class SubscriberThread:
         self._thread = threading.Thread(target=self._run, name="mqtt-subscriber", daemon=True)
         self._logged = ""
         self._login_refused = False
+        self._failed: SinkError | None = None
 
     @property
     def waiting(self) -> int:
@@ -66,13 +67,18 @@ class SubscriberThread:
             raise error
 
     def get(self, timeout: float | None) -> ReceivedMessage | None:
-        """The next message; None if none came for ``timeout`` seconds, and after ``close``."""
+        """The next message; None if none came for ``timeout`` seconds, and after ``close``.
+
+        Raises SinkError after the last message if the thread has ended by itself.
+        """
         try:
             message = self._received.get(timeout=timeout)
         except queue.Empty:
             return None
         if message is None:
             self._received.put(None)  # for the next call
+            if self._failed is not None and not self._closing.is_set():
+                raise self._failed
         return message
 
     def done(self, message: ReceivedMessage) -> None:
@@ -93,6 +99,16 @@ class SubscriberThread:
             self._received.put(None)
 
     def _run(self) -> None:
+        try:
+            self._keep_connected()
+        except BaseException as error:  # noqa: BLE001 - a thread that ends unseen leaves its user waiting for ever
+            self._failed = SinkError(f"{self._broker}: the network thread has ended: {type(error).__name__}: {error}")
+            _log.debug("traceback of this error", exc_info=True)
+            self.connected = False
+            self._first_result.put(self._failed)
+            self._received.put(None)
+
+    def _keep_connected(self) -> None:
         retry = Backoff(self._timing.first_retry, self._timing.longest_retry)
         login_retry = Backoff(self._timing.first_login_retry, self._timing.longest_login_retry)
         opened = False

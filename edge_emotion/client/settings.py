@@ -30,6 +30,8 @@ def broker_settings(
     tls: TlsSettings | None = None,
     protocol: str | None = None,
     prefix: str | None = None,
+    transport: str | None = None,
+    path: str | None = None,
 ) -> MqttSettings:
     """Settings of the connection. Arguments that are None are taken from the environment, as by the daemon.
 
@@ -38,7 +40,8 @@ def broker_settings(
     """
     given = {
         "host": host, "port": port, "username": username, "password": password, "password_file": password_file,
-        "protocol": protocol, "prefix": prefix, "tls": None if tls is None else tls.model_dump(exclude_none=True),
+        "protocol": protocol, "prefix": prefix, "transport": transport, "path": path,
+        "tls": None if tls is None else tls.model_dump(exclude_none=True),
     }  # fmt: skip
     given = {key: value for key, value in given.items() if value is not None}
     try:

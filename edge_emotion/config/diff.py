@@ -19,7 +19,7 @@ LIVE: dict[str, tuple[str, ...]] = {
 }
 """Keys of these sections that need no restart."""
 
-LIVE_WHOLE = ("cameras", "tracking", "policy", "log_level")
+LIVE_WHOLE = ("cameras", "tracking", "policy", "quality", "log_level")
 """Sections and keys that need no restart at all."""
 
 

@@ -19,6 +19,8 @@ _PROPERTY = re.compile(r"""([a-z][a-z0-9_-]*=)("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)
 # Camera makers also carry credentials in the path as key=value, joined by _ (user=admin_password=x_channel=1).
 _PAIR = re.compile(r"([a-z-]+)=((?:(?!_[a-z]+=)[^/])*)", re.IGNORECASE)
 _TOKEN = re.compile(r"(?=[A-Za-z-]*[0-9])(?=[0-9-]*[A-Za-z])[A-Za-z0-9-]{16,}")
+# An @ in a query, as in ?user=me@home.org, begins no host. With a port it may be a password of digits and more.
+_QUERY_FIRST = re.compile(r"[^/?#@:]+(?P<port>:[0-9]+)?(?:/[^?@]*)?\?[^@]*=")
 _LEAST = 4
 """Shorter texts are too common to be looked for in messages of others."""
 
@@ -60,9 +62,13 @@ def _redact(source: str, secrets: list[str]) -> str:
 
 
 def _redact_address(address: str, secrets: list[str]) -> str:
-    """Passwords may hold any character, so the user information reaches to the last @."""
+    """Passwords may hold any character, so the user information reaches to the last @, unless that is in a query."""
     scheme, _, rest = address.partition("://")
-    user, at, rest = rest.rpartition("@")
+    query_first = _QUERY_FIRST.match(rest) if "@" in rest else None
+    if query_first and query_first["port"]:
+        secrets += [rest, *re.split("[@/?&;#=]", rest)]
+        return f"{scheme}://{HIDDEN}"
+    user, at, rest = ("", "", rest) if query_first else rest.rpartition("@")
     if user:
         secrets += [user, *user.partition(":")[::2], *user.rpartition(":")[::2]]
     path, question, query = rest.partition("?")

@@ -26,6 +26,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from edge_emotion.config.geometry import PolygonSetting, checked_crop, checked_fourcc, checked_rotation
+from edge_emotion.config.source_spec import is_one_picture
 from edge_emotion.errors import ConfigError
 from edge_emotion.labels import canonical
 from edge_emotion.system.paths import expand
@@ -90,6 +91,7 @@ class CameraSettings(Section):
     crop: Annotated[tuple[float, float, float, float] | None, AfterValidator(checked_crop)] = None
     mask: tuple[PolygonSetting, ...] = ()
     zones: dict[Name, PolygonSetting] = Field(default={}, description="named parts of the picture, for events")
+    ignore_still: bool = Field(default=False, description="a face that never moves is reported once, then ignored")
 
 
 class DetectorSettings(Section):
@@ -156,9 +158,24 @@ class PolicySettings(Section):
     """Rules for reporting an emotion."""
 
     threshold: float = Field(default=0.5, ge=0, le=1, description="less confidence than this is 'unknown'")
-    hysteresis: float = Field(default=0.1, ge=0, le=0.5, description="the reported emotion may fall this far below")
-    min_dwell: float = Field(default=0.5, ge=0, le=60, description="seconds a new emotion must hold")
-    time_constant: float = Field(default=0.4, ge=0, le=60, description="smoothing of probabilities, seconds")
+    hysteresis: float = Field(default=0.25, ge=0, le=0.5, description="the reported emotion may fall this far below")
+    margin: float = Field(default=0.55, ge=0, le=1, description="a new emotion must be better by this; unknown is 0")
+    min_dwell: float = Field(default=0.4, ge=0, le=60, description="seconds a new emotion must hold")
+    unknown_dwell: float = Field(default=1.5, ge=0, le=60, description="seconds an emotion is kept that is below")
+    time_constant: float = Field(default=0.2, ge=0, le=60, description="smoothing of probabilities, seconds")
+
+
+class QualitySettings(Section):
+    """Least confidence of an emotion that is named although the picture of the face is not good; 0: as any other."""
+
+    dark: float = Field(default=0.8, ge=0, le=1)
+    blurred: float = Field(default=0.75, ge=0, le=1)
+    turned: float = Field(
+        default=0.65, ge=0, le=1, description="to the side, or by more than 60 degrees in the picture"
+    )
+    hidden_eyes: float = Field(default=0.9, ge=0, le=1)
+    hidden_mouth: float = Field(default=0.8, ge=0, le=1)
+    small: float = Field(default=0.75, ge=0, le=1, description="less than 24 pixels")
 
 
 class TlsSettings(Section):
@@ -192,7 +209,13 @@ class MqttSettings(Section):
     """The broker."""
 
     host: str = Field(default="localhost", min_length=1)
-    port: int | None = Field(default=None, ge=1, le=65535, description="default 1883, with TLS 8883")
+    port: int | None = Field(
+        default=None, ge=1, le=65535, description="default 1883, with TLS 8883; over websockets 80, with TLS 443"
+    )
+    transport: Literal["tcp", "websockets"] = "tcp"
+    path: Annotated[str, StringConstraints(pattern=r"^/[!-~]*$", max_length=1000)] = Field(
+        default="/mqtt", description="of the address, over websockets"
+    )
     username: Annotated[str | None, BeforeValidator(_text)] = None
     password: Annotated[SecretStr | None, BeforeValidator(_text)] = None
     password_file: Path | None = None
@@ -219,7 +242,10 @@ class MqttSettings(Section):
             ipaddress.ip_address(address)
         except ValueError:
             if re.search(r"[\s/:]", host):
-                raise ValueError("expected a host name or address, without scheme; the port is mqtt.port") from None
+                hint = "; for ws://, set mqtt.transport: websockets, mqtt.path" if host.startswith("ws") else ""
+                raise ValueError(
+                    f"expected a host name or address, without scheme; the port is mqtt.port{hint}"
+                ) from None
         return address
 
     @model_validator(mode="after")
@@ -233,7 +259,8 @@ class MqttSettings(Section):
     @property
     def effective_port(self) -> int:
         """The port that is used."""
-        return self.port or (1883 if self.tls is None else 8883)
+        plain, secure = (80, 443) if self.transport == "websockets" else (1883, 8883)
+        return self.port or (plain if self.tls is None else secure)
 
     def read_password(self) -> str | None:
         """The password from the setting or its file. Raises ConfigError for a file that cannot be read."""
@@ -268,6 +295,7 @@ class Settings(BaseSettings):
     classifier: ClassifierSettings = ClassifierSettings()
     tracking: TrackingSettings = TrackingSettings()
     policy: PolicySettings = PolicySettings()
+    quality: QualitySettings = QualitySettings()
     mqtt: MqttSettings | None = None
     jsonl: JsonlSettings | None = None
     state_dir: Path | None = Field(
@@ -289,7 +317,9 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _somewhere_to_go(self) -> Settings:
         if self.mqtt is None and self.jsonl is None:
-            raise ValueError("events have nowhere to go: set mqtt (host) or jsonl (path)")
+            pictures = (camera.source for camera in self.cameras.values() if is_one_picture(camera.source))
+            hint = next((f"; for the emotions of a picture: edge-emotion classify {path}" for path in pictures), "")
+            raise ValueError(f"events have nowhere to go: set mqtt (host) or jsonl (path){hint}")
         return self
 
     @property

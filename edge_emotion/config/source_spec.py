@@ -12,7 +12,21 @@ from edge_emotion.system.paths import expand
 
 SourceKind = Literal["device", "stream", "pipeline", "picamera2", "images", "video"]
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".avif", ".heic")
+IMAGE_SUFFIXES = (
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".png",
+    ".bmp",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".pgm",
+    ".ppm",
+    ".avif",
+    ".heic",
+)
 """Lower-case endings of pictures; what a file is, its content decides. A GIF is a video."""
 
 _URL = re.compile(r"(?!file:)[a-z][a-z0-9+.-]*://", re.IGNORECASE)
@@ -39,6 +53,11 @@ def classify_source(source: int | str) -> SourceKind:
 def may_be_picture(path: Path) -> bool:
     """True for a file that begins as a picture, and for one that is only named like one: reading it names the fault."""
     return is_picture_file(path) or (path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+
+
+def is_one_picture(source: int | str) -> bool:
+    """True for the file of one picture, which has emotions but no course of time."""
+    return classify_source(source) == "images" and os.path.isfile(expand(str(source)))  # noqa: PTH113 - as below
 
 
 def device_path(source: int | str) -> str:

@@ -126,7 +126,8 @@ class Control:
             stats = self._stats(now)
             for channel in self._channels:
                 outbox = {"depth": channel.waiting, "dropped": channel.dropped, "refused": channel.refused}
-                channel.report({**stats, "outbox": outbox})
+                mqtt = {"connections": channel.connections, "last_failure": channel.last_failure}
+                channel.report({**stats, "outbox": outbox, "mqtt": mqtt})
 
     def _stats(self, now: float) -> dict[str, Any]:
         seconds, self._reported = now - self._reported, now

@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from types import FrameType
 
@@ -18,10 +18,11 @@ import cv2
 from edge_emotion.config.settings import HEARTBEAT
 from edge_emotion.daemon.camera import Camera, Summary
 from edge_emotion.daemon.capture import Capture, Status
+from edge_emotion.daemon.interrupted import interrupted_ends
 from edge_emotion.datatypes import CameraState, EmotionEvent, Frame
 from edge_emotion.outbox.event_counter import EventCounter
 from edge_emotion.pipeline.pipeline import Pipeline
-from edge_emotion.protocols import EndingSink, EventSink
+from edge_emotion.protocols import EndingSink, EventSink, WatchedSink
 from edge_emotion.system.sd_notify import Watchdog, notify
 from edge_emotion.system.telemetry import check_resident
 
@@ -60,6 +61,7 @@ class Daemon:
         self._stopped = threading.Event()
         self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._leaving: list[threading.Thread] = []
+        self._hanging = False
         self._terminal = sys.stderr is not None and sys.stderr.isatty()
         self.on_turn: Callable[[], None] = lambda: None
         """Called in each turn of the main loop, several times a second."""
@@ -116,8 +118,8 @@ class Daemon:
     def run(self) -> Summary:
         """Run from start to stop: open sinks and cameras, process, end every track, deliver, release.
 
-        Raises, after the orderly shutdown, the error of a camera that failed for good, ReaderGone and
-        MemoryLimitReached.
+        Raises, after the orderly shutdown, the error of a camera that failed for good, that of a sink that has ended
+        (ReaderGone, SinkError) and MemoryLimitReached.
         """
         cv2.setNumThreads(1)  # frames are small, and the other cores are for other cameras
         opened: list[EventSink] = []
@@ -125,6 +127,7 @@ class Daemon:
             for sink in self._sinks:
                 sink.open()
                 opened.append(sink)
+            self._end_interrupted()
             for camera in self.cameras:
                 if camera.status != "disabled":
                     camera.capture.start()
@@ -137,6 +140,14 @@ class Daemon:
             if camera.capture.error is not None:
                 raise camera.capture.error
         return self.summary
+
+    def _end_interrupted(self) -> None:
+        """End the tracks that were open when the last process was killed."""
+        ends = list(interrupted_ends(self._sequence.interrupted(), self._sequence.node, self._sequence))
+        if ends:
+            log.warning("%d tracks were open when the last process was killed: they are ended now", len(ends))
+        self._send(ends)
+        self._sequence.ends_are_made()
 
     def handle_signals(self) -> None:
         """Install the handlers: SIGTERM and SIGINT stop in order, a second SIGINT (Ctrl-C) at once.
@@ -165,13 +176,21 @@ class Daemon:
                 return
             # Every waiting frame has been processed. A camera without frames is no hang of this process while it is
             # retried; a driver call that never returns can only be ended with the process.
-            if not any(camera.capture.stuck for camera in self.cameras):
+            if not any(camera.capture.stuck for camera in self.cameras) and not self._sink_hangs():
                 watchdog.feed()
             if self._max_rss is not None:
                 check_resident(self._max_rss)
             if not any(worked):
                 with self._changed:
                     self._changed.wait_for(self._has_news, TICK)
+
+    def _sink_hangs(self) -> bool:
+        """True while events cannot leave because a thread of a sink hangs; logged once each time."""
+        hangs = any(isinstance(sink, WatchedSink) and sink.hangs for sink in self._sinks)
+        if hangs and not self._hanging:
+            log.error("a thread that delivers events hangs; if that lasts, systemd's watchdog restarts us")
+        self._hanging = hangs
+        return hangs
 
     def _run_jobs(self) -> None:
         """Run waiting jobs, a few at most, so that frames are processed however many commands arrive."""
@@ -216,12 +235,15 @@ class Daemon:
         camera.meter.add_frame(camera.pipeline.times, now - camera.captured)
 
     def _publish(self, camera: Camera, events: Sequence[EmotionEvent]) -> None:
+        self._send(replace(event, latency_ms=(time.monotonic() - camera.captured) * 1000) for event in events)
+
+    def _send(self, events: Iterable[EmotionEvent]) -> None:
+        """Hand events over to every sink."""
         self._sequence.save()  # first: a number that was sent is never given to another event
         for event in events:
-            waited = (time.monotonic() - camera.captured) * 1000
             for sink in self._sinks:
-                sink.publish(replace(event, latency_ms=waited))
-        self.summary.events += len(events)
+                sink.publish(event)
+            self.summary.events += 1
 
     def _change_status(self, camera: Camera, status: Status) -> None:
         """Publish a new status; any but online (which comes with the first frame) ends the camera's tracks."""
@@ -264,7 +286,7 @@ class Daemon:
 
 
 def _check_readers(sinks: Sequence[EventSink]) -> None:
-    """Raises the error of a sink whose reader has gone for good."""
+    """Raises the error of a sink that has ended."""
     for sink in sinks:
         if isinstance(sink, EndingSink) and sink.ended is not None:
             raise sink.ended

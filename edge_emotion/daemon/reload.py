@@ -13,6 +13,9 @@ from edge_emotion.daemon.daemon import Daemon
 from edge_emotion.daemon.overrides import CameraOverrides, OverrideStore
 from edge_emotion.pipeline.pipeline import Pipeline
 
+PIPELINE_SECTIONS = "tracking.", "policy.", "quality.", "classifier.", "detector."
+"""Settings that a pipeline is made with."""
+
 
 class Maker(Protocol):
     """Makes cameras and their parts from settings and overrides, and describes the node."""
@@ -37,15 +40,14 @@ class Maker(Protocol):
 def apply_changes(changes: Changes, old: Settings, daemon: Daemon, maker: Maker, features: OverrideStore) -> None:
     """Apply what has changed since ``old``: first make all that is new, then put it in place.
 
-    A camera with changed settings is opened again. Changed tracking, policy, classifier or detector settings end the
-    tracks of every camera; a changed threshold alone does not. Raises EdgeEmotionError if something cannot be made;
-    then nothing has changed.
+    A camera with changed settings is opened again. Changes in PIPELINE_SECTIONS end the tracks of every camera, but not
+    a changed threshold alone. Raises EdgeEmotionError if something cannot be made; then nothing has changed.
     """
     new = changes.settings
     fresh = [name for name, camera in new.cameras.items() if camera != old.cameras.get(name)]
     kept = [camera for camera in daemon.cameras if camera.name in new.cameras and camera.name not in fresh]
     made = [maker.camera(new, name, features[name]) for name in fresh]
-    rules = [key for key in changes.applied if key.startswith(("tracking.", "policy.", "classifier.", "detector."))]
+    rules = [key for key in changes.applied if key.startswith(PIPELINE_SECTIONS)]
     changed = kept if set(rules) - {"policy.threshold"} else []
     pipelines = [maker.pipeline(new, camera.name, features[camera.name]) for camera in changed]
 

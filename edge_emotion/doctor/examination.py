@@ -8,6 +8,7 @@ from functools import partial
 from edge_emotion.config.settings import ClassifierSettings, DetectorSettings, Settings
 from edge_emotion.doctor.broker import broker
 from edge_emotion.doctor.camera import camera_check
+from edge_emotion.doctor.delivery import delivery
 from edge_emotion.doctor.machine import clock, is_jetson, jetson, opencv, packages, python, temperature, throttling
 from edge_emotion.doctor.models import classifier, detector
 from edge_emotion.doctor.report import Check, Report, run_checks
@@ -51,4 +52,6 @@ def _configured(settings: Settings) -> list[Check]:
     if settings.mqtt is not None:
         look, fix = partial(broker, settings.mqtt, settings.node), "correct the file that it names, or its rights"
         found.append(Check("broker", look, fix))
+        if in_use:
+            found.append(Check("delivery", partial(delivery, settings, settings.mqtt), fix))
     return found

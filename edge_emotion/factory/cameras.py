@@ -17,6 +17,7 @@ from edge_emotion.factory.node_info import describe_node
 from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.outbox.event_counter import EventCounter
 from edge_emotion.pipeline.pipeline import Pipeline
+from edge_emotion.pipeline.quality_gate import NeededConfidence
 from edge_emotion.pipeline.settings import PipelineSettings
 from edge_emotion.pipeline.view import View
 from edge_emotion.protocols import FaceDetector, FrameSource
@@ -116,10 +117,14 @@ def pipeline_settings(settings: Settings, camera: str) -> PipelineSettings:
         max_gap=tracking.max_gap,
         threshold=policy.threshold,
         hysteresis=policy.hysteresis,
+        margin=policy.margin,
         min_dwell=policy.min_dwell,
+        unknown_dwell=policy.unknown_dwell,
         time_constant=policy.time_constant,
+        needed_confidence=NeededConfidence(**settings.quality.model_dump()),
         view=view_of(settings.cameras[camera]),
         find_upright=settings.cameras[camera].rotate == "auto",
+        ignore_still=settings.cameras[camera].ignore_still,
         keep_known=settings.cameras[camera].range != "near",
     )
 

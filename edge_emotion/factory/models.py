@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from edge_emotion.config.settings import CameraSettings, ClassifierSettings, DetectorSettings, Settings
-from edge_emotion.errors import BackendUnavailable, ConfigError, EdgeEmotionError, ModelError
+from edge_emotion.errors import BackendUnavailable, ConfigError, ModelError
+from edge_emotion.factory.interpreters import INTERPRETERS, guarding_model
+from edge_emotion.factory.model_trial import try_out
 from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.models.folder import checked_file, find_model, load_manifest
 from edge_emotion.models.manifest import DetectorManifest, ModelFile, ModelManifest
@@ -18,7 +19,6 @@ from edge_emotion.models.self_test import run_self_test
 from edge_emotion.pipeline.following import FaceFollower
 from edge_emotion.pipeline.searching import QuickDetector
 from edge_emotion.protocols import FaceDetector, InferenceBackend
-from edge_emotion.system.paths import cache_dir
 from edge_emotion.system.processor import int8_is_fast
 
 if TYPE_CHECKING:
@@ -48,54 +48,6 @@ class ModelDetector(FaceDetector, Protocol):
 
     manifest: DetectorManifest
     backend: InferenceBackend
-
-
-def _tflite(path: Path, entry: ModelFile, threads: int) -> InferenceBackend:
-    from edge_emotion.backends.tflite import TfliteBackend
-
-    backend = TfliteBackend(path, threads=threads)
-    _check_types(entry, backend.types)
-    return backend
-
-
-def _onnxruntime(path: Path, entry: ModelFile, threads: int) -> InferenceBackend:
-    from edge_emotion.backends.onnx import OnnxBackend
-
-    backend = OnnxBackend(path, threads=threads)
-    _check_types(entry, backend.types)
-    return backend
-
-
-def _check_types(entry: ModelFile, types: Sequence[str]) -> None:
-    """Raises ModelError if the types of a file's input and outputs differ from the manifest."""
-    taken, *outputs = types
-    if taken != entry.input_type or set(outputs) != {entry.output_type}:
-        raise ModelError(
-            f"{entry.file} takes {taken} and gives {' and '.join(outputs)}, its manifest says {entry.input_type} and "
-            f"{entry.output_type}: file and manifest do not belong together"
-        )
-
-
-def _tensorrt(path: Path, entry: ModelFile, _: int) -> InferenceBackend:
-    """The TensorRT backend of an ONNX file. The file's types are not compared: an engine chooses its own."""
-    from edge_emotion.backends.tensorrt import TensorRtBackend
-
-    return TensorRtBackend(path, sha256=entry.sha256, precision=entry.precision, cache_dir=cache_dir())
-
-
-class Interpreter(NamedTuple):
-    """Makes a backend from a checked file of one format, its entry in the manifest, and a number of threads."""
-
-    format: str
-    make: Callable[[Path, ModelFile, int], InferenceBackend]
-
-
-INTERPRETERS = {
-    "tflite": Interpreter("tflite", _tflite),
-    "onnxruntime": Interpreter("onnx", _onnxruntime),
-    "tensorrt": Interpreter("onnx", _tensorrt),
-}
-"""By their name in ``classifier.backend``. 'auto' takes the first that reads the format of the model's file."""
 
 
 def choose_files(
@@ -131,7 +83,7 @@ def make_detector(
         raise ModelError(f"{folder} is no face detector but does {manifest.task}")
     entry = manifest.file(precision)
     with guarding_model(entry.file):
-        backend = _tflite(checked_file(folder, entry), entry, threads)
+        backend = _make(folder, entry, "tflite", threads)
         if manifest.family == "yunet":
             from edge_emotion.detectors.yunet import YuNetDetector
 
@@ -166,7 +118,7 @@ def make_classifier(
         runner: InferenceBackend | None = None
         try:
             with guarding_model(entry.file):
-                runner = INTERPRETERS[chosen].make(checked_file(folder, entry), entry, threads)
+                runner = _make(folder, entry, chosen, threads)
                 classifier = EmotionClassifier(
                     manifest, runner, entry=entry, operating_point=operating_point, classes=classes, refused=refused
                 )
@@ -184,19 +136,11 @@ def make_classifier(
     raise ModelError("; ".join(refused))
 
 
-@contextmanager
-def guarding_model(file: str) -> Iterator[None]:
-    """Whatever a model file makes an interpreter raise becomes a ModelError of one line, with the file's name.
-
-    Lack of memory is no fault of the file, and EdgeEmotionErrors are explained already.
-    """
-    try:
-        yield
-    except (EdgeEmotionError, MemoryError):
-        raise
-    except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ModelError(f"{file} cannot be used: {type(error).__name__}: {reason}") from error
+def _make(folder: Path, entry: ModelFile, interpreter: str, threads: int) -> InferenceBackend:
+    """The backend of a file with the promised hash, which ended no process. Raises ModelError, BackendUnavailable."""
+    path = checked_file(folder, entry)
+    try_out(path, entry, interpreter, threads)
+    return INTERPRETERS[interpreter].make(path, entry, threads)
 
 
 class Models(NamedTuple):

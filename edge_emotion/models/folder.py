@@ -7,6 +7,8 @@ import json
 import re
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -106,3 +108,13 @@ def checked_file(folder: Path, entry: ModelFile) -> Path:
 def shipped_models() -> Sequence[Path]:
     """Folders of the models in this installation, sorted by name."""
     return sorted(entry.parent for entry in MODELS.glob(f"*/{MANIFEST}"))
+
+
+@cache
+def shipped_hashes() -> frozenset[str]:
+    """SHA-256 of each model file of this installation, by the manifests."""
+    hashes: set[str] = set()
+    for folder in shipped_models():
+        with suppress(ModelError):  # a damaged one is reported where it is used
+            hashes.update(entry.sha256 for entry in load_manifest(folder).files)
+    return frozenset(hashes)

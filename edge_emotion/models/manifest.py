@@ -5,6 +5,7 @@ A model folder is ``manifest.json`` plus the files that it names. Nothing about 
 
 from __future__ import annotations
 
+from math import prod
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -14,6 +15,10 @@ from edge_emotion.labels import EMOTIONS, own_label
 
 VERSION = r"^[0-9]+\.[0-9]+\.[0-9]+$"
 Precision = Literal["int8", "float16", "float32"]
+
+
+MAX_GOLDEN_VALUES = 50_000_000
+"""Most values in the inputs of a self-test together: 200 MB as float32."""
 
 
 class Part(BaseModel):
@@ -44,8 +49,8 @@ class InputSpec(Part):
     channels: Literal[1, 3]
     colour: Literal["gray", "rgb", "bgr"]
     interpolation: Literal["linear"] = "linear"
-    scale: float
-    offset: float
+    scale: float = Field(ge=-1000.0, le=1000.0)
+    offset: float = Field(ge=-1000.0, le=1000.0)
     crop: CropSpec | None = None
 
     @model_validator(mode="after")
@@ -75,7 +80,7 @@ class Golden(Part):
 
     labels: tuple[str, ...]
     seeds: tuple[Annotated[int, Field(ge=0, lt=2**32)], ...] = Field(min_length=1, max_length=1000)
-    tolerance: float = Field(gt=0.0)
+    tolerance: float = Field(gt=0.0, le=10.0)
     emotions: tuple[str, ...]
     expected: tuple[tuple[float, ...], ...]
 
@@ -113,14 +118,14 @@ class OperatingPoint(Part):
 
     prior_strength: float = Field(default=0.0, ge=0.0, le=2.0)
     offsets: dict[str, Annotated[float, Field(ge=-10.0, le=10.0)]] | None = None
-    temperature: float = Field(default=1.0, gt=0.0, le=10.0)
+    temperature: float = Field(default=1.0, ge=0.01, le=10.0)
     likely_from: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
 
 
 class Calibration(Part):
     """From logits to probabilities. ``class_prior`` is the training distribution in the order of the labels."""
 
-    class_prior: tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...]
+    class_prior: tuple[Annotated[float, Field(ge=1e-6, le=1.0)], ...]
     operating_points: dict[str, OperatingPoint] = Field(min_length=1)
     default: str
 
@@ -240,6 +245,9 @@ class ModelManifest(BaseManifest):
             raise ValueError(
                 f"class_prior has {len(self.calibration.class_prior)} values for {len(self.labels)} labels"
             )
+        for entry in self.files:
+            if entry.golden and len(entry.golden.seeds) * prod(self.input.shape) > MAX_GOLDEN_VALUES:
+                raise ValueError(f"golden of {entry.file} has {len(entry.golden.seeds)} inputs, too many of their size")
         for name, point in self.calibration.operating_points.items():
             strangers = [label for label in point.offsets or () if label not in self.labels]
             if strangers:
@@ -250,8 +258,8 @@ class ModelManifest(BaseManifest):
 class AnchorSpec(Part):
     """The SSD anchor grid of BlazeFace: ``anchors`` boxes per cell on a grid of ``stride`` pixels, per layer."""
 
-    stride: int
-    anchors: int
+    stride: int = Field(ge=1, le=1024)
+    anchors: int = Field(ge=1, le=64)
 
 
 class SquareSpec(Part):
@@ -273,7 +281,7 @@ class DetectorManifest(BaseManifest):
 
     task: Literal["face-detection"]
     family: Literal["blazeface", "yunet"] = "blazeface"
-    grid: tuple[AnchorSpec, ...]
-    keypoints: int
+    grid: tuple[AnchorSpec, ...] = Field(min_length=1, max_length=16)
+    keypoints: int = Field(ge=0, le=1000)
     square: SquareSpec | None = None
     origin: Origin

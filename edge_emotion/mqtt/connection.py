@@ -1,24 +1,22 @@
-"""paho-mqtt as this project uses it: a configured client, and one connection driven by the thread that owns it."""
+"""One connection to a broker, driven by the thread that owns it."""
 
 from __future__ import annotations
 
 import math
 import select
-import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, LogLevel, MQTTProtocolVersion
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage, WebsocketConnectionError
+from paho.mqtt.enums import LogLevel
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edge_emotion.config.settings import MqttSettings
-from edge_emotion.errors import ConfigError
-from edge_emotion.mqtt.tls import tls_context
+from edge_emotion.mqtt.bounded_client import MAX_PACKET, new_client
 from edge_emotion.mqtt.wakeup import Wakeup
 
 _CREDENTIALS = (134, 135)
@@ -36,15 +34,6 @@ _OVERHEAD = 16
 
 WINDOW = 20
 """Largest number of messages that were sent and not acknowledged."""
-
-MAX_PACKET = 16_384
-"""Bytes of a packet that are read; also the MaximumPacketSize of MQTT 5. Commands for a node are much shorter."""
-
-MAX_STRING = 65_535
-"""Bytes of a string in MQTT (MQTT 5, 1.5.4)."""
-
-_CHUNK = 65_536
-"""Bytes that are discarded at a time."""
 
 TICK = 1.0
 """Longest time in seconds between two checks of the keep-alive."""
@@ -75,66 +64,6 @@ class Refusal(NamedTuple):
 
     reason: str
     final: bool
-
-
-class _BoundedClient(Client):
-    """Reads at most ``max_packet`` bytes of a packet into memory; the rest is received and discarded.
-
-    A message that was cut this way is still acknowledged and handed over: it is too long for its receiver, too. Another
-    packet is malformed then, which ends the connection.
-    """
-
-    def __init__(self, max_packet: int, client_id: str, protocol: MQTTProtocolVersion) -> None:
-        super().__init__(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=protocol)
-        self._max_packet = max_packet
-        self._excess = 0
-
-    def _sock_recv(self, bufsize: int) -> bytes:
-        while self._excess:
-            discarded = len(super()._sock_recv(min(self._excess, _CHUNK)))
-            if not discarded:
-                return b""
-            self._excess -= discarded
-        packet = self._in_packet
-        if not packet["have_remaining"]:
-            return super()._sock_recv(bufsize)
-        left = self._max_packet - len(packet["packet"])
-        data = super()._sock_recv(min(bufsize, left))
-        if len(data) == left and len(data) < packet["to_process"]:  # paho takes the packet for complete
-            self._excess = packet["to_process"] - left
-            packet["to_process"] = left
-        return data
-
-
-def new_client(settings: MqttSettings, client_id: str, max_packet: int = MAX_PACKET) -> Client:
-    """A client with its protocol, credentials and TLS, not yet connected.
-
-    Raises ConfigError for an unreadable ``password_file`` or a string that MQTT cannot transmit, SinkError for unusable
-    TLS files.
-    """
-    protocol = MQTTProtocolVersion.MQTTv5 if settings.protocol == "5" else MQTTProtocolVersion.MQTTv311
-    _check_string("client_id", client_id)
-    client = _BoundedClient(max_packet, client_id, protocol)
-    if settings.username is not None:
-        password = settings.read_password()
-        _check_string("username", settings.username)
-        _check_string("password", password or "")
-        client.username_pw_set(settings.username, password)
-    if settings.tls is not None:
-        client.tls_set_context(tls_context(settings.tls))
-    return client
-
-
-def _check_string(name: str, text: str) -> None:
-    """Raises ConfigError, without the text: it may be a password."""
-    try:
-        length = len(text.encode())
-    except UnicodeEncodeError as error:
-        raise ConfigError(f"mqtt.{name} is not Unicode text: character {error.start + 1} is a surrogate") from None
-    if length > MAX_STRING:
-        raise ConfigError(f"mqtt.{name} has {length} bytes: MQTT transmits at most {MAX_STRING}")
-    if "\0" in text:
-        raise ConfigError(f"mqtt.{name} contains a NUL character: MQTT does not transmit it")
 
 
 class Connection:
@@ -193,13 +122,26 @@ class Connection:
 
     def connect(self, timeout: float) -> None:
         """Connect the socket and send CONNECT; ``step`` receives the answer. Raises OSError or UnicodeError."""
-        self._client.connect_timeout = timeout
         limits = None
         if self._modern:
             limits = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
             limits.MaximumPacketSize = MAX_PACKET
+        self._open(timeout, properties=limits)
+
+    def _open(self, timeout: float, **options: Any) -> None:
+        """Raises OSError or UnicodeError."""
+        self._client.connect_timeout = timeout
         host, port = self.settings.host, self.settings.effective_port
-        self._client.connect(host, port, self.settings.keepalive, properties=limits)
+        try:
+            self._client.connect(host, port, self.settings.keepalive, **options)
+        except BaseException as error:
+            for each in self._client.opening:
+                each.close()
+            if isinstance(error, (UnicodeDecodeError, LookupError)):  # an answer that is not HTTP
+                raise WebsocketConnectionError(f"its answer is not that of a websocket: {error}") from error
+            raise
+        finally:
+            self._client.opening.clear()
 
     def step(self, wakeup: Wakeup, timeout: float) -> None:
         """Wait up to ``timeout`` s for the network or the wakeup, then read, write and keep alive."""
@@ -207,8 +149,8 @@ class Connection:
         if sock is None:
             return
         network = sock.fileno()
-        # Bytes that TLS has already decrypted do not make the socket readable again.
-        decrypted = isinstance(sock, ssl.SSLSocket) and sock.pending() > 0
+        # Bytes that TLS has already decrypted do not make the socket readable again. Plain sockets have no ``pending``.
+        decrypted = sock.pending() > 0 if hasattr(sock, "pending") else False
         outgoing = [network] if self._client.want_write() else []
         timeout = 0.0 if decrypted else max(0.0, min(timeout, TICK))
         readable, writable, _ = select.select([network, wakeup.fileno()], outgoing, [], timeout)
@@ -220,13 +162,14 @@ class Connection:
             self._client.loop_write()
         self._client.loop_misc()
 
-    def subscribe(self, filters: Sequence[str]) -> None:
+    def subscribe(self, filters: Sequence[str], *, retained: bool = False) -> None:
         """Subscribe; ``take_messages`` returns what is received.
 
-        With MQTT 5 without retained messages and without those of this client id.
+        With MQTT 5 without those of this client id and, unless ``retained``, without retained messages.
         """
         if self._modern:
-            options = SubscribeOptions(qos=1, noLocal=True, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
+            handling = SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE if retained else SubscribeOptions.RETAIN_DO_NOT_SEND
+            options = SubscribeOptions(qos=1, noLocal=True, retainHandling=handling)
             self._client.subscribe([(each, options) for each in filters])
         else:
             self._client.subscribe([(each, 1) for each in filters])

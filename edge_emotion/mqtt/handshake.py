@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from paho.mqtt.client import WebsocketConnectionError
+
 from edge_emotion.config.settings import MqttSettings
 from edge_emotion.mqtt.connection import Connection
 from edge_emotion.mqtt.timing import Timing
@@ -93,6 +95,9 @@ def _socket_failure(settings: MqttSettings, error: OSError | ValueError) -> Conn
             f"set mqtt.tls.ca to the authority that signed it; the certificate must name {settings.host} "
             "(make-certificates.sh server)"
         )
+    elif isinstance(error, WebsocketConnectionError):
+        cause, reason = "no answer", f"does not accept MQTT over websockets on {settings.path}"
+        advice = "check mqtt.port, mqtt.path and mqtt.transport; mosquitto needs a listener with protocol websockets"
     elif isinstance(error, (ssl.SSLError, ConnectionResetError)):
         cause, reason = "tls", f"is not reachable: TLS failed ({getattr(error, 'reason', None) or error.strerror})"
         advice = "set mqtt.port to that of the TLS listener, usually 8883, or remove mqtt.tls"

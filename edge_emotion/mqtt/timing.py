@@ -24,6 +24,8 @@ class Timing:
     """A connection that lasted this long resets the retry delay to ``first_retry``."""
     disconnect: float = 0.5
     """For publishing ``offline`` and disconnecting at a stop, after the drain."""
+    turn: float = 120.0
+    """For a turn of a thread of the sink; longer ones starve systemd's watchdog. A name server may take a minute."""
     store: float = 2.0
     """For writing undelivered events to the disk at a stop."""
     birth: float = 5.0

@@ -13,6 +13,7 @@ from edge_emotion.errors import ConfigError, SinkError
 from edge_emotion.outbox.counter_record import CounterRecord
 from edge_emotion.outbox.node_lock import NodeLock
 from edge_emotion.outbox.recovery import StateFiles, last_readable, recover, remove_old_counter
+from edge_emotion.outbox.renaming import continue_under
 from edge_emotion.outbox.store import OutboxFile
 from edge_emotion.system.clock import boot_id
 from edge_emotion.system.private_file import make_private_folder
@@ -47,7 +48,8 @@ class EventCounter:
         """The outbox file; open until ``close``, unless the disk fails."""
         self.shown_elsewhere = False
         """True if events also go to a receiver that does not wait for the outbox."""
-        self._node = node
+        self.node = node
+        """The node whose events are counted."""
         self._guard = threading.Lock()
         self._lock: NodeLock | None = None
         self._last = self._shown = self._recorded = self._reserved = self._promised = 0
@@ -95,6 +97,25 @@ class EventCounter:
         self._handed_over = False
         self._record(self._shown)
 
+    def interrupted(self) -> list[bytes]:
+        """Last events of the tracks that were open when the last process was killed, as they are stored.
+
+        After their ``end`` is handed over to all sinks, ``ends_are_made`` is to be called.
+        """
+        return [] if self.store is None else list(self.store.open_tracks)
+
+    def ends_are_made(self) -> None:
+        """Forget the interrupted tracks, unless the outbox does so when it stores their ends. Failures are logged."""
+        if self.store is None or not self.store.open_tracks:
+            return
+        if self._handed_over:
+            self.store.open_tracks = []
+            return
+        try:
+            self.store.forget_tracks()
+        except (OSError, sqlite3.Error) as error:
+            self._fails("tracks", error)
+
     def close(self) -> None:
         """Remember exactly where it stopped, and let another process count."""
         self._wait_for_extender()
@@ -117,15 +138,16 @@ class EventCounter:
         return self._handed_over and not self.shown_elsewhere
 
     def _open(self, folder: Path) -> None:
-        files = StateFiles(folder, self._node)
+        files = StateFiles(folder, self.node)
         try:
             make_private_folder(folder)
+            continue_under(folder, self.node)
             self._lock = NodeLock(files.lock)
             self._begin(files)
             self.folder = folder
         except BlockingIOError as error:
             raise ConfigError(
-                f"another daemon runs as node {self._node!r} with state_dir {folder}: stop it first"
+                f"another daemon runs as node {self.node!r} with state_dir {folder}: stop it first"
             ) from error
         except SinkError:
             self._give_up()
@@ -270,5 +292,5 @@ class EventCounter:
         """Log a failure once, until all parts can be saved again."""
         if not self._failing:
             reason = error.strerror if isinstance(error, OSError) else str(error)
-            log.error("cannot save the event counter of node %s: %s", self._node, reason)
+            log.error("cannot save the event counter of node %s: %s", self.node, reason)
         self._failing.add(part)

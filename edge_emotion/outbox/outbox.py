@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
+from edge_emotion.outbox.open_tracks import follow
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -47,12 +49,14 @@ class Entry:
 class Changes:
     """Changes of the outbox since the last look: entries that came, numbers of stored ones that left.
 
-    ``upto`` is the number that the next entry will have.
+    ``upto`` is the number that the next entry will have. ``tracks``: last events of all tracks that have not ended,
+    only of ``collect_all``.
     """
 
     new: Sequence[Entry]
     gone: Sequence[int]
     upto: int
+    tracks: Sequence[bytes] = ()
 
 
 class Outbox:
@@ -82,6 +86,7 @@ class Outbox:
         self._collected = 0
         self._stored = 0
         self._gone: list[int] = []
+        self._tracks: dict[bytes, bytes] = {}
         self.dropped = 0
         """Events that were given up, since the start."""
         self.expired = 0
@@ -107,6 +112,7 @@ class Outbox:
         full = len(self) >= self._limit
         if full:
             self._drop_oldest()
+        follow(self._tracks, payload)
         entry = Entry(self._next, seq, camera, payload, now)
         self._next += 1
         self._untaken.append(entry)
@@ -225,7 +231,7 @@ class Outbox:
         """Everything that is here, to be stored anew; what comes after it is given out only when it is stored."""
         self._durable = True
         self._collected = self._stored = self._next
-        return Changes([*self._taken.values(), *self._untaken], (), self._next)
+        return Changes([*self._taken.values(), *self._untaken], (), self._next, list(self._tracks.values()))
 
     @_locked
     def waits_from(self, number: int) -> bool:

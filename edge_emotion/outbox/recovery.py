@@ -50,7 +50,7 @@ class StateFiles:
 def recover(files: StateFiles, store: OutboxFile, boot: str) -> int:
     """The last number that can have been seen; damage is logged, and events that are lost are counted in ``store``.
 
-    ``store`` is open. Raises OSError.
+    ``store`` is open. Raises OSError, sqlite3.Error.
     """
     copy, intact = _read(lambda: read_copy(files.lock))
     move_aside_unless_regular(files.old_counter)
@@ -62,6 +62,9 @@ def recover(files: StateFiles, store: OutboxFile, boot: str) -> int:
         _log_damage(files.node, last)
     if copy is not None and copy.is_exact(boot):
         store.count_missing(copy)
+    record = copy or store.counter
+    if store.open_tracks and record is not None and record.closed:  # all were ended, but the disk did not take it
+        store.forget_tracks()
     return last
 
 

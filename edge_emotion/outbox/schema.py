@@ -8,18 +8,20 @@ import sqlite3
 import zlib
 from contextlib import suppress
 
+from edge_emotion.outbox.open_tracks import TABLE
 from edge_emotion.outbox.rows import COLUMNS, Row, from_version_1
 
 OURS = 0x45454F42
 """SQLite's application_id of our files: EEOB."""
 
-VERSION = 2
+VERSION = 3
 
 _TABLES = (
     "CREATE TABLE event (number INTEGER PRIMARY KEY, mark INTEGER NOT NULL, at REAL, since REAL NOT NULL,"
     " boot INTEGER NOT NULL, camera TEXT NOT NULL, crc INTEGER NOT NULL, payload BLOB)",
     "CREATE TABLE client (token TEXT NOT NULL, crc INTEGER NOT NULL)",
     "CREATE TABLE counter (record TEXT NOT NULL)",
+    TABLE,
     f"PRAGMA application_id = {OURS}",
     f"PRAGMA user_version = {VERSION}",
 )
@@ -36,7 +38,7 @@ def identify(connection: sqlite3.Connection) -> tuple[int, int]:
 
 
 def prepare(connection: sqlite3.Connection) -> int:
-    """Make the tables in an empty file, or take those of version 1 over; returns how many events that lost.
+    """Make the tables in an empty file, or take those of an earlier version over; returns how many events that lost.
 
     In a transaction of the caller. Raises sqlite3.DatabaseError for a file that is damaged or not an outbox.
     """
@@ -44,11 +46,14 @@ def prepare(connection: sqlite3.Connection) -> int:
     if identity[0] == 0 and not number(connection, "SELECT count(*) FROM sqlite_master"):
         _make(connection, secrets.token_hex(4))
         return 0
-    if identity not in ((OURS, 1), (OURS, VERSION)):
+    if identity[0] != OURS or not 1 <= identity[1] <= VERSION:
         raise sqlite3.DatabaseError("it is not an outbox of this version")
     verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if verdict != "ok":
         raise sqlite3.DatabaseError(str(verdict).replace("\n", " "))
+    if identity[1] == 2:  # as today, without the table of open tracks
+        connection.execute(TABLE)
+        connection.execute(f"PRAGMA user_version = {VERSION}")
     return _take_over(connection) if identity[1] == 1 else 0
 
 

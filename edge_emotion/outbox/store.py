@@ -16,6 +16,8 @@ from pathlib import Path
 from edge_emotion.errors import SinkError
 from edge_emotion.outbox import schema
 from edge_emotion.outbox.counter_record import CounterRecord
+from edge_emotion.outbox.damage import BESIDE, move_aside, rescue
+from edge_emotion.outbox.open_tracks import OpenTracks
 from edge_emotion.outbox.outbox import Entry
 from edge_emotion.outbox.rows import Row, boot_number, emptied, to_entry, to_rows
 from edge_emotion.system.atomic_file import sync_folder
@@ -30,8 +32,6 @@ been found out before; "readonly" means then that its header is damaged."""
 
 LOOK = 1.0
 """Seconds between two looks at whether the file is still there."""
-
-_BESIDE = ("-wal", "-journal", "-shm")
 
 
 class OutboxFile:
@@ -60,12 +60,15 @@ class OutboxFile:
         """The event counter's record; None if the file has none."""
         self.damaged = False
         """True if the event counter's record, or the whole file, was found damaged."""
+        self.open_tracks: list[bytes] = []
+        """Last events of the tracks that had not ended when the file was opened."""
         self.on_change: Callable[[], None] = lambda: None
         """Called when ``mark`` or ``waiting`` has changed, in the thread that writes."""
         self._lock = threading.RLock()
         self._boot = boot_number(boot or boot_id())
         self._newest, self._newest_is_empty = -1, False
         self._unclaimed: list[Entry] = []
+        self._tracks = OpenTracks()
         self._connection: sqlite3.Connection | None = None
         self._handle = self._wal = -1
         self._look_at = 0.0
@@ -118,15 +121,17 @@ class OutboxFile:
             if gone:
                 connection.executemany("DELETE FROM event WHERE number = ?", ((n,) for n in gone if n != kept))
             mark = self._insert(connection, new)
+            tracks = self._tracks.write(connection, (entry.payload for entry in new))
             if kept in gone:
                 connection.execute("DELETE FROM event WHERE number = ?", (kept,))
                 schema.insert(connection, [emptied(kept, mark or 0)])
+        self._tracks.commit(tracks)
         self.mark, self._newest = mark, kept
         self._newest_is_empty = kept in gone or (self._newest_is_empty and not new)
         self._announce(waiting)
 
-    def replace(self, entries: Sequence[Entry]) -> None:
-        """Forget all events and store these. Raises sqlite3.Error, OSError."""
+    def replace(self, entries: Sequence[Entry], tracks: Sequence[bytes] = ()) -> None:
+        """Forget all events and tracks and store these. Raises sqlite3.Error, OSError."""
         self._announce(0)
         with self._transaction() as connection:
             connection.execute("DELETE FROM event")
@@ -134,8 +139,17 @@ class OutboxFile:
             if not entries and mark is not None:
                 newest = 0
                 schema.insert(connection, [emptied(newest, mark)])
+            places = self._tracks.replace(connection, tracks)
+        self._tracks.commit(places)
         self.mark, self._newest, self._newest_is_empty = mark, newest, not entries
         self._announce(len(entries))
+
+    def forget_tracks(self) -> None:
+        """No track is open. Raises sqlite3.Error, OSError."""
+        self.open_tracks = []
+        with self._transaction() as connection:
+            places = self._tracks.replace(connection, ())
+        self._tracks.commit(places)
 
     def save_counter(self, record: CounterRecord) -> None:
         """Replace the event counter's record. Raises sqlite3.Error, OSError."""
@@ -166,9 +180,9 @@ class OutboxFile:
         """Leave one synced file behind, as far as the disk allows. Never raises."""
         with self._lock:
             if self._connection is not None:
-                with suppress(sqlite3.Error):
+                with suppress(Exception):  # damaged text in a message of SQLite is a UnicodeDecodeError
                     self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-                with suppress(sqlite3.Error):
+                with suppress(Exception):
                     self._connection.close()
             for handle in (self._wal, self._handle):
                 if handle >= 0:
@@ -200,16 +214,16 @@ class OutboxFile:
                 if "locked" in str(error):
                     raise SinkError(f"another process uses the outbox {self.path}: stop it first") from error
                 raise
-            intact, lost = self._rescue()
+            rescued = rescue(self._connection)
             self.close()
-            self._move_aside(error, len(intact))
+            move_aside(self.path, error, len(rescued.rows))
         self._open()
         self.damaged = True
-        self._count_lost(lost)
-        return self._put_back(intact)
+        self._count_lost(rescued.missing)
+        return self._put_back(rescued.rows, rescued.tracks)
 
     def _open(self) -> list[Entry]:
-        for suffix in _BESIDE:
+        for suffix in BESIDE:
             move_aside_unless_regular(self._beside(suffix))
         self._handle = open_private(self.path)  # here because SQLite would follow a link and let others read it
         self._connection = connection = sqlite3.connect(
@@ -224,12 +238,15 @@ class OutboxFile:
         with self._transaction("EXCLUSIVE"):
             lost = schema.prepare(connection)
             rows = self._read(connection)
+            self.open_tracks, broken = self._tracks.load(connection)
             good = [row for row in rows if row.is_intact()]
             connection.executemany(
                 "DELETE FROM event WHERE number = ?", ((row.number,) for row in rows if not row.is_intact())
             )
         self._take(good)
         self._count_lost(lost + len(rows) - len(good))
+        if broken:
+            _log.warning("%d open tracks in %s are damaged: they get no end", broken, self.path)
         return self._entries(good)
 
     def _read(self, connection: sqlite3.Connection) -> list[Row]:
@@ -260,20 +277,12 @@ class OutboxFile:
         if count:
             _log.warning("%d events in %s are damaged and dropped", count, self.path)
 
-    def _rescue(self) -> tuple[list[Row], int]:
-        """Rows of a damaged file that are intact, and how many others can be seen to be missing."""
-        rows: dict[int, Row] = {}
-        count = 0
-        with suppress(Exception):
-            if self._connection is not None and schema.identify(self._connection) == (schema.OURS, schema.VERSION):
-                for order in ("ASC", "DESC"):  # up to the damage from either side
-                    rows |= schema.intact_rows(self._connection, order)
-                count = schema.number(self._connection, "SELECT count(*) FROM event")
-        return [rows[number] for number in sorted(rows)], max(0, count - len(rows))
-
-    def _put_back(self, rows: list[Row]) -> list[Entry]:
+    def _put_back(self, rows: Sequence[Row], tracks: Sequence[bytes]) -> list[Entry]:
         with self._transaction() as connection:
-            schema.insert(connection, rows)
+            schema.insert(connection, list(rows))
+            places = self._tracks.replace(connection, tracks)
+        self._tracks.commit(places)
+        self.open_tracks = list(tracks)
         self._take(rows)
         return self._entries(rows)
 
@@ -294,7 +303,7 @@ class OutboxFile:
                 yield self._connection
                 self._connection.execute("COMMIT")
             except BaseException:
-                with suppress(sqlite3.Error):
+                with suppress(Exception):
                     self._connection.execute("ROLLBACK")
                 raise
 
@@ -308,21 +317,6 @@ class OutboxFile:
 
     def _beside(self, suffix: str) -> Path:
         return self.path.with_name(self.path.name + suffix)
-
-    def _move_aside(self, error: Exception, intact: int) -> None:
-        """One such file is kept, not one for each accident: a disk has an end."""
-        aside = self.path.with_name(self.path.name + ".damaged")
-        self.path.replace(aside)
-        for suffix in _BESIDE:
-            with suppress(FileNotFoundError):
-                self._beside(suffix).replace(aside.with_name(aside.name + suffix))
-        _log.warning(
-            "%s cannot be read (%s): moved to %s, a new outbox begins with the %d events that are intact",
-            self.path,
-            error,
-            aside.name,
-            intact,
-        )
 
 
 def _decode(text: bytes) -> str:

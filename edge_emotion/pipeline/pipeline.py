@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from time import perf_counter
 
-from edge_emotion.datatypes import Box, CameraState, EmotionEvent, Frame, Track
+from edge_emotion.datatypes import Box, CameraState, EmotionEvent, Face, Frame, Track
 from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.pipeline.face_quality import face_quality
 from edge_emotion.pipeline.following import FaceFollower
 from edge_emotion.pipeline.policy import Decision, Policy
+from edge_emotion.pipeline.quality_gate import QualityGate
 from edge_emotion.pipeline.searching import FaceSearch, Known, QuickDetector
 from edge_emotion.pipeline.settings import PipelineSettings
 from edge_emotion.pipeline.smoothing import Smoother
+from edge_emotion.pipeline.still_faces import StillFaces
 from edge_emotion.pipeline.tracking import Tracker
 from edge_emotion.pipeline.upright import UprightVote
 from edge_emotion.protocols import FaceDetector
@@ -58,6 +60,7 @@ class Pipeline:
     ) -> None:
         self._settings = settings
         self._classifier = classifier
+        self._gate = QualityGate(settings.needed_confidence, classifier.manifest.input)
         self._search = FaceSearch(
             detector,
             follower,
@@ -71,11 +74,16 @@ class Pipeline:
         )
         self._smoother = Smoother(settings.time_constant)
         self._policy = Policy(
-            threshold=settings.threshold, hysteresis=settings.hysteresis, min_dwell=settings.min_dwell
+            threshold=settings.threshold,
+            hysteresis=settings.hysteresis,
+            margin=settings.margin,
+            min_dwell=settings.min_dwell,
+            unknown_dwell=settings.unknown_dwell,
         )
         self._next_seq, self._make_id = next_seq, make_id
         self._view = settings.view
         self._upright = UprightVote(settings.camera, detector) if settings.find_upright else None
+        self._still = StillFaces() if settings.ignore_still else None
         self._looked = -math.inf
         self._classified: dict[str, float] = {}
         self._last: Frame | None = None
@@ -99,25 +107,42 @@ class Pipeline:
         known = Known(self._tracker.steady, self._tracker.faces)
         faces = self._search.find(frame.image, frame.timestamp, known)
         detected = perf_counter()
-        sighting = self._tracker.update(faces, frame.timestamp, frame.captured_at)
-        due = [track for track in sighting.present if self._is_due(track, frame.timestamp)]
+        present, ended = self._track(frame, faces)
+        due = [track for track in present if self._is_due(track, frame.timestamp)]
         tracked = perf_counter()
         crops = self._classifier.crops(frame.image, [track.face for track in due])
         aligned = perf_counter()
+        doubts = self._gate.doubts(crops, [track.face for track in due])
+        gated = perf_counter()
         scores = self._classifier.judge(crops)
         classified = perf_counter()
-        events = turned + self._end(sighting.ended)
-        for track, raw in zip(due, scores, strict=True):
+        events = turned + self._end(ended)
+        for track, raw, doubt in zip(due, scores, doubts, strict=True):
             self._classified[track.id] = frame.timestamp
             smoothed = self._smoother.update(track.id, raw, frame.timestamp)
-            decision = self._policy.update(track.id, smoothed, frame.timestamp)
+            decision = self._policy.update(track.id, smoothed, frame.timestamp, doubt)
             if decision is not None:
                 events.append(self._event(decision, track, frame))
         decided = perf_counter()
         self.times = StageTimes(
-            detected - begin, tracked - detected, aligned - tracked, classified - aligned, decided - classified
+            detect=detected - begin,
+            track=tracked - detected,
+            align=aligned - tracked,
+            classify=classified - gated,
+            decide=decided - classified + gated - aligned,
         )
         return events
+
+    def _track(self, frame: Frame, faces: Sequence[Face]) -> tuple[list[Track], list[Track]]:
+        """The tracks present in a frame, and those that end with it, also as their faces are found to be still."""
+        if self._still is None:
+            sighting = self._tracker.update(faces, frame.timestamp, frame.captured_at)
+            return list(sighting.present), list(sighting.ended)
+        living = self._still.living(frame.image, faces, frame.timestamp)
+        sighting = self._tracker.update(living, frame.timestamp, frame.captured_at)
+        still = self._still.newly_still(frame.image, sighting.present, frame.timestamp)
+        self._tracker.drop(still)
+        return [track for track in sighting.present if track not in still], [*sighting.ended, *still]
 
     def finish(self) -> list[EmotionEvent]:
         """End every track now, because the camera is lost or the daemon stops; returns the events."""
@@ -142,6 +167,8 @@ class Pipeline:
         if rotation in (None, self._view.rotate):
             return []
         self._view = self._view.turned(rotation)
+        if self._still is not None:
+            self._still.forget()
         return self.finish()
 
     def _seen(self, frame: Frame) -> Frame:
@@ -186,6 +213,7 @@ class Pipeline:
             model_name=manifest.name,
             model_version=manifest.version,
             zone=self._view.zone(box),
+            reason=settled.reason,
         )
 
 

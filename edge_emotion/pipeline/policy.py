@@ -6,16 +6,21 @@ from dataclasses import dataclass, replace
 
 from edge_emotion.datatypes import EmotionScores, EventType
 from edge_emotion.labels import UNKNOWN
+from edge_emotion.pipeline.quality_gate import Doubt
 
 
 @dataclass(frozen=True, slots=True)
 class StableEmotion:
-    """The reported emotion of a track. ``scores`` are the newest; ``candidate`` has been the better one ``since``."""
+    """The reported emotion of a track. ``scores`` are the newest; ``candidate`` has been the better one ``since``.
+
+    ``reason`` says why it became unknown, if there was a doubt about the picture of the face.
+    """
 
     emotion: str
     scores: EmotionScores
     candidate: str
     since: float
+    reason: str | None = None
 
     @property
     def confidence(self) -> float:
@@ -38,33 +43,43 @@ class Policy:
     """One ``start``, any number of ``change``, one ``end`` per track.
 
     An emotion is reported from a probability of ``threshold`` (0..1) on. It is kept until it falls ``hysteresis``
-    below that, or until another one is better by ``hysteresis``. A new one must hold for ``min_dwell`` seconds.
-    Otherwise the emotion is 'unknown'.
+    below that for ``unknown_dwell`` seconds, and is 'unknown' then; or until another one is better by ``margin`` for
+    ``min_dwell`` seconds, where 'unknown' counts as 0.
     """
 
-    def __init__(self, *, threshold: float, hysteresis: float, min_dwell: float) -> None:
+    def __init__(
+        self, *, threshold: float, hysteresis: float, margin: float, min_dwell: float, unknown_dwell: float
+    ) -> None:
         self.threshold = threshold
         """May be changed at any time; counts from the next ``update`` on."""
-        self._hysteresis = hysteresis
-        self._min_dwell = min_dwell
+        self._hysteresis, self._margin = hysteresis, margin
+        self._min_dwell, self._unknown_dwell = min_dwell, unknown_dwell
         self._settled: dict[str, StableEmotion] = {}
 
     def settled(self, track_id: str) -> StableEmotion | None:
         """The reported emotion of a track, None before its start and after its end."""
         return self._settled.get(track_id)
 
-    def update(self, track_id: str, scores: EmotionScores, timestamp: float) -> Decision | None:
-        """Update a track with its smoothed scores at monotonic seconds ``timestamp``; None if nothing changed."""
+    def update(
+        self, track_id: str, scores: EmotionScores, timestamp: float, doubt: Doubt | None = None
+    ) -> Decision | None:
+        """Update a track with its smoothed scores at monotonic seconds ``timestamp``; None if nothing changed.
+
+        Where there is a ``doubt`` about the picture, an emotion needs its confidence instead of the threshold.
+        """
+        threshold = self.threshold if doubt is None else max(self.threshold, doubt.confidence)
         before = self._settled.get(track_id)
         if before is None:
-            emotion = scores.named(self.threshold)
-            return self._keep(track_id, Decision("start", StableEmotion(emotion, scores, emotion, timestamp)))
-        wanted = self._wanted(before.emotion, scores)
+            emotion = scores.named(threshold)
+            first = StableEmotion(emotion, scores, emotion, timestamp, _reason(emotion, doubt))
+            return self._keep(track_id, Decision("start", first))
+        wanted = self._wanted(before.emotion, scores, threshold)
         since = before.since if wanted == before.candidate else timestamp
-        now = StableEmotion(before.emotion, scores, wanted, since)
-        if wanted != before.emotion and timestamp - since >= self._min_dwell:
-            return self._keep(track_id, Decision("change", replace(now, emotion=wanted), before.emotion))
-        self._settled[track_id] = now
+        dwell = self._unknown_dwell if wanted == UNKNOWN else self._min_dwell
+        if wanted != before.emotion and timestamp - since >= dwell:
+            now = StableEmotion(wanted, scores, wanted, since, _reason(wanted, doubt))
+            return self._keep(track_id, Decision("change", now, before.emotion))
+        self._settled[track_id] = replace(before, scores=scores, candidate=wanted, since=since)
         return None
 
     def end(self, track_id: str) -> Decision | None:
@@ -76,9 +91,13 @@ class Policy:
         self._settled[track_id] = decision.settled
         return decision
 
-    def _wanted(self, emotion: str, scores: EmotionScores) -> str:
+    def _wanted(self, emotion: str, scores: EmotionScores, threshold: float) -> str:
         """The emotion that the scores support, given the reported one."""
         held = scores.as_dict().get(emotion, 0.0)
-        if scores.emotion != emotion and scores.confidence >= max(self.threshold, held + self._hysteresis):
+        if scores.emotion != emotion and scores.confidence >= max(threshold, held + self._margin):
             return scores.emotion
-        return emotion if held >= self.threshold - self._hysteresis and emotion != UNKNOWN else UNKNOWN
+        return emotion if held >= threshold - self._hysteresis and emotion != UNKNOWN else UNKNOWN
+
+
+def _reason(emotion: str, doubt: Doubt | None) -> str | None:
+    return doubt.reason if doubt is not None and emotion == UNKNOWN else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edge_emotion.pipeline.quality_gate import NeededConfidence
 from edge_emotion.pipeline.view import View
 
 
@@ -29,10 +30,15 @@ class PipelineSettings:
     max_gap: float
     threshold: float
     hysteresis: float
+    margin: float
     min_dwell: float
+    unknown_dwell: float
     time_constant: float
+    needed_confidence: NeededConfidence
     view: View
     find_upright: bool
     """Whether the rotation is told from the faces; that of ``view`` is the first guess."""
+    ignore_still: bool
+    """Whether a face that never moves is reported once and then ignored."""
     keep_known: bool
     """Whether known faces that a search in the whole picture misses are looked for where they were."""

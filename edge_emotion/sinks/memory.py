@@ -41,7 +41,8 @@ class MemorySink:
 class MemoryChannel:
     """Keeps what the node publishes about itself; ``ask`` sends it a command."""
 
-    waiting = dropped = refused = 0
+    waiting = dropped = refused = connections = 0
+    last_failure: str | None = None
 
     def __init__(self) -> None:
         self.info: Mapping[str, Any] = {}

@@ -5,23 +5,29 @@ from __future__ import annotations
 import http.client
 import threading
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timezone
-from typing import Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from functools import partial
 
-from edge_emotion.config.redaction import hide, redact
+from edge_emotion.config.redaction import redact
 from edge_emotion.datatypes import Frame
 from edge_emotion.errors import SourceError, SourceStalled
 from edge_emotion.protocols import ChoosingSource
-from edge_emotion.sources.opencv import OpenCvSource
+from edge_emotion.sources.http_request import MAX_PICTURE, request
+from edge_emotion.sources.mjpeg import JPEG, MjpegCapture
+from edge_emotion.sources.opencv import TIME_OUT_MARGIN, OpenCvSource
 from edge_emotion.sources.opencv_thread import Due, always
-from edge_emotion.system.image_files import MAX_BYTES, decode_picture
+from edge_emotion.system.image_files import decode_picture
+from edge_emotion.system.image_header import picture_kind
 
 HLS = ("application/vnd.apple.mpegurl", "application/x-mpegurl", "audio/mpegurl", "audio/x-mpegurl")
+PAGES = ("text/", "application/json", "application/xml", "application/xhtml")
+NAMED_PAGES = ("text/html", "text/plain", "text/xml", "application/json", "application/xml", "application/xhtml+xml")
+"""Content types that errors name; others are any words of the server."""
+
+MULTIPART = "multipart/x-mixed-replace"
+_BEGIN = 64
+"""Bytes of the body that are looked at."""
+
 SNAPSHOT_FPS = 1.0
 """Snapshots a second, if ``fps`` is not set."""
 
@@ -80,19 +86,39 @@ class HttpSource:
             self._inner.close()
 
     def _content_type(self) -> str:
-        """Lower case, without parameters; empty if the server does not speak HTTP as Python expects it."""
+        """Lower case, without parameters; MULTIPART for whatever comes in parts or is one JPEG after the other.
+
+        Empty if the server does not speak HTTP as Python expects it.
+        """
         try:
-            with _request(self._address, self._open_timeout) as answer:
-                return str(answer.headers.get_content_type())
+            with request(self._address, self._open_timeout) as answer:
+                kind = str(answer.headers.get_content_type())
+                if kind.startswith(("multipart/", "image/", *PAGES)) or kind in HLS:
+                    return MULTIPART if kind.startswith("multipart/") else kind
+                begin = answer.peek(_BEGIN)
+                if begin.lstrip().startswith(b"--") or (begin.startswith(JPEG) and answer.length is None):
+                    return MULTIPART
+                return kind if picture_kind(begin) is None else "image/*"
         except http.client.HTTPException:
             return ""
 
     def _choose(self, kind: str) -> ChoosingSource:
         if kind.startswith("image/"):
             return SnapshotSource(self._address, fps=self._fps or SNAPSHOT_FPS, timeout=self._read_timeout)
-        if kind.startswith(("text/", "application/json", "application/xml", "application/xhtml")):
+        if kind == MULTIPART:
+            connect = partial(
+                MjpegCapture,
+                self._address,
+                open_timeout=self._open_timeout + TIME_OUT_MARGIN,
+                read_timeout=self._read_timeout + TIME_OUT_MARGIN,
+            )
+            return OpenCvSource(
+                self._address, open_timeout=self._open_timeout, read_timeout=self._read_timeout, connect=connect
+            )
+        if kind.startswith(PAGES):
+            named = kind if kind in NAMED_PAGES else "text"
             raise SourceError(
-                f"{redact(self._address)} is a page ({kind}), no camera: give the address of its stream or snapshot; "
+                f"{redact(self._address)} is a page ({named}), no camera: give the address of its stream or snapshot; "
                 "the camera's manual or its ONVIF profile has it"
             )
         paced, finite = kind in HLS or kind.startswith("video/"), kind.startswith("video/")
@@ -149,48 +175,18 @@ class SnapshotSource:
         self._closed.set()
 
     def _download(self) -> bytes:
-        deadline, parts, size = time.monotonic() + self._timeout, [], 0
-        with _request(self._address, self._timeout) as answer:
-            while part := answer.read(65_536):
-                parts.append(part)
-                size += len(part)
-                if size > MAX_BYTES:
-                    raise SourceError(f"{redact(self._address)} sends more than {MAX_BYTES // 2**20} MiB")
+        deadline, data = time.monotonic() + self._timeout, bytearray()
+        with request(self._address, self._timeout) as answer:
+            whole = answer.length
+            while whole is None or len(data) < whole:
+                if max(whole or 0, len(data)) > MAX_PICTURE:
+                    raise SourceError(f"{redact(self._address)} sends more than {MAX_PICTURE // 2**20} MiB")
                 if time.monotonic() > deadline:
                     raise SourceStalled(f"{redact(self._address)} sent no whole picture in {self._timeout:.1f} s")
-        return b"".join(parts)
-
-
-class _SameHost(urllib.request.HTTPRedirectHandler):
-    """A camera may send its client on to another path, not to another machine with its password."""
-
-    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-        if urlsplit(newurl).hostname != urlsplit(req.full_url).hostname:
-            raise SourceError(f"redirects to another host, {redact(newurl)}: give that address if it is right")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-@contextmanager
-def _request(address: str, timeout: float) -> Iterator[Any]:
-    """The answer to a GET, with basic or digest authentication. Raises SourceError in one line, without secrets."""
-    parts = urlsplit(address)
-    user, _, host = parts.netloc.rpartition("@")
-    plain = urlunsplit(parts._replace(netloc=host))
-    passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
-    if user:
-        name, _, password = user.partition(":")
-        passwords.add_password(None, plain, unquote(name), unquote(password))
-    basic, digest = urllib.request.HTTPBasicAuthHandler(passwords), urllib.request.HTTPDigestAuthHandler(passwords)
-    try:
-        with urllib.request.build_opener(_SameHost, basic, digest).open(plain, timeout=timeout) as answer:
-            yield answer
-    except urllib.error.HTTPError as error:
-        advice = "check user and password" if error.code in (401, 403) else "check the address"
-        raise SourceError(f"{redact(address)} answers {error.code} {error.reason}: {advice}") from None
-    except (SourceError, http.client.HTTPException):
-        raise
-    except TimeoutError:
-        raise SourceStalled(f"{redact(address)} gave no answer in {timeout:.1f} s") from None
-    except (OSError, ValueError) as error:
-        reason = hide(str(getattr(error, "reason", error)), address)
-        raise SourceError(f"cannot open stream {redact(address)}: {reason}; is the camera on?") from None
+                part = answer.read1(65_536)  # read would wait for all of them
+                if not part and whole is not None:
+                    raise SourceError(f"{redact(self._address)} sent {len(data)} of {whole} bytes of a picture")
+                if not part:
+                    break
+                data += part
+        return bytes(data)

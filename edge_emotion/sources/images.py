@@ -64,7 +64,13 @@ class ImagesSource:
         self._files = _find(self._images)
         if not self._files:
             raise SourceError(
-                f"no images in {self._images}: expected a folder or pattern with {', '.join(IMAGE_SUFFIXES)} files"
+                f"no images in {self._images}: expected a picture, or a folder or pattern with "
+                f"{', '.join(IMAGE_SUFFIXES)} files; this process runs in {Path.cwd()}"
+            )
+        if len(self._files) == 1 and not self._loop:
+            log.warning(
+                "%s is one picture, and events need a face in several: edge-emotion classify %s prints its emotions",
+                *2 * (self._files[0],),
             )
         self._sequence = 0
         self._start, self._started_at = time.monotonic(), datetime.now(timezone.utc)

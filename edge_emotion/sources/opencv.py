@@ -18,7 +18,7 @@ from edge_emotion.config.redaction import hide, redact
 from edge_emotion.config.source_spec import classify_source, device_path
 from edge_emotion.datatypes import Frame, Image
 from edge_emotion.errors import BackendUnavailable, SourceEnded, SourceError, SourceStalled
-from edge_emotion.sources.opencv_thread import Arrival, BoundedCapture, Due, always
+from edge_emotion.sources.opencv_thread import Arrival, BoundedCapture, Driver, Due, always
 from edge_emotion.sources.stream_lag import Freshness
 from edge_emotion.system.opencv_build import has_gstreamer
 from edge_emotion.system.paths import expand
@@ -32,7 +32,7 @@ if "OPENCV_LOG_LEVEL" not in os.environ:
 _CLOSE_GRACE = 1.0
 """Seconds that ``close`` waits for a device to be given back."""
 
-_MARGIN = 0.5
+TIME_OUT_MARGIN = 0.5
 """Seconds between our time-out and that of FFmpeg."""
 
 _MAX_GAP = 5.0
@@ -56,6 +56,7 @@ class OpenCvSource:
     A file is finite: its frames are stamped by their times in the video, counted from the ``open``; with
     ``realtime`` each is given when it is due, otherwise as fast as it is decoded; ``loop`` starts it again.
     A stream may be ``paced`` by its own times like a file (HLS comes in segments), and ``finite`` (a file on a server).
+    ``connect`` opens a stream by other means than OpenCV's.
     Raises ValueError for a source of another kind, BackendUnavailable for a pipeline where OpenCV has no GStreamer.
     """
 
@@ -73,6 +74,7 @@ class OpenCvSource:
         realtime: bool = True,
         paced: bool = False,
         finite: bool = False,
+        connect: Callable[[], Driver] | None = None,
     ) -> None:
         self._kind = classify_source(source)
         if self._kind not in _ADVICE:
@@ -91,6 +93,7 @@ class OpenCvSource:
         self._read_timeout = read_timeout
         self._loop = loop
         self._realtime = realtime
+        self._connect = connect
         self._paced, self._finite = paced or self._kind == "video", finite or self._kind == "video"
         self._capture: BoundedCapture | None = None
         self._pending: Arrival | None = None
@@ -156,8 +159,10 @@ class OpenCvSource:
             self._capture.stop()
             self._capture.join(_CLOSE_GRACE)
 
-    def _prepare(self) -> Callable[[], cv2.VideoCapture]:
+    def _prepare(self) -> Callable[[], Driver]:
         """Check what can be checked before OpenCV is asked: it would print, and not explain."""
+        if self._connect is not None:
+            return self._connect
         if self._kind == "device":
             return _device(self._source, self._properties)
         if self._kind == "pipeline":
@@ -248,7 +253,7 @@ def _as_bgr(image: npt.NDArray[np.generic], *, grey: bool) -> Image:
     return np.asarray(cv2.cvtColor(np.asarray(image, np.uint8), code), np.uint8)
 
 
-def _device(source: int | str, properties: dict[int, float | None]) -> Callable[[], cv2.VideoCapture]:
+def _device(source: int | str, properties: dict[int, float | None]) -> Callable[[], Driver]:
     number = re.fullmatch(r"[0-9]+", str(source))
     path = device_path(source)
     if sys.platform == "linux":
@@ -281,7 +286,7 @@ def _require_gstreamer() -> None:
         )
 
 
-def _video(source: str) -> Callable[[], cv2.VideoCapture]:
+def _video(source: str) -> Callable[[], Driver]:
     path = expand(source)
     if not path.is_file():
         raise SourceError(f"no video file {redact(source)}: check the path (this process runs in {Path.cwd()})")
@@ -295,13 +300,13 @@ def _is_rtsp(source: int | str) -> bool:
     return str(source).lower().startswith(("rtsp://", "rtsps://"))
 
 
-def _stream(url: str, open_timeout: float, read_timeout: float) -> Callable[[], cv2.VideoCapture]:
+def _stream(url: str, open_timeout: float, read_timeout: float) -> Callable[[], Driver]:
     if _is_rtsp(url):
         # UDP loses packets without a word; OpenCV takes this option from nowhere else.
         os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;tcp")
     # FFmpeg's limits end the thread; they lie behind ours, so that a time-out is always reported as one.
-    parameters = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round((open_timeout + _MARGIN) * 1000)]
-    parameters += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, round((read_timeout + _MARGIN) * 1000)]
+    parameters = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, round((open_timeout + TIME_OUT_MARGIN) * 1000)]
+    parameters += [cv2.CAP_PROP_READ_TIMEOUT_MSEC, round((read_timeout + TIME_OUT_MARGIN) * 1000)]
     # More decoding threads go on giving old frames for seconds after the stream has frozen.
     if hasattr(cv2, "CAP_PROP_N_THREADS"):  # not in Debian's 4.6
         parameters += [cv2.CAP_PROP_N_THREADS, 1]

@@ -7,11 +7,13 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+
+from edge_emotion.errors import SourceError
 
 _DEFAULT_FPS = 25.0
 
@@ -38,6 +40,22 @@ def always(_: float) -> bool:
     return True
 
 
+class Driver(Protocol):
+    """The methods of cv2.VideoCapture that are used here. They may raise cv2.error or SourceError."""
+
+    def grab(self) -> bool:
+        """Receive the next frame; False at the end."""
+
+    def retrieve(self) -> tuple[bool, npt.NDArray[np.generic] | None]:
+        """Decode the frame that was received: H x W x channels."""
+
+    def get(self, key: int, /) -> float:
+        """A property by its number, 0 if there is none."""
+
+    def release(self) -> None:
+        """Close it."""
+
+
 class BoundedCapture:
     """A cv2.VideoCapture in the one thread that ever touches it.
 
@@ -46,10 +64,10 @@ class BoundedCapture:
     as its last call has come back. It reads only when asked: it is never more than one frame ahead.
     """
 
-    def __init__(self, create: Callable[[], cv2.VideoCapture], name: str, *, file: bool, loop: bool) -> None:
+    def __init__(self, create: Callable[[], Driver], name: str, *, file: bool, loop: bool) -> None:
         self.stopped = threading.Event()
         self.fault = ""
-        """OpenCV's message for an error; it may hold the source with its credentials."""
+        """The message of an error; it may hold the source with its credentials."""
         self._create = create
         self._file = file
         self._loop = loop
@@ -83,7 +101,7 @@ class BoundedCapture:
     def _run(self) -> None:
         try:
             self._serve()
-        except cv2.error as error:
+        except (cv2.error, SourceError) as error:
             self.fault = " ".join(str(error).split())
             self._arrivals.put(None)
 
@@ -101,7 +119,7 @@ class BoundedCapture:
         finally:
             capture.release()
 
-    def _grab(self, capture: cv2.VideoCapture, due: Due) -> Arrival | None:
+    def _grab(self, capture: Driver, due: Due) -> Arrival | None:
         if not capture.grab():
             return None
         timestamp, captured_at = time.monotonic(), datetime.now(timezone.utc)

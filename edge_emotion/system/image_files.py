@@ -12,6 +12,7 @@ from edge_emotion.datatypes import Image
 from edge_emotion.errors import SinkError, SourceError
 from edge_emotion.system.atomic_file import write_bytes
 from edge_emotion.system.image_header import MAX_PIXELS, picture_kind, picture_size
+from edge_emotion.system.opencv_build import reads_pictures
 
 MAX_BYTES = 256 * 2**20
 """Largest file that is read as a picture."""
@@ -39,6 +40,8 @@ def decode_picture(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Imag
         image = None if size is None else cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error:
         image = None
+    if image is None and not reads_pictures(kind):
+        raise SourceError(f"{name} is a picture in {kind}, which this OpenCV cannot read: convert it to JPEG")
     if image is None:
         raise SourceError(f"{name} is not a readable image, but begins as {kind}: is it whole? else convert it to JPEG")
     return np.asarray(image, np.uint8)

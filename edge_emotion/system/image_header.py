@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import struct
 from collections.abc import Callable, Iterator
@@ -30,12 +31,14 @@ def is_picture_file(path: Path) -> bool:
 
 
 def picture_kind(data: bytes) -> str | None:
-    """'JPEG', 'PNG', 'BMP', 'WebP', 'GIF', 'TIFF', 'AVIF' or 'HEIC' by the first 32 bytes; None for anything else."""
+    """'JPEG', 'PNG', 'BMP', 'WebP', 'GIF', 'TIFF', 'PNM', 'AVIF' or 'HEIC' by the first 32 bytes; else None."""
     if data.startswith((b"RIFF",)) and data[8:12] == b"WEBP":
         return "WebP"
     if data[4:8] == b"ftyp":
         brands = {data[8:12], *(data[at : at + 4] for at in range(16, 32, 4))}
-        return "AVIF" if brands & {b"avif", b"avis"} else "HEIC" if brands & {b"heic", b"heix", b"mif1"} else None
+        return "AVIF" if brands & {b"avif", b"avis"} else "HEIC" if brands & _HEIC else None
+    if _PNM.match(data[:3]):
+        return "PNM"
     kind = next((kind for magic, kind in _MAGIC.items() if data.startswith(magic)), None)
     return None if kind == "BMP" and data[14:18] not in _BMP_HEADERS else kind
 
@@ -51,6 +54,9 @@ _MAGIC = {
 }
 
 
+_PNM = re.compile(rb"P[2356]\s")
+_PNM_SIZE = re.compile(rb"P[2356]\s+(?:#[^\n]*\n\s*)*([0-9]{1,9})\s+(?:#[^\n]*\n\s*)*([0-9]{1,9})\s")
+_HEIC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 _BMP_HEADERS = frozenset(struct.pack("<I", size) for size in (12, 40, 52, 56, 64, 108, 124))
 
 
@@ -109,6 +115,11 @@ def _gif(data: bytes) -> Size:
     return width, height
 
 
+def _pnm(data: bytes) -> Size | None:
+    found = _PNM_SIZE.match(data[:4096])
+    return (int(found[1]), int(found[2])) if found else None
+
+
 def _webp(data: bytes) -> Size | None:
     """The canvas of the extended form, else the one picture; lossy and lossless have headers of their own."""
     if data[12:16] == b"VP8X":
@@ -149,6 +160,7 @@ _SIZES: dict[str, Callable[[bytes], Size | None]] = {
     "GIF": _gif,
     "WebP": _webp,
     "TIFF": _tiff,
+    "PNM": _pnm,
     "AVIF": _heif,
     "HEIC": _heif,
 }

@@ -16,3 +16,8 @@ def cache_dir() -> Path:
     if systemd := os.environ.get("CACHE_DIRECTORY"):
         return Path(systemd.split(":")[0])
     return expand(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "edge-emotion"
+
+
+def printable(text: str) -> str:
+    """A text with file names in it as one line of UTF-8: what cannot be printed is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from datetime import MAXYEAR, MINYEAR, datetime, timezone
 from typing import Any
@@ -27,8 +28,15 @@ ONLINE, OFFLINE = b"online", b"offline"
 CLEARED = b""
 """Payload that removes a retained topic from the broker (MQTT 5, 3.3.1.3)."""
 
-_NOT_REPLAYED, _REPLAYED = b'"replayed":false}', b'"replayed":true}'
-"""The end of every event: ``replayed`` is its last field."""
+_TEXT = rb'"(?:[^"\\]|\\.)*"'
+_HEAD = re.compile(
+    rb'(\{"schema":%d,"type":"(?:start|change|end)","id":%b,"seq":-?[0-9]+,"node":)%b' % (SCHEMA, _TEXT, _TEXT)
+)
+_TYPE = re.compile(rb'\{"schema":%d,"type":"(start|change|end)"' % SCHEMA)
+_TRACK, _STRING = b',"track":{"id":', re.compile(_TEXT)
+_REPLAYED = b',"replayed":'
+_TAIL = re.compile(rb'%b(?:true|false)((?:,"[a-z]+":%b)*\})' % (_REPLAYED, _TEXT))
+"""The end of every event: ``replayed``, and fields that not every event has."""
 
 
 def availability_to_payload(online: bool | None) -> bytes:
@@ -86,7 +94,8 @@ def event_to_json(event: EmotionEvent) -> bytes:
             "latency_ms": round(event.latency_ms, 1),
             "model": {"name": event.model_name, "version": event.model_version},
             "replayed": event.replayed,
-            **({} if event.zone is None else {"zone": event.zone}),
+            **_given("zone", event.zone),
+            **_given("reason", event.reason),
         }
     )
 
@@ -121,23 +130,31 @@ def event_from_json(payload: bytes) -> EmotionEvent:
             model_version=_text(model["version"]),
             replayed=data["replayed"] is True,
             zone=_text(data["zone"]) if "zone" in data else None,
+            reason=_text(data["reason"]) if "reason" in data else None,
         )
     except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"not an event of schema {SCHEMA}: {type(error).__name__} {error}") from error
 
 
-def as_replayed(payload: bytes) -> bytes:
-    """The payload of the same event with ``replayed`` set, without parsing it.
+def as_replayed(payload: bytes, node: str | None = None) -> bytes:
+    """The payload of the same event with ``replayed`` set, and of ``node`` if given, without parsing it.
 
     Equal to ``event_to_json`` of that event. Raises ValueError for a payload that ``event_to_json`` of this schema has
     not made.
     """
-    if payload.startswith(b'{"schema":%d,' % SCHEMA):
-        if payload.endswith(_NOT_REPLAYED):
-            return payload.removesuffix(_NOT_REPLAYED) + _REPLAYED
-        if payload.endswith(_REPLAYED):
-            return payload
-    raise ValueError(f"not an event of schema {SCHEMA}")
+    end = max(0, payload.rfind(_REPLAYED))
+    head, tail = _HEAD.match(payload), _TAIL.fullmatch(payload, end)
+    if head is None or tail is None:
+        raise ValueError(f"not an event of schema {SCHEMA}")
+    begin = head[0] if node is None else head[1] + json.dumps(node, ensure_ascii=False).encode()
+    return begin + payload[head.end() : end] + _REPLAYED + b"true" + tail[1]
+
+
+def track_of(payload: bytes) -> tuple[bytes, bytes] | None:
+    """Type and track of an event, as they are written, without parsing it; None if it is no event of this schema."""
+    kind, at = _TYPE.match(payload), payload.find(_TRACK)
+    track = _STRING.match(payload, at + len(_TRACK)) if at > 0 else None
+    return None if kind is None or track is None else (kind[1], track[0])
 
 
 def state_to_json(state: CameraState) -> bytes:
@@ -197,6 +214,11 @@ def read_object(payload: bytes) -> dict[str, Any]:
 
 def _rounded(probabilities: Mapping[str, float]) -> dict[str, float]:
     return {name: round(value, DIGITS) for name, value in probabilities.items()}
+
+
+def _given(name: str, value: str | None) -> dict[str, str]:
+    """A field that is left out if there is no value."""
+    return {} if value is None else {name: value}
 
 
 def _text(value: object) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -19,6 +19,9 @@ from edge_emotion.labels import EMOTIONS
 from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.pipeline.pipeline import Pipeline
 from edge_emotion.protocols import FaceDetector, FloatArray, ModelInput
+
+ANY_QUALITY = dict.fromkeys(("dark", "blurred", "turned", "hidden_eyes", "hidden_mouth", "small"), 0.0)
+"""Settings that judge no picture."""
 
 
 class Moods(ConstantBackend):
@@ -50,6 +53,8 @@ def make(
     interval: float = 0.0,
     idle_interval: float = 0.0,
     time_constant: float = 0.0,
+    quality: Mapping[str, float] = ANY_QUALITY,
+    ignore_still: bool = False,
 ) -> Pipeline:
     """A pipeline whose tracks and events are named id1, id2, ...; a script is what its detector finds."""
     events, names = count(1), count(1)
@@ -57,6 +62,8 @@ def make(
         classifier={"interval": interval},
         detector={"idle_interval": idle_interval},
         policy={"time_constant": time_constant},
+        quality=quality,
+        cameras={"desk": {"source": "0", "ignore_still": ignore_still}},
     )
     return Pipeline(
         pipeline_settings(settings, "desk"),

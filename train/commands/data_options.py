@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from train.data.faces import SPLITS, DataError
 from train.data.layouts import FaceFinder, load
 from train.data.layouts.grouping import GROUPS_HELP
+from train.data.layouts.label_maps import parse_label_map
 from train.data.layouts.splits import SPLIT_NAMES
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def add_data_options(
     parser.add_argument(
         "--layout", default="auto", help="fer_plus, fer2013, rafdb, affectnet, folders or csv; default: recognised"
     )
+    add_label_map(parser)
     parser.add_argument("--skip-bad", action="store_true", help="leave out pictures that cannot be read")
     parser.add_argument("--group-by", metavar="RULE", help=f"for data without splits: {GROUPS_HELP}")
     parser.set_defaults(detect=None)
@@ -45,6 +47,24 @@ def add_data_options(
         )
 
 
+def add_label_map(parser: argparse.ArgumentParser) -> None:
+    """Add ``--label-map``."""
+    parser.add_argument(
+        "--label-map",
+        type=_label_map,
+        default={},
+        metavar="MAP",
+        help="meaning of labels that are no names: 1=anger,2=disgust,..., or fer2013, rafdb or affectnet",
+    )
+
+
+def _label_map(text: str) -> dict[str, str]:
+    try:
+        return parse_label_map(text)
+    except DataError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def read_data(
     options: argparse.Namespace, inputs: Sequence[InputSpec], *, label_votes: Mapping[str, float] | None = None
 ) -> DataSet:
@@ -61,6 +81,7 @@ def read_data(
         label_votes=label_votes or {},
         skip_bad=options.skip_bad,
         group_by=options.group_by,
+        label_map=options.label_map,
         finder=_finder(options.detect, inputs) if options.detect else None,
     )
     for note in data.notes:

@@ -14,10 +14,12 @@ import numpy.typing as npt
 
 from edge_emotion.errors import SourceError
 from edge_emotion.system.image_files import read_picture
+from edge_emotion.system.paths import printable
 from train.data.faces import DataError
 from train.data.layouts.finder import FaceFinder
+from train.data.layouts.folders import files_in
+from train.data.layouts.images import left_out
 
-SUFFIXES = ".jpg", ".jpeg", ".png", ".webp", ".bmp"
 THREADS = 2
 CHUNK = 512
 
@@ -36,9 +38,11 @@ def cut_faces(folder: Path, finder: FaceFinder, detail: int) -> Cut:
 
     Raises DataError for a folder without pictures, and if no face is found in any of them.
     """
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    others: list[Path] = []
+    files = files_in(folder, others)
     if not files:
-        raise DataError(f"{folder} holds no pictures ({', '.join(SUFFIXES)}); unpack archives first")
+        raise DataError(f"{folder} holds no pictures; unpack archives first")
+    _tell(left_out(others, folder))
 
     def cut(file: Path) -> npt.NDArray[np.uint8] | str | None:
         try:
@@ -62,6 +66,6 @@ def cut_faces(folder: Path, finder: FaceFinder, detail: int) -> Cut:
     return Cut(np.stack(found), len(files), len(files) - len(found) - len(unreadable), len(unreadable))
 
 
-def _tell(unreadable: Sequence[str]) -> None:
-    for reason in unreadable:
-        print(reason, file=sys.stderr)
+def _tell(lines: Sequence[str]) -> None:
+    for line in lines:
+        print(printable(line), file=sys.stderr)

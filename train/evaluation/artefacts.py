@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edge_emotion.backends.tflite import TfliteBackend
-from edge_emotion.factory.models import INTERPRETERS
+from edge_emotion.factory.interpreters import INTERPRETERS
 from edge_emotion.models.folder import checked_file
 from edge_emotion.models.manifest import ModelFile, ModelManifest
 from edge_emotion.protocols import InferenceBackend

@@ -12,20 +12,24 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from edge_emotion.config.settings import DetectorSettings
+from edge_emotion.config.source_spec import IMAGE_SUFFIXES
 from edge_emotion.datatypes import Image
+from edge_emotion.errors import SourceError
 from edge_emotion.factory.models import make_detector
 from edge_emotion.labels import EMOTIONS
 from edge_emotion.models.manifest import CropSpec
 from edge_emotion.protocols import FaceDetector
+from edge_emotion.system.image_files import decode_picture
+from edge_emotion.system.image_header import picture_kind
+from edge_emotion.system.paths import printable
 from train.data.faces import DataError, Faces
 from train.data.layouts.finder import FaceFinder
+from train.data.layouts.folders import files_in, is_hidden
 from train.data.layouts.images import Options, emotion_of, labelled
-from train.data.pictures import SUFFIXES
 
 NUMBERS = re.compile(r"(_\d+)+$")
 """End of a file's name after the person: numbers of sequence and frame."""
@@ -82,23 +86,29 @@ def _pictures(path: Path) -> Iterator[tuple[PurePosixPath, Image]]:
     """(path within the set, pixels) of each picture, in the order of the paths."""
     read = _zip(path) if path.suffix.lower() == ".zip" else _folder(path)
     for file, content in read:
-        image = cv2.imdecode(np.frombuffer(content(), np.uint8), cv2.IMREAD_COLOR)
-        if image is None:
-            raise DataError(f"{path}: {file} is not a readable image: repair or remove it")
-        yield file, np.asarray(image, np.uint8)
+        try:
+            yield file, decode_picture(content(), printable(f"{path}: {file}"))
+        except SourceError as error:
+            raise DataError(f"{error}; repair or remove it") from error
 
 
 def _folder(path: Path) -> Iterator[tuple[PurePosixPath, Callable[[], bytes]]]:
-    for file in sorted(path.rglob("*")):
-        if file.suffix.lower() in SUFFIXES and file.is_file():
-            yield PurePosixPath(file.relative_to(path).as_posix()), file.read_bytes
+    for file in files_in(path, []):
+        yield PurePosixPath(file.relative_to(path).as_posix()), file.read_bytes
 
 
 def _zip(path: Path) -> Iterator[tuple[PurePosixPath, Callable[[], bytes]]]:
     try:
         with zipfile.ZipFile(path) as archive:
             for name in sorted(archive.namelist()):
-                if PurePosixPath(name).suffix.lower() in SUFFIXES:
+                with archive.open(name) as member:
+                    kind = picture_kind(member.read(32))
+                if (kind or PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES) and not _hidden(name):
                     yield PurePosixPath(name), partial(archive.read, name)
     except (OSError, zipfile.BadZipFile) as error:
         raise DataError(f"cannot read {path}: {error}") from error
+
+
+def _hidden(name: str) -> bool:
+    *folders, file = PurePosixPath(name).parts
+    return file.startswith(".") or any(map(is_hidden, folders))

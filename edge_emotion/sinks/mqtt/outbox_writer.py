@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 import threading
 import time
 from contextlib import suppress
@@ -42,12 +41,18 @@ class OutboxWriter:
         self._synced = 0
         self._unsynced_since: float | None = None
         self._retry_at: float | None = None
+        self._busy_since: float | None = None
         self._thread = threading.Thread(target=self._run, name="mqtt-outbox", daemon=True)
 
     @property
     def failing(self) -> bool:
         """True while nothing can be written and events wait in memory only."""
         return self._retry_at is not None
+
+    def hangs(self, limit: float) -> bool:
+        """True if the disk has not answered for ``limit`` s."""
+        since = self._busy_since
+        return since is not None and time.monotonic() - since > limit
 
     def start(self) -> None:
         """Start the thread, and write what is in the outbox already."""
@@ -75,7 +80,7 @@ class OutboxWriter:
                 self._step()
             self._step(last=True)
         finally:
-            if not self._stopping.is_set():  # a fault of this thread must not keep the events from being sent
+            if not self._stopping.is_set():
                 self._fall_back(RuntimeError("the writing thread has failed"))
             if self._numbers is None:
                 self._file.close()
@@ -92,13 +97,18 @@ class OutboxWriter:
         return max(0.0, until - now)
 
     def _step(self, last: bool = False) -> None:
+        self._busy_since = time.monotonic()
         try:
             if self._retry_at is None:
                 self._write(time.monotonic(), last)
             elif last or time.monotonic() >= self._retry_at:
                 self._try_again()
-        except (sqlite3.Error, OSError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a fault of this thread must not keep the events from being sent
             self._fall_back(error)
+        finally:
+            self._busy_since = None
 
     def _write(self, now: float, last: bool) -> None:
         changes = self._outbox.collect()
@@ -141,7 +151,7 @@ class OutboxWriter:
         try:
             self._file.open()
             changes = self._outbox.collect_all()
-            self._file.replace(changes.new)
+            self._file.replace(changes.new, changes.tracks)
             self._file.sync()
         except BaseException:
             self._file.close()

@@ -159,7 +159,7 @@ class SendQueue:
     def _as_message(self, entry: Entry, replayed: bool) -> Message | None:
         """The event's publication; None if it cannot be read and is refused."""
         try:
-            payload = as_replayed(entry.payload) if replayed else entry.payload
+            payload = as_replayed(entry.payload, self._topics.node) if replayed else entry.payload
         except ValueError as error:  # stored by another version
             _log.error("an event in the outbox cannot be read any more (%s) and is not sent", error)
             self.outbox.refuse(entry.number)

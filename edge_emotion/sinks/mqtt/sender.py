@@ -7,16 +7,16 @@ import math
 import random
 import threading
 import time
-from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, field
 
 from edge_emotion.config.settings import MqttSettings
-from edge_emotion.errors import EdgeEmotionError
-from edge_emotion.mqtt.connection import UNLIMITED, Connection, IncomingMessage, Refusal
+from edge_emotion.errors import EdgeEmotionError, SinkError
+from edge_emotion.mqtt.connection import TICK, UNLIMITED, Connection, Refusal
 from edge_emotion.mqtt.handshake import ConnectFailure, establish
 from edge_emotion.mqtt.timing import Timing
 from edge_emotion.mqtt.wakeup import Wakeup
+from edge_emotion.sinks.mqtt.connection_log import ConnectionLog
+from edge_emotion.sinks.mqtt.handlers import IncomingHandlers
 from edge_emotion.sinks.mqtt.send_queue import Message, SendQueue
 from edge_emotion.system.backoff import Backoff
 from edge_emotion.wire.payloads import OFFLINE
@@ -27,15 +27,8 @@ _log = logging.getLogger("edge_emotion.sinks.mqtt")
 DRAIN_RETRY = 0.25
 """Seconds between attempts to reach the broker while a stop waits for the last events."""
 
-
-@dataclass(slots=True)
-class IncomingHandlers:
-    """Topic filters to subscribe to, and callbacks that the sender's thread calls."""
-
-    filters: list[str] = field(default_factory=list)
-    on_message: Callable[[IncomingMessage], None] = lambda _message: None
-    on_confirmed: Callable[[Message], None] = lambda _message: None
-    """The broker has acknowledged a retained message."""
+MAX_FAULTS = 5
+"""Connections in a row that may be ended by a fault of this program; the next such fault ends the thread."""
 
 
 class Sender:
@@ -60,6 +53,12 @@ class Sender:
         self.connected = False
         self.failure: str | None = None
         """Why the broker refused the credentials at the last attempt, or why the thread has ended; None otherwise."""
+        self.ended: SinkError | None = None
+        """Why the thread has ended although nobody stopped it."""
+        self.connections = 0
+        """Connections that the broker has accepted, since the start."""
+        self._turned_at = time.monotonic()
+        self._faults = 0
         self._settings, self._client_id, self._will = settings, client_id, will
         self._send_queue, self._outbox = send_queue, send_queue.outbox
         self._timing, self._handlers = timing, handlers
@@ -77,20 +76,25 @@ class Sender:
         self._resume_at: float | None = None
         """While the broker refuses messages for the moment: when to publish them again."""
         self._refused_retained: list[Message] = []
-        self._logged: set[str] = set()
-        self._logged_refusals: set[str] = set()
-        self._logged_expired = 0
+        self.log = ConnectionLog(self._broker)
+        """What was logged about the connection."""
 
     def run(self) -> None:
-        """Until ``stop``."""
+        """Until ``stop``, or until something ends it that another attempt would not mend: see ``ended``."""
         self._send_queue.attach(self._wakeup)
-        ended = "the network thread has failed"
         try:
             self._keep_connected()
-            ended = ""
+        except BaseException as error:  # noqa: BLE001 - a thread that ends unseen leaves the node mute
+            self.failure = f"{self._broker}: the network thread has ended: {type(error).__name__}: {error}"
+            self.ended = SinkError(self.failure)
+            _log.debug("traceback of this error", exc_info=True)
         finally:
-            self.failure = ended or self.failure
             self._wakeup.close()
+
+    @property
+    def hangs(self) -> bool:
+        """True if the thread has not come back from a call for longer than ``Timing.turn``."""
+        return time.monotonic() - self._turned_at > self._timing.turn
 
     def stop(self, deadline: float) -> None:
         """Deliver events until ``deadline`` (monotonic), publish offline, end. From any thread; returns at once."""
@@ -118,6 +122,7 @@ class Sender:
         while not self._finished and self._remaining() > 0:
             last = self._stop.is_set() and not len(self._outbox)
             self._end_delay.clear()
+            self._turn()
             if self._attempt() > self._timing.steady:
                 retry.reset()
             if self.failure is None:
@@ -126,20 +131,39 @@ class Sender:
                 return
             if self._stop.is_set():  # only the drain time is left: no long delays any more
                 time.sleep(max(0.0, min(DRAIN_RETRY, self._remaining())))
-            elif self._end_delay.wait((retry if self.failure is None else login_retry).next()):
+            elif self._delay((retry if self.failure is None else login_retry).next()):
                 retry.reset()
                 login_retry.reset()
 
+    def _delay(self, seconds: float) -> bool:
+        """Wait; True if ``stop`` or ``retry_now`` ended it."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self._turn()
+            if self._end_delay.wait(min(left, TICK)):
+                return True
+        return False
+
+    def _turn(self) -> None:
+        self._turned_at = time.monotonic()
+
     def _attempt(self) -> float:
-        """One connection from its beginning to its end. Returns how many seconds it lasted."""
+        """One connection from its beginning to its end. Returns how many seconds it lasted.
+
+        A fault of this program ends the connection, and the thread when that goes on.
+        """
+        begin = time.monotonic()
         try:
             return self._connect()
         except MemoryError:
             raise
-        except Exception as error:  # noqa: BLE001 - without this thread nothing would be sent any more
-            self._report(logging.ERROR, f"{self._broker}: {type(error).__name__}: {error}; trying again")
-            _log.debug("traceback of this error", exc_info=True)
-            return 0.0
+        except Exception as error:
+            lasted = time.monotonic() - begin
+            self._faults = 1 if lasted > self._timing.steady else self._faults + 1
+            if self._faults > MAX_FAULTS:
+                raise
+            self.log.report_fault(error)
+            return lasted
 
     def _connect(self) -> float:
         """As ``_attempt``. Raises what is a fault of this program."""
@@ -148,7 +172,7 @@ class Sender:
             connection = Connection(self._settings, self._client_id, will, limits=self._limits)
         except (OSError, ValueError, EdgeEmotionError) as error:
             self.failure = None
-            self._report(logging.WARNING, f"{self._broker} is not reachable: {error}; trying again")
+            self.log.report(logging.WARNING, f"{self._broker} is not reachable: {error}; trying again")
             return 0.0
         with closing(connection):
             failure = establish(connection, self._wakeup, self._timing, self._remaining)
@@ -164,10 +188,10 @@ class Sender:
                 f"{self._broker} {failure.reason}; trying again every few minutes, and at a reload; {failure.advice}; "
                 f"until then up to {self._settings.outbox} events wait"
             )
-            self._report(logging.ERROR, self.failure)
+            self.log.report(logging.ERROR, self.failure)
         elif failure.cause != "stopped":
             self.failure = None
-            self._report(logging.WARNING, f"{self._broker} {failure.reason}; trying again; {failure.advice}")
+            self.log.report(logging.WARNING, f"{self._broker} {failure.reason}; trying again; {failure.advice}")
 
     def _use(self, connection: Connection) -> float:
         self._in_flight.clear()
@@ -178,10 +202,8 @@ class Sender:
             connection.subscribe(self._handlers.filters)
         self._send_queue.begin_connection()
         self.connected, self.failure = True, None
-        self._logged.clear()
-        self._report(logging.INFO, f"connected to {self._broker}")
-        self._report_limits(connection)
-        self._report_expired()
+        self.connections += 1
+        self.log.report_connection(connection.limits, self._outbox)
         start = time.monotonic()
         try:
             self._serve(connection)
@@ -191,24 +213,10 @@ class Sender:
             # A broker of MQTT 3.1.1, and mosquitto 2.0.11 in general, does not report that this was the reason.
             client_id = self._settings.client_id
             twin = f"; is mqtt.client_id {client_id!r} used by another client too?" if client_id else ""
-            self._report(logging.WARNING, f"lost {self._broker} ({connection.ended}); events wait; trying again{twin}")
+            self.log.report(
+                logging.WARNING, f"lost {self._broker} ({connection.ended}); events wait; trying again{twin}"
+            )
         return time.monotonic() - start
-
-    def _report_limits(self, connection: Connection) -> None:
-        """Limits that change what subscribers receive."""
-        if not connection.limits.retain:
-            effect = "subscribers receive states only when they change, Home Assistant finds the device only if it runs"
-            self._report(logging.WARNING, f"{self._broker} keeps no retained messages: {effect}")
-        if connection.limits.qos == 0:
-            effect = "an event is lost if the connection ends while it is sent"
-            self._report(logging.WARNING, f"{self._broker} supports only QoS 0: {effect}")
-
-    def _report_expired(self) -> None:
-        expired = self._outbox.expired
-        if expired > self._logged_expired:
-            count = expired - self._logged_expired
-            _log.warning("%d events waited longer than mqtt.outbox_max_age and were dropped", count)
-        self._logged_expired = expired
 
     def _serve(self, connection: Connection) -> None:
         """Until the connection is lost, or until a stop has delivered what it can."""
@@ -241,6 +249,7 @@ class Sender:
 
     def _exchange(self, connection: Connection, events: bool, timeout: float) -> None:
         """Publish what the window allows, wait for the network or a wakeup, process what was received."""
+        self._turn()
         now = time.monotonic()
         if self._resume_at is not None and now >= self._resume_at and not self._in_flight:
             self._send_queue.retry(self._refused_retained)
@@ -271,7 +280,7 @@ class Sender:
             try:
                 number = connection.publish(message.topic, message.payload, message.retain, message.qos)
             except ValueError as error:  # for example a wildcard in the topic
-                self._report(logging.ERROR, f"{message.topic[:200]!r} cannot be published ({error}): it is left out")
+                self.log.report(logging.ERROR, f"{message.topic[:200]!r} cannot be published ({error}): it is left out")
                 if message.number is not None:
                     self._outbox.refuse(message.number)
             else:
@@ -294,10 +303,8 @@ class Sender:
         """The broker will never accept this message."""
         if message.number is not None:
             self._outbox.refuse(message.number)
-        if refusal.reason not in self._logged_refusals:
-            self._logged_refusals.add(refusal.reason)
-            advice = "check its access rules" if refusal.reason == "Not authorized" else "see its log"
-            _log.error("%s refuses %s (%s): %s", self._broker, message.topic, refusal.reason, advice)
+        if not (message.retain and self._handlers.on_refused(message, refusal.reason)):
+            self.log.report_refusal(message.topic, refusal)
 
     def _wait_after(self, message: Message, refusal: Refusal) -> None:
         """The broker refuses this message for the moment: publish nothing for a while, then this and the following."""
@@ -306,13 +313,7 @@ class Sender:
         if self._resume_at is None:
             self._resume_at = time.monotonic() + self._publish_retry.next()
         status = f"{self._broker} does not accept messages for the moment ({refusal.reason}); trying again"
-        self._report(logging.WARNING, status)
+        self.log.report(logging.WARNING, status)
 
     def _remaining(self) -> float:
         return self._deadline - time.monotonic()
-
-    def _report(self, level: int, status: str) -> None:
-        """Log a change of the connection once, not at each further attempt."""
-        if status not in self._logged:
-            _log.log(level, "%s", status)
-        self._logged.add(status)

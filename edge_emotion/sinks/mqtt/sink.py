@@ -14,16 +14,18 @@ from typing import Any
 from edge_emotion.config.settings import MqttSettings
 from edge_emotion.datatypes import CameraState, EmotionEvent
 from edge_emotion.errors import SinkError
-from edge_emotion.mqtt.connection import IncomingMessage, new_client
+from edge_emotion.mqtt.bounded_client import new_client
+from edge_emotion.mqtt.connection import IncomingMessage
 from edge_emotion.mqtt.timing import Timing
 from edge_emotion.outbox.event_counter import EventCounter
 from edge_emotion.outbox.outbox import Outbox
 from edge_emotion.outbox.store import OutboxFile
 from edge_emotion.sinks.mqtt.announcer import Announcer, Device
 from edge_emotion.sinks.mqtt.client_id import make_client_id
+from edge_emotion.sinks.mqtt.handlers import IncomingHandlers
 from edge_emotion.sinks.mqtt.outbox_writer import OutboxWriter
 from edge_emotion.sinks.mqtt.send_queue import Message, SendQueue
-from edge_emotion.sinks.mqtt.sender import IncomingHandlers, Sender
+from edge_emotion.sinks.mqtt.sender import Sender
 from edge_emotion.wire.payloads import OFFLINE, ONLINE, availability_to_payload, event_to_json, state_to_json, to_json
 from edge_emotion.wire.topics import Topics
 
@@ -62,9 +64,11 @@ class MqttSink:
         self._send_queue = SendQueue(self._topics, self._outbox, to_json(info))
         announced = None if state_dir is None else state_dir / f"{node}.announced.json"
         self._announcer = Announcer(self._send_queue, self._topics, announced)
+        self._announcer.on_forbidden = self._log_forbidden
         self._described = cameras, device
         own = [self._topics.availability, self._topics.info]
         self._handlers = IncomingHandlers(own, on_message=self._on_message, on_confirmed=self._on_confirmed)
+        self._handlers.on_refused = self._announcer.refuse
         self._listener: Callable[[str, bytes], None] | None = None
         file = None if state_dir is None else OutboxFile(state_dir / f"{node}.outbox.db")
         self._file = file if numbers is None else numbers.store
@@ -84,6 +88,27 @@ class MqttSink:
     def failure(self) -> str | None:
         """Why the credentials were refused at the last attempt, or why the network thread has ended; else None."""
         return None if self._sender is None else self._sender.failure
+
+    @property
+    def ended(self) -> SinkError | None:
+        """Why the network thread has ended although nobody stopped it: no event is delivered any more; else None."""
+        return None if self._sender is None else self._sender.ended
+
+    @property
+    def hangs(self) -> bool:
+        """True while a thread of the sink does not come back from a call for longer than ``Timing.turn``."""
+        sender, writer, limit = self._sender, self._writer, self._timing.turn
+        return (sender is not None and sender.hangs) or (writer is not None and writer.hangs(limit))
+
+    @property
+    def connections(self) -> int:
+        """Connections that the broker has accepted."""
+        return 0 if self._sender is None else self._sender.connections
+
+    @property
+    def last_failure(self) -> str | None:
+        """Why the last connection was not made, or was lost; None if that never happened."""
+        return None if self._sender is None else self._sender.log.last_failure
 
     @property
     def waiting(self) -> int:
@@ -246,6 +271,20 @@ class MqttSink:
         """In the sender's thread: the broker has a retained message."""
         self._send_queue.confirm(message)
         self._announcer.confirm(message)
+
+    def _log_forbidden(self, root: str, reason: str) -> None:
+        prefix, _, node = root.rpartition("/")
+        port = self._settings.effective_port
+        _log.error(
+            "the broker refuses to clear the retained topics below %s, which this node has left (%s): do it as a user "
+            "who may: edge-emotion forget %s --prefix %s --mqtt %s:%d --username NAME",
+            root,
+            reason,
+            node,
+            prefix,
+            self._settings.host,
+            port,
+        )
 
     def _open_file(self) -> None:
         """Load the events of an earlier run. A disk that cannot be used is logged once, and is no error."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -133,6 +134,34 @@ def test_classify_takes_folders_with_all_that_is_below_and_counts_what_is_left_o
     (tmp_path / "empty").mkdir()
     assert main(["classify", str(tmp_path / "empty")]) == 3
     assert capsys.readouterr().err == f"{tmp_path / 'empty'}: 0 pictures\n"
+
+
+class Terminal(io.StringIO):
+    """A stream that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_classify_shows_its_progress_on_a_terminal_only(
+    portrait: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = [str(portrait)] * 2
+    assert main(["classify", *pictures]) == 0
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert main(["classify", *pictures]) == 0
+    assert sys.stderr.getvalue() == "\r1 of 2 pictures\r\x1b[K\r2 of 2 pictures\r\x1b[K"  # type: ignore[attr-defined]
+
+
+def test_run_on_a_picture_points_to_classify(
+    portrait: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert main(["run", "--source", str(portrait)]) == 2
+    assert capsys.readouterr().err.endswith(f"for the emotions of a picture: edge-emotion classify {portrait}\n")
+    state = f"state_dir={tmp_path / 'state'}"
+    assert main(["run", "--source", str(portrait), "--jsonl", str(tmp_path / "events"), "--set", state]) == 0
+    assert f"events need a face in several: edge-emotion classify {portrait}" in caplog.text
 
 
 def test_classify_refuses_huge_pictures_unless_told(portrait: Path, capsys: pytest.CaptureFixture[str]) -> None:

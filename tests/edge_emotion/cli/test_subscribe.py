@@ -39,6 +39,8 @@ def test_the_text_marks_what_is_odd() -> None:
         assert item_as_text(received(EVENT, arrival))[-1].endswith(mark)  # type: ignore[arg-type]
     assert item_as_text(received(replace(EVENT, replayed=True)))[-1].endswith("seq 4711, replayed)")
     assert "counts anew from 4711" in item_as_text(received(EVENT, "restart"))[0]
+    dark = replace(EVENT, emotion="unknown", reason="dark", previous="fear")
+    assert "unknown    93%, dark, was fear" in item_as_text(received(dark))[-1]
 
 
 def test_what_comes_from_outside_does_not_steer_the_terminal_or_a_spreadsheet() -> None:

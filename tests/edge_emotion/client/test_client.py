@@ -22,6 +22,8 @@ from support.subscribers import (
 )
 
 from edge_emotion.client import AvailabilityReceived, CameraStatus, EventReceived, StateReceived, Totals
+from edge_emotion.client.network_thread import SubscriberThread
+from edge_emotion.errors import SinkError
 from edge_emotion.wire.payloads import event_from_json, event_to_json, state_from_json, state_to_json
 
 pytestmark = needs_mosquitto
@@ -240,3 +242,17 @@ def test_the_example_of_a_group_shares_the_work(broker: Broker) -> None:
     assert sorted(int(line.split("seq ")[1].rstrip(")\n")) for line in lines[1:]) == list(range(10))
     counts = [int(part.rsplit(" ", 1)[1]) for part in out.strip().split(", ")]
     assert sum(counts) == 10 and all(counts)
+
+
+def test_a_network_thread_that_ends_is_an_error_of_its_user_and_no_wait_for_ever(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def planted(*_: object) -> None:
+        raise ZeroDivisionError("planted")
+
+    monkeypatch.setattr(SubscriberThread, "_use", planted)
+    with client_of(broker) as client:
+        for _ in range(2):
+            with pytest.raises(SinkError, match="the network thread has ended: ZeroDivisionError: planted"):
+                client.receive(20)
+        assert not client.connected

@@ -271,6 +271,7 @@ def test_stats_tell_of_cameras_stages_machine_and_outbox(tmp_path: Path) -> None
         assert 0 <= quantiles["p50"] <= quantiles["p90"] <= quantiles["p99"]
     assert list(desk["stages_ms"]) == ["detect", "track", "classify", "decide", "latency"]
     assert second["outbox"] == {"depth": 0, "dropped": 0, "refused": 0} and second["uptime"] >= second["interval"] >= 1
+    assert second["mqtt"] == {"connections": 0, "last_failure": None}
     assert second["machine"]["rss_mb"] > 20 and second["machine"]["cpu_percent"] > 0
     assert last["cameras"]["desk"]["processed_fps"] == 0 and last["cameras"]["desk"]["stages_ms"] == {}
     json.dumps(stage.channel.reports, allow_nan=False)

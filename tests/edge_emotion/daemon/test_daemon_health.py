@@ -150,6 +150,22 @@ def test_a_main_loop_that_hangs_starves_the_watchdog(ear: Ear) -> None:
         wait_until(ear.is_fed)
 
 
+def test_a_sink_whose_thread_hangs_starves_the_watchdog_and_is_logged_once(
+    ear: Ear, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Watched(MemorySink):
+        hangs = False
+
+    sink = Watched()
+    with running(make_daemon({"desk": Endless()}, [sink])):  # type: ignore[dict-item]
+        ear.hear_until(b"WATCHDOG=1")
+        sink.hangs = True
+        wait_until(lambda: not ear.is_fed())
+        sink.hangs = False
+        wait_until(ear.is_fed)
+    assert caplog.text.count("a thread that delivers events hangs") == 1
+
+
 class Hanging(Endless):
     """A camera whose driver stops answering, in spite of every time-out."""
 

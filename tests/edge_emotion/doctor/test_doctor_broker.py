@@ -8,11 +8,16 @@ from typing import Any
 
 import pytest
 from support.broker import Authority, Broker, Subscriber, free_port, needs_mosquitto, password_access, wait_until
+from support.node_state import entry
 
-from edge_emotion.config.settings import MqttSettings
+from edge_emotion.config.settings import CameraSettings, MqttSettings, Settings
 from edge_emotion.doctor.broker import broker
+from edge_emotion.doctor.delivery import delivery
+from edge_emotion.doctor.examination import checks
 from edge_emotion.doctor.report import Check, Finding, run_checks
 from edge_emotion.mqtt.timing import Timing
+from edge_emotion.outbox.event_counter import EventCounter
+from edge_emotion.sinks.mqtt.sink import MqttSink
 
 TIMING = Timing(connect=2.0, answer=1.0)
 TOPIC = "edge-emotion/pi5/doctor"
@@ -144,3 +149,32 @@ def test_a_file_that_cannot_be_read_is_named(part: dict[str, Any]) -> None:
     assert finding.status == "fail"
     assert "nowhere" in finding.detail
     assert finding.fix == "give the file"
+
+
+@needs_mosquitto
+def test_a_running_daemon_is_online_or_the_doctor_finds_that_no_event_can_leave(tmp_path: Path) -> None:
+    running = Broker(tmp_path).start()
+    mqtt = MqttSettings(host="127.0.0.1", port=running.port, drain_timeout=0)
+    settings = Settings(
+        node="pi5", cameras={"desk": CameraSettings(source="0")}, mqtt=mqtt, state_dir=tmp_path / "state"
+    )
+    numbers = EventCounter(settings.state_path, "pi5")
+    assert "delivery" in [check.name for check in checks(settings)]
+
+    def look() -> Finding:
+        return delivery(settings, mqtt, TIMING, pause=0.1)
+
+    assert look().status == "fail" and "has nothing on edge-emotion/pi5/availability: 0 events wait" in look().detail
+    sink = MqttSink(mqtt, "pi5", {}, ["desk"], state_dir=settings.state_path, numbers=numbers)
+    sink.open()
+    wait_until(lambda: look().status == "ok")
+    assert "0 events wait" in look().detail
+    sink.close()
+    assert look().status == "fail" and "is offline on edge-emotion/pi5/availability" in look().detail
+    assert numbers.store is not None
+    numbers.store.write([entry(1), entry(2)], [])
+    assert "2 events wait" in look().detail
+    running.stop()
+    assert look().status == "fail" and "no event can leave (2 events wait)" in look().detail
+    numbers.close()
+    assert "delivery" not in [check.name for check in checks(settings)]

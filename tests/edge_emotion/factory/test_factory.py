@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.pipelines import settings_with
+from support.pipelines import ANY_QUALITY, settings_with
 from support.values import face, frame
 
 from edge_emotion.app import make_daemon
@@ -76,7 +76,7 @@ def test_tracking_settings_are_obeyed(tracking: dict[str, float], events: list[s
 @pytest.mark.parametrize(("threshold", "emotion"), [(0.0, False), (1.0, True)])
 def test_policy_settings_are_obeyed(threshold: float, emotion: bool) -> None:
     policy = {"threshold": threshold, "hysteresis": 0.0}
-    pipeline = scripted([[face()]], tracking={"confirm_hits": 1}, policy=policy)
+    pipeline = scripted([[face()]], tracking={"confirm_hits": 1}, policy=policy, quality=ANY_QUALITY)
     (event,) = pipeline.process(frame(0))
     assert (event.emotion == "unknown") is emotion
 

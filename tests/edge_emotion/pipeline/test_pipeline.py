@@ -46,6 +46,15 @@ def test_an_event_says_when_where_and_by_what() -> None:
     assert not event.replayed
 
 
+def test_a_face_in_the_dark_is_unknown_and_the_event_says_why() -> None:
+    pipeline = make([[face()]] * 5 + [[]], Moods("fear"), quality={"dark": 1.0})
+    start, end = run(pipeline, 20)
+    assert [(each.emotion, each.reason) for each in (start, end)] == [("unknown", "dark")] * 2
+    assert start.confidence == pytest.approx(start.probabilities["fear"])
+    (named,) = run(make([[face()]], Moods("fear"), quality={"dark": 0.8}), 5)
+    assert (named.emotion, named.reason) == ("fear", None)
+
+
 def test_a_box_over_the_edge_is_clipped_to_the_frame() -> None:
     (event,) = run(make([[face(x=-40, y=440)]], Moods("fear")), 3)
     assert event.box == Box(0, 440 / 480, 40 / 640, 40 / 480)

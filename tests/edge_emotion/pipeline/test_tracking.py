@@ -7,6 +7,7 @@ import pytest
 from support.values import EPOCH, face
 
 from edge_emotion.datatypes import Face
+from edge_emotion.pipeline.motion import Motion
 from edge_emotion.pipeline.tracking import Sighting, Tracker
 
 
@@ -92,6 +93,33 @@ def test_overlap_counts_more_than_nearness(tracker: Tracker) -> None:
 
 def test_a_near_face_of_another_size_is_another_face(tracker: Tracker) -> None:
     assert ids(feed(tracker, [face(x=100, size=200)], 0.0)) != ids(feed(tracker, [face(x=170, y=170, size=60)], 0.1))
+
+
+def test_two_who_pass_each_other_keep_their_ids_though_one_hides_the_other(tracker: Tracker) -> None:
+    both = []
+    for n in range(61):
+        left, right = face(x=100 + 5 * n, size=100), face(x=400 - 5 * n, size=100)
+        hidden = left.box.iou(right.box) > 0.3
+        both.append((hidden, ids(feed(tracker, [left] if hidden else [left, right], n / 15))))
+    assert sum(hidden for hidden, _ in both) > 0.5 * 15
+    assert both[0][1] == both[-1][1] and {one for _, (one, *_) in both} == {"t1"}
+
+
+def test_a_face_that_stays_hidden_ends_after_a_while(tracker: Tracker) -> None:
+    for n in range(5):
+        feed(tracker, [face(x=300), face(x=400 - 20 * n)], n / 10)
+    ended = [(n / 10, gone.id) for n in range(5, 80) for gone in feed(tracker, [face(x=300)], n / 10).ended]
+    assert [name for _, name in ended] == ["t2"]
+    assert 0.8 < ended[0][0] - 0.4 <= 4.1
+
+
+def test_the_velocity_of_a_face_is_learned_in_a_fraction_of_a_second() -> None:
+    motion = Motion(face(x=100).box, 0.0)
+    for n in range(1, 16):
+        motion = motion.seen_at(face(x=100 + 10 * n).box, n / 10)
+    assert motion.velocity == pytest.approx((100, 0), abs=3)
+    assert motion.expected(1.6).x == pytest.approx(260, abs=3)
+    assert motion.hidden_at(face(x=0).box, 1.6).velocity == motion.velocity
 
 
 def test_a_short_miss_is_survived_and_a_long_one_is_the_end(tracker: Tracker) -> None:

@@ -25,7 +25,7 @@ from support.scripted_broker import ScriptedBroker
 from edge_emotion.cli.demo import CLIP
 from edge_emotion.config.settings import MqttSettings
 from edge_emotion.labels import EMOTIONS
-from edge_emotion.mqtt.connection import MAX_PACKET
+from edge_emotion.mqtt.bounded_client import MAX_PACKET
 from edge_emotion.sinks.mqtt.sink import MqttSink
 from edge_emotion.wire.home_assistant import device_config
 from edge_emotion.wire.topics import Topics

@@ -94,6 +94,22 @@ def test_a_snapshot_that_is_huge_or_no_picture_is_refused(serve: Serve) -> None:
         source.read()
 
 
+@pytest.mark.parametrize(
+    ("length", "sent", "words"),
+    [("9999", 100, "sent 100 of 9999 bytes"), (str(2**31), 0, "sends more than 16 MiB"), (None, 2**25, "than 16 MiB")],
+)
+def test_a_snapshot_that_ends_early_or_never_is_refused(
+    length: str | None, sent: int, words: str, serve: Serve
+) -> None:
+    def answer(request: BaseHTTPRequestHandler) -> Answer:
+        return 200, "image/jpeg", bytes(sent), {"Content-Length": length} if length else {"X": "y"}
+
+    source = SnapshotSource(f"http://{serve(answer)}/s", fps=100, timeout=1)
+    source.open()
+    with pytest.raises(SourceError, match=words):
+        source.read()
+
+
 def transport_stream(path: Path, first: int) -> bytes:
     """A second of video, 25 frames, that can be played while it is received."""
     writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"MPG2"), 25.0, (64, 48))
@@ -122,6 +138,13 @@ def test_a_page_is_explained(kind: str, serve: Serve) -> None:
         HttpSource(f"http://{host}/").open()
 
 
+@pytest.mark.parametrize("password", ["ge[heim", "[::1", "ge/heim", "ge heim"])
+def test_a_password_that_breaks_the_address_is_one_line_without_it(password: str) -> None:
+    with pytest.raises(SourceError) as caught:
+        HttpSource(f"http://admin:{password}@127.0.0.1:9/live", open_timeout=3).open()
+    assert "heim" not in str(caught.value) and "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(("status", "advice"), [(401, "check user and password"), (404, "check the address")])
 def test_a_refusal_is_explained_without_the_password(status: int, advice: str, serve: Serve) -> None:
     host = serve(lambda request: (status, "text/html", b"", {}))
@@ -148,6 +171,27 @@ def test_a_camera_cannot_send_us_to_another_host(serve: Serve) -> None:
     host = serve(lambda request: (302, "text/html", b"", {"Location": "http://localhost:1/stolen"}))
     with pytest.raises(SourceError, match="redirects to another host"):
         HttpSource(f"http://admin:geheim@{host}/").open()
+
+
+def test_a_video_that_moves_to_another_host_later_does_not_take_the_password_there(serve: Serve) -> None:
+    """FFmpeg, which reads videos, follows the redirect."""
+    stolen: list[str | None] = []
+
+    def thief(request: BaseHTTPRequestHandler) -> Answer:
+        stolen.append(request.headers["Authorization"])
+        return 401, "text/html", b"", {"WWW-Authenticate": 'Basic realm="camera"'}
+
+    other = serve(thief).replace("127.0.0.1", "localhost")
+    requests = count()
+
+    def moves(request: BaseHTTPRequestHandler) -> Answer:
+        if next(requests):
+            return 302, "text/html", b"", {"Location": f"http://{other}/"}
+        return 200, "video/mp2t", b"G", {}
+
+    with pytest.raises(SourceError, match="cannot open stream"):
+        HttpSource(f"http://admin:geheim@{serve(moves)}/", open_timeout=5).open()
+    assert stolen and not any(stolen)
 
 
 def test_a_stream_is_played_as_before() -> None:

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_emotion.errors import SourceError
-from edge_emotion.system.image_files import read_picture
+from edge_emotion.system import opencv_build
+from edge_emotion.system.image_files import decode_picture, read_picture
 from edge_emotion.system.image_header import files_below, is_picture_file, picture_kind, picture_size
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (31, 47, 3), np.uint8)
@@ -90,6 +91,26 @@ def test_the_limit_can_be_set(tmp_path: Path) -> None:
     assert read_picture(tmp_path / "a", max_pixels=31 * 47).shape == PICTURE.shape
     with pytest.raises(SourceError, match="more than"):
         read_picture(tmp_path / "a", max_pixels=31 * 47 - 1)
+
+
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + struct.pack(">I4sIII", 20, b"ispe", 0, 31, 47)
+
+
+def test_avif_is_read_and_what_opencv_cannot_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.avif").write_bytes(encoded(".avif"))
+    assert read_picture(tmp_path / "a.avif").shape == PICTURE.shape
+    (tmp_path / "IMG_1.HEIC").write_bytes(HEIC)
+    with pytest.raises(
+        SourceError, match=r"IMG_1\.HEIC is a picture in HEIC, which this OpenCV cannot read: convert it"
+    ):
+        read_picture(tmp_path / "IMG_1.HEIC")
+    torn = encoded(".avif")[:300]
+    with pytest.raises(SourceError, match="begins as AVIF: is it whole"):
+        decode_picture(torn, "a")
+    monkeypatch.setattr(opencv_build, "_information", lambda: "    AVIF:      NO\n")
+    for kind, data in (("AVIF", torn), ("GIF", b"GIF89a" + b"\x01\0" * 20)):
+        with pytest.raises(SourceError, match=f"is a picture in {kind}, which this OpenCV cannot read"):
+            decode_picture(data, "a")
 
 
 def test_what_never_ends_is_not_read(tmp_path: Path) -> None:

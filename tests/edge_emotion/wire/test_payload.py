@@ -49,6 +49,7 @@ def test_an_event_comes_back_as_it_was_up_to_milliseconds() -> None:
         {"type": "end", "replayed": True, "track_duration": 12.345},
         {"box": Box(0.0, 0.0, 1.0, 1.0), "probabilities": {}},
         {"zone": "door"},
+        {"emotion": "unknown", "reason": "dark"},
     ],
 )
 def test_what_was_written_once_is_written_the_same_again(changes: dict[str, Any]) -> None:
@@ -80,8 +81,12 @@ def test_the_replayed_form_has_the_bytes_of_the_replayed_event() -> None:
             latency_ms=number(),
             model_version=text(),
             replayed=draw.random() < 0.2,
+            zone=draw.choice([None, text()]),
+            reason=draw.choice([None, text()]),
         )
         assert as_replayed(event_to_json(each)) == event_to_json(replace(each, replayed=True))
+        name = text()
+        assert as_replayed(event_to_json(each), name) == event_to_json(replace(each, replayed=True, node=name))
 
 
 @pytest.mark.parametrize(
@@ -137,6 +142,7 @@ def test_an_event_without_one_of_its_fields_is_refused(name: str) -> None:
         ("box", 1),
         ("model", None),
         ("zone", 5),
+        ("reason", 5),
     ],
 )
 def test_an_event_with_an_impossible_value_is_refused(name: str, value: object) -> None:

@@ -449,10 +449,11 @@ def test_rafdb_as_published(tmp_path: Path, faces: list[Pixels]) -> None:
 
 def test_rafdb_in_numbered_folders(tmp_path: Path, faces: list[Pixels]) -> None:
     places = [f"DATASET/{split}/{number}" for split in ("train", "test") for number in range(1, 8)]
-    data = load(write_folders(tmp_path, faces, places))
-    assert detect_layout(tmp_path) == detect_layout(tmp_path / "DATASET") == "rafdb"
+    data = load(write_folders(tmp_path, faces, places), layout="rafdb")
     assert data.classes == EMOTIONS[:7] and len(data["test"]) == 14
     assert data.classes[data["test"].labels[0]] == "surprise"
+    with pytest.raises(DataError, match="only with --layout rafdb"):
+        load(tmp_path)
 
 
 @pytest.mark.parametrize(

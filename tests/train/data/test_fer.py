@@ -15,7 +15,8 @@ from edge_emotion.labels import EMOTIONS
 pytest.importorskip("pandas")
 
 from train.data.layouts import DataError, DataSet, load, load_fer2013, load_fer_plus
-from train.data.layouts.fer import FER2013, FER2013_CLASSES
+from train.data.layouts.fer import FER2013_CLASSES
+from train.data.layouts.label_maps import FER2013
 
 
 def test_the_splits_have_the_published_sizes(fer_plus: DataSet) -> None:

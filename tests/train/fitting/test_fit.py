@@ -26,6 +26,8 @@ from train.recipes.catalogue import find_recipe
 from train.recipes.recipe import Recipe
 from train.runs.run_directory import BEST, HISTORY, RECORD, load_run
 
+pytestmark = pytest.mark.usefixtures("shallow_tiny")
+
 
 def quick(name: str, **changes: object) -> Recipe:
     return find_recipe(name).change(**{"batch_size": 4, "epochs": 2, **changes})
@@ -81,7 +83,9 @@ def test_a_teacher_of_other_classes_is_refused(few_faces: DataSet, tmp_path: Pat
 
 
 def test_a_run_that_gets_no_better_is_stopped_early(few_faces: DataSet, tmp_path: Path) -> None:
-    train(quick("tiny", epochs=9, patience=2, learning_rate=1e-9), few_faces, tmp_path / "run", steps=1)
+    train(
+        quick("tiny", epochs=9, patience=2, select="balanced_accuracy", ema=0.0), few_faces, tmp_path / "run", steps=1
+    )
     run = load_run(tmp_path / "run")
     assert run.finished
     assert len(run.history["loss"]) == run.record["epochs"] < 9

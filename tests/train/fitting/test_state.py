@@ -28,6 +28,8 @@ from train.recipes.catalogue import find_recipe
 from train.recipes.recipe import Recipe, gray_input, rgb_input
 from train.runs.run_directory import BEST, HISTORY, RECORD, TrainingError, load_run, require_disk
 
+pytestmark = pytest.mark.usefixtures("shallow_tiny")
+
 STILL = Augmentation(flip=False, rotation=0, zoom=0, shift=0, brightness=0, contrast=0, erase=0)
 
 

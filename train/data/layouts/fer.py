@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edge_emotion.labels import EMOTIONS, canonical
+from edge_emotion.labels import EMOTIONS
 from train.data.faces import DataError, DataSet, Faces, Split
 from train.data.layouts.images import report_bad
+from train.data.layouts.label_maps import FER2013
 from train.data.layouts.tables import faces_from_rows, read_table
 
 SIZE = 48
@@ -27,9 +28,6 @@ SIZE = 48
 USAGE: dict[Split, str] = {"train": "Training", "validation": "PublicTest", "test": "PrivateTest"}
 VOTES = (*EMOTIONS, "unknown", "NF")
 """Vote columns of fer2013new.csv, in its order."""
-
-FER2013 = tuple(canonical(name) for name in ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"))
-"""Emotions of the numbers 0 to 6 in the column 'emotion'."""
 
 FER2013_CLASSES = tuple(name for name in EMOTIONS if name in FER2013)
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
+from edge_emotion.config.source_spec import may_be_picture
 from edge_emotion.labels import ALIASES, EMOTIONS
+from edge_emotion.system.image_header import files_below
+from edge_emotion.system.paths import printable
 from train.data.faces import DataError, DataSet, Split
-from train.data.layouts.images import Options, Picture, emotion_of, gather, with_splits
+from train.data.layouts.images import Options, Picture, emotion_of, gather, left_out, with_splits
 from train.data.layouts.splits import SPLIT_NAMES
 from train.data.layouts.tables import PUBLISHED
-
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm"}
-"""File types of pictures; other files in a class folder (notes, thumbnail databases) are ignored."""
 
 NameOf = Callable[[str, Path], str]
 """(name of a class folder, its path) -> emotion."""
@@ -22,20 +23,22 @@ def subfolders(path: Path) -> list[Path]:
     """The folders in ``path``, by name, without hidden ones."""
     if not path.is_dir():
         return []
-    return sorted(each for each in path.iterdir() if each.is_dir() and not _hidden(each.name))
+    return sorted(each for each in path.iterdir() if each.is_dir() and not is_hidden(each.name))
 
 
-def files_in(path: Path) -> list[Path]:
-    """The picture files in ``path`` at any depth, by name, without hidden files and folders."""
-    pictures = (each for each in path.rglob("*") if each.suffix.lower() in SUFFIXES)
-    return sorted(each for each in pictures if not each.name.startswith(".") and not _inside_hidden(each, path))
+def files_in(path: Path, others: list[Path]) -> list[Path]:
+    """The pictures in ``path`` at any depth, by name, decided by their content; files that are none go to ``others``.
+
+    Links are followed, each folder once; hidden files and folders are passed over.
+    """
+    inside = (each for each in files_below(path) if not any(map(is_hidden, each.relative_to(path).parts[:-1])))
+    pictures: list[Path] = []
+    for each in sorted(inside):
+        (pictures if may_be_picture(each) else others).append(each)
+    return pictures
 
 
-def _inside_hidden(file: Path, root: Path) -> bool:
-    return any(map(_hidden, file.relative_to(root).parts[:-1]))
-
-
-def _hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
     """Whether a folder was not made for data: ``.ipynb_checkpoints``, ``__MACOSX``."""
     return name.startswith((".", "__"))
 
@@ -53,34 +56,39 @@ def split_folders(path: Path) -> dict[Split, Path]:
 
 
 def has_class_folders(path: Path) -> bool:
-    """Whether a folder, or a split folder in it, contains a folder with the name of an emotion."""
+    """Whether a folder, or a split folder in it, contains a folder named like an emotion, or numbered ones alone."""
     places = [path, *(folder for folder in subfolders(path) if folder.name.lower() in SPLIT_NAMES)]
-    return any(folder.name.strip().lower() in {*EMOTIONS, *ALIASES} for place in places for folder in subfolders(place))
+    names = [[folder.name.strip().lower() for folder in subfolders(place)] for place in places]
+    return any(set(each) & {*EMOTIONS, *ALIASES} or (each and all(map(str.isdecimal, each))) for each in names)
 
 
 def load_folders(path: Path, options: Options) -> DataSet:
     """Load pictures from folders that are named by emotions (or their aliases, in any case).
 
     Split folders around them (train, training; val, valid, validation, dev; test, testing) are used; missing splits are
-    made as in ``train.data.layouts.splits.complete_splits``. Raises DataError for a folder whose name is no emotion, an
-    empty class folder, or if there is no class folder.
+    made as in ``train.data.layouts.splits.complete_splits``. Raises DataError for a folder whose name is no emotion
+    (nor in the label map of the options), an empty class folder, or if there is no class folder.
     """
-    return gather(path.name, PUBLISHED, with_splits(list_folders(path, emotion_of), path, options.group_by), options)
+    others: list[Path] = []
+    pictures = list_folders(path, partial(emotion_of, names=options.label_map), others)
+    pictures = with_splits(pictures, path, options.group_by)
+    return gather(printable(path.name), PUBLISHED, pictures, options, notes=left_out(others, path))
 
 
-def list_folders(path: Path, name_of: NameOf) -> list[Picture]:
-    """Every picture with its label and, where there are split folders, its split."""
+def list_folders(path: Path, name_of: NameOf, others: list[Path]) -> list[Picture]:
+    """Every picture with its label and, where there are split folders, its split; other files go to ``others``."""
     places: list[tuple[Split | None, Path]] = [*split_folders(path).items()] or [(None, path)]
-    pictures = [picture for split, place in places for picture in _labelled(place, split, name_of)]
+    pictures = [picture for split, place in places for picture in _labelled(place, split, name_of, others)]
     if not pictures:
         raise DataError(f"{path} holds no class folders; expected one per emotion: {', '.join(EMOTIONS)}")
     return pictures
 
 
-def _labelled(place: Path, split: Split | None, name_of: NameOf) -> Iterator[Picture]:
+def _labelled(place: Path, split: Split | None, name_of: NameOf, others: list[Path]) -> Iterator[Picture]:
     for folder in subfolders(place):
         emotion = name_of(folder.name, folder)
-        files = files_in(folder)
+        files = files_in(folder, others)
         if not files:
-            raise DataError(f"{folder} holds no picture; fill it or remove it")
+            found = "".join(left_out([each for each in others if folder in each.parents], folder))
+            raise DataError(f"{folder} holds no picture; fill it or remove it" + (f" ({found})" if found else ""))
         yield from (Picture(file, emotion, split) for file in files)

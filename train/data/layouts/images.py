@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -20,9 +21,11 @@ from edge_emotion.labels import ALIASES, EMOTIONS, canonical
 from edge_emotion.models.manifest import InputSpec
 from edge_emotion.models.preprocess import to_input
 from edge_emotion.system.image_files import read_picture
+from edge_emotion.system.paths import printable
 from train.data.faces import SPLITS, DataError, DataSet, Faces, Split
 from train.data.layouts.finder import FaceFinder
 from train.data.layouts.grouping import grouped_splits
+from train.data.layouts.label_maps import KNOWN_MAPS
 from train.data.layouts.memory_limit import require_memory
 from train.data.layouts.splits import complete_splits
 
@@ -41,6 +44,7 @@ class Options:
     """Options of loading: pictures become ``size`` pixels square, grey or BGR; unreadable ones are skipped or an error.
 
     With a ``finder`` only the detected face is used, and a picture without a detected face counts as unreadable.
+    ``label_map``: label in lower case -> emotion, for labels that are no names of emotions.
     ``group_by``: rule of train.data.layouts.grouping for pictures that must lie in the same split.
     """
 
@@ -49,6 +53,7 @@ class Options:
     label_votes: Mapping[str, float] = field(default_factory=dict)
     skip_bad: bool = False
     finder: FaceFinder | None = None
+    label_map: Mapping[str, str] = field(default_factory=dict)
     group_by: str | None = None
     spec: InputSpec = field(init=False, repr=False)
 
@@ -94,13 +99,34 @@ class Picture:
     box: tuple[int, int, int, int] | None = None
 
 
-def emotion_of(name: str, where: Path | str) -> str:
-    """The canonical name of a label. Raises DataError with ``where`` and the known labels for an unknown one."""
+def emotion_of(name: str, where: Path | str, names: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The canonical name of a label, by a label map or by itself.
+
+    Raises DataError with ``where`` and the known labels for an unknown one; data sets number emotions differently, so
+    a number without a map is one.
+    """
+    mapped = names.get(name.strip().lower())
+    if mapped is not None:
+        return mapped
+    if name.strip().isdecimal() and not names:
+        raise DataError(
+            f"{where}: the label {name!r} is a number, and data sets number emotions differently: give --label-map "
+            f"NUMBER=EMOTION,NUMBER=EMOTION,..., or --label-map with one of {', '.join(KNOWN_MAPS)}"
+        )
     try:
         return canonical(name)
     except ConfigError as error:
-        known = ", ".join((*EMOTIONS, *ALIASES))
+        known = ", ".join((*names, *EMOTIONS, *ALIASES))
         raise DataError(f"{where}: unknown label {name!r}; known are {known}") from error
+
+
+def left_out(others: Sequence[Path], root: Path) -> tuple[str, ...]:
+    """A note with the number and the first ones of files that are no pictures; none if there are none."""
+    if not others:
+        return ()
+    names = ", ".join(printable(os.path.relpath(each, root)) for each in others[:NAMED])
+    files = "1 file that is no picture" if len(others) == 1 else f"{len(others)} files that are no pictures"
+    return (f"left out {files}: {names}" + (", ..." if len(others) > NAMED else ""),)
 
 
 def with_splits(pictures: Sequence[Picture], root: Path, group_by: str | None) -> list[Picture]:
@@ -173,7 +199,7 @@ def _decode(
 
     rows = iter(range(len(pictures)))
     while chunk := list(islice(rows, CHUNK)):
-        bad.extend(reason for reason in pool.map(decode, chunk) if reason)
+        bad.extend(printable(reason) for reason in pool.map(decode, chunk) if reason)
         _show(chunk[-1] + 1, len(pictures))
     return images, read
 

@@ -16,6 +16,9 @@ from train.data.layouts.images import Colour, Options
 from train.data.layouts.published import find_affectnet, find_rafdb, load_affectnet, load_rafdb
 from train.data.layouts.tables import find_csv, load_csv, read_table, require_room
 
+MAPPED = "folders", "csv"
+"""Layouts that take a label map."""
+
 FER2013_ROW = 8000
 """Bytes of text per face of fer2013.csv, estimated low: it has 8391."""
 
@@ -38,6 +41,7 @@ def load(
     label_votes: Mapping[str, float] = MappingProxyType({}),
     skip_bad: bool = False,
     finder: FaceFinder | None = None,
+    label_map: Mapping[str, str] = MappingProxyType({}),
     group_by: str | None = None,
 ) -> DataSet:
     """Load a data set in any layout of LAYOUTS, as ``size`` x ``size``, grey or BGR (FER2013: grey, 48 at most).
@@ -45,18 +49,21 @@ def load(
     Pictures are cropped to their centre square and resized as for the models (area average down, linear up).
     ``label_votes`` is for FER+ only (see ``load_fer_plus``). Missing splits are made by
     ``train.data.layouts.splits.complete_splits``, the same on every machine. With a ``finder`` the pictures are no face
-    crops: the detected face is cropped, and the data set's name states that. ``group_by``: missing splits are made by
-    ``train.data.layouts.grouping.grouped_splits`` instead.
+    crops: the detected face is cropped, and the data set's name states that. ``label_map`` (label in lower case ->
+    emotion) is for folders and CSV files whose labels are no names of emotions. ``group_by``: missing splits are
+    made by ``train.data.layouts.grouping.grouped_splits`` instead.
 
     Raises DataError for a data set that is missing, malformed, of unknown layout or too large for the free memory, and
     for unreadable pictures (or pictures without a face), unless ``skip_bad``: then the notes count them. With a
     ``finder`` also for data that are face crops already (FER2013, pixels in a CSV file).
     """
-    options = Options(size, colour, label_votes, skip_bad, finder, group_by)
+    options = Options(size, colour, label_votes, skip_bad, finder, label_map, group_by)
+    _require(path)
     name = detect_layout(path) if layout == "auto" else layout
     if name not in LAYOUTS:
         raise DataError(f"no layout {name!r}; there are: auto, {', '.join(LAYOUTS)}")
-    _require(path)
+    if label_map and name not in MAPPED:
+        raise DataError(f"--label-map is for {' and '.join(MAPPED)}, the labels of {name} are known")
     data = LAYOUTS[name].load(path, options)
     return data if finder is None else replace(data, name=f"{data.name}, faces found by {finder.name}")
 
@@ -98,7 +105,10 @@ def _fer_plus(path: Path, options: Options) -> DataSet:
 
 
 def _fer2013(path: Path, options: Options) -> DataSet:
-    _require_fer(find_pixels(path) if path.is_dir() else path, options)
+    file = find_pixels(path) if path.is_dir() else path
+    if file is not None and ".csv" in file.suffixes and "Usage" not in read_table(file, nrows=0).columns:
+        return load_csv(file, options)  # Kaggle's train.csv
+    _require_fer(file, options)
     return _fit(load_fer2013(path, skip_bad=options.skip_bad), options)
 
 
@@ -133,9 +143,13 @@ LAYOUTS: dict[str, Layout] = {
     "fer2013": Layout(
         _is_fer2013, "fer2013.csv(.gz), icml_face_data.csv, or a CSV file with emotion, pixels and Usage", _fer2013
     ),
-    "rafdb": Layout(find_rafdb, "basic/EmoLabel/list_patition_label.txt or DATASET/train/1 to 7", load_rafdb),
+    "rafdb": Layout(
+        find_rafdb, "basic/EmoLabel/list_patition_label.txt (DATASET/train/1 to 7 only with --layout rafdb)", load_rafdb
+    ),
     "affectnet": Layout(find_affectnet, "training.csv or train_set/annotations", load_affectnet),
-    "folders": Layout(has_class_folders, "folders named like emotions, also inside train, val or test", load_folders),
+    "folders": Layout(
+        has_class_folders, "folders named like emotions or numbered, also inside train, val or test", load_folders
+    ),
     "csv": Layout(find_csv, "one CSV file with columns for label and path, or label and pixels", load_csv),
 }
 """Name -> layout, in the order of the tests."""

@@ -8,25 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from edge_emotion.labels import canonical
 from train.data.faces import DataError, DataSet, Split
 from train.data.layouts.folders import files_in, list_folders, split_folders, subfolders
-from train.data.layouts.images import Options, Picture, gather, with_splits
+from train.data.layouts.images import Options, Picture, gather, left_out, with_splits
+from train.data.layouts.label_maps import AFFECTNET, RAFDB
 from train.data.layouts.tables import PUBLISHED, read_table
-
-RAFDB = {
-    str(number): canonical(name)
-    for number, name in enumerate(("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral"), start=1)
-}
-"""Labels of the basic part of RAF-DB (Li et al. 2017)."""
 
 RAFDB_LIST = "EmoLabel/list_patition_label.txt"
 RAFDB_FACES = "Image/aligned"
-
-AFFECTNET = tuple(
-    canonical(name) for name in ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt")
-)
-"""Labels 0 to 7 of AffectNet (Mollahosseini et al. 2017); 8 to 10 are none, uncertain and no face."""
 
 NO_EMOTION = 8, 9, 10
 AFFECTNET_PROTOCOL = "published labels; test is the published validation set, validation a tenth of training"
@@ -39,26 +28,26 @@ AFFECTNET_SETS: dict[str, Split] = {"train_set": "train", "val_set": "test"}
 
 
 def find_rafdb(path: Path) -> Path | None:
-    """The folder with RAF-DB's list and aligned faces, or with its numbered class folders; None if there is none."""
-    for root in (path, path / "basic", path / "DATASET"):
-        if (root / RAFDB_LIST).is_file() or _numbered(root):
-            return root
-    return None
+    """The folder with RAF-DB's list and aligned faces; None if there is none."""
+    return next((root for root in (path, path / "basic") if (root / RAFDB_LIST).is_file()), None)
 
 
 def load_rafdb(path: Path, options: Options) -> DataSet:
     """Load the seven basic emotions of RAF-DB, aligned faces.
 
-    As published (``basic/EmoLabel``, ``basic/Image/aligned``) or as ``DATASET/{train,test}/{1..7}``. RAF-DB has train
-    and test; validation is a tenth of train (``complete_splits``). Raises DataError for a malformed list, an unknown
+    As published (``basic/EmoLabel``, ``basic/Image/aligned``) or as ``DATASET/{train,test}/{1..7}``, which is never
+    recognised: folders of other data sets have the same names. RAF-DB has train and test; validation is a tenth of
+    train (``complete_splits``). Raises DataError for a malformed list, an unknown
     label or an empty class folder.
     """
-    root = find_rafdb(path)
+    published = find_rafdb(path)
+    root = published or next((each for each in (path, path / "DATASET") if _numbered(each)), None)
     if root is None:
         raise DataError(f"{path} holds neither basic/{RAFDB_LIST} nor DATASET/train/1 to 7 (RAF-DB)")
-    listed = (root / RAFDB_LIST).is_file()
-    pictures = list(_rafdb_list(root)) if listed else list_folders(root, _rafdb_label)
-    return gather("RAF-DB", PUBLISHED, with_splits(pictures, root, options.group_by), options)
+    others: list[Path] = []
+    pictures = list(_rafdb_list(root)) if published else list_folders(root, _rafdb_label, others)
+    pictures = with_splits(pictures, root, options.group_by)
+    return gather("RAF-DB", PUBLISHED, pictures, options, notes=left_out(others, root))
 
 
 def find_affectnet(path: Path) -> Path | None:
@@ -80,13 +69,15 @@ def load_affectnet(path: Path, options: Options) -> DataSet:
     root = find_affectnet(path)
     if root is None:
         raise DataError(f"{path} holds neither training.csv nor train_set/annotations (AffectNet)")
+    others: list[Path] = []
     if any((root / name).is_file() for name in AFFECTNET_LISTS):
         rows = list(_affectnet_lists(path, root))
     else:
-        rows = list(_affectnet_sets(path))
+        rows = list(_affectnet_sets(path, others))
     pictures = [picture for picture in rows if picture is not None]
     dropped = len(rows) - len(pictures)
-    notes = (f"left out {dropped} pictures labelled none, uncertain or no face",) if dropped else ()
+    notes: tuple[str, ...] = (f"left out {dropped} pictures labelled none, uncertain or no face",) if dropped else ()
+    notes += left_out(others, path)
     return gather("AffectNet", AFFECTNET_PROTOCOL, with_splits(pictures, path, options.group_by), options, notes=notes)
 
 
@@ -178,10 +169,10 @@ def _box(values: Any, where: str) -> tuple[int, int, int, int]:
     return left, top, width, height
 
 
-def _affectnet_sets(path: Path) -> Iterator[Picture | None]:
-    """Every picture of the two sets; None for one without an emotion."""
+def _affectnet_sets(path: Path, others: list[Path]) -> Iterator[Picture | None]:
+    """Every picture of the two sets, None for one without an emotion; other files are added to ``others``."""
     for name, split in AFFECTNET_SETS.items():
-        for file in files_in(path / name / "images"):
+        for file in files_in(path / name / "images", others):
             annotation = path / name / "annotations" / f"{file.stem}_exp.npy"
             try:
                 value = np.load(annotation, allow_pickle=False).item()

@@ -21,9 +21,12 @@ SHARES = 10
 def hashed_split(key: str) -> Split:
     """The split of a picture without one: 80 % train, 10 % validation, 10 % test, the same on every machine.
 
-    ``key``: the path inside the data set, with forward slashes, so that adding a picture moves no other one.
+    ``key``: the path inside the data set, with forward slashes, so that adding a picture moves no other one. A name
+    that is no UTF-8 counts by its bytes.
     """
-    share = int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), "big") % SHARES
+    share = (
+        int.from_bytes(hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=8).digest(), "big") % SHARES
+    )
     return {SHARES - 2: SPLITS[1], SHARES - 1: SPLITS[2]}.get(share, SPLITS[0])
 
 

@@ -6,12 +6,14 @@ import gzip
 import math
 import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from edge_emotion.system.paths import printable
 from train.data.faces import SPLITS, DataError, DataSet, Split
 from train.data.layouts.images import (
     Options,
@@ -25,6 +27,7 @@ from train.data.layouts.images import (
     require_classes,
     with_splits,
 )
+from train.data.layouts.label_maps import KNOWN_MAPS
 from train.data.layouts.memory_limit import require_memory
 from train.data.layouts.splits import SPLIT_NAMES, complete_splits
 
@@ -92,13 +95,15 @@ def _require_whole(path: Path) -> None:
 
 
 def find_csv(path: Path) -> Path | None:
-    """``path`` itself, or a folder's only CSV file, if it has a label column and one of paths or pixels; else None."""
+    """``path`` itself, or a folder's only CSV file with a column of labels and one of paths or pixels; else None."""
     files = [path] if path.is_file() else sorted(path.glob("*.csv"))
-    if len(files) != 1 or ".csv" not in files[0].suffixes:
-        return None
-    columns = read_table(files[0], nrows=0, dtype=str).columns
-    known = _pick(columns, LABEL) and (_pick(columns, PATH) or _pick(columns, (PIXELS,)))
-    return files[0] if known else None
+    known = [each for each in files if ".csv" in each.suffixes and _is_known(each)]
+    return known[0] if len(known) == 1 else None
+
+
+def _is_known(file: Path) -> bool:
+    columns = read_table(file, nrows=0, dtype=str).columns
+    return bool(_pick(columns, LABEL) and (_pick(columns, PATH) or _pick(columns, (PIXELS,))))
 
 
 def load_csv(path: Path, options: Options) -> DataSet:
@@ -106,7 +111,9 @@ def load_csv(path: Path, options: Options) -> DataSet:
 
     Columns, in any case: ``path`` (or file, filename, image, ...; relative to the CSV file) or ``pixels`` (square,
     grey, numbers from 0 to 255 separated by spaces); ``label`` (or emotion, expression, class); and optionally
-    ``split`` (or usage, set). Raises DataError with the number of a malformed row.
+    ``split`` (or usage, set). Labels that are no names of emotions are looked up in the label map of the options.
+    Without one, numbers in a column ``emotion`` beside ``pixels`` are FER2013's, as in its train.csv of Kaggle, and a
+    note states that. Raises DataError with the number of a malformed row.
     """
     file = find_csv(path)
     if file is None:
@@ -117,17 +124,26 @@ def load_csv(path: Path, options: Options) -> DataSet:
     require_room(file, options)
     table = read_table(file, dtype=str, keep_default_na=False)
     rows = range(2, len(table) + 2)
-    labels = [
-        emotion_of(name, f"{file}, row {row}")
-        for row, name in zip(rows, table[_pick(table.columns, LABEL)], strict=True)
-    ]
+    names, column = table[_pick(table.columns, LABEL)], _pick(table.columns, PATH)
+    label_map, notes = options.label_map, tuple[str, ...]()
+    if not label_map and column is None and _is_fer2013(names):
+        label_map = KNOWN_MAPS["fer2013"]
+        meaning = ", ".join(f"{number} {emotion}" for number, emotion in label_map.items())
+        named = f"{printable(file.name)}: its labels are taken for the numbers of FER2013"
+        notes = (f"{named} ({meaning}); --label-map changes that",)
+    labels = [emotion_of(name, f"{file}, row {row}", label_map) for row, name in zip(rows, names, strict=True)]
     splits = _splits(file, table)
-    column = _pick(table.columns, PATH)
     if column is None:
-        return _from_pixels(file, table[_pick(table.columns, (PIXELS,))], labels, splits, options)
+        data = _from_pixels(file, table[_pick(table.columns, (PIXELS,))], labels, splits, options)
+        return replace(data, notes=(*notes, *data.notes))
     listed = zip(table[column], labels, splits, strict=True)
     pictures = [Picture(file.parent / name, emotion, split) for name, emotion, split in listed]
-    return gather(file.name, PUBLISHED, with_splits(pictures, file.parent, options.group_by), options)
+    return gather(printable(file.name), PUBLISHED, with_splits(pictures, file.parent, options.group_by), options)
+
+
+def _is_fer2013(labels: Any) -> bool:
+    """Whether a column of a pandas table is called ``emotion`` and holds numbers alone."""
+    return str(labels.name).strip().lower() == "emotion" and all(map(str.isdecimal, labels.str.strip()))
 
 
 def face_from_text(text: str, where: str, *, side: int | None = None) -> Pixels:
@@ -192,7 +208,7 @@ def _from_pixels(
     rows = {split: np.flatnonzero((complete == split) & read) for split in SPLITS}
     kept = {split: faces.take(chosen) for split, chosen in rows.items() if len(chosen)}
     require_classes(file.name, classes, kept)
-    return DataSet(file.name, PUBLISHED, classes, kept, notes)
+    return DataSet(printable(file.name), PUBLISHED, classes, kept, notes)
 
 
 def _splits(file: Path, table: Any) -> list[Split | None]:
