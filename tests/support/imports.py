@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,14 +27,24 @@ def sources(root: Path, packages: Sequence[str]) -> dict[str, Path]:
     return {module_name(path, root): path for package in packages for path in sorted((root / package).rglob("*.py"))}
 
 
-def imported_names(path: Path) -> Iterator[str]:
+@cache
+def imported_names(path: Path) -> tuple[str, ...]:
     """Dotted names of all imports of a file, wherever they stand: ``from a import b`` gives ``a.b``."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    found: list[str] = []
+    for node in _nodes(path):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found.extend(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, f"{path}: imports are absolute"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found.extend(f"{node.module}.{alias.name}" for alias in node.names)
+    return tuple(found)
+
+
+@cache
+def _nodes(path: Path) -> tuple[ast.Import | ast.ImportFrom | ast.Call, ...]:
+    """The imports and calls of a file, which is parsed once."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return tuple(node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom | ast.Call))
 
 
 def arrows(modules: Mapping[str, Path]) -> list[Arrow]:
@@ -52,7 +63,7 @@ def hidden_imports(modules: Mapping[str, Path]) -> list[str]:
     packages = {name.partition(".")[0] for name in modules}
     found = []
     for module, path in modules.items():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in _nodes(path):
             if isinstance(node, ast.Call) and _callee(node) in ("import_module", "__import__"):
                 texts = [part.value for argument in node.args for part in ast.walk(argument) if _is_text(part)]
                 if any(str(text).partition(".")[0] in packages for text in texts):
@@ -75,15 +86,15 @@ def against_the_order(found: Sequence[Arrow], order: Sequence[set[str]]) -> list
 
 def circles(found: Sequence[Arrow]) -> list[list[str]]:
     """Groups of modules that import each other, directly or through others (strongly connected components)."""
-    reached = {arrow.importer: _reachable(arrow.importer, found) for arrow in found}
+    following: dict[str, list[str]] = {}
+    for arrow in found:
+        following.setdefault(arrow.importer, []).append(arrow.imported)
+    reached = {name: _reachable(name, following) for name in following}
     groups = {frozenset(b for b in names if a in reached.get(b, ())) for a, names in reached.items() if a in names}
     return sorted(sorted(group) for group in groups)
 
 
-def _reachable(start: str, found: Sequence[Arrow]) -> set[str]:
-    following: dict[str, list[str]] = {}
-    for arrow in found:
-        following.setdefault(arrow.importer, []).append(arrow.imported)
+def _reachable(start: str, following: Mapping[str, Sequence[str]]) -> set[str]:
     seen: set[str] = set()
     waiting = [start]
     while waiting:
