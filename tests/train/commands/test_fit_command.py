@@ -124,6 +124,7 @@ def test_settings_without_effect_are_named(
 # Commands
 
 
+@pytest.mark.usefixtures("shallow_tiny")
 def test_a_run_is_what_its_options_say(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
