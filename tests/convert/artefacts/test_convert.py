@@ -137,7 +137,7 @@ def test_a_run_and_its_model_folder_are_measured_alike(
     figures = [result["figures"] for result in json.loads(capsys.readouterr().out)]
     assert [one["n"] for one in figures] == [3199, 3199]
     assert figures[0]["accuracy"] == pytest.approx(figures[1]["accuracy"], abs=0.02)
-    assert train_main(["evaluate", str(tmp_path), "--data", str(fer_folder)]) == 4
+    assert train_main(["evaluate", str(tmp_path), "--data", str(fer_folder)]) == 2
 
 
 @pytest.mark.parametrize("command", ["tflite", "all"])

@@ -154,7 +154,7 @@ def test_a_run_killed_after_its_early_stop_is_not_trained_further(
     def killed(*_: object) -> None:
         raise PowerCutError
 
-    settings = recipe(epochs=9, patience=1, learning_rate=1e-9)
+    settings = recipe(epochs=9, patience=1, select="balanced_accuracy", ema=0.0)
     with monkeypatch.context() as patch, pytest.raises(PowerCutError):
         patch.setattr("train.fitting.fit._finish", killed)
         train(settings, few_faces, tmp_path / "run", steps=1)
