@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +22,22 @@ pytest_plugins = ["support.mqtt_fixtures"]
 
 
 @pytest.fixture(scope="session")
-def fer_folder() -> Path:
+def fer_folder() -> Iterator[Path]:
+    """FER+, which commands of these tests read from the disk once for each choice of votes: that takes long."""
     folder = SHARED / "fer"
     if not folder.is_dir():
         pytest.skip(f"FER+ is not at {folder}")
-    return folder
+    with pytest.MonkeyPatch.context() as patch:
+        if find_spec("pandas"):
+            patch.setattr("train.data.layouts.layouts.load_fer_plus", fer_files.read_once(folder))
+        yield folder
 
 
 @pytest.fixture(scope="session")
 def fer_plus(fer_folder: Path) -> Any:
     """FER+ as train.data.layouts loads it, once for all tests: a DataSet."""
-    datasets = pytest.importorskip("train.data.layouts", exc_type=ImportError)
-    return datasets.load_fer_plus(fer_folder)
+    pytest.importorskip("train.data.layouts", exc_type=ImportError)
+    return fer_files.read_once(fer_folder)(fer_folder)
 
 
 @pytest.fixture(scope="session")
