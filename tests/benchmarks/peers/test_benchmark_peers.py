@@ -98,8 +98,8 @@ def test_a_slip_of_the_pen_is_told_before_anything_is_installed(
     fer_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ["--data", str(fer_folder), "--environments", str(tmp_path / "environments")]
-    for wrong in (["--detector", "nowhere"], ["--model", "nowhere"], ["--detector", "tiny"]):
-        assert main(["peers", *options, *wrong]) == 4
+    for wrong, code in ((["--detector", "nowhere"], 2), (["--model", "nowhere"], 2), (["--detector", "tiny"], 4)):
+        assert main(["peers", *options, *wrong]) == code
         printed = capsys.readouterr().err
         assert printed.startswith("error: ") and printed.count("\n") == 1 and wrong[1] in printed
     assert not (tmp_path / "environments").exists()
