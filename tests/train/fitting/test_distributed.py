@@ -104,13 +104,16 @@ def test_two_workers_take_the_steps_of_one_on_the_same_global_batch(tmp_path: Pa
     alone, two = load_run(tmp_path / "alone"), load_run(tmp_path / "two")
     assert alone.finished
     assert two.finished
-    start_weights = _fresh_weights(alone.recipe.seed)
+    start_weights, compared = _fresh_weights(alone.recipe.seed), 0
     for fresh, one, other in zip(start_weights, alone.build().get_weights(), two.build().get_weights(), strict=True):
         alone_step, two_step = one - fresh, other - fresh
-        if np.abs(alone_step).max() > 1e-6:  # else the gradient is nothing but rounding
+        # Else it is nothing but rounding: the gradient, or the mean of what a norm has centred.
+        if np.abs(alone_step).max() > 1e-5:
+            compared += 1
             lengths = np.linalg.norm(alone_step) * np.linalg.norm(two_step)
             assert (alone_step * two_step).sum() / lengths > 0.9995
             assert np.linalg.norm(two_step) == pytest.approx(np.linalg.norm(alone_step), rel=0.02)
+    assert compared > 0.8 * len(start_weights)
     assert two_step == pytest.approx(alone_step, rel=1e-3, abs=1e-7)
     noted = [re.findall("noted .*", (tmp_path / f"worker{index}.log").read_text()) for index in range(2)]
     assert len(noted[0]) == 1 and noted[0] == noted[1]
