@@ -135,6 +135,7 @@ def test_faces_that_the_data_set_measures_with_are_not_learned_from(data: DataSe
     assert np.allclose(merged["train"].votes[6:], leaked[3:])
 
 
+@pytest.mark.usefixtures("shallow_tiny")
 def test_a_run_learns_from_the_answers_of_a_shipped_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("tf_keras")
     from train.commands.cli import main

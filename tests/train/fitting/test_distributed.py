@@ -15,6 +15,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from support.paths import ROOT
+from support.shallow import BLOCKS
 
 from edge_emotion.errors import ConfigError
 
@@ -70,7 +71,8 @@ def start(run: Path, tf_config: dict[str, object] | None, log: Path) -> subproce
     if tf_config is not None:
         environment["TF_CONFIG"] = json.dumps(tf_config)
     with log.open("wb") as output:
-        command = [sys.executable, "-c", PROGRAM, str(run)]
+        shallow = f"from train.networks import mobilenet_v2\nmobilenet_v2.TINY_BLOCKS = {BLOCKS}\n"
+        command = [sys.executable, "-c", shallow + PROGRAM, str(run)]
         return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
 
 
@@ -82,6 +84,7 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
+@pytest.mark.usefixtures("shallow_tiny")
 def test_two_workers_take_the_steps_of_one_on_the_same_global_batch(tmp_path: Path) -> None:
     """One plain gradient step, batch norm and class weights included: what changes is the gradient.
 
