@@ -76,7 +76,7 @@ def _everywhere(logits: FloatArray, labels: Sequence[str], common: Sequence[str]
 
 
 def _require_several(logits: FloatArray, faces: Faces, labels: Sequence[str], split: Split) -> None:
-    if only := one_class(logits.argmax(axis=1), faces.labels, labels):
+    if only := one_class(confusion(faces.labels, logits.argmax(axis=1), len(labels)), labels):
         raise ModelError(
             f"the network predicts {only} for each of {len(faces)} {split} faces of several emotions: is --input right "
             "(range of the values, colour), and is it trained?"

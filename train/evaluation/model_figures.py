@@ -84,10 +84,7 @@ class Figures(Part):
     @property
     def only_class(self) -> str | None:
         """The class that is predicted for every face, if the faces have several."""
-        counts = np.array(self.confusion)
-        predicted = np.repeat(np.arange(len(counts)), counts.sum(axis=0))
-        truth = np.repeat(np.arange(len(counts)), counts.sum(axis=1))
-        return one_class(predicted, truth, self.classes)
+        return one_class(np.array(self.confusion), self.classes)
 
     @property
     def rates(self) -> Probabilities:

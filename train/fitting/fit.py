@@ -13,6 +13,7 @@ from train.choices import Logger, Precision
 from train.data.duplicates import drop_copies
 from train.data.faces import DataError, DataSet, Faces
 from train.evaluation.logits import logits_of
+from train.evaluation.metrics import confusion
 from train.evaluation.one_class import one_class
 from train.evaluation.predict import KerasBackend
 from train.fitting.averaging import Average
@@ -221,7 +222,7 @@ def _finish(job: _Job, state: State) -> None:
 
 def warn_of_one_class(logits: FloatArray, faces: Faces, classes: Sequence[str]) -> None:
     """Print a warning if N x C logits have the same winner for each of N validation faces."""
-    if only := one_class(logits.argmax(axis=1), faces.labels, classes):
+    if only := one_class(confusion(faces.labels, logits.argmax(axis=1), len(classes)), classes):
         print(
             f"warning: the network predicts {only} for each of {len(faces)} validation faces: it has not learned to "
             "tell the emotions apart; train on more faces, longer, or from weights (--weights)",

@@ -9,6 +9,7 @@ pytest.importorskip("tf_keras")
 
 from train.data.faces import Faces
 from train.evaluation.evaluate import figures_text
+from train.evaluation.metrics import confusion
 from train.evaluation.model_figures import compute_figures
 from train.evaluation.one_class import one_class
 from train.fitting.batch_norms import Statistics, batch_norms, set_momentum
@@ -60,11 +61,11 @@ def test_the_momentum_follows_the_number_of_steps() -> None:
 
 
 def test_one_predicted_class_for_several_is_called_so() -> None:
-    truth = np.array([0, 1, 2] * 4)
-    assert one_class(np.full(12, 2), truth, ("neutral", "fear", "anger")) == "anger"
-    assert one_class(truth, truth, ("neutral", "fear", "anger")) is None
-    assert one_class(np.full(12, 2), np.full(12, 2), ("neutral", "fear", "anger")) is None
-    assert one_class(np.full(3, 2), truth[:3], ("neutral", "fear", "anger")) is None
+    truth, anger = np.array([0, 1, 2] * 4), np.full(12, 2)
+    assert one_class(confusion(truth, anger, 3), ("neutral", "fear", "anger")) == "anger"
+    assert one_class(confusion(truth, truth, 3), ("neutral", "fear", "anger")) is None
+    assert one_class(confusion(anger, anger, 3), ("neutral", "fear", "anger")) is None
+    assert one_class(confusion(truth[:3], anger[:3], 3), ("neutral", "fear", "anger")) is None
     logits = np.tile([0.0, 3.0, 1.0], (12, 1))
     assert "predicts fear for each of these faces" in figures_text(
         compute_figures(truth, logits, ("neutral", "fear", "anger"))
