@@ -82,7 +82,7 @@ def test_the_trial_compares_int8_with_what_ships(
     monkeypatch.setattr(detector_int8, "CALLS", 4)
     monkeypatch.setattr("convert.cli.read_data", lambda *_: few_real_faces)
     file = tmp_path / "short.tflite"
-    options = ["--data", "FER+", "--clip", str(carphone), "--out", str(file)]
+    options = ["--data", "FER+", "--clip", str(carphone), "--out", str(file), "--split", "validation"]
     assert main(["detector-int8", "blazeface_short", *options]) == 0
     said = capsys.readouterr().out
     assert "blazeface_short: found " in said and "frames of the clip with a face: 100.0%, 100.0%" in said
