@@ -71,13 +71,13 @@ def _converter(model: Model) -> Any:
     owner = tf.Module()
     owner.variables_of_model = model.variables
 
-    @tf.function
     def outputs(batch: Any) -> dict[str, Any]:
         made = model(batch, training=False)
         return dict(zip(model.output_names, made if isinstance(made, list) else [made], strict=True))
 
     signature = tf.TensorSpec(model.inputs[0].shape, tf.float32, name=model.input_names[0])
-    return tf.lite.TFLiteConverter.from_concrete_functions([outputs.get_concrete_function(signature)], owner)
+    function = tf.function(outputs).get_concrete_function(signature)
+    return tf.lite.TFLiteConverter.from_concrete_functions([function], owner)
 
 
 def _integer(converter: Any, *, integer_ends: bool = True) -> bytes:
