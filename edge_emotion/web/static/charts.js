@@ -16,9 +16,9 @@ function axis(more) {
 
 function timeAxis() {
   return axis({
-    space: 60,
-    values: (_, ticks) => ticks.map((tick) => clock(tick, { hour: "2-digit", minute: "2-digit" })),
-    incrs: [30, 60, 120, 300],
+    space: 50,
+    values: (_, ticks) => ticks.map((tick) => clock(tick, 5)),
+    incrs: [60, 120, 300],
   });
 }
 

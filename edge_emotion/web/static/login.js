@@ -12,7 +12,8 @@ form.addEventListener("submit", async (event) => {
   say(message, "");
   try {
     await session("login", { password: password.value });
-    location.assign("./");
+    if (location.pathname.endsWith("/login")) location.assign("./");
+    else location.reload();  // The server answers with this page where another one was asked for.
   } catch (error) {
     say(message, error.message);
     password.select();
