@@ -17,8 +17,8 @@ from edge_emotion.errors import EdgeEmotionError
 from edge_emotion.web.live import KEPT_EVENTS, TooManyStreams
 from edge_emotion.web.problems import Problem
 from edge_emotion.web.requests import read_command, whole_number
-from edge_emotion.web.site import Node, Site
 from edge_emotion.web.streaming import StreamResponse
+from edge_emotion.web.website import Node, Site
 from edge_emotion.wire.topics import FEATURES, SetCommand
 
 COMMAND_SECONDS = 20.0

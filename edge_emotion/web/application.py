@@ -21,7 +21,7 @@ from edge_emotion.web.metrics import CONTENT_TYPE
 from edge_emotion.web.pages import PAGES, file_response, page_response
 from edge_emotion.web.problems import Problem, answer_fault, answer_http_error, answer_problem, problem
 from edge_emotion.web.requests import read_body, read_command
-from edge_emotion.web.site import Site
+from edge_emotion.web.website import Site
 
 MAX_PASSWORD = 4_096
 """Largest body of a login in bytes."""

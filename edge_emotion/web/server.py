@@ -19,8 +19,8 @@ from edge_emotion.web.access import Access
 from edge_emotion.web.application import make_application
 from edge_emotion.web.live import LiveState
 from edge_emotion.web.metrics import Metrics
-from edge_emotion.web.site import Node, Site
 from edge_emotion.web.tap import Preview
+from edge_emotion.web.website import Node, Site
 
 if TYPE_CHECKING:
     from asyncio import BaseTransport
