@@ -23,7 +23,7 @@ ORDER = {
         "sources mqtt daemon",
         "sinks client",
         "factory",
-        "doctor",
+        "doctor web",
         "app",
         "cli",
         "__main__",

@@ -1,0 +1,131 @@
+"""The HTTP server in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+from uvicorn import Config, Server
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from edge_emotion.config.web_settings import WebSettings
+from edge_emotion.daemon.control import Control
+from edge_emotion.daemon.daemon import Daemon
+from edge_emotion.errors import SinkError
+from edge_emotion.web.access import Access
+from edge_emotion.web.application import make_application
+from edge_emotion.web.live import LiveState
+from edge_emotion.web.metrics import Metrics
+from edge_emotion.web.tap import Preview
+from edge_emotion.web.website import Node, Site
+
+if TYPE_CHECKING:
+    from asyncio import BaseTransport
+
+log = logging.getLogger(__name__)
+
+MAX_CONNECTIONS = 100
+"""Most connections and requests at the same time; more are answered by 503."""
+
+FIRST_REQUEST = 10.0
+"""Seconds for the first request of a connection."""
+
+START_SECONDS, STOP_SECONDS = 5.0, 3.0
+
+
+class ImpatientProtocol(H11Protocol):
+    """Closes a connection on which no request comes: uvicorn itself waits for ever."""
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        """Start to wait."""
+        super().connection_made(transport)  # type: ignore[arg-type]
+        self.loop.call_later(FIRST_REQUEST, self._close_without_request)
+
+    def _close_without_request(self) -> None:
+        if self.cycle is None and not self.transport.is_closing():
+            self.transport.close()
+
+
+class PageServer:
+    """Listens from the start on; ``stop`` ends it within seconds."""
+
+    def __init__(self, site: Site) -> None:
+        """Raises SinkError if the address cannot be listened on."""
+        self.metrics, self._live = site.metrics, site.live
+        self._socket = _listening(site.settings)
+        host, port = self._socket.getsockname()[:2]
+        shown = "localhost" if site.settings.address[0] == "localhost" else f"[{host}]" if ":" in host else host
+        self.url = f"http://{shown}:{port}/"
+        config = Config(
+            make_application(site),
+            loop="asyncio",
+            http=ImpatientProtocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            limit_concurrency=MAX_CONNECTIONS,
+            timeout_graceful_shutdown=1,
+        )
+        logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+        self._server = Server(config)
+        self._thread = threading.Thread(target=self._run, name="web", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End streams and server; may be called twice."""
+        self._server.should_exit = True
+        self._live.end_streams()
+        self._thread.join(STOP_SECONDS)
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except Exception:
+            log.exception("the server of the page has failed: there is no page any more; the daemon goes on")
+
+    async def _serve(self) -> None:
+        self._live.serve_in(asyncio.get_running_loop())
+        await self._server.serve([self._socket])
+
+
+def _listening(settings: WebSettings) -> socket.socket:
+    """A socket that is bound. Raises SinkError."""
+    host, port = settings.address
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, address = found[0]
+        bound = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise SinkError(f"web.listen {settings.listen}: {error.strerror}") from error
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+        bound.listen(64)
+    except OSError as error:
+        bound.close()
+        raise SinkError(f"web.listen {settings.listen}: {error.strerror}; {_remedy(error)}") from error
+    return bound
+
+
+def _remedy(error: OSError) -> str:
+    if error.errno in (13,):
+        return "ports below 1024 are for root: choose another one"
+    return (
+        "choose another port, or end the program that uses it"
+        if error.errno == 98
+        else "give an address of this machine"
+    )
+
+
+def serve_daemon(
+    web: WebSettings, live: LiveState, preview: Preview | None, daemon: Daemon, control: Control
+) -> PageServer:
+    """The page of a daemon. Raises ConfigError for a password or token that cannot be read, SinkError."""
+    access = Access(web, web.read_password(), web.read_token())
+    return PageServer(Site(web, access, live, Metrics(), control.examine, Node(daemon, control), preview))
