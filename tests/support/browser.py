@@ -85,6 +85,11 @@ def violations(page: Any) -> Sequence[str]:
     return [f"{rule['id']}: {node['html'][:200]}" for rule in found for node in rule["nodes"]]
 
 
+def until(page: Any, expression: str) -> None:
+    """Return when ``expression`` is true in the page, whose policy forbids to evaluate text in it."""
+    page.wait_for_function(f"() => {expression}")
+
+
 def overflow(page: Any) -> int:
     """Pixels by which the page is wider than its window."""
     return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
