@@ -24,7 +24,7 @@ class WebDaemon:
     """``edge-emotion run`` with the given settings; ``address`` ends in a slash."""
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
-        self._folder = folder
+        self.folder = folder
         self.port = free_port()
         self.address = f"http://127.0.0.1:{self.port}/"
         web = {"listen": f"127.0.0.1:{self.port}", **settings.get("web", {})}
@@ -36,13 +36,13 @@ class WebDaemon:
     @property
     def log(self) -> str:
         """Its output so far."""
-        return (self._folder / "daemon.log").read_text(encoding="utf-8", errors="replace")
+        return (self.folder / "daemon.log").read_text(encoding="utf-8", errors="replace")
 
     def start(self) -> WebDaemon:
         """Start, also again; returns when every camera gives frames."""
-        command = [sys.executable, "-m", "edge_emotion", "run", "-c", str(self._folder / "settings.yaml")]
-        environment = {**os.environ, "XDG_STATE_HOME": str(self._folder), "OMP_NUM_THREADS": "1"}
-        with (self._folder / "daemon.log").open("ab") as log:
+        command = [sys.executable, "-m", "edge_emotion", "run", "-c", str(self.folder / "settings.yaml")]
+        environment = {**os.environ, "XDG_STATE_HOME": str(self.folder), "OMP_NUM_THREADS": "1"}
+        with (self.folder / "daemon.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=ROOT)
         wait_until(self._ready, 60)
         return self
