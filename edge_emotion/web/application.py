@@ -66,11 +66,15 @@ def make_routes(site: Site, checks: Checks) -> list[Route]:
         "/api/v1/cameras": api.cameras,
         "/api/v1/events": api.events,
         "/api/v1/stream": api.stream,
+        "/api/v1/models": api.models,
+        "/api/v1/preview/{camera}": api.preview,
         "/api/v1/doctor": api.doctor,
+        "/api/v1/nodes": api.nodes,
     }
     written: dict[str, Endpoint] = {
         "/login": node.login,
         "/logout": node.logout,
+        "/api/v1/classify": api.classify,
         "/api/v1/reload": api.reload,
         "/api/v1/set": api.set,
     }
@@ -111,8 +115,8 @@ class NodeRoutes:
             raise Problem(422, "expected password")
         session = await self._checks.run(self._site.access.login, password)
         if session is None:
-            return page_response(PAGES["/login"], 401) if form else problem(401, "the password is wrong")
-        answer = RedirectResponse("./", 303) if form else JSONResponse({"status": "ok"})
+            return RedirectResponse("login", 303) if form else problem(401, "the password is wrong")
+        answer = RedirectResponse("./", 303) if form else Response(status_code=204)
         answer.set_cookie(
             COOKIE,
             session,
@@ -126,7 +130,7 @@ class NodeRoutes:
     async def logout(self, request: Request) -> Response:
         """End the session."""
         self._site.access.logout(session_of(Headers(scope=request.scope)))
-        answer = JSONResponse({"status": "ok"})
+        answer = Response(status_code=204)
         answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
         return answer
 
@@ -139,5 +143,5 @@ def _page(name: str) -> Endpoint:
 
 
 async def _file(request: Request) -> Response:
-    found = file_response(request.path_params["name"])
+    found = file_response(request.path_params["name"], request.headers)
     return problem(404, "there is no such file") if found is None else found

@@ -17,10 +17,13 @@ from edge_emotion.daemon.daemon import Daemon
 from edge_emotion.errors import SinkError
 from edge_emotion.web.access import Access
 from edge_emotion.web.application import make_application
+from edge_emotion.web.broker_nodes import BrokerNodes
 from edge_emotion.web.live import LiveState
 from edge_emotion.web.metrics import Metrics
+from edge_emotion.web.node import Node
+from edge_emotion.web.pictures import PictureClassifier
 from edge_emotion.web.tap import Preview
-from edge_emotion.web.website import Node, Site
+from edge_emotion.web.website import Site
 
 if TYPE_CHECKING:
     from asyncio import BaseTransport
@@ -54,7 +57,7 @@ class PageServer:
 
     def __init__(self, site: Site) -> None:
         """Raises SinkError if the address cannot be listened on."""
-        self.metrics, self._live = site.metrics, site.live
+        self.metrics, self._site = site.metrics, site
         self._socket = _listening(site.settings)
         host, port = self._socket.getsockname()[:2]
         shown = "localhost" if site.settings.address[0] == "localhost" else f"[{host}]" if ":" in host else host
@@ -80,7 +83,11 @@ class PageServer:
     def stop(self) -> None:
         """End streams and server; may be called twice."""
         self._server.should_exit = True
-        self._live.end_streams()
+        self._site.live.end_streams()
+        if self._site.preview is not None:
+            self._site.preview.ended = True
+        if self._site.nodes is not None:
+            self._site.nodes.close()
         self._thread.join(STOP_SECONDS)
 
     def _run(self) -> None:
@@ -90,7 +97,7 @@ class PageServer:
             log.exception("the server of the page has failed: there is no page any more; the daemon goes on")
 
     async def _serve(self) -> None:
-        self._live.serve_in(asyncio.get_running_loop())
+        self._site.live.serve_in(asyncio.get_running_loop())
         await self._server.serve([self._socket])
 
 
@@ -128,4 +135,17 @@ def serve_daemon(
 ) -> PageServer:
     """The page of a daemon. Raises ConfigError for a password or token that cannot be read, SinkError."""
     access = Access(web, web.read_password(), web.read_token())
-    return PageServer(Site(web, access, live, Metrics(), control.examine, Node(daemon, control), preview))
+    node, mqtt = Node(daemon, control), control.settings.mqtt
+    return PageServer(
+        Site(
+            web,
+            access,
+            live,
+            Metrics(live, node),
+            control.examine,
+            PictureClassifier(control.settings),
+            node,
+            None if mqtt is None else BrokerNodes(mqtt),
+            preview,
+        )
+    )

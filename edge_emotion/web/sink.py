@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,7 @@ class PageSink:
     def on_frame(self, camera: Camera) -> None:
         """Called in the main loop after each frame."""
         if self._server is not None:
-            self._server.metrics.count_frame(camera)
+            self._server.metrics.count_frame(camera, time.monotonic() - camera.captured)
             self._tap(camera)
 
     def publish(self, event: EmotionEvent) -> None:
