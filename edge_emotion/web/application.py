@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
@@ -78,6 +78,9 @@ def make_routes(site: Site, checks: Checks) -> list[Route]:
         "/api/v1/reload": api.reload,
         "/api/v1/set": api.set,
     }
+    described = {path: ("GET", function) for path, function in read.items()}
+    described |= {path: ("POST", function) for path, function in written.items()}
+    read["/openapi.json"] = _description(described)
     return [Route(path, Handler(function), methods=["POST"]) for path, function in written.items()] + [
         Route(path, Handler(function), methods=["GET"]) for path, function in read.items()
     ]
@@ -133,6 +136,15 @@ class NodeRoutes:
         answer = Response(status_code=204)
         answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
         return answer
+
+
+def _description(routes: Mapping[str, tuple[str, Endpoint]]) -> Endpoint:
+    async def openapi(_request: Request) -> Response:
+        from edge_emotion.web.openapi import document  # 150 types, which few ask for
+
+        return JSONResponse(document(routes))
+
+    return openapi
 
 
 def _page(name: str) -> Endpoint:
