@@ -8,21 +8,27 @@ from functools import partial
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
 from edge_emotion.daemon.control import TooManyCommands
-from edge_emotion.errors import EdgeEmotionError
+from edge_emotion.errors import ConfigError, EdgeEmotionError, SinkError, SourceError, UnknownModel
 from edge_emotion.web.live import KEPT_EVENTS, TooManyStreams
+from edge_emotion.web.node import Node
+from edge_emotion.web.pictures import MAX_BYTES, MAX_PIXELS
 from edge_emotion.web.problems import Problem
-from edge_emotion.web.requests import read_command, whole_number
-from edge_emotion.web.streaming import StreamResponse
-from edge_emotion.web.website import Node, Site
+from edge_emotion.web.requests import read_body, read_command, whole_number
+from edge_emotion.web.streaming import EventStream, PreviewStream
+from edge_emotion.web.website import Site
 from edge_emotion.wire.topics import FEATURES, SetCommand
 
 COMMAND_SECONDS = 20.0
 """Longest time for the main loop to execute a command."""
+
+CLASSIFY_SECONDS = 30.0
+"""Longest time for one picture."""
 
 MAX_SEQ = 10**18 - 1
 NO_DAEMON = "this page runs without a daemon: no camera is read here"
@@ -32,18 +38,20 @@ class Api:
     """One method for each route."""
 
     def __init__(self, site: Site) -> None:
-        self._site = site
+        self._site, self._busy = site, False
 
     async def info(self, _request: Request) -> Response:
         """The node's info, and what this page offers."""
         site, info = self._site, self._site.live.info
-        broker = site.node is not None and site.node.control.broker is not None
         web = {
             **info.get("web", {}),
             "daemon": site.node is not None,
             "preview": site.preview is not None,
-            "broker": broker,
+            "broker": site.nodes is not None,
             "writes": True,
+            "login": site.access.needs_login,
+            "max_picture_bytes": MAX_BYTES,
+            "max_picture_pixels": MAX_PIXELS,
         }
         return JSONResponse({**info, "web": web})
 
@@ -53,6 +61,8 @@ class Api:
 
     async def stats(self, _request: Request) -> Response:
         """The last statistics."""
+        if not self._site.live.stats:
+            raise Problem(404, "there are no statistics yet: ask again in a minute" if self._site.node else NO_DAEMON)
         return JSONResponse(dict(self._site.live.stats))
 
     async def cameras(self, _request: Request) -> Response:
@@ -74,7 +84,47 @@ class Api:
             stream = self._site.live.subscribe(since)
         except TooManyStreams:
             raise Problem(503, "too many streams are open: close a page", {"Retry-After": "30"}) from None
-        return StreamResponse(self._site.live, stream)
+        return EventStream(self._site.live, stream)
+
+    async def preview(self, request: Request) -> ASGIApp:
+        """The real pictures of a camera, if the settings allow that."""
+        preview, camera = self._site.preview, request.path_params["camera"]
+        if preview is None:
+            raise Problem(404, "no picture is shown here: that needs web.preview: true")
+        if camera not in self._site.live.cameras():
+            raise Problem(404, f"there is no camera {camera[:70]!r}")
+        if preview.full:
+            raise Problem(503, "too many look at real pictures: close a page", {"Retry-After": "30"})
+        return PreviewStream(preview, camera)
+
+    async def models(self, _request: Request) -> Response:
+        """The models that a picture can be classified with."""
+        return JSONResponse(await run_in_threadpool(self._site.pictures.cards))
+
+    async def classify(self, request: Request) -> Response:
+        """The faces in a picture and their emotions."""
+        if self._busy:
+            raise Problem(503, "another picture is being classified: send this one again", {"Retry-After": "1"})
+        self._busy = True
+        try:
+            data = await read_body(request, MAX_BYTES)
+            work = asyncio.ensure_future(run_in_threadpool(partial(_classify, self._site, data, request.query_params)))
+        except BaseException:
+            self._busy = False
+            raise
+        work.add_done_callback(self._classified)
+        try:
+            return JSONResponse(await asyncio.wait_for(asyncio.shield(work), CLASSIFY_SECONDS))
+        except asyncio.TimeoutError:
+            raise Problem(504, f"the picture took more than {CLASSIFY_SECONDS:g} s: make it smaller") from None
+        except (SourceError, UnknownModel, ConfigError) as error:
+            raise Problem(422, str(error)) from error
+
+    def _classified(self, work: asyncio.Future[Any]) -> None:
+        """The next picture may come; one that took too long holds the place until it is done."""
+        self._busy = False
+        if not work.cancelled():
+            work.exception()
 
     async def doctor(self, _request: Request) -> Response:
         """What is wrong, and how to mend it."""
@@ -82,6 +132,15 @@ class Api:
             return JSONResponse(await run_in_threadpool(self._site.examine))
         except TooManyCommands as error:
             raise Problem(409, str(error), {"Retry-After": "10"}) from error
+
+    async def nodes(self, _request: Request) -> Response:
+        """Every node that the broker knows."""
+        if self._site.nodes is None:
+            raise Problem(404, "this page has no broker: set mqtt.host, or start edge-emotion web --mqtt HOST")
+        try:
+            return JSONResponse(await run_in_threadpool(self._site.nodes.listed))
+        except SinkError as error:
+            raise Problem(503, str(error), {"Retry-After": "10"}) from error
 
     async def reload(self, request: Request) -> Response:
         """Read the settings again."""
@@ -116,6 +175,12 @@ class Api:
             raise Problem(503, f"the main loop has not answered within {COMMAND_SECONDS:g} s") from None
         except (ValueError, EdgeEmotionError) as error:
             raise Problem(422, str(error)) from error
+
+
+def _classify(site: Site, data: bytes, query: QueryParams) -> dict[str, Any]:
+    """Raises SourceError, UnknownModel, ConfigError for what is wrong with the request."""
+    classes = [name for name in query.get("classes", "").split(",") if name.strip()]
+    return site.pictures.classify(data, query.get("model") or None, query.get("point") or None, classes or None)
 
 
 def _setting(wanted: dict[str, Any]) -> tuple[str, str, bytes]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
@@ -66,14 +66,21 @@ def make_routes(site: Site, checks: Checks) -> list[Route]:
         "/api/v1/cameras": api.cameras,
         "/api/v1/events": api.events,
         "/api/v1/stream": api.stream,
+        "/api/v1/models": api.models,
+        "/api/v1/preview/{camera}": api.preview,
         "/api/v1/doctor": api.doctor,
+        "/api/v1/nodes": api.nodes,
     }
     written: dict[str, Endpoint] = {
         "/login": node.login,
         "/logout": node.logout,
+        "/api/v1/classify": api.classify,
         "/api/v1/reload": api.reload,
         "/api/v1/set": api.set,
     }
+    described = {path: ("GET", function) for path, function in read.items()}
+    described |= {path: ("POST", function) for path, function in written.items()}
+    read["/openapi.json"] = _description(described)
     return [Route(path, Handler(function), methods=["POST"]) for path, function in written.items()] + [
         Route(path, Handler(function), methods=["GET"]) for path, function in read.items()
     ]
@@ -111,8 +118,8 @@ class NodeRoutes:
             raise Problem(422, "expected password")
         session = await self._checks.run(self._site.access.login, password)
         if session is None:
-            return page_response(PAGES["/login"], 401) if form else problem(401, "the password is wrong")
-        answer = RedirectResponse("./", 303) if form else JSONResponse({"status": "ok"})
+            return RedirectResponse("login", 303) if form else problem(401, "the password is wrong")
+        answer = RedirectResponse("./", 303) if form else Response(status_code=204)
         answer.set_cookie(
             COOKIE,
             session,
@@ -126,9 +133,18 @@ class NodeRoutes:
     async def logout(self, request: Request) -> Response:
         """End the session."""
         self._site.access.logout(session_of(Headers(scope=request.scope)))
-        answer = JSONResponse({"status": "ok"})
+        answer = Response(status_code=204)
         answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
         return answer
+
+
+def _description(routes: Mapping[str, tuple[str, Endpoint]]) -> Endpoint:
+    async def openapi(_request: Request) -> Response:
+        from edge_emotion.web.openapi import document  # 150 types, which few ask for
+
+        return JSONResponse(document(routes))
+
+    return openapi
 
 
 def _page(name: str) -> Endpoint:
@@ -139,5 +155,5 @@ def _page(name: str) -> Endpoint:
 
 
 async def _file(request: Request) -> Response:
-    found = file_response(request.path_params["name"])
+    found = file_response(request.path_params["name"], request.headers)
     return problem(404, "there is no such file") if found is None else found

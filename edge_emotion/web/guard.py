@@ -5,11 +5,12 @@ from __future__ import annotations
 from http.cookies import CookieError, SimpleCookie
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge_emotion.web.access import Access
 from edge_emotion.web.login import Checks
-from edge_emotion.web.pages import PAGES, page_response
+from edge_emotion.web.pages import PAGES
 from edge_emotion.web.problems import Problem, problem
 
 COOKIE = "edge_emotion_session"
@@ -19,8 +20,8 @@ STATIC = "/static/"
 PICTURES = "/api/v1/classify"
 
 HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; "
-    "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'self'",
+    "Content-Security-Policy": "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'self'",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "SAMEORIGIN",
     "Referrer-Policy": "no-referrer",
@@ -92,9 +93,9 @@ def _bearer(headers: Headers) -> str | None:
 
 
 def _login_first(scope: Scope) -> ASGIApp:
-    """401, for a page with the one to log in."""
+    """401, or the way from a page to the one for logging in."""
     if scope["method"] in ("GET", "HEAD") and scope["path"] in PAGES:
-        return page_response(PAGES["/login"], 401)
+        return RedirectResponse("login", 303)
     return problem(401, "log in first, or send Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"})
 
 

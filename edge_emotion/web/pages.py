@@ -5,7 +5,9 @@ from __future__ import annotations
 import mimetypes
 from pathlib import Path
 
+from starlette.datastructures import Headers
 from starlette.responses import FileResponse, Response
+from starlette.staticfiles import NotModifiedResponse, StaticFiles
 
 from edge_emotion.web.problems import problem
 
@@ -21,6 +23,7 @@ PAGES = {
 }
 """Path -> file."""
 
+_FILES = StaticFiles(directory=STATIC, check_dir=False)
 _TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".svg": "image/svg+xml", ".woff2": "font/woff2"}
 """Not left to the files of the system, which differ."""
 
@@ -32,10 +35,11 @@ def page_response(name: str, status: int = 200) -> Response:
     return FileResponse(STATIC / name, status, media_type="text/html")
 
 
-def file_response(name: str) -> Response | None:
-    """A file below ``static`` by its relative path; None if there is none."""
+def file_response(name: str, headers: Headers) -> Response | None:
+    """A file below ``static`` by its relative path, or that it has not changed; None if there is none."""
     path = (STATIC / name).resolve()
     if not path.is_relative_to(STATIC.resolve()) or not path.is_file():
         return None
     kind = _TYPES.get(path.suffix) or mimetypes.guess_type(path.name, strict=True)[0] or "application/octet-stream"
-    return FileResponse(path, media_type=kind)
+    found = FileResponse(path, media_type=kind, stat_result=path.stat())
+    return NotModifiedResponse(found.headers) if _FILES.is_not_modified(found.headers, headers) else found

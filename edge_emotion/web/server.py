@@ -6,21 +6,28 @@ import asyncio
 import logging
 import socket
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from uvicorn import Config, Server
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from edge_emotion import __version__
+from edge_emotion.config.settings import MqttSettings
 from edge_emotion.config.web_settings import WebSettings
 from edge_emotion.daemon.control import Control
 from edge_emotion.daemon.daemon import Daemon
-from edge_emotion.errors import SinkError
+from edge_emotion.errors import ConfigError
+from edge_emotion.system.listening import bound_socket, remedy
 from edge_emotion.web.access import Access
 from edge_emotion.web.application import make_application
+from edge_emotion.web.broker_nodes import BrokerNodes
 from edge_emotion.web.live import LiveState
 from edge_emotion.web.metrics import Metrics
+from edge_emotion.web.node import Node
+from edge_emotion.web.pictures import PictureClassifier
 from edge_emotion.web.tap import Preview
-from edge_emotion.web.website import Node, Site
+from edge_emotion.web.website import Site
 
 if TYPE_CHECKING:
     from asyncio import BaseTransport
@@ -30,10 +37,14 @@ log = logging.getLogger(__name__)
 MAX_CONNECTIONS = 100
 """Most connections and requests at the same time; more are answered by 503."""
 
+BACKLOG = 64
+"""Most connections that wait to be accepted."""
+
 FIRST_REQUEST = 10.0
 """Seconds for the first request of a connection."""
 
-START_SECONDS, STOP_SECONDS = 5.0, 3.0
+STOP_SECONDS = 3.0
+"""Longest time for the thread to end."""
 
 
 class ImpatientProtocol(H11Protocol):
@@ -53,8 +64,8 @@ class PageServer:
     """Listens from the start on; ``stop`` ends it within seconds."""
 
     def __init__(self, site: Site) -> None:
-        """Raises SinkError if the address cannot be listened on."""
-        self.metrics, self._live = site.metrics, site.live
+        """Raises ConfigError if the address cannot be listened on."""
+        self.metrics, self._site = site.metrics, site
         self._socket = _listening(site.settings)
         host, port = self._socket.getsockname()[:2]
         shown = "localhost" if site.settings.address[0] == "localhost" else f"[{host}]" if ":" in host else host
@@ -80,7 +91,11 @@ class PageServer:
     def stop(self) -> None:
         """End streams and server; may be called twice."""
         self._server.should_exit = True
-        self._live.end_streams()
+        self._site.live.end_streams()
+        if self._site.preview is not None:
+            self._site.preview.ended = True
+        if self._site.nodes is not None:
+            self._site.nodes.close()
         self._thread.join(STOP_SECONDS)
 
     def _run(self) -> None:
@@ -90,42 +105,44 @@ class PageServer:
             log.exception("the server of the page has failed: there is no page any more; the daemon goes on")
 
     async def _serve(self) -> None:
-        self._live.serve_in(asyncio.get_running_loop())
+        self._site.live.serve_in(asyncio.get_running_loop())
         await self._server.serve([self._socket])
 
 
 def _listening(settings: WebSettings) -> socket.socket:
-    """A socket that is bound. Raises SinkError."""
-    host, port = settings.address
+    """A socket that is bound. Raises ConfigError."""
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, kind, protocol, _, address = found[0]
-        bound = socket.socket(family, kind, protocol)
+        bound = bound_socket(*settings.address)
+        bound.listen(BACKLOG)
     except OSError as error:
-        raise SinkError(f"web.listen {settings.listen}: {error.strerror}") from error
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
-        bound.listen(64)
-    except OSError as error:
-        bound.close()
-        raise SinkError(f"web.listen {settings.listen}: {error.strerror}; {_remedy(error)}") from error
+        raise ConfigError(f"web.listen {settings.listen}: {error.strerror}; {remedy(error)}") from error
     return bound
 
 
-def _remedy(error: OSError) -> str:
-    if error.errno in (13,):
-        return "ports below 1024 are for root: choose another one"
-    return (
-        "choose another port, or end the program that uses it"
-        if error.errno == 98
-        else "give an address of this machine"
-    )
+def serve_alone(web: WebSettings, mqtt: MqttSettings | None, examine: Callable[[], dict[str, Any]]) -> PageServer:
+    """A page without a daemon: pictures, and with a broker its nodes. Raises ConfigError."""
+    live, access = LiveState(), Access(web, web.read_password(), web.read_token())
+    live.describe({"version": __version__, "cameras": []}, [])
+    nodes = None if mqtt is None else BrokerNodes(mqtt)
+    return PageServer(Site(web, access, live, Metrics(live, None), examine, PictureClassifier(None), nodes=nodes))
 
 
 def serve_daemon(
     web: WebSettings, live: LiveState, preview: Preview | None, daemon: Daemon, control: Control
 ) -> PageServer:
-    """The page of a daemon. Raises ConfigError for a password or token that cannot be read, SinkError."""
+    """The page of a daemon. Raises ConfigError for a password or token that cannot be read, ConfigError."""
     access = Access(web, web.read_password(), web.read_token())
-    return PageServer(Site(web, access, live, Metrics(), control.examine, Node(daemon, control), preview))
+    node, mqtt = Node(daemon, control), control.settings.mqtt
+    return PageServer(
+        Site(
+            web,
+            access,
+            live,
+            Metrics(live, node),
+            control.examine,
+            PictureClassifier(control.settings),
+            node,
+            None if mqtt is None else BrokerNodes(mqtt),
+            preview,
+        )
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,7 @@ class PageSink:
     def on_frame(self, camera: Camera) -> None:
         """Called in the main loop after each frame."""
         if self._server is not None:
-            self._server.metrics.count_frame(camera)
+            self._server.metrics.count_frame(camera, time.monotonic() - camera.captured)
             self._tap(camera)
 
     def publish(self, event: EmotionEvent) -> None:
@@ -98,10 +99,17 @@ class PageSink:
             self._server.stop()
 
 
-def _serve(web: WebSettings, live: LiveState, preview: Preview | None, daemon: Daemon, control: Control) -> PageServer:
-    """A server that runs. Raises BackendUnavailable, ConfigError, SinkError."""
+def require_extra() -> None:
+    """Raises BackendUnavailable if the libraries of the extra are not installed."""
     try:
-        from edge_emotion.web.server import serve_daemon
+        import edge_emotion.web.server  # noqa: F401
     except ImportError as error:
-        raise BackendUnavailable(f"web needs {error.name}: {MISSING}") from error
+        raise BackendUnavailable(f"the page needs {error.name}: {MISSING}") from error
+
+
+def _serve(web: WebSettings, live: LiveState, preview: Preview | None, daemon: Daemon, control: Control) -> PageServer:
+    """A server that runs. Raises BackendUnavailable, ConfigError."""
+    require_extra()
+    from edge_emotion.web.server import serve_daemon
+
     return serve_daemon(web, live, preview, daemon, control)

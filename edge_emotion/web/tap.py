@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from edge_emotion.daemon.camera import Camera
 from edge_emotion.datatypes import Image
@@ -58,27 +59,47 @@ class CameraTap:
         return 1 / self._mean if self._mean > 0 else 0.0
 
 
+MAX_VIEWERS = 4
+"""Most viewers of real pictures at the same time."""
+
+
+class Picture(NamedTuple):
+    """A picture of a camera and its number."""
+
+    number: int
+    image: Image
+
+
 class Preview:
     """The newest picture of each camera that somebody looks at, in memory only."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._viewers: dict[str, int] = {}
-        self._pictures: dict[str, Image] = {}
+        self._pictures: dict[str, Picture] = {}
+        self._number = 0
+        self.ended = False
+        """True when the server stops."""
+
+    @property
+    def full(self) -> bool:
+        """Whether nobody more may look."""
+        return sum(self._viewers.values()) >= MAX_VIEWERS
 
     def wants(self, camera: str) -> bool:
         """Whether somebody looks at this camera."""
         return camera in self._viewers
 
-    def offer(self, camera: str, picture: Image) -> None:
+    def offer(self, camera: str, image: Image) -> None:
         """Replace the picture of a camera."""
         with self._lock:
             if camera in self._viewers:
-                self._pictures[camera] = picture
+                self._number += 1
+                self._pictures[camera] = Picture(self._number, image)
 
-    def take(self, camera: str) -> Image | None:
-        """The newest picture; None if nobody has offered one since."""
-        return self._pictures.pop(camera, None)
+    def newest(self, camera: str) -> Picture | None:
+        """The newest picture; None before the first one."""
+        return self._pictures.get(camera)
 
     @contextmanager
     def looking(self, camera: str) -> Iterator[None]:
