@@ -29,11 +29,17 @@ async function start() {
 
 /** What is retained: cameras, their states, and the figures of the node. */
 async function refresh() {
-  const [known, states, stats] = await Promise.all([get("cameras"), get("state"), get("stats")]);
+  const [known, states, stats] = await Promise.all([get("cameras"), get("state"), get("stats").catch(noneYet)]);
   for (const name of views.keys()) if (!(name in known)) remove(name);
   for (const [name, { available }] of Object.entries(known)) view(name).available(available);
   for (const [name, state] of Object.entries(states)) if (state?.counts) view(name).state(state);
   if (stats?.machine) onStats(stats);
+}
+
+/** In its first minute a node has no figures. */
+function noneYet(error) {
+  if (error.status !== 404) throw error;
+  return null;
 }
 
 function view(name) {

@@ -12,8 +12,7 @@ form.addEventListener("submit", async (event) => {
   say(message, "");
   try {
     await session("login", { password: password.value });
-    if (location.pathname.endsWith("/login")) location.assign("./");
-    else location.reload();  // The server answers with this page where another one was asked for.
+    location.assign("./");
   } catch (error) {
     say(message, error.message);
     password.select();

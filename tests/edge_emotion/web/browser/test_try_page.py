@@ -199,6 +199,6 @@ def test_nothing_is_stored(open_page: MakePage, daemon: WebDaemon, three: list[F
     until(page, "document.querySelector('#progress').textContent === '3 of 3 pictures have an answer'")
     script = "async () => [localStorage.length, sessionStorage.length, (await indexedDB.databases()).length]"
     assert page.evaluate(script) == [0, 0, 0]
-    marks = [file["buffer"][200:264] for file in three]
+    marks = [file["buffer"][len(file["buffer"]) // 2 :][:64] for file in three[:2]]
     left = [path for path in daemon.folder.rglob("*") if path.is_file()]
     assert left and not [path for path in left if any(mark in path.read_bytes() for mark in marks)]
