@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from urllib.parse import parse_qs
 
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
@@ -109,11 +110,7 @@ class NodeRoutes:
     async def login(self, request: Request) -> Response:
         """A session for a password."""
         form = request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
-        if form:
-            await read_body(request, MAX_PASSWORD)
-            password = (await request.form(max_files=0, max_fields=4)).get("password")
-        else:
-            password = (await read_command(request)).get("password")
+        password = await _field(request, "password") if form else (await read_command(request)).get("password")
         if not isinstance(password, str):
             raise Problem(422, "expected password")
         session = await self._checks.run(self._site.access.login, password)
@@ -145,6 +142,15 @@ def _description(routes: Mapping[str, tuple[str, Endpoint]]) -> Endpoint:
         return JSONResponse(document(routes))
 
     return openapi
+
+
+async def _field(request: Request, name: str) -> str | None:
+    """A field of a form; None if it is not there."""
+    text = (await read_body(request, MAX_PASSWORD)).decode("utf-8", "replace")
+    try:
+        return parse_qs(text, max_num_fields=4).get(name, [None])[0]
+    except ValueError:
+        return None
 
 
 def _page(name: str) -> Endpoint:

@@ -37,8 +37,11 @@ def page_response(name: str, status: int = 200) -> Response:
 
 def file_response(name: str, headers: Headers) -> Response | None:
     """A file below ``static`` by its relative path, or that it has not changed; None if there is none."""
-    path = (STATIC / name).resolve()
-    if not path.is_relative_to(STATIC.resolve()) or not path.is_file():
+    try:
+        path = (STATIC / name).resolve()
+        if not path.is_relative_to(STATIC.resolve()) or not path.is_file():
+            return None
+    except (OSError, ValueError):  # no file can have this name
         return None
     kind = _TYPES.get(path.suffix) or mimetypes.guess_type(path.name, strict=True)[0] or "application/octet-stream"
     found = FileResponse(path, media_type=kind, stat_result=path.stat())

@@ -16,10 +16,14 @@ BODY_SECONDS = 20.0
 """Longest time for a body to arrive."""
 
 
+PATIENCE = 3
+"""So many times the limit are read and thrown away before the connection is closed."""
+
+
 async def read_body(request: Request, limit: int) -> bytes:
     """The body. Raises Problem for one of more than ``limit`` bytes, or that does not come."""
     announced = request.headers.get("content-length", "0")
-    if announced.isdigit() and int(announced) > limit:
+    if announced.isdigit() and int(announced) > PATIENCE * limit:
         raise Problem(413, f"the body has {announced} bytes, {limit} are the most", {"Connection": "close"})
     try:
         return await asyncio.wait_for(_read(request, limit), BODY_SECONDS)
@@ -30,12 +34,16 @@ async def read_body(request: Request, limit: int) -> bytes:
 
 
 async def _read(request: Request, limit: int) -> bytes:
+    """What is beyond the limit is thrown away: a client that is cut off would not read why."""
     parts, size = [], 0
     async for part in request.stream():
-        parts.append(part)
         size += len(part)
-        if size > limit:
-            raise Problem(413, f"the body has more than {limit} bytes", {"Connection": "close"})
+        if size <= limit:
+            parts.append(part)
+        elif size > PATIENCE * limit:
+            break
+    if size > limit:
+        raise Problem(413, f"the body has more than {limit} bytes", {"Connection": "close"})
     return b"".join(parts)
 
 
