@@ -47,6 +47,15 @@ def open_page(browser: Any, daemon: WebDaemon) -> Iterator[MakePage]:
         yield function
 
 
+@pytest.fixture(scope="module")
+def live(browser: Any, daemon: WebDaemon) -> Iterator[Any]:
+    """One live page that several tests look at."""
+    with pages(browser, daemon.address) as function:
+        page = function()
+        page.wait_for_selector("face-card .bars li")
+        yield page
+
+
 @pytest.fixture
 def ingress(daemon: WebDaemon) -> Iterator[Ingress]:
     started = Ingress(daemon.port)
@@ -69,17 +78,14 @@ def rows(page: Any) -> list[int]:
     return [int(row.get_attribute("data-seq")) for row in page.query_selector_all("camera-view tbody tr")]
 
 
-def test_the_avatar_moves_with_the_face(open_page: MakePage) -> None:
-    page = open_page()
-    page.wait_for_selector("face-avatar g path")
-    first = page.evaluate(MOUTH)
-    page.wait_for_function(f"first => (({MOUTH})() ?? first) !== first", arg=first)
-    assert page.query_selector("camera-view img, camera-view video") is None
+def test_the_avatar_moves_with_the_face(live: Any) -> None:
+    first = live.evaluate(MOUTH)
+    live.wait_for_function(f"first => (({MOUTH})() ?? first) !== first", arg=first)
+    assert live.query_selector("camera-view img, camera-view video") is None
 
 
-def test_what_is_seen_is_told_in_text_and_bars(open_page: MakePage) -> None:
-    page = open_page()
-    page.wait_for_selector("face-card .bars li")
+def test_what_is_seen_is_told_in_text_and_bars(live: Any) -> None:
+    page = live
     assert page.text_content("#connection") == "Connected"
     assert page.text_content("page-header .node") == "pi5"
     until(page, "document.querySelector('face-card h3').textContent.match(/^Face \\d+: [a-z]+ \\d+ %$/)")
@@ -92,9 +98,8 @@ def test_what_is_seen_is_told_in_text_and_bars(open_page: MakePage) -> None:
     assert "An expression is not a feeling" in page.text_content("page-footer")
 
 
-def test_an_event_that_is_published_appears_in_the_timeline(open_page: MakePage, subscriber: Subscriber) -> None:
-    page = open_page()
-    page.wait_for_selector("face-avatar g")
+def test_an_event_that_is_published_appears_in_the_timeline(live: Any, subscriber: Subscriber) -> None:
+    page = live
     seq = cause_events(subscriber)
     page.wait_for_selector(f"camera-view tr[data-seq='{seq}']", state="attached")
     shown = page.evaluate("document.querySelector('camera-view').history.marks.map(mark => mark.event.seq)")
@@ -169,9 +174,9 @@ def test_it_can_be_read_with_the_keyboard_alone(open_page: MakePage) -> None:
     page.wait_for_selector("h1:text('Try a picture')")
 
 
-def test_a_page_that_stays_open_does_not_grow(open_page: MakePage, subscriber: Subscriber) -> None:
-    page = open_page()
-    page.wait_for_selector("face-card .bars li")
+def test_a_page_that_stays_open_does_not_grow(live: Any) -> None:
+    page = live
+    page.wait_for_selector("camera-view tbody tr", state="attached")
     filled = """events => {
         const view = document.querySelector('camera-view'), [first] = view.history.marks;
         const event = { ...first.event, probabilities: {} };

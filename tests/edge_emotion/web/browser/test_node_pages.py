@@ -40,14 +40,24 @@ def open_page(browser: Any, daemon: WebDaemon) -> Iterator[MakePage]:
         yield function
 
 
+@pytest.fixture(scope="module")
+def node(browser: Any, daemon: WebDaemon) -> Iterator[Any]:
+    """The page of this node, which several tests use one after the other."""
+    with pages(browser, daemon.address) as function:
+        page = function("node")
+        page.wait_for_selector("camera-settings")
+        page.wait_for_selector("article.model")
+        yield page
+
+
 def last(subscriber: Subscriber, topic: str) -> Any:
     """The value of the newest message on the topic; None before the first."""
     found = subscriber.on(topic)
     return yaml.safe_load(found[-1].payload) if found else None
 
 
-def test_the_check_shows_its_findings_with_their_fixes(open_page: MakePage) -> None:
-    page = open_page("node")
+def test_the_check_shows_its_findings_with_their_fixes(node: Any) -> None:
+    page = node
     tab_until(page, "#check")
     page.keyboard.press("Enter")
     page.wait_for_selector(".finding", timeout=60_000)
@@ -58,9 +68,8 @@ def test_the_check_shows_its_findings_with_their_fixes(open_page: MakePage) -> N
     assert violations(page) == []
 
 
-def test_the_models_are_shown_with_figures_and_limits(open_page: MakePage) -> None:
-    page = open_page("node")
-    page.wait_for_selector("article.model")
+def test_the_models_are_shown_with_figures_and_limits(node: Any) -> None:
+    page = node
     for name in ("mobilenet_v2", "efficientnet_lite0", "tiny"):
         model = page.locator("article.model", has=page.locator(f"h3:text('{name}')"))
         assert "An expression is not a felt emotion" in model.text_content()
@@ -69,11 +78,8 @@ def test_the_models_are_shown_with_figures_and_limits(open_page: MakePage) -> No
     assert violations(page) == []
 
 
-def test_a_threshold_that_is_set_is_in_effect_and_can_be_taken_back(
-    open_page: MakePage, subscriber: Subscriber
-) -> None:
-    page = open_page("node")
-    page.wait_for_selector("camera-settings")
+def test_a_threshold_that_is_set_is_in_effect_and_can_be_taken_back(node: Any, subscriber: Subscriber) -> None:
+    page = node
     tab_until(page, "input[type=number]")
     page.keyboard.type("0.73")
     page.keyboard.press("Enter")
@@ -84,8 +90,8 @@ def test_a_threshold_that_is_set_is_in_effect_and_can_be_taken_back(
     until(page, "document.querySelector('input[type=number]').value === '0.5'")
 
 
-def test_a_camera_can_be_switched_off_and_on(open_page: MakePage, subscriber: Subscriber) -> None:
-    page = open_page("node")
+def test_a_camera_can_be_switched_off_and_on(node: Any, subscriber: Subscriber) -> None:
+    page = node
     page.uncheck("camera-settings [role=switch]")
     wait_until(lambda: last(subscriber, "desk/availability") == "offline")
     live = page.context.new_page()
@@ -94,11 +100,11 @@ def test_a_camera_can_be_switched_off_and_on(open_page: MakePage, subscriber: Su
     page.check("camera-settings [role=switch]")
     live.wait_for_selector("camera-view .badge:text('online')")
     live.wait_for_selector("face-avatar g path")
+    live.close()
 
 
-def test_classes_that_are_set_are_in_effect_and_a_refusal_is_told(open_page: MakePage, subscriber: Subscriber) -> None:
-    page = open_page("node")
-    page.wait_for_selector("camera-settings")
+def test_classes_that_are_set_are_in_effect_and_a_refusal_is_told(node: Any, subscriber: Subscriber) -> None:
+    page = node
     boxes = page.query_selector_all("camera-settings .checks input")
     for box in boxes[2:]:
         box.uncheck()
@@ -111,8 +117,8 @@ def test_classes_that_are_set_are_in_effect_and_a_refusal_is_told(open_page: Mak
     until(page, "document.querySelectorAll('camera-settings .checks input:checked').length === 8")
 
 
-def test_a_reload_tells_what_it_did(open_page: MakePage) -> None:
-    page = open_page("node")
+def test_a_reload_tells_what_it_did(node: Any) -> None:
+    page = node
     page.click("#reload")
     until(page, "document.getElementById('reloaded').textContent === 'nothing has changed'")
 
