@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -105,4 +107,13 @@ def tab_until(page: Any, selector: str, most: int = 60) -> None:
 
 
 SCREENSHOTS = os.environ.get("SCREENSHOTS")
-"""A folder into which tests write the screenshots of the documents, if set."""
+"""A folder into which the tests write the screenshots that documents show, if it is set: SCREENSHOTS=docs."""
+
+
+def screenshot(page: Any, name: str, *, after: float = 0.0) -> None:
+    """Write what the window shows ``after`` seconds as NAME.png with 64 colours, if that is asked for."""
+    if SCREENSHOTS:
+        page.wait_for_timeout(1000 * after)
+        image = pytest.importorskip("PIL.Image")
+        picture = image.open(io.BytesIO(page.screenshot())).convert("RGB")
+        picture.quantize(64, dither=image.Dither.NONE).save(Path(SCREENSHOTS) / f"{name}.png", optimize=True)

@@ -13,6 +13,7 @@ const views = new Map();
 const cameras = document.getElementById("cameras");
 const connection = document.getElementById("connection");
 const machine = document.getElementById("machine");
+const missed = document.getElementById("missed");
 
 async function start() {
   const { web } = await info;
@@ -97,7 +98,10 @@ const handlers = {
   },
   availability: ({ camera, available }) => view(camera).available(available),
   stats: onStats,
-  gap: () => views.forEach((each) => each.gap()),
+  gap({ from, to }) {
+    views.forEach((each) => each.gap());
+    say(missed, `Events ${from} to ${to} are no longer kept by the device; the timelines begin after them.`);
+  },
 };
 
 let lost = false;

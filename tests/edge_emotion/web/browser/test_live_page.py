@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from support.broker import Broker, Subscriber, needs_mosquitto, wait_until
-from support.browser import MakePage, needs_chromium, overflow, pages, tab_until, until, violations
+from support.browser import MakePage, needs_chromium, overflow, pages, screenshot, tab_until, until, violations
 from support.ingress import Ingress
 from support.web_daemon import WebDaemon, running
 
@@ -18,6 +19,14 @@ CLASSES = "edge-emotion/pi5/desk/classes/set"
 """A new value ends every track and begins new ones: events at a moment that a test chooses."""
 
 MOUTH = "() => document.querySelector('face-avatar g')?.lastElementChild.previousElementSibling.getAttribute('d')"
+
+
+EVENTS = "document.querySelector('camera-view').history.marks.map(mark => mark.event.seq)"
+
+HIDE = """hidden => {
+    Object.defineProperty(document, 'hidden', { value: hidden, configurable: true });
+    document.dispatchEvent(new Event('visibilitychange'));
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -73,11 +82,6 @@ def cause_events(subscriber: Subscriber) -> int:
     return int(json.loads(subscriber.on("desk/events")[-1].payload)["seq"])
 
 
-def rows(page: Any) -> list[int]:
-    """Numbers of the events in the table, the newest first."""
-    return [int(row.get_attribute("data-seq")) for row in page.query_selector_all("camera-view tbody tr")]
-
-
 def test_the_avatar_moves_with_the_face(live: Any) -> None:
     first = live.evaluate(MOUTH)
     live.wait_for_function(f"first => (({MOUTH})() ?? first) !== first", arg=first)
@@ -102,9 +106,10 @@ def test_an_event_that_is_published_appears_in_the_timeline(live: Any, subscribe
     page = live
     seq = cause_events(subscriber)
     page.wait_for_selector(f"camera-view tr[data-seq='{seq}']", state="attached")
-    shown = page.evaluate("document.querySelector('camera-view').history.marks.map(mark => mark.event.seq)")
+    shown = page.evaluate(EVENTS)
     assert shown == sorted(set(shown))
     assert page.evaluate("document.querySelector('camera-view').history.bands.length") > 0
+    screenshot(page, "page-live", after=100)
 
 
 def test_events_of_before_are_shown_by_a_page_that_is_opened_later(open_page: MakePage, subscriber: Subscriber) -> None:
@@ -128,9 +133,7 @@ def test_a_lost_stream_comes_back_by_itself_and_fills_its_gap(
         ingress.away = False
         page.wait_for_selector(f"camera-view tr[data-seq='{missed}']", state="attached")
         until(page, "document.getElementById('connection').textContent === 'Connected'")
-        assert set(range(seen, missed + 1)) <= set(
-            page.evaluate("document.querySelector('camera-view').history.marks.map(mark => mark.event.seq)")
-        )
+        assert set(range(seen, missed + 1)) <= set(page.evaluate(EVENTS))
         streams = [path for path, _ in ingress.requests if "/stream" in path]
         assert len(streams) >= 2
 
@@ -148,6 +151,22 @@ def test_a_connection_that_is_cut_is_made_again_with_the_number_of_the_last_even
         wait_until(lambda: any("/stream" in path for path, _ in list(ingress.requests)))
         (headers,) = [headers for path, headers in ingress.requests if "/stream" in path]
         assert int(headers["Last-Event-ID"]) >= seq
+
+
+def test_a_hidden_page_gives_its_stream_up_and_fills_the_gap_when_it_is_shown_again(
+    browser: Any, ingress: Ingress, subscriber: Subscriber
+) -> None:
+    with pages(browser, ingress.address) as open_page:
+        page = open_page()
+        page.clock.install()
+        page.reload()
+        page.wait_for_selector("face-avatar g")
+        page.evaluate(HIDE, True)
+        page.clock.fast_forward(31_000)
+        missed = cause_events(subscriber)
+        assert missed not in page.evaluate(EVENTS)
+        page.evaluate(HIDE, False)
+        page.wait_for_selector(f"camera-view tr[data-seq='{missed}']", state="attached")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -196,3 +215,19 @@ def test_a_page_that_stays_open_does_not_grow(live: Any) -> None:
         page.evaluate(filled, 550)
     (nodes, heap), (later_nodes, later_heap) = sizes
     assert later_nodes <= nodes + 20 and later_heap < heap + 3e6
+    kept = "(({ history: h, series: s }) => [h.marks, h.bands, s.data[0]].map(all => all.length))"
+    assert max(page.evaluate(f"{kept}(document.querySelector('camera-view'))")) <= 500
+
+
+def test_the_page_follows_a_node_that_lost_its_numbers(
+    open_page: MakePage, daemon: WebDaemon, subscriber: Subscriber
+) -> None:
+    page = open_page()
+    seq = cause_events(subscriber)
+    page.wait_for_selector(f"camera-view tr[data-seq='{seq}']", state="attached")
+    daemon.stop()
+    shutil.rmtree(daemon.folder / "state")
+    daemon.start()
+    page.wait_for_selector("camera-view tr[data-seq='1']", state="attached")
+    until(page, "document.getElementById('connection').textContent === 'Connected'")
+    page.wait_for_selector("face-avatar g path")

@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from support.browser import MakePage, needs_chromium, overflow, pages, tab_until, until, violations
+from support.browser import MakePage, needs_chromium, overflow, pages, screenshot, tab_until, until, violations
 from support.web_daemon import CLIP, WebDaemon, running
 
 from edge_emotion.datatypes import Image
@@ -82,10 +82,11 @@ def test_three_pictures_are_answered_and_drawn(open_page: MakePage, three: list[
     assert status(page, "clip.png").startswith("1 face; ")
     assert status(page, "wall.webp").startswith("no face was found; ")
     until(page, "document.querySelector('#progress').textContent === '3 of 3 pictures have an answer'")
+    screenshot(page, "page-try")
     canvas = page.wait_for_selector("canvas[aria-label^='portrait.jpg: face 1: happiness']")
     assert canvas.evaluate("canvas => [canvas.width, canvas.height]") == [640, 480]
     # The box is white in black: pixels that the portrait does not have at this place.
-    drawn = "canvas => { const f = document.querySelector('picture-result:last-child').answer.faces[0].box;"
+    drawn = "canvas => { const f = document.querySelector('picture-result:first-child').answer.faces[0].box;"
     drawn += "const at = [Math.round(f[0] * 640), Math.round((f[1] + f[3] / 2) * 480), 1, 1];"
     drawn += "return [...canvas.getContext('2d').getImageData(...at).data]; }"
     assert min(canvas.evaluate(drawn)) > 200
@@ -109,6 +110,14 @@ def test_the_answers_can_be_downloaded(open_page: MakePage, three: list[File]) -
     with Path(download.value.path()).open(encoding="utf-8", newline="") as file:
         rows = {row["file"]: row for row in csv.DictReader(file)}
     assert rows["portrait.jpg"]["emotion"] == "happiness" and rows["wall.webp"]["emotion"] == ""
+
+
+def test_more_pictures_than_the_page_holds_are_not_taken(open_page: MakePage) -> None:
+    page = open_page("try")
+    wrong = {"mimeType": "text/plain", "buffer": b"none"}
+    page.set_input_files("#files", [{"name": f"{n}.txt", **wrong} for n in range(31)])
+    until(page, "document.querySelector('#progress').textContent === '0 of 30 pictures have an answer'")
+    assert "At most 30 pictures" in page.text_content("#full")
 
 
 def test_what_is_no_picture_is_refused_in_one_line_and_the_rest_goes_on(open_page: MakePage, three: list[File]) -> None:
