@@ -49,9 +49,9 @@ QUERIES = st.just("") | st.builds(
 )
 VALUES = st.text(st.characters(min_codepoint=33, max_codepoint=255), max_size=40)
 NAMES = st.sampled_from(
-    ["Host", "Origin", "Content-Type", "Cookie", "Last-Event-ID", "Accept", "X-Forwarded-Host", "Upgrade", "Referer"]
-    + ["If-None-Match", "Range", "X-HTTP-Method-Override", "Transfer-Encoding", "Expect"]
-)
+    ("Host", "Origin", "Content-Type", "Cookie", "Last-Event-ID", "Accept", "X-Forwarded-Host", "Upgrade", "Referer",
+     "If-None-Match", "Range", "X-HTTP-Method-Override", "Transfer-Encoding", "Expect")
+)  # fmt: skip
 USUAL = st.sampled_from(["null", "http://evil.example", "chunked", "5", "bytes=0-1", "websocket"])
 WRITE = st.fixed_dictionaries({"Origin": st.just("http://localhost"), "Content-Type": st.just("application/json")})
 PICTURE = st.just({"Content-Type": "image/png"})
