@@ -129,9 +129,10 @@ class Api:
     async def doctor(self, _request: Request) -> Response:
         """What is wrong, and how to mend it."""
         try:
-            return JSONResponse(await run_in_threadpool(self._site.examine))
+            report = await run_in_threadpool(self._site.examine)
         except TooManyCommands as error:
             raise Problem(409, str(error), {"Retry-After": "10"}) from error
+        return JSONResponse(report if self._site.node is None else _hidden(report, self._site.node))
 
     async def nodes(self, _request: Request) -> Response:
         """Every node that the broker knows."""
@@ -174,7 +175,16 @@ class Api:
         except asyncio.TimeoutError:
             raise Problem(503, f"the main loop has not answered within {COMMAND_SECONDS:g} s") from None
         except (ValueError, EdgeEmotionError) as error:
-            raise Problem(422, str(error)) from error
+            raise Problem(422, node.without_addresses(str(error))) from error
+
+
+def _hidden(report: dict[str, Any], node: Node) -> dict[str, Any]:
+    """What the doctor finds without the addresses of cameras."""
+    checks = [
+        {key: node.without_addresses(text) if isinstance(text, str) else text for key, text in check.items()}
+        for check in report["checks"]
+    ]
+    return {**report, "checks": checks}
 
 
 def _classify(site: Site, data: bytes, query: QueryParams) -> dict[str, Any]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 
+from edge_emotion.config.redaction import HIDDEN, redact
 from edge_emotion.daemon.control import Control
 from edge_emotion.daemon.daemon import Daemon
+
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 WATCHDOG = 60.0
 """Seconds without a sign of life of the main loop after which it is not healthy: WatchdogSec of the systemd unit."""
@@ -18,6 +22,16 @@ class Node:
 
     daemon: Daemon
     control: Control
+
+    def without_addresses(self, text: str) -> str:
+        """A text of the doctor or of an error without the addresses of cameras: nobody at the page needs them."""
+        for camera in self.control.settings.cameras.values():
+            if _ADDRESS.match(camera.source):
+                shown = redact(camera.source)
+                host = _ADDRESS.sub("", shown).rpartition("@")[2].split("/")[0]
+                for part in (shown, host, host.rpartition(":")[0]):
+                    text = text.replace(part, HIDDEN) if part else text
+        return text
 
     @property
     def healthy(self) -> bool:
