@@ -21,7 +21,6 @@ from edge_emotion.errors import ConfigError
 from edge_emotion.system.listening import bound_socket, remedy
 from edge_emotion.web.access import Access
 from edge_emotion.web.application import make_application
-from edge_emotion.web.broker_nodes import BrokerNodes
 from edge_emotion.web.live import LiveState
 from edge_emotion.web.metrics import Metrics
 from edge_emotion.web.node import Node
@@ -31,6 +30,8 @@ from edge_emotion.web.website import Site
 
 if TYPE_CHECKING:
     from asyncio import BaseTransport
+
+    from edge_emotion.web.broker_nodes import BrokerNodes
 
 log = logging.getLogger(__name__)
 
@@ -124,8 +125,8 @@ def serve_alone(web: WebSettings, mqtt: MqttSettings | None, examine: Callable[[
     """A page without a daemon: pictures, and with a broker its nodes. Raises ConfigError."""
     live, access = LiveState(), Access(web, web.read_password(), web.read_token())
     live.describe({"version": __version__, "cameras": []}, [])
-    nodes = None if mqtt is None else BrokerNodes(mqtt)
-    return PageServer(Site(web, access, live, Metrics(live, None), examine, PictureClassifier(None), nodes=nodes))
+    pictures = PictureClassifier(None)
+    return PageServer(Site(web, access, live, Metrics(live, None), examine, pictures, nodes=_nodes(mqtt)))
 
 
 def serve_daemon(
@@ -133,7 +134,7 @@ def serve_daemon(
 ) -> PageServer:
     """The page of a daemon. Raises ConfigError for a password or token that cannot be read, ConfigError."""
     access = Access(web, web.read_password(), web.read_token())
-    node, mqtt = Node(daemon, control), control.settings.mqtt
+    node = Node(daemon, control)
     return PageServer(
         Site(
             web,
@@ -143,7 +144,15 @@ def serve_daemon(
             control.examine,
             PictureClassifier(control.settings),
             node,
-            None if mqtt is None else BrokerNodes(mqtt),
+            _nodes(control.settings.mqtt),
             preview,
         )
     )
+
+
+def _nodes(mqtt: MqttSettings | None) -> BrokerNodes | None:
+    if mqtt is None:
+        return None
+    from edge_emotion.web.broker_nodes import BrokerNodes  # with the MQTT client, which else is not needed
+
+    return BrokerNodes(mqtt)

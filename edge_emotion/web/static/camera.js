@@ -110,11 +110,15 @@ class CameraView extends HTMLElement {
     this.#drawing = false;
     if (!this.#frame) return;
     const { faces, width, height } = this.#frame;
-    this.avatar.show(faces, width, height, (face) => `${this.#title(face)}: ${verdict(face)}`);
+    this.avatar.show(faces, width, height, (face) => this.#short(face));
     const known = faces.filter((face) => face.probabilities).slice(0, 6);
     pool(this.cards, known.length, () => el("face-card")).forEach((card, index) => {
       card.show(this.#title(known[index]), known[index]);
     });
+  }
+
+  #short({ track, emotion }) {
+    return [track && this.history.number(track), emotion].filter(Boolean).join(" ");
   }
 
   #title({ track }) {

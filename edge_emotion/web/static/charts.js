@@ -3,6 +3,7 @@
 import { clock } from "./dom.js";
 
 const LANE = 26;
+const AXIS = 28;
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
 function colour(name) {
@@ -16,9 +17,11 @@ function axis(more) {
 
 function timeAxis() {
   return axis({
-    space: 60,
-    values: (_, ticks) => ticks.map((tick) => clock(tick, { hour: "2-digit", minute: "2-digit" })),
-    incrs: [30, 60, 120, 300],
+    size: AXIS,
+    gap: 6,
+    space: 50,
+    values: (_, ticks) => ticks.map((tick) => clock(tick, 5)),
+    incrs: [60, 120, 300],
   });
 }
 
@@ -58,7 +61,7 @@ class Chart {
 
 /** Bands and marks of a History. */
 export function timelineChart(parent, history) {
-  return new Chart(parent, () => 40 + LANE * history.lanes, {
+  return new Chart(parent, () => 6 + AXIS + LANE * history.lanes, {
     padding: [6, 8, 0, 8],
     scales: { x: { time: true, auto: false }, y: { range: [0, 1] } },
     axes: [timeAxis(), { show: false }],

@@ -33,9 +33,9 @@ export function number(value, digits = 0, unit = "") {
   return value === null || value === undefined ? "-" : `${value.toFixed(digits)}${unit && `\u00a0${unit}`}`;
 }
 
-/** The time of day, by the reader's clock, of seconds since 1970. */
-export function clock(seconds, parts = { hour: "2-digit", minute: "2-digit", second: "2-digit" }) {
-  return new Date(seconds * 1000).toLocaleTimeString([], parts);
+/** Hours, minutes and, with a `length` of 8, seconds where the reader is, of seconds since 1970. */
+export function clock(seconds, length = 8) {
+  return new Date(seconds * 1000).toTimeString().slice(0, length);
 }
 
 export function duration(seconds) {

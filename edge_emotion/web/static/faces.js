@@ -80,7 +80,7 @@ function bar() {
 class FaceCard extends HTMLElement {
   connectedCallback() {
     if (this.bars) return;
-    this.heading = el("h4");
+    this.heading = el("h3");
     this.bars = el("probability-bars");
     this.note = el("p", { class: "note" });
     this.append(this.heading, this.bars, this.note);

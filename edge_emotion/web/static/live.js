@@ -13,6 +13,7 @@ const views = new Map();
 const cameras = document.getElementById("cameras");
 const connection = document.getElementById("connection");
 const machine = document.getElementById("machine");
+const missed = document.getElementById("missed");
 
 async function start() {
   const { web } = await info;
@@ -29,11 +30,17 @@ async function start() {
 
 /** What is retained: cameras, their states, and the figures of the node. */
 async function refresh() {
-  const [known, states, stats] = await Promise.all([get("cameras"), get("state"), get("stats").catch(() => null)]);
+  const [known, states, stats] = await Promise.all([get("cameras"), get("state"), get("stats").catch(noneYet)]);
   for (const name of views.keys()) if (!(name in known)) remove(name);
   for (const [name, { available }] of Object.entries(known)) view(name).available(available);
   for (const [name, state] of Object.entries(states)) if (state?.counts) view(name).state(state);
-  if (stats) onStats(stats);
+  if (stats?.machine) onStats(stats);
+}
+
+/** In its first minute a node has no figures. */
+function noneYet(error) {
+  if (error.status !== 404) throw error;
+  return null;
 }
 
 function view(name) {
@@ -91,7 +98,10 @@ const handlers = {
   },
   availability: ({ camera, available }) => view(camera).available(available),
   stats: onStats,
-  gap: () => views.forEach((each) => each.gap()),
+  gap({ from, to }) {
+    views.forEach((each) => each.gap());
+    say(missed, `Events ${from} to ${to} are no longer kept by the device; the timelines begin after them.`);
+  },
 };
 
 let lost = false;

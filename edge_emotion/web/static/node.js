@@ -74,9 +74,9 @@ async function reload() {
 }
 
 function modelCard({ name, default: chosen, labels, points, input, figures, protocol, limits, intended_use: use, licence }) {
-  const columns = ["Data", "Precision", "Faces", "Accuracy", "95 % interval", "Macro F1", "Calibration error"];
+  const columns = ["Data", "Precision", "Operating point", "Faces", "Accuracy", "95 % interval", "Macro F1", "Calibration error"];
   const rows = figures.map((each) => [
-    each.split, each.precision, each.n, percent1(each.accuracy),
+    each.split, each.precision, each.point ?? points[0], each.n, percent1(each.accuracy),
     each.interval ? each.interval.map(percent1).join(" to ") : "-", decimals(each.macro_f1), decimals(each.ece),
   ]);
   return el("article", { class: "model" },

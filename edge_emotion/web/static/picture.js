@@ -18,7 +18,8 @@ class PictureResult extends HTMLElement {
       this.dispatchEvent(new Event("removed", { bubbles: true }));
     } }, "Remove");
     this.append(el("article", { class: "picture" },
-      el("h2", {}, this.file.name, " ", this.removal), this.status, this.canvas, this.cards));
+      el("div", { class: "head" }, el("h2", {}, this.file.name), this.removal), this.status,
+      el("div", { class: "now" }, el("div", {}, this.canvas), this.cards)));
   }
 
   waiting(text) {

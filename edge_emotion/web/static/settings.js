@@ -8,7 +8,7 @@ class CameraSettings extends HTMLElement {
     const name = this.getAttribute("name");
     const all = [...new Set([...labels, ...(classes ?? [])])];
     this.answer = el("p", { role: "status", class: "note" });
-    this.enabled = el("input", { type: "checkbox", role: "switch", onchange: () => this.set("enabled", this.enabled.checked ? "ON" : "OFF") });
+    this.enabled = el("input", { type: "checkbox", role: "switch", onchange: () => this.set("enabled", this.enabled.checked) });
     this.threshold = el("input", { type: "number", min: 0, max: 1, step: "any", inputmode: "decimal", required: true });
     this.boxes = all.map((label) => el("input", { type: "checkbox", value: label }));
     this.replaceChildren(el("fieldset", { class: "settings", disabled: !writes },
@@ -53,14 +53,14 @@ class CameraSettings extends HTMLElement {
   }
 
   apply(feature, value) {
-    if (feature === "enabled") this.enabled.checked = value === true || value === "ON";
+    if (feature === "enabled") this.enabled.checked = value;
     else if (feature === "threshold") this.threshold.value = value ?? "";
     else for (const box of this.boxes) box.checked = !value?.length || value.includes(box.value);
   }
 }
 
 function text(value) {
-  return value === true ? "ON" : value === false ? "OFF" : value === null ? "as configured" : Array.isArray(value) ? value.join(", ") : String(value);
+  return value === true ? "on" : value === false ? "off" : Array.isArray(value) ? value.join(", ") : String(value);
 }
 
 customElements.define("camera-settings", CameraSettings);

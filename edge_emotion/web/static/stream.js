@@ -14,11 +14,11 @@ export class Stream {
   #hidden = null;
 
   /**
-   * `last` is the newest event that is known, or null; `handlers` are by the kind of message. `onState` is called with
+   * `last` is the newest event that is known, if any; `handlers` are by the kind of message. `onState` is called with
    * "open" or "lost", `onRestart` where the node has begun to count anew.
    */
   constructor(last, handlers, { onState, onRestart }) {
-    this.seq = last?.seq ?? null;
+    this.seq = last?.seq ?? 0;
     this.#id = last?.id ?? "";
     this.handlers = handlers;
     this.onState = onState;
@@ -35,7 +35,7 @@ export class Stream {
 
   #open() {
     this.close();
-    const source = new EventSource(`api/v1/stream${this.seq === null ? "" : `?since=${this.seq}`}`);
+    const source = new EventSource(`api/v1/stream?since=${this.seq}`);
     this.#source = source;
     this.#last = Date.now();
     source.onopen = () => {
@@ -55,7 +55,7 @@ export class Stream {
 
   /** Whether an event has not come before. A later one with a lower number is of a node that counts anew. */
   #isNew({ seq, id }) {
-    if (this.seq !== null && seq <= this.seq) {
+    if (seq <= this.seq) {
       if (id > this.#id) this.onRestart();
       return false;
     }

@@ -10,7 +10,8 @@ import { asCsv, asJson } from "./results.js";
 const MOST = 30;
 const TRIES = 20;
 const byId = (id) => document.getElementById(id);
-const [model, point, classes, progress, pictures] = ["model", "point", "classes", "progress", "pictures"].map(byId);
+const [model, point, classes] = ["model", "point", "classes"].map(byId);
+const [progress, full, pictures] = ["progress", "full", "pictures"].map(byId);
 const queue = [];
 let models = [];
 let limit = Infinity;
@@ -61,17 +62,13 @@ function query() {
   return parts;
 }
 
+/** The new pictures before those that are there. */
 function add(files) {
-  for (const file of files) {
-    if (pictures.children.length >= MOST) {
-      say(progress, `At most ${MOST} pictures are shown at a time: remove some first.`);
-      break;
-    }
-    const result = el("picture-result");
-    result.file = file;
-    pictures.prepend(result);
-    enqueue(result);
-  }
+  const room = MOST - pictures.children.length;
+  const results = [...files].slice(0, room).map((file) => Object.assign(el("picture-result"), { file }));
+  pictures.prepend(...results);
+  results.forEach(enqueue);
+  say(full, files.length > room ? `At most ${MOST} pictures are shown at a time: remove some first.` : "");
   work();
 }
 
