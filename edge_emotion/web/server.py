@@ -41,24 +41,34 @@ MAX_CONNECTIONS = 100
 BACKLOG = 64
 """Most connections that wait to be accepted."""
 
-FIRST_REQUEST = 10.0
-"""Seconds for the first request of a connection."""
+PATIENCE = 10.0
+"""Seconds for a request to come, and for the rest of an answer to be taken after the end."""
 
 STOP_SECONDS = 3.0
 """Longest time for the thread to end."""
 
 
 class ImpatientProtocol(H11Protocol):
-    """Closes a connection on which no request comes: uvicorn itself waits for ever."""
+    """Ends a connection on which no request comes, or whose client does not take the rest: uvicorn waits for ever."""
+
+    _seen: object = None
+    """The last request as of the last look."""
 
     def connection_made(self, transport: BaseTransport) -> None:
-        """Start to wait."""
+        """Start to look."""
         super().connection_made(transport)  # type: ignore[arg-type]
-        self.loop.call_later(FIRST_REQUEST, self._close_without_request)
+        self.loop.call_later(PATIENCE, self._look)
 
-    def _close_without_request(self) -> None:
-        if self.cycle is None and not self.transport.is_closing():
+    def _look(self) -> None:
+        if self not in self.connections:
+            return
+        cycle, idle = self.cycle, self.cycle is None or self.cycle.response_complete
+        if self.transport.is_closing():
+            self.transport.abort()
+        elif idle and cycle is self._seen:
             self.transport.close()
+        self._seen = cycle
+        self.loop.call_later(PATIENCE, self._look)
 
 
 class PageServer:
@@ -86,6 +96,7 @@ class PageServer:
         )
         for name in ("uvicorn.error", "uvicorn.access"):
             logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger("uvicorn.error").addFilter(_is_news)
         self._server = Server(config)
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)
         self._thread.start()
@@ -109,6 +120,11 @@ class PageServer:
     async def _serve(self) -> None:
         self._site.live.serve_in(asyncio.get_running_loop())
         await self._server.serve([self._socket])
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """False for what uvicorn logs about viewers that were too slow."""
+    return "without completing response" not in record.getMessage()
 
 
 def _listening(settings: WebSettings) -> socket.socket:
