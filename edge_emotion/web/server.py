@@ -21,7 +21,6 @@ from edge_emotion.errors import ConfigError
 from edge_emotion.system.listening import bound_socket, remedy
 from edge_emotion.web.access import Access
 from edge_emotion.web.application import make_application
-from edge_emotion.web.broker_nodes import BrokerNodes
 from edge_emotion.web.live import LiveState
 from edge_emotion.web.metrics import Metrics
 from edge_emotion.web.node import Node
@@ -32,6 +31,8 @@ from edge_emotion.web.website import Site
 if TYPE_CHECKING:
     from asyncio import BaseTransport
 
+    from edge_emotion.web.broker_nodes import BrokerNodes
+
 log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 100
@@ -40,24 +41,34 @@ MAX_CONNECTIONS = 100
 BACKLOG = 64
 """Most connections that wait to be accepted."""
 
-FIRST_REQUEST = 10.0
-"""Seconds for the first request of a connection."""
+PATIENCE = 10.0
+"""Seconds for a request to come, and for the rest of an answer to be taken after the end."""
 
 STOP_SECONDS = 3.0
 """Longest time for the thread to end."""
 
 
 class ImpatientProtocol(H11Protocol):
-    """Closes a connection on which no request comes: uvicorn itself waits for ever."""
+    """Ends a connection on which no request comes, or whose client does not take the rest: uvicorn waits for ever."""
+
+    _seen: object = None
+    """The last request as of the last look."""
 
     def connection_made(self, transport: BaseTransport) -> None:
-        """Start to wait."""
+        """Start to look."""
         super().connection_made(transport)  # type: ignore[arg-type]
-        self.loop.call_later(FIRST_REQUEST, self._close_without_request)
+        self.loop.call_later(PATIENCE, self._look)
 
-    def _close_without_request(self) -> None:
-        if self.cycle is None and not self.transport.is_closing():
+    def _look(self) -> None:
+        if self not in self.connections:
+            return
+        cycle, idle = self.cycle, self.cycle is None or self.cycle.response_complete
+        if self.transport.is_closing():
+            self.transport.abort()
+        elif idle and cycle is self._seen:
             self.transport.close()
+        self._seen = cycle
+        self.loop.call_later(PATIENCE, self._look)
 
 
 class PageServer:
@@ -85,6 +96,7 @@ class PageServer:
         )
         for name in ("uvicorn.error", "uvicorn.access"):
             logging.getLogger(name).setLevel(logging.WARNING)
+        logging.getLogger("uvicorn.error").addFilter(_is_news)
         self._server = Server(config)
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)
         self._thread.start()
@@ -110,6 +122,11 @@ class PageServer:
         await self._server.serve([self._socket])
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    """False for what uvicorn logs about viewers that were too slow."""
+    return "without completing response" not in record.getMessage()
+
+
 def _listening(settings: WebSettings) -> socket.socket:
     """A socket that is bound. Raises ConfigError."""
     try:
@@ -124,8 +141,8 @@ def serve_alone(web: WebSettings, mqtt: MqttSettings | None, examine: Callable[[
     """A page without a daemon: pictures, and with a broker its nodes. Raises ConfigError."""
     live, access = LiveState(), Access(web, web.read_password(), web.read_token())
     live.describe({"version": __version__, "cameras": []}, [])
-    nodes = None if mqtt is None else BrokerNodes(mqtt)
-    return PageServer(Site(web, access, live, Metrics(live, None), examine, PictureClassifier(None), nodes=nodes))
+    pictures = PictureClassifier(None)
+    return PageServer(Site(web, access, live, Metrics(live, None), examine, pictures, nodes=_nodes(mqtt)))
 
 
 def serve_daemon(
@@ -133,7 +150,7 @@ def serve_daemon(
 ) -> PageServer:
     """The page of a daemon. Raises ConfigError for a password or token that cannot be read, ConfigError."""
     access = Access(web, web.read_password(), web.read_token())
-    node, mqtt = Node(daemon, control), control.settings.mqtt
+    node = Node(daemon, control)
     return PageServer(
         Site(
             web,
@@ -143,7 +160,15 @@ def serve_daemon(
             control.examine,
             PictureClassifier(control.settings),
             node,
-            None if mqtt is None else BrokerNodes(mqtt),
+            _nodes(control.settings.mqtt),
             preview,
         )
     )
+
+
+def _nodes(mqtt: MqttSettings | None) -> BrokerNodes | None:
+    if mqtt is None:
+        return None
+    from edge_emotion.web.broker_nodes import BrokerNodes  # with the MQTT client, which else is not needed
+
+    return BrokerNodes(mqtt)

@@ -36,10 +36,10 @@ class EventStream:
     def __init__(self, live: LiveState, stream: Stream) -> None:
         self._live, self._stream = live, stream
 
-    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer."""
         try:
-            await _until_left(self._send_all(send), receive)
+            await (_head(EVENTS, send) if _is_head(scope) else _until_left(self._send_all(send), receive))
         finally:
             self._live.unsubscribe(self._stream)
 
@@ -59,8 +59,11 @@ class PreviewStream:
     def __init__(self, preview: Preview, camera: str) -> None:
         self._preview, self._camera = preview, camera
 
-    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer."""
+        if _is_head(scope):
+            await _head(PICTURES, send)
+            return
         with self._preview.looking(self._camera):
             await _until_left(self._send_all(send), receive)
 
@@ -76,6 +79,16 @@ class PreviewStream:
                 head = b"--%b\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % (BOUNDARY, len(jpeg))
                 await _send_in_time(send, head + jpeg + b"\r\n")
         await send({"type": "http.response.body", "body": b""})
+
+
+def _is_head(scope: Scope) -> bool:
+    return bool(scope["method"] == "HEAD")
+
+
+async def _head(headers: list[tuple[bytes, bytes]], send: Send) -> None:
+    """An answer without a body."""
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
 
 
 async def _until_left(sending: Coroutine[Any, Any, None], receive: Receive) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edge_emotion.config.web_settings import WebSettings
 from edge_emotion.web.access import Access
-from edge_emotion.web.broker_nodes import BrokerNodes
 from edge_emotion.web.live import LiveState
 from edge_emotion.web.metrics import Metrics
 from edge_emotion.web.node import Node
 from edge_emotion.web.pictures import PictureClassifier
 from edge_emotion.web.tap import Preview
+
+if TYPE_CHECKING:
+    from edge_emotion.web.broker_nodes import BrokerNodes
 
 
 @dataclass(frozen=True, slots=True)

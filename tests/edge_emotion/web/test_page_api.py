@@ -23,6 +23,7 @@ from support.broker import Broker, Subscriber, needs_mosquitto
 from support.page_stage import Answer, PageStage
 
 from edge_emotion.cli.demo import CLIP
+from edge_emotion.daemon.control import MAX_PENDING, Control
 from edge_emotion.daemon.daemon import Daemon
 from edge_emotion.datatypes import Image
 from edge_emotion.web import answers
@@ -62,6 +63,10 @@ def bomb(side: int) -> bytes:
 
 def classify(stage: PageStage, data: bytes, query: str = "") -> Answer:
     return stage.page.post(f"/api/v1/classify{query}", data, Content_Type="image/jpeg")
+
+
+def control_of(stage: PageStage) -> Control:
+    return cast(Control, stage.daemon.on_turn.__self__)  # type: ignore[attr-defined]
 
 
 def sample(stage: PageStage, series: str) -> float:
@@ -107,8 +112,17 @@ def test_info_is_that_of_the_node_and_tells_what_the_page_offers(stage: PageStag
     assert info["web"] == {**info["web"], **expected}
 
 
-def test_statistics_come_with_the_first_interval(stage: PageStage) -> None:
+def test_statistics_come_with_the_first_interval_and_to_every_stream(stage: PageStage) -> None:
     assert "yet" in stage.page.get("/api/v1/stats").detail
+    control = control_of(stage)
+    with stage.page.stream() as messages:
+        control._reported -= 61.0
+        shown = next(json.loads(message["data"]) for message in messages if message["event"] == "stats")
+    answer = stage.page.get("/api/v1/stats")
+    answers.Stats.model_validate_json(answer.body)
+    assert answer.json == shown
+    assert shown["cameras"]["desk"]["status"] == "online"
+    assert "outbox" not in shown
 
 
 def test_events_since_a_number(stage: PageStage) -> None:
@@ -127,7 +141,7 @@ def test_an_impossible_number_is_one_line(query: str, stage: PageStage) -> None:
 def test_health_and_readiness_are_those_of_the_main_loop(stage: PageStage) -> None:
     assert stage.page.get("/healthz").json == {"status": "ok"}
     stage.wait(lambda: stage.page.get("/readyz").status == 200)
-    control = stage.daemon.on_turn.__self__  # type: ignore[attr-defined]
+    control = control_of(stage)
     hanging = Node(cast(Daemon, SimpleNamespace(healthy_at=time.monotonic() - 61, cameras=[])), control)
     assert not hanging.healthy
     assert not hanging.ready
@@ -242,6 +256,18 @@ def test_an_impossible_write_is_one_line_and_changes_nothing(
     assert stage.page.get("/api/v1/cameras").json == before
 
 
+def test_more_commands_than_the_main_loop_takes_are_refused(stage: PageStage) -> None:
+    control, taken = control_of(stage), 0
+    while control._pending.acquire(blocking=False):
+        taken += 1
+    try:
+        answer = stage.page.post("/api/v1/set", {"camera": "desk", "feature": "threshold", "value": 0.1})
+        assert (answer.status, f"{MAX_PENDING} commands" in answer.detail) == (503, True)
+    finally:
+        for _ in range(taken):
+            control._pending.release()
+
+
 def test_a_reload_applies_what_has_changed_and_tells_what_waits(stage: PageStage) -> None:
     stage.write(policy={"threshold": 0.4}, classifier={"model": "mobilenet_v2"})
     try:
@@ -264,7 +290,7 @@ def test_doctor_examines_once_at_a_time_and_finds_the_page(stage: PageStage) -> 
     (found,) = [check for check in answer.json["checks"] if check["name"] == "page"]
     assert found["status"] == "ok"
     assert str(stage.port) in found["detail"]
-    control = stage.daemon.on_turn.__self__  # type: ignore[attr-defined]
+    control = control_of(stage)
     with control._examining:
         assert (stage.page.get("/api/v1/doctor").status) == 409
 

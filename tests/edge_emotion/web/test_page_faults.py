@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import re
 import signal
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.broker import free_port
+from support.broker import free_port, wait_until
 from support.page_stage import PASSWORD, Asker, PageStage, page_alone, taken_port
 from support.paths import ROOT
 
@@ -176,11 +177,47 @@ def test_a_broker_that_is_away_is_one_line_and_the_page_stays(tmp_path: Path) ->
         assert asker.get("/api/v1/info").json["web"]["broker"] is True
 
 
+# Clients that are slow
+
+
 def test_connections_that_ask_nothing_are_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge_emotion.web.server.FIRST_REQUEST", 0.1)
+    monkeypatch.setattr("edge_emotion.web.server.PATIENCE", 0.1)
+    whole = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with page_alone(tmp_path) as (asker, _):
         host, port = asker.host.split(":")
-        for sent in (b"", b"GET / HTTP/1.1\r\nHost: loc"):
+        for sent in (b"", whole[:20], whole + whole[:20]):
             with socket.create_connection((host, int(port)), timeout=10) as idle:
                 idle.sendall(sent)
-                assert idle.recv(10) == b""  # not a time-out
+                while idle.recv(4096):  # the end, not a time-out
+                    pass
+
+
+def test_a_viewer_that_takes_nothing_is_dropped_and_its_connection_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_emotion.web.server.PATIENCE", 0.1)
+    monkeypatch.setattr("edge_emotion.web.streaming.SLOW", 0.2)
+    with page_alone(tmp_path) as (asker, server):
+        host, port = asker.host.split(":")
+        live, connections = server._site.live, server._server.server_state.connections
+        with socket.create_connection((host, int(port))) as lazy:
+            lazy.sendall(b"GET /api/v1/stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            wait_until(lambda: live.streams == 1)
+
+            def dropped() -> bool:
+                live.show("frame", lambda: {"much": "x" * 100_000})
+                return live.streams == 0
+
+            wait_until(dropped)
+            wait_until(lambda: not connections)
+        assert asker.get("/healthz").status == 200
+
+
+def test_the_head_of_a_stream_takes_no_place(tmp_path: Path) -> None:
+    with page_alone(tmp_path) as (asker, server):
+        connection = http.client.HTTPConnection(asker.host, timeout=20)
+        connection.request("HEAD", "/api/v1/stream")
+        answer = connection.getresponse()
+        assert (answer.status, answer.read()) == (200, b"")
+        wait_until(lambda: server._site.live.streams == 0)  # while the connection stays open
+        connection.close()
