@@ -1,4 +1,4 @@
-"""The real daemon with its page, on the bundled clip, in a process of its own."""
+"""The real program with its page, in a process of its own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,17 +20,12 @@ from support.paths import ROOT
 CLIP = ROOT / "edge_emotion" / "demo.mp4"
 
 
-class WebDaemon:
-    """``edge-emotion run`` with the given settings; ``address`` ends in a slash."""
+class WebProcess:
+    """``edge-emotion`` with a page, in a process of its own; ``address`` ends in a slash."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
-        self.folder = folder
-        self.port = free_port()
-        self.address = f"http://127.0.0.1:{self.port}/"
-        web = {"listen": f"127.0.0.1:{self.port}", **settings.get("web", {})}
-        camera = {"source": str(CLIP), "loop": True, "max_fps": 10}
-        plain = {"node": "pi5", "cameras": {"desk": camera}, "state_dir": str(folder / "state")}
-        (folder / "settings.yaml").write_text(yaml.safe_dump({**plain, **settings, "web": web}), encoding="utf-8")
+    def __init__(self, folder: Path, port: int, arguments: Sequence[str]) -> None:
+        self.folder, self.port, self._arguments = folder, port, arguments
+        self.address = f"http://127.0.0.1:{port}/"
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -38,9 +33,9 @@ class WebDaemon:
         """Its output so far."""
         return (self.folder / "daemon.log").read_text(encoding="utf-8", errors="replace")
 
-    def start(self) -> WebDaemon:
+    def start(self) -> WebProcess:
         """Start, also again; returns when every camera gives frames."""
-        command = [sys.executable, "-m", "edge_emotion", "run", "-c", str(self.folder / "settings.yaml")]
+        command = [sys.executable, "-m", "edge_emotion", *self._arguments]
         environment = {**os.environ, "XDG_STATE_HOME": str(self.folder), "OMP_NUM_THREADS": "1"}
         with (self.folder / "daemon.log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, cwd=ROOT)
@@ -70,10 +65,29 @@ class WebDaemon:
 
 
 @contextmanager
-def running(folder: Path, **settings: Any) -> Iterator[WebDaemon]:
-    """A daemon for as long as the block lasts."""
-    daemon = WebDaemon(folder, settings)
+def running(folder: Path, **settings: Any) -> Iterator[WebProcess]:
+    """``edge-emotion run`` with these settings; without others its one camera is the clip."""
+    port = free_port()
+    camera = {"source": str(CLIP), "loop": True, "max_fps": 10}
+    plain = {"node": "pi5", "cameras": {"desk": camera}, "state_dir": str(folder / "state")}
+    web = {"listen": f"127.0.0.1:{port}", **settings.get("web", {})}
+    file = folder / "settings.yaml"
+    file.write_text(yaml.safe_dump({**plain, **settings, "web": web}), encoding="utf-8")
+    with _started(WebProcess(folder, port, ["run", "-c", str(file)])) as process:
+        yield process
+
+
+@contextmanager
+def alone(folder: Path, *arguments: str) -> Iterator[WebProcess]:
+    """``edge-emotion web`` with these arguments."""
+    port = free_port()
+    with _started(WebProcess(folder, port, ["web", "--listen", f"127.0.0.1:{port}", *arguments])) as process:
+        yield process
+
+
+@contextmanager
+def _started(process: WebProcess) -> Iterator[WebProcess]:
     try:
-        yield daemon.start()
+        yield process.start()
     finally:
-        daemon.stop()
+        process.stop()

@@ -1,7 +1,7 @@
 // One camera of the live page: its faces now, and its last minutes.
 
 import { speedChart, timelineChart } from "./charts.js";
-import { clock, el, number, percent, pool, say } from "./dom.js";
+import { clock, el, number, percent, pool, reasonText, say } from "./dom.js";
 import { verdict } from "./faces.js";
 import { History, Series } from "./history.js";
 
@@ -129,8 +129,11 @@ class CameraView extends HTMLElement {
     const marks = this.history.marks.slice(-ROWS).reverse();
     pool(this.rows, marks.length, () => el("tr", {}, el("td"), el("td"), el("td"), el("td"))).forEach((row, index) => {
       const { at, event } = marks[index];
-      const what = event.type === "change" ? `${event.previous} to ${event.emotion}` : event.emotion;
-      [clock(at), `${this.#title({ track: event.track.id })}: ${event.type}`, what, percent(event.confidence)]
+      const before = event.type === "change" ? `${event.previous} to ` : "";
+      const why = event.reason ? ` (${reasonText(event.reason)})` : "";
+      const where = event.zone ? `, ${event.zone}` : "";
+      const face = `${this.#title({ track: event.track.id })}: ${event.type}${where}`;
+      [clock(at), face, `${before}${event.emotion}${why}`, percent(event.confidence)]
         .forEach((text, cell) => say(row.children[cell], text));
       row.dataset.seq = event.seq;
     });

@@ -75,10 +75,10 @@ function onEvent(event) {
 function onStats(stats) {
   const { machine: host, outbox, uptime } = stats;
   const values = {
-    Temperature: number(host.temperature_c, 1, "°C"),
+    ...(host.temperature_c === null ? {} : { Temperature: number(host.temperature_c, 1, "°C") }),
     Processor: number(host.cpu_percent, 0, "%"),
     Memory: number(host.rss_mb, 0, "MB"),
-    "Events that wait": number(outbox?.depth),
+    ...(outbox ? { "Events that wait": number(outbox.depth) } : {}),
     Running: duration(uptime),
     ...(host.throttling?.length ? { "Slowed down": host.throttling.join(", ") } : {}),
   };

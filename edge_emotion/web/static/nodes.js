@@ -39,15 +39,16 @@ function availability(online) {
 }
 
 async function refresh() {
+  if (document.hidden) return setTimeout(refresh, EVERY);
   try {
     const nodes = await get("nodes");
     pool(list, nodes.length, () => el("node-card")).forEach((card, index) => card.show(nodes[index]));
     say(message, nodes.length ? "" : "No node has been seen yet.");
   } catch (error) {
     say(message, error.message);
-    if (error.status === 404) return;
+    if (error.status === 404) return null;
   }
-  setTimeout(refresh, EVERY);
+  return setTimeout(refresh, EVERY);
 }
 
 customElements.define("node-card", NodeCard);

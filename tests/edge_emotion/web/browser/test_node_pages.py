@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from support.broker import Broker, Subscriber, needs_mosquitto, wait_until
 from support.browser import MakePage, needs_chromium, overflow, pages, tab_until, until, violations
-from support.web_daemon import WebDaemon, running
+from support.web_daemon import WebProcess, alone, running
 
 pytestmark = [needs_chromium, needs_mosquitto]
 
@@ -22,7 +23,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 
 
 @pytest.fixture(scope="module")
-def daemon(tmp_path_factory: pytest.TempPathFactory, broker: Broker) -> Iterator[WebDaemon]:
+def daemon(tmp_path_factory: pytest.TempPathFactory, broker: Broker) -> Iterator[WebProcess]:
     with running(tmp_path_factory.mktemp("daemon"), mqtt={"host": "127.0.0.1", "port": broker.port}) as started:
         yield started
 
@@ -35,13 +36,13 @@ def subscriber(broker: Broker) -> Iterator[Subscriber]:
 
 
 @pytest.fixture
-def open_page(browser: Any, daemon: WebDaemon) -> Iterator[MakePage]:
+def open_page(browser: Any, daemon: WebProcess) -> Iterator[MakePage]:
     with pages(browser, daemon.address) as function:
         yield function
 
 
 @pytest.fixture(scope="module")
-def node(browser: Any, daemon: WebDaemon) -> Iterator[Any]:
+def node(browser: Any, daemon: WebProcess) -> Iterator[Any]:
     """The page of this node, which several tests use one after the other."""
     with pages(browser, daemon.address) as function:
         page = function("node")
@@ -151,3 +152,18 @@ def test_they_fit_a_phone_and_have_no_fault_that_axe_finds(open_page: MakePage, 
     page.wait_for_selector("article.model, node-card")
     assert overflow(page) <= 0
     assert violations(page) == []
+
+
+def test_without_a_daemon_pictures_and_nodes_are_left(
+    browser: Any, broker: Broker, daemon: WebProcess, tmp_path: Path
+) -> None:
+    with alone(tmp_path, "--mqtt", f"127.0.0.1:{broker.port}") as server, pages(browser, server.address) as open_page:
+        page = open_page()
+        until(page, "document.getElementById('connection').textContent.startsWith('No camera')")
+        page.click("nav a:text-is('Nodes')")
+        page.wait_for_selector("node-card h2:text('pi5: online')")
+        page.click("nav a:text-is('Node')")
+        page.wait_for_selector("article.model")
+        assert not page.is_visible("#settings")
+        page.click("nav a:text-is('Try a picture')")
+        page.wait_for_selector("#model option", state="attached")

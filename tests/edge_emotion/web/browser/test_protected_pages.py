@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from support.browser import MakePage, needs_chromium, overflow, pages, tab_until, until, violations
 from support.ingress import Ingress
-from support.web_daemon import WebDaemon, running
+from support.web_daemon import CLIP, WebProcess, running
 
 pytestmark = needs_chromium
 
@@ -16,21 +16,23 @@ PASSWORD = "correct horse battery"
 
 
 @pytest.fixture(scope="module")
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDaemon]:
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebProcess]:
     folder = tmp_path_factory.mktemp("daemon")
     (folder / "password").write_text(PASSWORD, encoding="utf-8")
-    with running(folder, web={"password_file": str(folder / "password"), "preview": True}) as started:
+    web = {"password_file": str(folder / "password"), "preview": True}
+    cameras = {name: {"source": str(CLIP), "loop": True, "max_fps": 5} for name in ("desk", "door")}
+    with running(folder, web=web, cameras=cameras) as started:
         yield started
 
 
 @pytest.fixture
-def open_page(browser: Any, daemon: WebDaemon) -> Iterator[MakePage]:
+def open_page(browser: Any, daemon: WebProcess) -> Iterator[MakePage]:
     with pages(browser, daemon.address) as function:
         yield function
 
 
 @pytest.fixture
-def ingress(daemon: WebDaemon) -> Iterator[Ingress]:
+def ingress(daemon: WebProcess) -> Iterator[Ingress]:
     started = Ingress(daemon.port)
     yield started
     started.close()
@@ -95,7 +97,19 @@ def test_the_sign_for_the_preview_is_on_every_page_and_stays_in_view(open_page: 
         box = sign.bounding_box()
         assert box["y"] >= -1 and box["width"] == width and "real picture" in sign.text_content()
         assert overflow(page) <= 0
-        assert violations(page) == []
+    assert violations(page) == []
+
+
+def test_each_camera_has_a_drawing_and_a_timeline_of_its_own(open_page: MakePage) -> None:
+    page = open_page()
+    log_in(page)
+    for name in ("desk", "door"):
+        camera = page.locator(f"camera-view[name={name}]")
+        camera.locator("face-avatar g path").first.wait_for(state="attached")
+        camera.locator("tbody tr").first.wait_for(state="attached")
+        assert camera.locator("h2").text_content() == f"{name} online"
+    drawn = "() => new Set([...document.querySelectorAll('camera-view')].map(c => c.history)).size"
+    assert page.evaluate(drawn) == 2
 
 
 def test_the_real_picture_is_shown_only_when_asked_for(open_page: MakePage) -> None:
@@ -103,8 +117,8 @@ def test_the_real_picture_is_shown_only_when_asked_for(open_page: MakePage) -> N
     log_in(page)
     page.wait_for_selector("face-avatar g")
     assert page.locator("img").count() == 0
-    page.click("button:text('Show the real picture')")
-    until(page, "document.querySelector('img[src^=\"api/v1/preview/\"]')?.naturalWidth > 0")
+    page.click("camera-view[name=door] button:text('Show the real picture')")
+    until(page, "document.querySelector('img[src=\"api/v1/preview/door\"]')?.naturalWidth > 0")
     page.click("button[aria-pressed=true]")
     assert page.locator("img").count() == 0
 

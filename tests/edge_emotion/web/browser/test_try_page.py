@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pytest
 from support.browser import MakePage, needs_chromium, overflow, pages, screenshot, tab_until, until, violations
-from support.web_daemon import CLIP, WebDaemon, running
+from support.web_daemon import CLIP, WebProcess, running
 
 from edge_emotion.datatypes import Image
 
@@ -24,13 +24,13 @@ File = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebDaemon]:
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebProcess]:
     with running(tmp_path_factory.mktemp("daemon")) as started:
         yield started
 
 
 @pytest.fixture
-def open_page(browser: Any, daemon: WebDaemon) -> Iterator[MakePage]:
+def open_page(browser: Any, daemon: WebProcess) -> Iterator[MakePage]:
     with pages(browser, daemon.address) as function:
         yield function
 
@@ -202,7 +202,7 @@ def test_it_fits_a_phone_and_has_no_fault_that_axe_finds(open_page: MakePage, th
     assert violations(page) == []
 
 
-def test_nothing_is_stored(open_page: MakePage, daemon: WebDaemon, three: list[File]) -> None:
+def test_nothing_is_stored(open_page: MakePage, daemon: WebProcess, three: list[File]) -> None:
     page = open_page("try")
     page.set_input_files("#files", three)
     until(page, "document.querySelector('#progress').textContent === '3 of 3 pictures have an answer'")
