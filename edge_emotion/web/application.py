@@ -109,6 +109,8 @@ class NodeRoutes:
 
     async def login(self, request: Request) -> Response:
         """A session for a password."""
+        if not self._site.access.needs_login:
+            raise Problem(404, "no password is set here: nobody needs to log in")
         form = request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
         password = await _field(request, "password") if form else (await read_command(request)).get("password")
         if not isinstance(password, str):
