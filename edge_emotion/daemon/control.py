@@ -36,6 +36,8 @@ MAX_PENDING = 64
 MAX_DEPTH = 32
 """Deepest nesting of arrays and objects in a command."""
 
+UNDER_WAY = "an examination is under way; ask again when it has answered"
+
 _JSON_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
 
@@ -182,7 +184,7 @@ class Control:
         Raises TooManyCommands while another examination is under way.
         """
         if not self._examining.acquire(blocking=False):
-            raise TooManyCommands("an examination is under way; ask again when it has answered")
+            raise TooManyCommands(UNDER_WAY)
         try:
             return self._examine(self.settings)
         finally:
@@ -280,7 +282,7 @@ class Control:
 
     def _examine_for(self, reply: Callable[..., None]) -> None:
         if self._examining.locked():
-            reply(error="an examination is under way; ask again when it has answered")
+            reply(error=UNDER_WAY)
             return
         threading.Thread(target=_answer_with, args=(self.examine, reply), name="doctor", daemon=True).start()
 

@@ -1,4 +1,4 @@
-"""What a node shows now: its last events, states and figures, and the streams of those who look at it."""
+"""The present of a node: its last events, states and figures, and the streams of those who look at it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class TooManyStreams(Exception):  # noqa: N818 - the name is clear without Error
 
 
 class Stream:
-    """What one viewer gets: chunks of a text/event-stream. Only for the thread of the server."""
+    """The chunks of a text/event-stream for one viewer. Only for the thread of the server."""
 
     def __init__(self, chunks: Sequence[bytes], last: int) -> None:
         self._queue: deque[bytes] = deque(chunks)

@@ -34,7 +34,7 @@ async def read_body(request: Request, limit: int) -> bytes:
 
 
 async def _read(request: Request, limit: int) -> bytes:
-    """What is beyond the limit is thrown away: a client that is cut off would not read why."""
+    """The part beyond the limit is thrown away: a client that is cut off would not read why."""
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)

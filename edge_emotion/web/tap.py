@@ -1,4 +1,4 @@
-"""What the main loop gives the page after each frame: a few numbers, and more only while somebody looks."""
+"""The call of the main loop after each frame: a few numbers, and more only while somebody looks."""
 
 from __future__ import annotations
 
