@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measure the cost of the page for a daemon: memory with and without it, processor time with viewers, frame rate under requests.
+"""Measure the cost of the page: memory with and without it, processor time with viewers, frame rate under requests.
 
 Usage: measure_page.py [SECONDS] [--only TEXT]    Seconds of each measurement (default: 10), only those runs whose names
 contain a text. Prints a table in Markdown.

@@ -22,7 +22,7 @@ from edge_emotion.errors import EdgeEmotionError
 from edge_emotion.protocols import ControlChannel, StatusChannel
 from edge_emotion.system.log_limit import LogLimit
 from edge_emotion.system.telemetry import Machine
-from edge_emotion.wire.payloads import SCHEMA, format_time, read_object, to_json
+from edge_emotion.wire.payloads import SCHEMA, check_depth, format_time, read_object, to_json
 from edge_emotion.wire.topics import FEATURES, NAME_PATTERN, SetCommand, Topics
 
 log = logging.getLogger(__name__)
@@ -33,12 +33,7 @@ MAX_PAYLOAD = 4096
 MAX_PENDING = 64
 """Most commands that wait for the main loop; more are refused."""
 
-MAX_DEPTH = 32
-"""Deepest nesting of arrays and objects in a command."""
-
 UNDER_WAY = "an examination is under way; ask again when it has answered"
-
-_JSON_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
 
 Answer = TypeVar("Answer")
@@ -292,15 +287,6 @@ class Control:
         answer = {"status": "ok" if error is None else "error", "data": data, "error": error, **transaction}
         for channel in self._channels:
             channel.respond(command, answer)
-
-
-def check_depth(payload: bytes) -> None:
-    """Raises ValueError for JSON that is nested more than MAX_DEPTH deep, without parsing it."""
-    depth = 0
-    for token in _JSON_TOKEN.findall(payload):
-        depth += (token in b"[{") - (token in b"]}")
-        if depth > MAX_DEPTH:
-            raise ValueError(f"nested more than {MAX_DEPTH} deep")
 
 
 def _delivery(channel: ControlChannel) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 
-from edge_emotion.daemon.control import MAX_PAYLOAD, check_depth
+from edge_emotion.daemon.control import MAX_PAYLOAD
 from edge_emotion.web.problems import Problem
-from edge_emotion.wire.payloads import read_object
+from edge_emotion.wire.payloads import check_depth, read_object
 
 BODY_SECONDS = 20.0
 """Longest time for a body to arrive."""

@@ -20,6 +20,9 @@ SCHEMA = 1
 MAX_PAYLOAD = 65_536
 """Largest payload in bytes that a subscriber reads; an event has less than 1,000."""
 
+MAX_DEPTH = 32
+"""Deepest nesting of arrays and objects in a command."""
+
 DIGITS = 4
 """Decimals of probabilities and fractions."""
 
@@ -28,6 +31,7 @@ ONLINE, OFFLINE = b"online", b"offline"
 CLEARED = b""
 """Payload that removes a retained topic from the broker (MQTT 5, 3.3.1.3)."""
 
+_JSON_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 _TEXT = rb'"(?:[^"\\]|\\.)*"'
 _HEAD = re.compile(
     rb'(\{"schema":%d,"type":"(?:start|change|end)","id":%b,"seq":-?[0-9]+,"node":)%b' % (SCHEMA, _TEXT, _TEXT)
@@ -202,6 +206,15 @@ def read_json(payload: bytes) -> Any:
         return json.loads(payload, parse_constant=refuse)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+
+
+def check_depth(payload: bytes) -> None:
+    """Raises ValueError for JSON that is nested more than MAX_DEPTH deep, without parsing it."""
+    depth = 0
+    for token in _JSON_TOKEN.findall(payload):
+        depth += (token in b"[{") - (token in b"]}")
+        if depth > MAX_DEPTH:
+            raise ValueError(f"nested more than {MAX_DEPTH} deep")
 
 
 def read_object(payload: bytes) -> dict[str, Any]:

@@ -12,9 +12,10 @@ import pytest
 from support.control_stage import Stage
 
 from edge_emotion import __version__
-from edge_emotion.daemon.control import MAX_DEPTH, MAX_PAYLOAD, MAX_PENDING, check_depth
+from edge_emotion.daemon.control import MAX_PAYLOAD, MAX_PENDING
 from edge_emotion.daemon.daemon import JOBS_PER_TURN
 from edge_emotion.system import state_file
+from edge_emotion.wire.payloads import MAX_DEPTH, check_depth
 
 
 @pytest.fixture
