@@ -22,7 +22,7 @@ from edge_emotion.errors import EdgeEmotionError
 from edge_emotion.protocols import ControlChannel, StatusChannel
 from edge_emotion.system.log_limit import LogLimit
 from edge_emotion.system.telemetry import Machine
-from edge_emotion.wire.payloads import SCHEMA, check_depth, format_time, read_object, to_json
+from edge_emotion.wire.payloads import SCHEMA, format_time, read_object, to_json
 from edge_emotion.wire.topics import FEATURES, NAME_PATTERN, SetCommand, Topics
 
 log = logging.getLogger(__name__)
@@ -217,7 +217,6 @@ class Control:
         if camera is None:
             raise ValueError("there is no such camera")
         try:
-            check_depth(payload)
             wanted = self._features[command.camera].with_payload(command.feature, payload, self._maker.labels)
             self._apply(camera, self._features[command.camera], wanted)
             if wanted != self._features[command.camera]:
@@ -249,7 +248,6 @@ class Control:
             raise ValueError("no name of a request")
         reply = partial(self._respond, command, {})
         try:
-            check_depth(payload)
             request = read_object(payload) if payload else {}
             transaction = {"transaction": request["transaction"]} if "transaction" in request else {}
             to_json(transaction)

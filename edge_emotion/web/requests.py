@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from edge_emotion.daemon.control import MAX_PAYLOAD
 from edge_emotion.web.problems import Problem
-from edge_emotion.wire.payloads import check_depth, read_object
+from edge_emotion.wire.payloads import read_object
 
 BODY_SECONDS = 20.0
 """Longest time for a body to arrive."""
@@ -51,7 +51,6 @@ async def read_command(request: Request) -> dict[str, Any]:
     """A JSON object of a command; an empty body is an empty one. Raises Problem."""
     body = await read_body(request, MAX_PAYLOAD)
     try:
-        check_depth(body)
         return read_object(body) if body.strip() else {}
     except ValueError as error:
         raise Problem(400, f"expected a JSON object: {error}") from error
