@@ -163,7 +163,7 @@ def test_a_connection_that_is_cut_is_made_again_with_the_number_of_the_last_even
         ingress.requests.clear()
         ingress.drop()
         wait_until(lambda: any("/stream" in path for path, _ in list(ingress.requests)))
-        (headers,) = [headers for path, headers in ingress.requests if "/stream" in path]
+        headers = next(headers for path, headers in list(ingress.requests) if "/stream" in path)
         assert int(headers["Last-Event-ID"]) >= seq
 
 
