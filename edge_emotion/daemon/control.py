@@ -89,7 +89,8 @@ class Control:
             channel.listen(self.receive)
         self._publish_features(self.settings.cameras)
         if self._page is not None:
-            self._daemon.post(self._describe)  # after the sinks are open, when it is known whether the page is served
+            self._page.describe(self.info(), list(self.settings.cameras), None)
+            self._daemon.post(self._describe)  # for all, when the sinks are open, and it is known whether it is served
 
     @property
     def broker(self) -> ControlChannel | None:

@@ -14,6 +14,7 @@ from support.samples import event, state
 from support.values import frame
 
 from edge_emotion.daemon.camera import Camera
+from edge_emotion.pipeline.pipeline import StageTimes
 from edge_emotion.web.live import KEPT_EVENTS, MAX_STREAMS, MAX_WAITING, LiveState, Stream, TooManyStreams
 from edge_emotion.web.tap import MAX_VIEWERS, CameraTap, FrameTap, Pace, Preview
 
@@ -228,7 +229,7 @@ class Watched:
     def __init__(self) -> None:
         self.asked = 0
         self.name, self.captured, self.pipeline = "desk", 0.0, self
-        self.last_frame = frame(1.0)
+        self.last_frame, self.times = frame(1.0), StageTimes()
 
     def faces(self) -> tuple[()]:
         self.asked += 1
