@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""What the page costs a daemon: memory with and without it, processor time with viewers, frame rate under requests.
+"""Measure the cost of the page: memory with and without it, processor time with viewers, frame rate under requests.
 
-Usage: measure_page.py [SECONDS]        Of each measurement (default: 10). Prints a table in Markdown.
+Usage: measure_page.py [SECONDS] [--only TEXT]    Seconds of each measurement (default: 10), only those runs whose names
+contain a text. Prints a table in Markdown.
 
 Each run is a daemon of its own on the demo clip; runs take turns, so that what else the machine does meets all of them.
 """
@@ -139,10 +140,12 @@ def main() -> None:
     """Measure every kind of run, taking turns, and print the medians."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("seconds", nargs="?", type=float, default=10.0)
-    seconds = parser.parse_args().seconds
-    found: dict[str, list[Figures]] = {run.name: [] for run in RUNS}
+    parser.add_argument("--only", default="")
+    options = parser.parse_args()
+    seconds, runs = options.seconds, [run for run in RUNS if options.only in run.name]
+    found: dict[str, list[Figures]] = {run.name: [] for run in runs}
     for _ in range(TURNS):
-        for run in RUNS:
+        for run in runs:
             found[run.name].append(measure(run, seconds))
     print("| | memory, MiB | processor, % of a core | frames/s |\n|---|---|---|---|")
     for name, figures in found.items():

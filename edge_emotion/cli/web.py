@@ -54,5 +54,5 @@ def web(settings: WebSettings, mqtt: MqttSettings | None) -> None:
 
 
 def _examine() -> dict[str, Any]:
-    """What doctor finds on this machine without settings."""
+    """The findings of the doctor on this machine, without settings."""
     return Report(dict(run_checks(checks(None)))).as_dict()

@@ -33,10 +33,7 @@ MAX_PAYLOAD = 4096
 MAX_PENDING = 64
 """Most commands that wait for the main loop; more are refused."""
 
-MAX_DEPTH = 32
-"""Deepest nesting of arrays and objects in a command."""
-
-_JSON_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+UNDER_WAY = "an examination is under way; ask again when it has answered"
 
 
 Answer = TypeVar("Answer")
@@ -92,7 +89,8 @@ class Control:
             channel.listen(self.receive)
         self._publish_features(self.settings.cameras)
         if self._page is not None:
-            self._daemon.post(self._describe)  # after the sinks are open, when it is known whether the page is served
+            self._page.describe(self.info(), list(self.settings.cameras), None)
+            self._daemon.post(self._describe)  # for all, when the sinks are open, and it is known whether it is served
 
     @property
     def broker(self) -> ControlChannel | None:
@@ -182,7 +180,7 @@ class Control:
         Raises TooManyCommands while another examination is under way.
         """
         if not self._examining.acquire(blocking=False):
-            raise TooManyCommands("an examination is under way; ask again when it has answered")
+            raise TooManyCommands(UNDER_WAY)
         try:
             return self._examine(self.settings)
         finally:
@@ -220,7 +218,6 @@ class Control:
         if camera is None:
             raise ValueError("there is no such camera")
         try:
-            check_depth(payload)
             wanted = self._features[command.camera].with_payload(command.feature, payload, self._maker.labels)
             self._apply(camera, self._features[command.camera], wanted)
             if wanted != self._features[command.camera]:
@@ -252,7 +249,6 @@ class Control:
             raise ValueError("no name of a request")
         reply = partial(self._respond, command, {})
         try:
-            check_depth(payload)
             request = read_object(payload) if payload else {}
             transaction = {"transaction": request["transaction"]} if "transaction" in request else {}
             to_json(transaction)
@@ -280,7 +276,7 @@ class Control:
 
     def _examine_for(self, reply: Callable[..., None]) -> None:
         if self._examining.locked():
-            reply(error="an examination is under way; ask again when it has answered")
+            reply(error=UNDER_WAY)
             return
         threading.Thread(target=_answer_with, args=(self.examine, reply), name="doctor", daemon=True).start()
 
@@ -290,15 +286,6 @@ class Control:
         answer = {"status": "ok" if error is None else "error", "data": data, "error": error, **transaction}
         for channel in self._channels:
             channel.respond(command, answer)
-
-
-def check_depth(payload: bytes) -> None:
-    """Raises ValueError for JSON that is nested more than MAX_DEPTH deep, without parsing it."""
-    depth = 0
-    for token in _JSON_TOKEN.findall(payload):
-        depth += (token in b"[{") - (token in b"]}")
-        if depth > MAX_DEPTH:
-            raise ValueError(f"nested more than {MAX_DEPTH} deep")
 
 
 def _delivery(channel: ControlChannel) -> dict[str, Any]:

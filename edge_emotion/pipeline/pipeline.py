@@ -172,7 +172,7 @@ class Pipeline:
 
     @property
     def last_frame(self) -> Frame | None:
-        """The last frame as the view shows it; None before the first one."""
+        """The last frame as the view shows it, as it came if it was skipped (no ``times``); None before the first."""
         return self._last
 
     def faces(self) -> tuple[FaceNow, ...]:

@@ -26,5 +26,5 @@ def bound_socket(host: str, port: int) -> socket.socket:
 
 
 def remedy(error: OSError) -> str:
-    """What to do about an error of ``bound_socket``."""
+    """The advice for an error of ``bound_socket``."""
     return _REMEDIES.get(error.errno or 0, "give an address of this machine")

@@ -75,7 +75,7 @@ class Events(Shape):
 
 
 class State(Shape):
-    """What a camera sees now, as on the topic ``<camera>/state``."""
+    """The state of a camera, as on the topic ``<camera>/state``."""
 
     ts: str | None
     faces: int
@@ -109,7 +109,7 @@ class Cameras(RootModel[dict[str, CameraNow]]):
 
 
 class Page(Shape):
-    """What this page offers; ``failure`` is why there is none, which can only be read over MQTT."""
+    """The abilities of this page; ``failure`` is why there is none, which can only be read over MQTT."""
 
     listen: str | None = None
     failure: str | None = None

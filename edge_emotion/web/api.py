@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
-from edge_emotion.daemon.control import TooManyCommands
+from edge_emotion.daemon.control import UNDER_WAY, TooManyCommands
 from edge_emotion.errors import ConfigError, EdgeEmotionError, SinkError, SourceError, UnknownModel
 from edge_emotion.web.live import KEPT_EVENTS, TooManyStreams
 from edge_emotion.web.node import Node
@@ -38,7 +38,8 @@ class Api:
     """One method for each route."""
 
     def __init__(self, site: Site) -> None:
-        self._site, self._busy = site, False
+        self._site = site
+        self._busy = self._examining = False
 
     async def info(self, _request: Request) -> Response:
         """The node's info, and what this page offers."""
@@ -127,11 +128,16 @@ class Api:
             work.exception()
 
     async def doctor(self, _request: Request) -> Response:
-        """What is wrong, and how to mend it."""
+        """The findings of edge-emotion doctor, with their fixes."""
+        if self._examining:
+            raise Problem(409, UNDER_WAY, {"Retry-After": "10"})
+        self._examining = True
         try:
             report = await run_in_threadpool(self._site.examine)
-        except TooManyCommands as error:
+        except TooManyCommands as error:  # one that was asked for over MQTT
             raise Problem(409, str(error), {"Retry-After": "10"}) from error
+        finally:
+            self._examining = False
         return JSONResponse(report if self._site.node is None else _hidden(report, self._site.node))
 
     async def nodes(self, _request: Request) -> Response:
@@ -179,7 +185,7 @@ class Api:
 
 
 def _hidden(report: dict[str, Any], node: Node) -> dict[str, Any]:
-    """What the doctor finds without the addresses of cameras."""
+    """The findings of the doctor without the addresses of cameras."""
     checks = [
         {key: node.without_addresses(text) if isinstance(text, str) else text for key, text in check.items()}
         for check in report["checks"]

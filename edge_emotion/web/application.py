@@ -16,11 +16,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from edge_emotion.web.access import SESSION_SECONDS
 from edge_emotion.web.api import Api
-from edge_emotion.web.guard import COOKIE, Guard, session_of
+from edge_emotion.web.guard import COOKIE, HEADERS, Guard, session_of
 from edge_emotion.web.login import Checks
 from edge_emotion.web.metrics import CONTENT_TYPE
 from edge_emotion.web.pages import PAGES, file_response, page_response
-from edge_emotion.web.problems import Problem, answer_fault, answer_http_error, answer_problem, problem
+from edge_emotion.web.problems import Problem, answer_http_error, answer_problem, problem
 from edge_emotion.web.requests import read_body, read_command
 from edge_emotion.web.website import Site
 
@@ -48,8 +48,14 @@ def make_application(site: Site) -> Starlette:
     return Starlette(
         routes=make_routes(site, checks),
         middleware=[Middleware(Guard, access=site.access, checks=checks)],
-        exception_handlers={Problem: answer_problem, HTTPException: answer_http_error, Exception: answer_fault},
+        exception_handlers={Problem: answer_problem, HTTPException: answer_http_error, Exception: _answer_fault},
     )
+
+
+async def _answer_fault(_request: Request, error: Exception) -> Response:
+    """For a fault of this program, outside of the guard; the log has the rest."""
+    detail = f"a fault of this program ({type(error).__name__}); its log has the place: please report it"
+    return problem(500, detail, dict(HEADERS))
 
 
 def make_routes(site: Site, checks: Checks) -> list[Route]:
@@ -109,6 +115,8 @@ class NodeRoutes:
 
     async def login(self, request: Request) -> Response:
         """A session for a password."""
+        if not self._site.access.needs_login:
+            raise Problem(404, "no password is set here: nobody needs to log in")
         form = request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
         password = await _field(request, "password") if form else (await read_command(request)).get("password")
         if not isinstance(password, str):

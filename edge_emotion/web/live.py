@@ -1,4 +1,4 @@
-"""What a node shows now: its last events, states and figures, and the streams of those who look at it."""
+"""The present of a node: its last events, states and figures, and the streams of those who look at it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class TooManyStreams(Exception):  # noqa: N818 - the name is clear without Error
 
 
 class Stream:
-    """What one viewer gets: chunks of a text/event-stream. Only for the thread of the server."""
+    """The chunks of a text/event-stream for one viewer. Only for the thread of the server."""
 
     def __init__(self, chunks: Sequence[bytes], last: int) -> None:
         self._queue: deque[bytes] = deque(chunks)
@@ -84,14 +84,14 @@ class Stream:
 
 
 class LiveState:
-    """Filled by the main loop, read by the thread of the server. No method blocks or raises."""
+    """Filled by the main loop, read by the thread of the server. No method blocks."""
 
     def __init__(self) -> None:
         self.info: Mapping[str, Any] = {}
         self.stats: Mapping[str, Any] = {}
         self._lock = threading.Lock()
         self._events: deque[tuple[int, bytes]] = deque(maxlen=KEPT_EVENTS)
-        self._states: dict[str, CameraState] = {}
+        self._states: dict[str, dict[str, Any]] = {}
         self._available: dict[str, bool] = {}
         self._features: dict[str, dict[str, Any]] = {}
         self._streams: tuple[Stream, ...] = ()
@@ -119,7 +119,7 @@ class LiveState:
             self._available = {name: self._available.get(name, False) for name in cameras}
 
     def add_event(self, event: EmotionEvent) -> None:
-        """Keep an event and show it."""
+        """Keep an event and show it. Raises ValueError for one that has no JSON form."""
         payload = event_to_json(event)
         with self._lock:
             self._events.append((event.seq, payload))
@@ -127,10 +127,11 @@ class LiveState:
             self._send(lambda stream: stream.offer(_event_chunk(event.seq, payload), event.seq))
 
     def set_state(self, camera: str, state: CameraState) -> None:
-        """Replace the state of a camera and show it."""
+        """Replace the state of a camera and show it. Raises ValueError for one that has no JSON form."""
+        now = json.loads(state_to_json(state))
         with self._lock:
-            self._states[camera] = state
-        self.show("state", lambda: {"camera": camera, **json.loads(state_to_json(state))})
+            self._states[camera] = now
+        self.show("state", lambda: {"camera": camera, **now})
 
     def set_available(self, camera: str, available: bool) -> None:
         """Replace whether a camera is available and show it."""
@@ -171,10 +172,7 @@ class LiveState:
         """Camera -> its state as on its topic, and whether it is available."""
         with self._lock:
             states, available = dict(self._states), dict(self._available)
-        return {
-            name: {**(json.loads(state_to_json(states[name])) if name in states else NO_STATE), "available": online}
-            for name, online in available.items()
-        }
+        return {name: {**states.get(name, NO_STATE), "available": online} for name, online in available.items()}
 
     def events(self, since: int | None, limit: int) -> dict[str, Any]:
         """The oldest ``limit`` of the events after number ``since``, or the newest ones without it."""

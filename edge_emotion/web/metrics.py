@@ -121,7 +121,7 @@ class Metrics(Collector):
         return as_text(self._registry)
 
     def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
-        """What is read when it is asked for."""
+        """The figures that are read at the time of the request."""
         yield self._build()
         if self._node is not None:
             yield from self._of_cameras(self._node)

@@ -19,7 +19,7 @@ BINARY: Schema = {"type": "string", "format": "binary"}
 
 
 class Operation(NamedTuple):
-    """What a route takes and gives. ``answer`` is a shape, or the media type of something that is not JSON."""
+    """The request and the answer of a route. ``answer`` is a shape, or the media type of something that is not JSON."""
 
     answer: type[BaseModel] | str
     query: Mapping[str, Schema] = {}

@@ -44,7 +44,7 @@ class PictureClassifier:
         self._loaded: tuple[str, EmotionClassifier] | None = None
 
     def cards(self) -> list[dict[str, Any]]:
-        """What is known of each classifier that can be chosen. Raises ModelError for a damaged folder."""
+        """Labels, points and figures of each classifier that can be chosen. Raises ModelError for a damaged folder."""
         return [_card(manifest, default=name == self._default) for name, manifest in self._manifests().items()]
 
     def classify(

@@ -46,8 +46,3 @@ async def answer_http_error(_request: Request, error: Exception) -> Response:
     details = {404: "there is no such page; the API is described in openapi.json", 405: "another method is needed here"}
     headers = dict(error.headers) if error.headers else None
     return problem(error.status_code, details.get(error.status_code, str(error.detail)), headers)
-
-
-async def answer_fault(_request: Request, error: Exception) -> Response:
-    """For a fault of this program; the log has the rest."""
-    return problem(500, f"a fault of this program ({type(error).__name__}); its log has the place: please report it")

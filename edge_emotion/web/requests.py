@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 
-from edge_emotion.daemon.control import MAX_PAYLOAD, check_depth
+from edge_emotion.daemon.control import MAX_PAYLOAD
 from edge_emotion.web.problems import Problem
 from edge_emotion.wire.payloads import read_object
 
@@ -34,7 +34,7 @@ async def read_body(request: Request, limit: int) -> bytes:
 
 
 async def _read(request: Request, limit: int) -> bytes:
-    """What is beyond the limit is thrown away: a client that is cut off would not read why."""
+    """The part beyond the limit is thrown away: a client that is cut off would not read why."""
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)
@@ -51,7 +51,6 @@ async def read_command(request: Request) -> dict[str, Any]:
     """A JSON object of a command; an empty body is an empty one. Raises Problem."""
     body = await read_body(request, MAX_PAYLOAD)
     try:
-        check_depth(body)
         return read_object(body) if body.strip() else {}
     except ValueError as error:
         raise Problem(400, f"expected a JSON object: {error}") from error

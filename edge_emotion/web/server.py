@@ -148,7 +148,7 @@ def serve_alone(web: WebSettings, mqtt: MqttSettings | None, examine: Callable[[
 def serve_daemon(
     web: WebSettings, live: LiveState, preview: Preview | None, daemon: Daemon, control: Control
 ) -> PageServer:
-    """The page of a daemon. Raises ConfigError for a password or token that cannot be read, ConfigError."""
+    """The page of a daemon. Raises ConfigError for an address, password or token that cannot be used."""
     access = Access(web, web.read_password(), web.read_token())
     node = Node(daemon, control)
     return PageServer(

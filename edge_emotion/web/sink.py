@@ -65,13 +65,20 @@ class PageSink:
 
     def publish(self, event: EmotionEvent) -> None:
         """Keep and show an event."""
-        self.live.add_event(event)
+        try:
+            self.live.add_event(event)
+        except ValueError as error:
+            log.error("event %s has no JSON form (%s) and is not shown", event.id, error)
+            return
         if self._server is not None:
             self._server.metrics.count_event(event)
 
     def camera_state(self, camera: str, state: CameraState) -> None:
         """Keep and show the state of a camera."""
-        self.live.set_state(camera, state)
+        try:
+            self.live.set_state(camera, state)
+        except ValueError as error:
+            log.error("the state of camera %s has no JSON form (%s) and is not shown", camera, error)
 
     def camera_available(self, camera: str, available: bool) -> None:
         """Keep and show whether a camera is available."""

@@ -1,4 +1,4 @@
-"""What the main loop gives the page after each frame: a few numbers, and more only while somebody looks."""
+"""The call of the main loop after each frame: a few numbers, and more only while somebody looks."""
 
 from __future__ import annotations
 
@@ -46,6 +46,8 @@ class CameraTap:
     def __init__(self) -> None:
         self.frames, self.pictures = Pace(FRAMES_PER_SECOND), Pace(PICTURES_PER_SECOND)
         self._last, self._mean = 0.0, 0.0
+        self.width = self.height = 0
+        """Of a frame as the settings turn and crop it; 0 before the first one."""
 
     def count(self, now: float) -> None:
         """Note a frame at monotonic seconds ``now``."""
@@ -131,10 +133,12 @@ class FrameTap:
         frame = camera.pipeline.last_frame
         if frame is None:
             return
-        if self._live.watched and tap.frames.is_due(now):
-            height, width = frame.image.shape[:2]
+        processed = camera.pipeline.times is not None  # else it is as the camera gave it, without mask and crop
+        if processed:
+            tap.height, tap.width = frame.image.shape[:2]
+        if self._live.watched and tap.width and tap.frames.is_due(now):
             latency = 1000 * (now - camera.captured)
-            view = FrameView(name, frame.captured_at, width, height, tap.fps, latency, camera.pipeline.faces())
+            view = FrameView(name, frame.captured_at, tap.width, tap.height, tap.fps, latency, camera.pipeline.faces())
             self._live.show("frame", view.as_dict)
-        if self._preview is not None and self._preview.wants(name) and tap.pictures.is_due(now):
+        if processed and self._preview is not None and self._preview.wants(name) and tap.pictures.is_due(now):
             self._preview.offer(name, frame.image)

@@ -1,4 +1,4 @@
-"""What the routes answer from."""
+"""The objects from which the routes answer."""
 
 from __future__ import annotations
 

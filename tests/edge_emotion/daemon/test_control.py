@@ -12,9 +12,10 @@ import pytest
 from support.control_stage import Stage
 
 from edge_emotion import __version__
-from edge_emotion.daemon.control import MAX_DEPTH, MAX_PAYLOAD, MAX_PENDING, check_depth
+from edge_emotion.daemon.control import MAX_PAYLOAD, MAX_PENDING
 from edge_emotion.daemon.daemon import JOBS_PER_TURN
 from edge_emotion.system import state_file
+from edge_emotion.wire.payloads import MAX_DEPTH
 
 
 @pytest.fixture
@@ -208,10 +209,6 @@ def test_a_transaction_of_any_depth_is_answered(depth: int, brackets: str, stage
     ((command, answer),) = stage.channel.answers
     assert command == "info" and answer["status"] == ("ok" if depth < MAX_DEPTH else "error")
     assert stage.channel.features["desk", "threshold"] == b"0.5"
-
-
-def test_brackets_in_a_text_are_no_depth() -> None:
-    check_depth(json.dumps({"transaction": '[[{"' * 500}).encode())
 
 
 @pytest.mark.parametrize("transaction", ["abc", 7, None, {"a": [1]}])

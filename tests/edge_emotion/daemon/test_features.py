@@ -49,7 +49,7 @@ def test_a_message_sets_a_feature(feature: str, payload: bytes, expected: Camera
         ("threshold", b'"0.5"', "from 0 to 1"),
         ("threshold", b"\xff", "decode"),
         ("threshold", b"9" * 4000, "from 0 to 1"),
-        ("classes", b"[" * 4000, "nested too deeply"),
+        ("classes", b"[" * 4000, "nested more than 32 deep"),
         ("classes", b"[]", "at least two"),
         ("classes", b'["fear"]', "at least two"),
         ("classes", b'["fear", 1]', "expected a list"),

@@ -6,13 +6,17 @@ import asyncio
 import itertools
 import json
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pytest
 from support.samples import event, state
+from support.values import frame
 
+from edge_emotion.daemon.camera import Camera
+from edge_emotion.pipeline.pipeline import StageTimes
 from edge_emotion.web.live import KEPT_EVENTS, MAX_STREAMS, MAX_WAITING, LiveState, Stream, TooManyStreams
-from edge_emotion.web.tap import MAX_VIEWERS, CameraTap, Pace, Preview
+from edge_emotion.web.tap import MAX_VIEWERS, CameraTap, FrameTap, Pace, Preview
 
 
 def in_loop(work: Callable[[LiveState], Coroutine[Any, Any, None]]) -> None:
@@ -194,8 +198,6 @@ def test_the_frame_rate_is_that_of_late() -> None:
 
 
 def test_a_picture_is_kept_only_while_somebody_looks() -> None:
-    import numpy as np
-
     preview, picture = Preview(), np.zeros((2, 2, 3), np.uint8)
     preview.offer("desk", picture)
     assert preview.newest("desk") is None
@@ -219,3 +221,33 @@ def test_the_viewers_of_pictures_are_bounded() -> None:
     assert preview.full
     views[0].__exit__(None, None, None)
     assert not preview.full
+
+
+class Watched:
+    """A camera that tells what is asked of it after a frame."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.name, self.captured, self.pipeline = "desk", 0.0, self
+        self.last_frame, self.times = frame(1.0), StageTimes()
+
+    def faces(self) -> tuple[()]:
+        self.asked += 1
+        return ()
+
+
+def test_faces_are_asked_for_only_while_somebody_looks_and_not_for_every_frame() -> None:
+    async def work(live: LiveState) -> None:
+        camera, tap = Watched(), FrameTap(live, Preview())
+        for _ in range(20):
+            tap(cast(Camera, camera))
+        assert camera.asked == 0
+        stream = live.subscribe(None)
+        for _ in range(20):  # at once: they are one frame of ten a second, or two
+            tap(cast(Camera, camera))
+        assert 1 <= camera.asked <= 3
+        shown = [json.loads(message["data"]) for message in await received(stream)]
+        assert len(shown) == camera.asked
+        assert shown[0] == {**shown[0], "camera": "desk", "width": 640, "height": 480, "faces": []}
+
+    in_loop(work)

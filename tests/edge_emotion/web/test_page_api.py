@@ -379,23 +379,46 @@ def test_with_the_settings_that_ship_no_route_gives_a_pixel(stage: PageStage) ->
     assert "web.preview" in stage.page.get("/api/v1/preview/desk").detail
 
 
+def first_picture(stage: PageStage) -> tuple[http.client.HTTPMessage, Image]:
+    """Headers of the preview, and its first picture."""
+    connection = http.client.HTTPConnection("127.0.0.1", stage.port, timeout=20)
+    connection.request("GET", "/api/v1/preview/desk")
+    answer = connection.getresponse()
+    assert answer.readline() == b"--picture\r\n"
+    size = int([answer.readline() for _ in range(3)][1].split(b": ")[1])
+    picture = cv2.imdecode(np.frombuffer(answer.read(size), np.uint8), cv2.IMREAD_COLOR)
+    connection.close()
+    assert picture is not None
+    return answer.headers, np.asarray(picture, np.uint8)
+
+
 def test_with_the_preview_on_only_a_known_camera_is_shown_and_nothing_is_kept(tmp_path: Path) -> None:
     with PageStage(tmp_path, web={"preview": True}) as stage:
         stage.wait(lambda: stage.page.get("/api/v1/state").json["desk"]["available"])
         assert stage.page.get("/api/v1/info").json["web"]["preview"] is True
         assert stage.page.get("/api/v1/preview/nowhere").status == 404
-        connection = http.client.HTTPConnection("127.0.0.1", stage.port, timeout=20)
-        connection.request("GET", "/api/v1/preview/desk")
-        answer = connection.getresponse()
-        assert answer.headers["content-type"] == "multipart/x-mixed-replace; boundary=picture"
-        assert answer.headers["cache-control"] == "no-store"
-        assert answer.readline() == b"--picture\r\n"
-        lines = [answer.readline() for _ in range(3)]
-        size = int(lines[1].split(b": ")[1])
-        picture = cv2.imdecode(np.frombuffer(answer.read(size), np.uint8), cv2.IMREAD_COLOR)
-        assert picture is not None
+        headers, picture = first_picture(stage)
+        assert headers["content-type"] == "multipart/x-mixed-replace; boundary=picture"
+        assert headers["cache-control"] == "no-store"
         assert picture.shape == (480, 640, 3)
-        connection.close()
+        assert picture.max() > 100
+
+
+def test_the_preview_is_turned_cropped_and_masked_as_the_settings_want_also_while_nobody_is_there(
+    tmp_path: Path,
+) -> None:
+    whole = [[[0, 0], [1, 0], [1, 1], [0, 1]]]
+    camera = {"source": str(CLIP), "loop": True, "rotate": 90, "crop": [0, 0, 1, 0.5], "mask": whole}
+    with PageStage(tmp_path, web={"preview": True}, cameras={"desk": camera}) as stage:
+        stage.wait(lambda: stage.page.get("/api/v1/state").json["desk"]["available"])
+        for _ in range(3):
+            _, picture = first_picture(stage)
+            assert picture.shape == (320, 480, 3)
+            assert picture.max() < 10
+        with stage.page.stream() as messages:
+            shown = [json.loads(next(messages)["data"]) for _ in range(8)]
+        sizes = {(one["width"], one["height"]) for one in shown if "width" in one}
+        assert sizes == {(480, 320)}
 
 
 # A broker beside it

@@ -1,4 +1,4 @@
-"""What is wrong with the page is one line with its fix, and the daemon goes on without it."""
+"""A fault of the page is one line with its fix, and the daemon goes on without it."""
 
 from __future__ import annotations
 

@@ -189,6 +189,11 @@ def test_a_wrong_password_is_401_and_nothing_in_the_answer_helps(asker: Asker) -
     assert "set-cookie" not in answer.headers
 
 
+def test_where_no_password_is_set_there_is_no_login(plain: Asker) -> None:
+    answer = plain.post("/login", {"password": "anything"})
+    assert (answer.status, "no password is set" in answer.detail) == (404, True)
+
+
 def test_failures_in_a_row_are_answered_ever_later_until_a_success() -> None:
     failures = Failures()
     delays = [COUNTED(failures) for _ in range(20)]

@@ -170,6 +170,7 @@ def test_without_a_gpu_floats_stay_wide_and_the_policy_is_put_back() -> None:
     assert K.mixed_precision.global_policy().name == "float32"
 
 
+@pytest.mark.usefixtures("shallow_tiny")
 @pytest.mark.parametrize("floats", ["mixed_bfloat16", "mixed_float16"])
 def test_a_run_in_narrow_floats_keeps_wide_weights(floats: str, few_faces: DataSet, tmp_path: Path) -> None:
     recipe = find_recipe("tiny").change(batch_size=4, epochs=1)
@@ -179,6 +180,7 @@ def test_a_run_in_narrow_floats_keeps_wide_weights(floats: str, few_faces: DataS
     assert {weight.dtype for weight in run.build().get_weights()} == {np.dtype(np.float32)}
 
 
+@pytest.mark.usefixtures("shallow_tiny")
 def test_weights_and_biases_offline_keeps_the_curves_in_the_run(
     few_faces: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,6 +193,7 @@ def test_weights_and_biases_offline_keeps_the_curves_in_the_run(
     assert b"val_balanced_accuracy" in log.read_bytes()
 
 
+@pytest.mark.usefixtures("shallow_tiny")
 def test_mlflow_without_a_server_keeps_the_curves_in_the_run_that_goes_on(
     few_faces: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
