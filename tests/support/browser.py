@@ -113,9 +113,10 @@ SCREENSHOTS = os.environ.get("SCREENSHOTS")
 
 
 def screenshot(page: Any, name: str, *, after: float = 0.0) -> None:
-    """Write what the window shows ``after`` seconds as NAME.png with 64 colours, if that is asked for."""
+    """Write what the window shows after so many seconds, with a face, as NAME.png with 64 colours, if asked for."""
     if SCREENSHOTS:
         page.wait_for_timeout(1000 * after)
+        page.wait_for_selector("face-card .bars li")
         image = pytest.importorskip("PIL.Image")
         picture = image.open(io.BytesIO(page.screenshot())).convert("RGB")
         picture.quantize(64, dither=image.Dither.NONE).save(Path(SCREENSHOTS) / f"{name}.png", optimize=True)

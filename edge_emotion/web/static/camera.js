@@ -67,8 +67,8 @@ class CameraView extends HTMLElement {
   state({ faces, emotion, confidence, counts }) {
     const each = Object.entries(counts).map(([name, count]) => `${count} ${name}`).join(", ");
     const text = faces === 0 ? "Nobody is in view" : `${faces} ${faces === 1 ? "face" : "faces"}: ${each}`;
-    say(this.counts, text);
-    say(this.verdict, faces === 0 ? "nobody" : verdict({ emotion, confidence }));
+    say(this.counts, faces === 0 ? "" : text);
+    say(this.verdict, faces === 0 ? text : verdict({ emotion, confidence }));
     this.avatar.describe(faces === 0 ? text : `Line drawing of ${text}`);
     if (each !== this.told) say(this.spoken, `${this.getAttribute("name")}: ${text}`);
     this.told = each;
