@@ -169,6 +169,25 @@ def test_the_page_without_a_daemon_serves_until_it_is_told_to_stop() -> None:
             assert process.wait(20) == 0
 
 
+def test_the_demo_shows_its_page_while_it_runs() -> None:
+    command = [sys.executable, "-u", "-m", "edge_emotion", "demo", "--web", "--seconds", "60"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            asker = Asker(
+                next(line for line in process.stdout if line.startswith("page: ")).removeprefix("page: ").strip()
+            )
+            next(line for line in process.stdout if "camera" in line and "online" in line)
+            info = asker.get("/api/v1/info").json
+            assert (info["node"], info["web"]["daemon"], info["web"]["broker"]) == ("demo", True, True)
+            with asker.stream() as messages:
+                assert next(message for message in messages if message["event"] == "frame")
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.stdout.read()
+        assert process.wait(20) == 0
+
+
 def test_a_broker_that_is_away_is_one_line_and_the_page_stays(tmp_path: Path) -> None:
     mqtt = MqttSettings.model_validate({"host": "127.0.0.1", "port": free_port()})
     with page_alone(tmp_path, mqtt=mqtt) as (asker, _):
