@@ -17,6 +17,7 @@ from edge_emotion.factory.sinks import make_sinks
 from edge_emotion.outbox.event_counter import EventCounter
 from edge_emotion.protocols import ControlChannel
 from edge_emotion.system.telemetry import MIB
+from edge_emotion.web.sink import PageSink
 
 
 def make_daemon(settings: Settings, *, fail_fast: bool = False, load: Callable[[], Settings] | None = None) -> Daemon:
@@ -31,11 +32,15 @@ def make_daemon(settings: Settings, *, fail_fast: bool = False, load: Callable[[
     features = OverrideStore(kept, models.classifier.manifest.labels)
     maker = CameraMaker(models, sequence, changed, fail_fast=fail_fast)
     cameras = [maker.camera(settings, name, features[name]) for name in settings.cameras]
-    sinks = make_sinks(settings, models.classifier, models.detector, sequence)
+    page = None if settings.web is None else PageSink(settings.web)
+    sinks = make_sinks(settings, models.classifier, models.detector, sequence) + ([] if page is None else [page])
     max_rss = None if settings.max_rss is None else settings.max_rss * MIB
     daemon = Daemon(cameras, sinks, changed, sequence, heartbeat=settings.heartbeat, max_rss=max_rss)
     channels = [sink for sink in sinks if isinstance(sink, ControlChannel)]
-    Control(daemon, maker, settings, features, channels, load or (lambda: settings), _examination).begin()
+    control = Control(daemon, maker, settings, features, channels, load or (lambda: settings), _examination, page)
+    control.begin()
+    if page is not None:
+        page.connect(daemon, control)
     return daemon
 
 
