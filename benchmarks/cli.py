@@ -16,6 +16,7 @@ from benchmarks.results.outputs import add_outputs, check_outputs, put_out
 from edge_emotion.cli.demo import CLIP
 from edge_emotion.cli.terminal import CommandParser, add_debug, positive_count, positive_seconds, run_command
 from edge_emotion.errors import ConfigError
+from train.choices import INSTALL
 
 WORSE = 10
 """Exit code of ``compare --fail-on`` when something became worse."""
@@ -31,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = CommandParser(prog="python -m benchmarks", description="Measure on this machine.")
     add_debug(parser)
+    parser.set_defaults(install=INSTALL)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_latency(commands.add_parser("latency", help="model files by themselves: time, memory, distance to the peak"))
     _add_pipeline(commands.add_parser("pipeline", help="from frame to broker: every stage, and the daemon on cameras"))

@@ -15,6 +15,7 @@ from edge_emotion.cli.terminal import CommandParser, add_debug, positive_count, 
 from edge_emotion.errors import ConfigError
 from edge_emotion.models.folder import MODELS
 from edge_emotion.models.manifest import VERSION
+from train.choices import INSTALL
 from train.commands.data_options import add_data_options, read_data
 from train.evaluation.elsewhere_options import add_elsewhere_options, read_elsewhere
 
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = CommandParser(prog="python -m convert", description="Make the artefacts that devices run.")
     add_debug(parser)
-    parser.set_defaults(on_interrupt="stopped")
+    parser.set_defaults(on_interrupt="stopped", install=INSTALL)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_detector(commands.add_parser("detector", help="the face detectors, from packages on PyPI"))
     trial = commands.add_parser(

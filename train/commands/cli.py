@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from edge_emotion.cli.terminal import CommandParser, add_debug, run_command
+from train.choices import INSTALL
 from train.commands.detector_command import add_detector
 from train.commands.evaluate_command import add_crop, add_evaluate
 from train.commands.explain import add_explain
@@ -29,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = CommandParser(prog="python -m train", description="Train, measure and explain emotion models.")
     add_debug(parser)
-    parser.set_defaults(on_interrupt="stopped")
+    parser.set_defaults(on_interrupt="stopped", install=INSTALL)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for add in COMMANDS:
         add(commands)
