@@ -1,4 +1,4 @@
-"""Command ``python -m train explain``: pictures of the features that a run uses in a face."""
+"""Command ``python -m train explain``: pictures of the features that a network uses in a face."""
 
 from __future__ import annotations
 
@@ -20,15 +20,19 @@ from train.data.faces import DataError, Faces
 from train.reporting.image_output import png, ready_folder, safe_name
 
 if TYPE_CHECKING:
-    from train.runs.run_directory import Run
+    from train.reporting.explained import Network
 
 METHODS = "gradcam", "features", "attention", "patches"
 
 
 def add_explain(commands: Any) -> None:
     """Add ``explain`` to the subparsers of the command line."""
-    parser = commands.add_parser("explain", help="show what a run uses in a face: Grad-CAM, feature maps, attention")
-    parser.add_argument("run", type=Path, metavar="RUN", help="run directory")
+    parser = commands.add_parser(
+        "explain", help="show what a network uses in a face: Grad-CAM, feature maps, attention"
+    )
+    parser.add_argument(
+        "target", metavar="TARGET", help="run directory, or shipped model or model folder with a float file"
+    )
     add_data_options(parser, required=False, split="validation")
     parser.add_argument("--image", type=Path, nargs="+", metavar="FILE", help="pictures instead of a data set")
     parser.add_argument("--detect", action="store_true", help="the pictures are no face crops: find the faces in them")
@@ -44,8 +48,8 @@ def add_explain(commands: Any) -> None:
 
 
 def _explain(options: argparse.Namespace) -> None:
+    from train.reporting.explained import explained_network
     from train.reporting.explanations import explain, prepare
-    from train.runs.run_directory import load_run
 
     if (options.data is None) == (options.image is None):
         raise ConfigError("give either --data DIR or --image FILE...")
@@ -53,21 +57,20 @@ def _explain(options: argparse.Namespace) -> None:
         raise ConfigError("--detect needs --image FILE...: the faces of a data set are crops already")
     if options.detector is not None and not options.detect:
         raise ConfigError("--detector is for --detect: without it no face is detected")
-    run = load_run(options.run)
-    model = run.build()
-    names, crops = _faces(options, run)
-    subject = prepare(model, run, names[: options.count], crops[: options.count], options.emotion)
-    pictures = list(explain(model, subject, options.method, options.layer or []))
+    network = explained_network(options.target)
+    names, crops = _faces(options, network)
+    subject = prepare(network, names[: options.count], crops[: options.count], options.emotion)
+    pictures = list(explain(network.model, subject, options.method, options.layer or []))
     ready_folder(options.out)
     for name, picture in pictures:
         write_bytes(options.out / f"{name}.png", png(picture))
     print(f"{len(pictures)} pictures of {len(subject.names)} faces in {options.out}")
 
 
-def _faces(options: argparse.Namespace, run: Run) -> tuple[list[str], list[Pixels]]:
+def _faces(options: argparse.Namespace, network: Network) -> tuple[list[str], list[Pixels]]:
     """Names and crops of the faces to explain."""
     if options.image is None:
-        data = read_data(options, [run.recipe.input])
+        data = read_data(options, [network.input])
         faces = data[options.split].majority()
         rows = every_class(faces)[: options.count]
         return [f"{row:05d}-{data.classes[faces.labels[row]]}" for row in rows.tolist()], list(faces.images[rows])
@@ -75,18 +78,18 @@ def _faces(options: argparse.Namespace, run: Run) -> tuple[list[str], list[Pixel
 
     pictures = [read_picture(file) for file in options.image]
     names = [f"{i:02d}-{safe_name(file.stem)}" for i, file in enumerate(options.image, 1)]
-    return _detected(options, run, names, pictures) if options.detect else (names, list(pictures))
+    return _detected(options, network, names, pictures) if options.detect else (names, list(pictures))
 
 
 def _detected(
-    options: argparse.Namespace, run: Run, names: list[str], pictures: list[Image]
+    options: argparse.Namespace, network: Network, names: list[str], pictures: list[Image]
 ) -> tuple[list[str], list[Pixels]]:
     from edge_emotion.factory.models import make_detector
     from edge_emotion.models.preprocess import align
 
-    crop = run.recipe.input.crop
+    crop = network.input.crop
     if crop is None:
-        raise ConfigError(f"recipe {run.recipe.name} defines no crop: give face crops, without --detect")
+        raise ConfigError(f"{network.name} defines no crop: give face crops, without --detect")
     detector = make_detector(options.detector or DETECTOR)
     found = []
     for file, name, picture in zip(options.image, names, pictures, strict=True):

@@ -16,6 +16,7 @@ from edge_emotion.models.classifier import softmax
 from edge_emotion.models.preprocess import Pixels, normalise, to_input
 from edge_emotion.protocols import FloatArray
 from train.networks.vision_transformer import attention_maps
+from train.reporting.explained import Network
 from train.reporting.image_output import safe_name
 from train.reporting.overlay import caption, enlarge, feature_grid, grid, overlay, patch_view
 from train.reporting.saliency import (
@@ -28,7 +29,6 @@ from train.reporting.saliency import (
     patch_grid,
     rollout,
 )
-from train.runs.run_directory import Run
 
 FEATURE_LAYERS = 3
 """Number of layers shown if none is named: an early, a middle and the last one."""
@@ -61,21 +61,21 @@ class Subject:
         return text if predicted == target else f"why {self.classes[target]} {row[target]:.0%}; {text}"
 
 
-def prepare(model: Model, run: Run, names: list[str], crops: list[Pixels], emotion: str | None = None) -> Subject:
-    """Run the model on face crops; ``emotion``: explain this class instead of the predicted one.
+def prepare(network: Network, names: list[str], crops: list[Pixels], emotion: str | None = None) -> Subject:
+    """Run the network on face crops; ``emotion``: explain this class instead of the predicted one.
 
-    Raises ConfigError for an emotion that the run has no class for.
+    Raises ConfigError for an emotion that the network has no class for.
     """
-    spec = run.recipe.input
+    spec = network.input
     batch = normalise(np.stack([to_input(crop, spec) for crop in crops]), spec)
-    probabilities = softmax(np.asarray(model.predict_on_batch(batch), np.float64))
+    probabilities = softmax(np.asarray(network.model.predict_on_batch(batch), np.float64))
     target = probabilities.argmax(axis=1)
     if emotion is not None:
         wanted = canonical(emotion)
-        if wanted not in run.classes:
-            raise ConfigError(f"{run.path} has no class {wanted}; it has {', '.join(run.classes)}")
-        target = np.full(len(crops), run.classes.index(wanted))
-    return Subject(names, crops, run.classes, batch, probabilities, target)
+        if wanted not in network.classes:
+            raise ConfigError(f"{network.name} has no class {wanted}; it has {', '.join(network.classes)}")
+        target = np.full(len(crops), network.classes.index(wanted))
+    return Subject(names, crops, network.classes, batch, probabilities, target)
 
 
 def explain(model: Model, subject: Subject, method: str, layers: Sequence[str] = ()) -> Pictures:

@@ -26,6 +26,7 @@ from train.networks.vision_transformer import attention_maps, vit
 from train.recipes.catalogue import find_recipe
 from train.recipes.recipe import gray_input
 from train.reporting.blob import RADIUS, misses
+from train.reporting.explained import Network
 from train.reporting.explanations import Subject, explain, prepare
 from train.reporting.overlay import SIDE, feature_grid, heat_colours, overlay, patch_view
 from train.reporting.saliency import (
@@ -38,7 +39,7 @@ from train.reporting.saliency import (
     patch_grid,
     rollout,
 )
-from train.runs.run_directory import BEST, Run, create
+from train.runs.run_directory import BEST, create
 
 SQUARE = (slice(4, 12), slice(20, 28))
 """The place of a bright square of 8 x 8 in 32 x 32."""
@@ -277,6 +278,11 @@ def test_what_is_no_run_cannot_be_explained(picture: Path, tmp_path: Path, capsy
     assert "is not a training run" in capsys.readouterr().err
 
 
+def test_a_shipped_model_is_explained_by_its_float_file(picture: Path, tmp_path: Path) -> None:
+    assert command("tiny", "--image", picture, "--detect", "--out", tmp_path / "out") == 0
+    assert names(tmp_path / "out") == ["gradcam-01-a_portrait-1-head_relu.png"]
+
+
 # Kinds of networks
 
 
@@ -284,8 +290,7 @@ def asked(model: K.Model, side: int = 48) -> Subject:
     """Two noise pictures as input of a model for grey faces."""
     recipe = find_recipe("tiny").change(input=gray_input(side))
     faces = np.random.default_rng(0).integers(0, 256, (2, 48, 48), np.uint8)
-    run = Run(Path("run"), recipe, {"classes": list(EMOTIONS)})
-    return prepare(model, run, ["a", "b"], list(faces))
+    return prepare(Network("run", model, recipe.input, EMOTIONS), ["a", "b"], list(faces))
 
 
 @pytest.fixture(scope="module")
