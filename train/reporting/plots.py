@@ -10,18 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
+from edge_emotion.cli.annotate import COLOURS, OTHER
 from edge_emotion.labels import EMOTIONS
 from train.evaluation.model_figures import Bin, ClassFigures, Figures
 from train.evaluation.operating_points import CurvePoint
-
-COLOURS = dict(
-    zip(
-        EMOTIONS,
-        ("#7f7f7f", "#e3a008", "#17a2b8", "#3b6fb6", "#c0392b", "#5f8f3e", "#7d4fa3", "#a0673a"),
-        strict=True,
-    )
-)
-"""One colour per emotion, the same in every plot."""
 
 RUN_COLOURS = ("#1f4e79", "#d1700f", "#2f7f4f", "#8c3a8c", "#946b1f", "#4a4a4a", "#b03a5b", "#2a8c9c")
 """One colour per compared model, in their order; from the ninth on they repeat."""
@@ -113,7 +105,7 @@ def recall_png(models: Mapping[str, Mapping[str, ClassFigures]]) -> bytes:
     width = 0.8 / len(models)
     for place, (model, classes) in enumerate(models.items()):
         for column, name in enumerate(names):
-            _bar(axes, classes.get(name), column + (place + 0.5) * width - 0.4, width, place, COLOURS[name])
+            _bar(axes, classes.get(name), column + (place + 0.5) * width - 0.4, width, place, COLOURS.get(name, OTHER))
         axes.bar(0, 0, color="#bbbbbb", edgecolor="black", hatch=_hatch(place), label=_plain(model))
     axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
     axes.set_ylim(0, 1.02)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from support.fer_files import fer_plus
 
+from edge_emotion.cli.annotate import COLOURS
 from edge_emotion.cli.terminal import run_command
 from edge_emotion.labels import EMOTIONS
 
@@ -25,7 +26,6 @@ from train.evaluation.complexity import measure_complexity
 from train.evaluation.predict import Prediction
 from train.keras import K, tf
 from train.recipes.catalogue import find_recipe
-from train.reporting.plots import COLOURS
 from train.reporting.sections import Section, sections
 from train.runs.run_directory import BEST, Run, create
 
