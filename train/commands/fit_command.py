@@ -160,6 +160,8 @@ def without_effect(recipe: Recipe, named: set[str], *, start: str | None, taught
         yield "weight_decay has no effect with optimizer adam: take adamw"
     if recipe.freeze and start is None:
         yield "freeze has no effect on random weights: give --weights"
+    if recipe.input.channels == 1 and (recipe.augmentation.saturation or recipe.augmentation.hue):
+        yield "augmentation.saturation and hue have no effect on a grey input"
     if "unfreeze_epochs" in named and not recipe.freeze:
         yield "unfreeze_epochs has no effect without freeze"
 

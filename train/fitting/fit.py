@@ -20,7 +20,7 @@ from train.fitting.averaging import Average
 from train.fitting.batch_norms import Statistics, set_momentum
 from train.fitting.batches import batches, steps_per_epoch
 from train.fitting.callbacks import ProgressBar, Saving, Unfreeze, Validation
-from train.fitting.class_balance import Balance, balance
+from train.fitting.class_balance import Balance, balance, balance_lines
 from train.fitting.distillation import Trainee, identify, make_teacher
 from train.fitting.distributed import is_chief, make_strategy, precision
 from train.fitting.loggers import make_loggers, require_loggers
@@ -95,14 +95,17 @@ def fit(
         return run / BEST
     job = _Job(
         recipe, data.classes, data["train"], data["validation"].majority(), chosen, run, known or record, weights,
-        teachers, loggers, steps or steps_per_epoch(data["train"], recipe),
+        teachers, loggers, steps or steps_per_epoch(chosen, recipe),
     )  # fmt: skip
+    for line in balance_lines(chosen, data["train"].votes, data.classes, recipe):
+        print(line)
     try:
         state = _train(job, strategy, floats)
     except tf.errors.OpError as error:
         raise TrainingError(f"TensorFlow failed: {str(error).splitlines()[0]}") from error
     if is_chief(strategy):
         _finish(job, state)
+        print(_end_text(recipe, state))
     return run / BEST
 
 
@@ -212,12 +215,19 @@ def _reporters(job: _Job, state: State) -> list[Any]:
 
 def _finish(job: _Job, state: State) -> None:
     """Write the draft of the manifest and then mark the run as finished."""
-    best = {f"best_{job.recipe.select}": round(state.best, 5)}
+    best = {f"best_{job.recipe.select}": round(state.best, 5), "best_epoch": state.best_epoch}
     run = Run(job.run, job.recipe, {**job.record, "finished": True, "epochs": state.epoch, **best})
     logits = logits_of(KerasBackend(run.build()), job.validation, job.recipe.input)
     warn_of_one_class(logits, job.validation, job.classes)
     write_draft(run, logits, job.validation)
     save(job.run, run.record)
+
+
+def _end_text(recipe: Recipe, state: State) -> str:
+    """How a run has ended, and which epoch's weights it keeps."""
+    early = f"stopped early, {recipe.patience} epochs after the best one; " if state.epoch < recipe.epochs else ""
+    best = f"{state.best_epoch}, with a validation {recipe.select} of {state.best:.4f}"
+    return f"{early}best of {state.epoch} epochs: {best}"
 
 
 def warn_of_one_class(logits: FloatArray, faces: Faces, classes: Sequence[str]) -> None:
