@@ -22,7 +22,7 @@ from train.reporting.image_output import png, ready_folder, safe_name
 if TYPE_CHECKING:
     from train.reporting.explained import Network
 
-METHODS = "gradcam", "features", "attention", "patches"
+METHODS = "gradcam", "gradcam++", "features", "attention", "patches"
 
 
 def add_explain(commands: Any) -> None:
@@ -58,27 +58,33 @@ def _explain(options: argparse.Namespace) -> None:
     if options.detector is not None and not options.detect:
         raise ConfigError("--detector is for --detect: without it no face is detected")
     network = explained_network(options.target)
-    names, crops = _faces(options, network)
-    subject = prepare(network, names[: options.count], crops[: options.count], options.emotion)
+    names, crops, truth = _faces(options, network)
+    count = options.count
+    subject = prepare(network, names[:count], crops[:count], options.emotion, truth[:count])
     pictures = list(explain(network.model, subject, options.method, options.layer or []))
     ready_folder(options.out)
     for name, picture in pictures:
         write_bytes(options.out / f"{name}.png", png(picture))
-    print(f"{len(pictures)} pictures of {len(subject.names)} faces in {options.out}")
+    sheets = [name for name, _ in pictures if name.startswith("sheet-")]
+    together = f"; all together: {', '.join(f'{name}.png' for name in sheets)}" if sheets else ""
+    print(f"{len(pictures) - len(sheets)} pictures of {len(subject.names)} faces in {options.out}{together}")
 
 
-def _faces(options: argparse.Namespace, network: Network) -> tuple[list[str], list[Pixels]]:
-    """Names and crops of the faces to explain."""
+def _faces(options: argparse.Namespace, network: Network) -> tuple[list[str], list[Pixels], list[str | None]]:
+    """Names, crops and true classes (None where unknown) of the faces to explain."""
     if options.image is None:
         data = read_data(options, [network.input])
         faces = data[options.split].majority()
         rows = every_class(faces)[: options.count]
-        return [f"{row:05d}-{data.classes[faces.labels[row]]}" for row in rows.tolist()], list(faces.images[rows])
+        truth = [data.classes[label] for label in faces.labels[rows]]
+        names = [f"{row:05d}-{true}" for row, true in zip(rows.tolist(), truth, strict=True)]
+        return names, list(faces.images[rows]), list(truth)
     from edge_emotion.system.image_files import read_picture
 
     pictures = [read_picture(file) for file in options.image]
     names = [f"{i:02d}-{safe_name(file.stem)}" for i, file in enumerate(options.image, 1)]
-    return _detected(options, network, names, pictures) if options.detect else (names, list(pictures))
+    names, crops = _detected(options, network, names, pictures) if options.detect else (names, list(pictures))
+    return names, crops, [None] * len(names)
 
 
 def _detected(
