@@ -12,7 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_emotion import __version__
-from edge_emotion.cli.terminal import CommandParser, add_debug, fraction, positive_count, positive_seconds, run_command
+from edge_emotion.cli.examples import EXAMPLES
+from edge_emotion.cli.terminal import (
+    CommandParser,
+    add_debug,
+    add_examples,
+    complete_words,
+    fraction,
+    positive_count,
+    positive_seconds,
+    run_command,
+)
 from edge_emotion.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -27,7 +37,9 @@ EXIT_CODES = """exit codes: 0 done; 1 unexpected error; 2 wrong arguments or con
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. An error is one line; a traceback only with --debug."""
     os.umask(os.umask(0o077) | 0o022)  # what a command makes can be written by its owner only
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    complete_words(parser)
+    options = parser.parse_args(argv)
     logging.basicConfig(
         level=logging.DEBUG if options.debug else logging.INFO,
         format="%(asctime)s %(levelname)s %(message)s",
@@ -52,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
 
     def command(name: str, function: Any, text: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, parents=[common], help=text, description=text)
+        add_examples(sub, *EXAMPLES[name])
         sub.set_defaults(command=function)
         return sub
 
@@ -270,7 +283,7 @@ def _overrides(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _broker(text: str) -> dict[str, Any]:
-    """``host``, ``host:port``, ``[v6]:port`` or an address with a scheme as MQTT settings."""
+    """``host``, ``host:port``, ``[v6]:port`` or an address with a scheme as MQTT settings. Raises ConfigError."""
     address = re.fullmatch(r"(mqtt|ws)(s?)://(\[[^]]+\]|[^/:@]+)(?::([0-9]+))?(/.*)?", text)
     if address is not None:
         scheme, secure, host, port, path = address.groups()
@@ -278,7 +291,11 @@ def _broker(text: str) -> dict[str, Any]:
         if scheme == "ws":
             parts |= {"transport": "websockets", "path": path}
         return {key: value for key, value in parts.items() if value is not None}
+    if re.match("(mqtt|ws)s?://", text):
+        raise ConfigError(f"--mqtt {text}: expected HOST[:PORT], mqtts://HOST[:PORT], ws://... or wss://...")
     host, colon, port = text.rpartition(":")
     if not colon or (":" in host and not host.startswith("[")) or port.endswith("]"):
         return {"host": text}
-    return {"host": host, "port": port}
+    if not (port.isascii() and port.isdecimal() and 1 <= int(port) <= 65535):
+        raise ConfigError(f"--mqtt {text}: the port {port!r} is not a number from 1 to 65535")
+    return {"host": host, "port": int(port)}

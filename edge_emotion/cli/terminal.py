@@ -11,6 +11,7 @@ import re
 import sys
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import NoReturn
 
 from edge_emotion.errors import BackendUnavailable, EdgeEmotionError
@@ -81,6 +82,21 @@ def _missing_library(error: ImportError) -> str:
     if isinstance(error, ModuleNotFoundError):
         return f"{name} is not installed"
     return f"{name} cannot be imported ({' '.join(str(error).split())})"
+
+
+def add_examples(parser: argparse.ArgumentParser, *examples: str) -> None:
+    """Show these commands at the end of ``--help``."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = "\n  ".join(["examples:", *examples])
+
+
+def complete_words(parser: argparse.ArgumentParser) -> None:
+    """Answer a shell that asks for completions, and exit; needs argcomplete, which no other call imports."""
+    if "_ARGCOMPLETE" in os.environ:
+        with suppress(ImportError):
+            import argcomplete
+
+            argcomplete.autocomplete(parser)
 
 
 def add_debug(parser: argparse.ArgumentParser, *, default: bool | str = False) -> None:

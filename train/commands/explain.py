@@ -6,9 +6,6 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
 from edge_emotion.cli.terminal import positive_count
 from edge_emotion.datatypes import Image
 from edge_emotion.errors import ConfigError
@@ -16,7 +13,7 @@ from edge_emotion.models.preprocess import Pixels
 from edge_emotion.system.atomic_file import write_bytes
 from train.choices import DETECTOR
 from train.commands.data_options import add_data_options, read_data
-from train.data.faces import DataError, Faces
+from train.data.faces import DataError, every_class
 from train.reporting.image_output import png, ready_folder, safe_name
 
 if TYPE_CHECKING:
@@ -104,13 +101,3 @@ def _detected(
             raise DataError(f"no face found in {file}; without --detect the whole picture counts as a face")
         found += [(f"{name}-{i}", align(picture, face, crop)) for i, face in enumerate(faces, 1)]
     return [name for name, _ in found], [face for _, face in found]
-
-
-def every_class(faces: Faces) -> npt.NDArray[np.int64]:
-    """All rows, ordered so that the first ones cover every class: the first face of each class, then the second, ..."""
-    labels = faces.labels
-    turn = np.zeros(len(labels), np.int64)
-    for label in np.unique(labels):
-        rows = np.flatnonzero(labels == label)
-        turn[rows] = np.arange(len(rows))
-    return np.lexsort((labels, turn))

@@ -53,6 +53,10 @@ def add_fit(commands: Any) -> None:
         "--log", action="append", default=[], choices=get_args(Logger), help="in addition to TensorBoard"
     )
     parser.add_argument(
+        "--log-pictures", action="store_true",
+        help="with --log: also the confusion matrix and sample faces of the validation split",
+    )  # fmt: skip
+    parser.add_argument(
         "--precision", default="auto", choices=get_args(Precision),
         help="default: mixed_float16 on GPUs with tensor cores, else float32",
     )  # fmt: skip
@@ -167,6 +171,8 @@ def without_effect(recipe: Recipe, named: set[str], *, start: str | None, taught
 
 
 def _fit(options: argparse.Namespace) -> None:
+    if options.log_pictures and not options.log:
+        raise ConfigError("--log-pictures is for --log: without it nothing is logged that could hold pictures")
     recipe = chosen_recipe(options)
     named = {text.partition("=")[0].partition(".")[0] for text in options.set}
     weights = {"none": None, None: recipe.weights}.get(options.weights, options.weights)
@@ -186,11 +192,13 @@ def _fit(options: argparse.Namespace) -> None:
     print(f"{data.name}: " + ", ".join(f"{split} {len(faces)}" for split, faces in data.splits.items()) + " faces")
     print(f"{recipe.name} starts from {start} weights")
     from train.fitting.fit import fit
+    from train.reporting.logged_pictures import logged_pictures
 
     with weights_file(weights, recipe, data["train"]) as file:
         best = fit(
             recipe, data, options.run or Path("runs") / recipe.name, weights=file, start=start,
-            teachers=options.teacher, loggers=options.log, floats=options.precision,
+            teachers=options.teacher, loggers=options.log, draw=logged_pictures if options.log_pictures else None,
+            floats=options.precision,
         )  # fmt: skip
     print(f"best weights: {best}")
 

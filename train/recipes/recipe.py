@@ -12,6 +12,7 @@ from edge_emotion.config.merge import merged
 from edge_emotion.errors import ConfigError
 from edge_emotion.labels import EMOTIONS, canonical
 from edge_emotion.models.manifest import CropSpec, InputSpec
+from edge_emotion.system.plain_words import in_plain_words
 from train.data.augment import Augmentation
 from train.data.layouts.fer import FER2013_CLASSES, SIZE
 
@@ -169,7 +170,7 @@ def _explain(error: ValidationError) -> str:
     fault = error.errors()[0]
     where = ".".join(str(part) for part in fault["loc"])
     if fault["type"] != "extra_forbidden":
-        message = fault["msg"].removeprefix("Value error, ")
+        message = in_plain_words(fault["type"], fault["msg"])
         return f"{where}: {message}" if where else message
     fields = _fields_at(fault["loc"][:-1])
     near = get_close_matches(str(fault["loc"][-1]), fields, n=1)

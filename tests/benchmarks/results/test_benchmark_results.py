@@ -53,7 +53,7 @@ def test_a_damaged_result_is_one_line_that_names_the_fault(tmp_path: Path, capsy
     for text, fault in (
         ("{", "is no JSON"),
         ("[]", "is no result of a benchmark"),
-        ('{"schema": 2, "benchmark": "latency", "machine": {"machine": "board"}}', "schema: Input should be 1"),
+        ('{"schema": 2, "benchmark": "latency", "machine": {"machine": "board"}}', "schema: must be 1"),
         ('{"schema": 1, "benchmark": "latency", "machine": {"machine": "board"}}', "'measured' has measurements"),
     ):
         path.write_text(text)

@@ -192,7 +192,7 @@ def test_votes_that_a_data_set_does_not_have_are_not_recorded(
         (["--recipe", "tiny"], 7, "has no known layout. Looked for fer_plus: fer2013.csv"),
         (["--recipe", "tiny", "--set", "mixpu=0.2"], 2, "recipe tiny: no setting mixpu, did you mean mixup?"),
         (["--recipe", "tiny", "--set", "augmentation.blr=0.2"], 2, "no setting augmentation.blr, did you mean blur?"),
-        (["--recipe", "tiny", "--set", "mixup=often"], 2, "recipe tiny: mixup: Input should be a valid number"),
+        (["--recipe", "tiny", "--set", "mixup=often"], 2, "recipe tiny: mixup: must be a number"),
         (["--recipe", "tiny", "--set", "classes=happy,hapy"], 2, "unknown emotion 'hapy': did you mean 'happiness'?"),
         (
             ["--recipe", "tiny", "--set", "input.channels=3"],
@@ -204,7 +204,7 @@ def test_votes_that_a_data_set_does_not_have_are_not_recorded(
             2,
             "tiny: input: channels 1 and colour rgb: gray has 1",
         ),
-        (["--recipe", "tiny", "--set", "epochs=0"], 2, "recipe tiny: epochs: Input should be greater than 0"),
+        (["--recipe", "tiny", "--set", "epochs=0"], 2, "recipe tiny: epochs: must be greater than 0"),
     ],
 )
 def test_wrong_commands_are_one_line(

@@ -18,8 +18,8 @@ from edge_emotion.labels import EMOTIONS
 
 pytest.importorskip("tf_keras")
 
-from train.commands.explain import add_explain, every_class
-from train.data.faces import Faces
+from train.commands.explain import add_explain
+from train.data.faces import Faces, every_class
 from train.keras import K
 from train.networks.mobilenet_v2 import tiny
 from train.networks.vision_transformer import attention_maps, vit
