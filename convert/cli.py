@@ -113,6 +113,7 @@ def _add_folder(parser: argparse.ArgumentParser) -> None:
     add_data_options(parser, detect=True)
     parser.add_argument("--models", type=Path, default=MODELS, help="folder of model folders")
     parser.add_argument("--version", type=_version, default="1.0.0", help="version of the model")
+    parser.add_argument("--licence", default="not stated", help="of the weights, for the manifest")
 
 
 def _version(text: str) -> str:
@@ -188,7 +189,9 @@ def _tflite(options: argparse.Namespace) -> None:
     from train.runs.run_directory import load_run
 
     data = read_data(options, [load_run(options.run).recipe.input])
-    _print_figures(convert(options.run, data, options.models, version=options.version, way=options.way))
+    _print_figures(
+        convert(options.run, data, options.models, version=options.version, licence=options.licence, way=options.way)
+    )
 
 
 def _all(options: argparse.Namespace) -> None:
@@ -203,7 +206,9 @@ def _all(options: argparse.Namespace) -> None:
     data = read_data(options, [recipe.input], label_votes=recipe.label_votes)
     for scheme in SCHEMES:
         quantisation_aware(options.run, data, scheme, epochs=options.epochs, rate=options.learning_rate)
-    _print_figures(convert(options.run, data, options.models, version=options.version, gate=True))
+    _print_figures(
+        convert(options.run, data, options.models, version=options.version, licence=options.licence, gate=True)
+    )
 
 
 def _print_figures(folder: Path) -> None:
