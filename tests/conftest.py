@@ -18,7 +18,7 @@ from support.paths import SHARED
 from edge_emotion.datatypes import Image
 from edge_emotion.labels import EMOTIONS
 
-pytest_plugins = ["support.mqtt_fixtures"]
+pytest_plugins = ["support.mqtt_fixtures", "support.shallow"]
 
 
 @pytest.fixture(scope="session")

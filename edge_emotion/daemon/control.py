@@ -32,11 +32,6 @@ MAX_PAYLOAD = 4096
 MAX_PENDING = 64
 """Most commands that wait for the main loop; more are refused."""
 
-MAX_DEPTH = 32
-"""Deepest nesting of arrays and objects in a command."""
-
-_JSON_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
-
 
 class Control:
     """Executes commands from the channels in the main loop.
@@ -153,7 +148,6 @@ class Control:
         if camera is None:
             raise ValueError("there is no such camera")
         try:
-            check_depth(payload)
             wanted = self._features[command.camera].with_payload(command.feature, payload, self._maker.labels)
             self._apply(camera, self._features[command.camera], wanted)
             if wanted != self._features[command.camera]:
@@ -185,7 +179,6 @@ class Control:
             raise ValueError("no name of a request")
         reply = partial(self._respond, command, {})
         try:
-            check_depth(payload)
             request = read_object(payload) if payload else {}
             transaction = {"transaction": request["transaction"]} if "transaction" in request else {}
             to_json(transaction)
@@ -226,15 +219,6 @@ class Control:
         answer = {"status": "ok" if error is None else "error", "data": data, "error": error, **transaction}
         for channel in self._channels:
             channel.respond(command, answer)
-
-
-def check_depth(payload: bytes) -> None:
-    """Raises ValueError for JSON that is nested more than MAX_DEPTH deep, without parsing it."""
-    depth = 0
-    for token in _JSON_TOKEN.findall(payload):
-        depth += (token in b"[{") - (token in b"]}")
-        if depth > MAX_DEPTH:
-            raise ValueError(f"nested more than {MAX_DEPTH} deep")
 
 
 def _answer_with(examine: Callable[[Settings], dict[str, Any]], settings: Settings, reply: Callable[..., None]) -> None:

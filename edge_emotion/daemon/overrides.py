@@ -11,7 +11,7 @@ from typing import Any
 
 from edge_emotion.config.settings import Settings
 from edge_emotion.labels import subset
-from edge_emotion.system.state_file import load_json, log, save_json
+from edge_emotion.system.state_file import BackgroundWriter, load_json, log
 from edge_emotion.wire.payloads import read_json
 from edge_emotion.wire.topics import FEATURES, NAME_PATTERN, Feature
 
@@ -57,7 +57,7 @@ class OverrideStore:
 
     def __init__(self, path: Path | None, labels: Sequence[str]) -> None:
         """Entries of the file that do not fit the model's ``labels`` are logged and ignored."""
-        self._path, self._changed = path, False
+        self._writer, self._changed = None if path is None else BackgroundWriter(path), False
         self._kept: dict[str, CameraOverrides] = {}
         for camera, values in ({} if path is None else load_json(path, _check)).items():
             self._kept[camera] = _restored(camera, values, labels)
@@ -69,11 +69,16 @@ class OverrideStore:
         self._kept[camera], self._changed = features, True
 
     def save(self) -> None:
-        """Write the file if something has changed since the last time: once for any number of changes."""
-        if self._changed and self._path is not None:
+        """Have the file written if something has changed since the last time: once for any number of changes."""
+        if self._changed and self._writer is not None:
             overridden = {name: kept for name, kept in self._kept.items() if kept != CameraOverrides()}
-            save_json(self._path, {name: asdict(kept) for name, kept in overridden.items()})
+            self._writer.save({name: asdict(kept) for name, kept in overridden.items()})
         self._changed = False
+
+    def wait(self) -> None:
+        """Return when all that was saved is in the file."""
+        if self._writer is not None:
+            self._writer.wait()
 
 
 def _check(saved: dict[str, Any]) -> None:

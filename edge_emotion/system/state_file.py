@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import threading
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
@@ -48,6 +49,42 @@ def save_json(path: Path, content: dict[str, Any]) -> None:
         write_bytes(path, json.dumps(whole, indent=1).encode() + b"\n", PRIVATE)
     except OSError as error:
         log.error("cannot save %s (%s): these settings will be lost at restart", path, error.strerror)
+
+
+class BackgroundWriter:
+    """Writes one state file in a thread of its own: a disk may take a second for it, in which frames go on.
+
+    Of contents that arrive faster than the disk takes them, only the newest is written. The thread ends when nothing is
+    left; the end of the process waits for it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._lock = path, threading.Lock()
+        self._waiting: dict[str, Any] | None = None
+        self._thread: threading.Thread | None = None
+
+    def save(self, content: dict[str, Any]) -> None:
+        """Write ``content`` soon, as ``save_json`` does."""
+        with self._lock:
+            self._waiting = content
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._write, name=f"write {self._path.name}", daemon=False)
+                self._thread.start()
+
+    def wait(self) -> None:
+        """Return when the newest content has been written."""
+        thread = self._thread
+        if thread is not None:
+            thread.join()
+
+    def _write(self) -> None:
+        while True:
+            with self._lock:
+                content, self._waiting = self._waiting, None
+                if content is None:
+                    self._thread = None
+                    return
+            save_json(self._path, content)
 
 
 def _read(path: Path) -> bytes:

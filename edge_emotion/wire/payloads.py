@@ -20,6 +20,9 @@ SCHEMA = 1
 MAX_PAYLOAD = 65_536
 """Largest payload in bytes that a subscriber reads; an event has less than 1,000."""
 
+MAX_DEPTH = 32
+"""Deepest nesting of arrays and objects that is read; an event has two levels."""
+
 DIGITS = 4
 """Decimals of probabilities and fractions."""
 
@@ -37,6 +40,10 @@ _TRACK, _STRING = b',"track":{"id":', re.compile(_TEXT)
 _REPLAYED = b',"replayed":'
 _TAIL = re.compile(rb'%b(?:true|false)((?:,"[a-z]+":%b)*\})' % (_REPLAYED, _TEXT))
 """The end of every event: ``replayed``, and fields that not every event has."""
+
+
+_BRACKET_OR_TEXT = re.compile(rb"[\[\]{}]|%b?" % _TEXT, re.DOTALL)
+"""A text without its end reaches to the end of the payload: this is searched once, not from each quote."""
 
 
 def availability_to_payload(online: bool | None) -> bytes:
@@ -193,15 +200,22 @@ def to_json(data: Mapping[str, Any]) -> bytes:
 
 
 def read_json(payload: bytes) -> Any:
-    """Any JSON value. Raises ValueError for malformed JSON, NaN, infinity and values that are nested too deeply."""
+    """Any JSON value. Raises ValueError for malformed JSON, NaN, infinity and nesting of more than MAX_DEPTH levels."""
+    check_depth(payload)
 
     def refuse(number: str) -> float:
         raise ValueError(f"{number} is not a JSON number")
 
-    try:
-        return json.loads(payload, parse_constant=refuse)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
+    return json.loads(payload, parse_constant=refuse)
+
+
+def check_depth(payload: bytes) -> None:
+    """Raises ValueError for JSON that is nested too deeply, before it is parsed: parsers are recursive."""
+    depth = 0
+    for token in _BRACKET_OR_TEXT.findall(payload):
+        depth += (token in b"[{") - (token in b"]}")
+        if depth > MAX_DEPTH:
+            raise ValueError(f"nested more than {MAX_DEPTH} deep")
 
 
 def read_object(payload: bytes) -> dict[str, Any]:

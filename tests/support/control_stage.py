@@ -84,6 +84,7 @@ class Stage:
         else:
             self._thread.join(20)
             assert not self._thread.is_alive()
+        self.features.wait()
 
     def camera(self, name: str = "desk") -> Camera:
         return next(camera for camera in self.daemon.cameras if camera.name == name)

@@ -220,10 +220,10 @@ def test_an_idle_channel_does_not_saturate_its_bias(
         quantised_file(folded, fer_plus, tmp_path / "net.tflite", "symmetric")
 
 
-@pytest.fixture(scope="module")
-def float_run(few_faces: DataSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def float_run(shallow_tiny: None, few_faces: DataSet, tmp_path: Path) -> Path:
     """A float run of two steps."""
-    run = tmp_path_factory.mktemp("runs") / "tiny"
+    run = tmp_path / "runs" / "tiny"
     recipe = find_recipe("tiny").change(epochs=1, batch_size=16)
     fit(recipe, few_faces, run, weights=None, start="random", steps=2)
     return run

@@ -12,9 +12,10 @@ import pytest
 from support.control_stage import Stage
 
 from edge_emotion import __version__
-from edge_emotion.daemon import overrides
-from edge_emotion.daemon.control import MAX_DEPTH, MAX_PAYLOAD, MAX_PENDING, check_depth
+from edge_emotion.daemon.control import MAX_PAYLOAD, MAX_PENDING
 from edge_emotion.daemon.daemon import JOBS_PER_TURN
+from edge_emotion.system import state_file
+from edge_emotion.wire.payloads import MAX_DEPTH
 
 
 @pytest.fixture
@@ -157,7 +158,7 @@ def test_commands_without_end_leave_time_for_the_cameras_and_write_the_disk_once
     stage: Stage, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     saved: list[int] = []
-    monkeypatch.setattr(overrides, "save_json", lambda path, data: saved.append(len(data)))
+    monkeypatch.setattr(state_file, "save_json", lambda path, data: saved.append(len(data)))
     for n in range(MAX_PENDING):
         stage.ask("desk/threshold/set", f"0.{n + 100}")
     for _ in range(1000):
@@ -179,6 +180,24 @@ def test_commands_without_end_leave_time_for_the_cameras_and_write_the_disk_once
     assert len(caplog.records) < 30, "a flood of messages is no flood of log lines"
 
 
+def test_a_disk_that_takes_long_does_not_stop_the_main_loop(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first write ends after the commands that follow have had their effect; then only the newest is written."""
+    go_on, saved = threading.Event(), list[dict[str, Any]]()
+
+    def slow(path: Path, content: dict[str, Any]) -> None:
+        assert go_on.wait(20)
+        saved.append(content)
+
+    monkeypatch.setattr(state_file, "save_json", slow)
+    stage.start()
+    for n in range(100, 150):
+        stage.ask("desk/threshold/set", f"0.{n}")
+        stage.wait(lambda n=n: stage.channel.features["desk", "threshold"] == f"{float(f'0.{n}')}".encode())
+    go_on.set()
+    stage.stop()
+    assert len(saved) == 2 and saved[-1]["desk"]["threshold"] == 0.149
+
+
 @pytest.mark.parametrize("depth", [*range(1, 60), 500, 984, 2000])
 @pytest.mark.parametrize("brackets", ["[]", '{"a":}'])
 def test_a_transaction_of_any_depth_is_answered(depth: int, brackets: str, stage: Stage) -> None:
@@ -190,10 +209,6 @@ def test_a_transaction_of_any_depth_is_answered(depth: int, brackets: str, stage
     ((command, answer),) = stage.channel.answers
     assert command == "info" and answer["status"] == ("ok" if depth < MAX_DEPTH else "error")
     assert stage.channel.features["desk", "threshold"] == b"0.5"
-
-
-def test_brackets_in_a_text_are_no_depth() -> None:
-    check_depth(json.dumps({"transaction": '[[{"' * 500}).encode())
 
 
 @pytest.mark.parametrize("transaction", ["abc", 7, None, {"a": [1]}])

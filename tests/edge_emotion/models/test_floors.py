@@ -10,6 +10,7 @@ from support.paths import SHARED
 
 from edge_emotion.factory.models import make_classifier
 
+pytest.importorskip("tf_keras")
 pytest.importorskip("train.data.layouts", exc_type=ImportError)
 
 from train.evaluation.elsewhere import Elsewhere, daemon_finder, load_elsewhere

@@ -11,6 +11,7 @@ from support.samples import CAPTURED, EVENT, event, state
 
 from edge_emotion.datatypes import Box
 from edge_emotion.wire.payloads import (
+    MAX_DEPTH,
     as_replayed,
     availability_from_payload,
     availability_to_payload,
@@ -18,6 +19,7 @@ from edge_emotion.wire.payloads import (
     event_to_json,
     format_time,
     parse_time,
+    read_json,
     state_from_json,
     state_to_json,
     to_json,
@@ -167,9 +169,26 @@ def test_numbers_and_texts_that_are_none_are_refused(change: tuple[bytes, bytes]
         event_from_json(GOLDEN.replace(*change))
 
 
-def test_deep_nesting_is_refused() -> None:
-    with pytest.raises(ValueError, match="nested too deeply"):
-        event_from_json(b"[" * 100_000)
+@pytest.mark.parametrize("brackets", [b"[]", b'{"a":}'])
+def test_deep_nesting_is_refused_before_it_is_parsed(brackets: bytes) -> None:
+    """On no Python does it depend on how deep its own parser goes."""
+    for depth in (*range(1, 2 * MAX_DEPTH), 984, 2000, 32_768):
+        opened = brackets[:-1] * depth
+        nested = opened + b"1" + brackets[-1:] * depth
+        if depth <= MAX_DEPTH:
+            read_json(nested)
+            continue
+        for payload in (nested, opened):
+            with pytest.raises(ValueError, match="nested more than 32 deep"):
+                event_from_json(payload)
+
+
+def test_brackets_in_a_text_are_no_nesting() -> None:
+    text = '[[{"\\' * 500
+    assert read_json(json.dumps(text).encode()) == text
+    for unfinished in (b'"' + b'\\"' * 32_000, b'["' + b"[" * 60_000):
+        with pytest.raises(ValueError, match="Unterminated string"):
+            read_json(unfinished)
 
 
 @pytest.mark.parametrize("payload", [b"", b"online", b"[]", b"null", b'{"schema":1', b"\xff\xfe{}", GOLDEN[:-1]])
