@@ -11,6 +11,9 @@ from contextlib import contextmanager, suppress
 LOG_LEVEL = "2"
 """TensorFlow's level from which on its C++ code logs: errors."""
 
+PATIENCE = 2.0
+"""Seconds for grep to print what it still has."""
+
 NOISE = "^WARNING: All log messages before absl::|^[IW][0-9]{4} |^E[0-9]{4} .*(cuInit|factory)"
 """Lines of absl's log (GNU grep -E): below errors, and errors about a GPU that is not there."""
 
@@ -33,7 +36,8 @@ def quiet_stderr() -> Iterator[None]:
             sys.stderr.flush()
         os.dup2(kept, 2)
         os.close(kept)
-        grep.wait()
+        with suppress(subprocess.TimeoutExpired):  # a process that was started meanwhile holds the other end
+            grep.wait(PATIENCE)
 
 
 def _start() -> tuple[subprocess.Popen[bytes], int] | None:
