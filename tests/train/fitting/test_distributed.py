@@ -180,6 +180,7 @@ def test_a_run_in_narrow_floats_keeps_wide_weights(floats: str, few_faces: DataS
     assert {weight.dtype for weight in run.build().get_weights()} == {np.dtype(np.float32)}
 
 
+@pytest.mark.usefixtures("shallow_tiny")
 def test_weights_and_biases_offline_keeps_the_curves_in_the_run(
     few_faces: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,6 +198,7 @@ def test_weights_and_biases_offline_keeps_the_curves_in_the_run(
     assert {path.name.partition("_")[0] for path in images} == {"confusion", "samples"}
 
 
+@pytest.mark.usefixtures("shallow_tiny")
 def test_mlflow_without_a_server_keeps_the_curves_in_the_run_that_goes_on(
     few_faces: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
