@@ -22,7 +22,7 @@ COMMANDS = (
 )  # fmt: skip
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
-    "inspect": ("python -m train inspect my-faces --out look", "python -m train inspect numbered --label-map fer2013"),
+    "inspect": ("python -m train inspect my-faces --out look", "python -m train inspect my-faces --group-by session"),
     "fit": (
         "python -m train fit --recipe tiny --data my-faces --set classes=4 --set mixup=0.2",
         "python -m train fit --recipe mobilenet_v2 --data my-faces --weights mobilenet_v2 --epochs 5",
