@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING
 
 from convert.onnx_commands import add_check_onnx, add_cross_check, add_onnx
 from convert.own.command import add_import
-from edge_emotion.cli.terminal import CommandParser, add_debug, positive_count, run_command
+from edge_emotion.cli.terminal import (
+    CommandParser,
+    add_debug,
+    add_examples,
+    complete_words,
+    positive_count,
+    run_command,
+)
 from edge_emotion.errors import ConfigError
 from edge_emotion.models.folder import MODELS
 from edge_emotion.models.manifest import VERSION
@@ -26,10 +33,23 @@ BACKENDS = "tflite", "onnxruntime", "tensorrt"
 SCHEMES: tuple[Scheme, ...] = ("symmetric", "asymmetric")
 """Kinds of activation ranges; those of convert.int8.quantise_aware, which needs TensorFlow."""
 
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "all": ("python -m convert all runs/tiny --data my-faces --models models --licence Apache-2.0",),
+    "import": (
+        "python -m convert import own.h5 --labels fer2013 --input 48x48x1 0..1 --data my-faces --out own",
+        "python -m convert import own.tflite --labels happy,sad,bored --out own",
+    ),
+    "verify": ("python -m convert verify models/tiny --data my-faces --run runs/tiny",),
+    "onnx": ("python -m convert onnx runs/tiny --data my-faces --out onnx",),
+}
+"""Command -> calls of it, for ``--help``."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 if it went well, else the exit code of the error."""
-    return run_command(_parser().parse_args(argv))
+    parser = _parser()
+    complete_words(parser)
+    return run_command(parser.parse_args(argv))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -84,6 +104,8 @@ def _parser() -> argparse.ArgumentParser:
         add(commands)
     card = commands.add_parser("card", help="write MODEL_CARD.md from the manifests")
     card.set_defaults(command=_card)
+    for name, examples in EXAMPLES.items():
+        add_examples(commands.choices[name], *examples)
     return parser
 
 

@@ -8,9 +8,12 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from benchmarks import cli as benchmarks
+from convert import cli as convert
 from edge_emotion.cli.examples import EXAMPLES
 from edge_emotion.cli.main import _parser
 from train.commands import cli as train
@@ -28,12 +31,17 @@ def test_every_command_has_examples_that_it_takes(name: str, capsys: pytest.Capt
         assert isinstance(parser.parse_args([command, *words]), argparse.Namespace)
 
 
-def test_examples_of_training_are_taken_as_well() -> None:
-    parser = train._parser()
-    for name, examples in train.EXAMPLES.items():
+@pytest.mark.parametrize(
+    ("module", "stage"),
+    [(train, "train"), (convert, "convert"), (benchmarks, "benchmarks")],
+    ids=["train", "convert", "benchmarks"],
+)
+def test_examples_of_the_workstation_are_taken_as_well(module: ModuleType, stage: str) -> None:
+    parser = module._parser()
+    for name, examples in module.EXAMPLES.items():
         for example in examples:
             words = shlex.split(example)
-            assert words[:4] == ["python", "-m", "train", name]
+            assert words[:4] == ["python", "-m", stage, name]
             parser.parse_args(words[3:])
 
 
