@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any, get_args
@@ -127,8 +126,6 @@ def run_inspect(options: argparse.Namespace) -> None:
     layout = detect_layout(options.data) if options.layout == "auto" else options.layout
     look = {"size": options.size, "colour": options.colour, "skip_bad": options.skip_bad}
     data = load(options.data, layout=layout, label_map=options.label_map, group_by=options.group_by, **look)
-    for note in data.notes:
-        print(note, file=sys.stderr)
     other = load(options.data, layout="fer2013", **look) if layout == "fer_plus" else None
     found = inspect(data, near=not options.exact_only, other=other)
     as_json = found.model_dump_json(indent=2)
