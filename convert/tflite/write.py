@@ -69,12 +69,16 @@ def _converter(model: Model) -> Any:
 
     That one saves the model and loads it again, with several functions traced for each layer.
     """
-    (pixels,), (logits,) = model.inputs, model.output_names
     owner = tf.Module()
     owner.variables_of_model = model.variables
-    function = tf.function(lambda batch: {logits: model(batch, training=False)})
-    signature = tf.TensorSpec(pixels.shape, tf.float32, name=model.input_names[0])
-    return tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function(signature)], owner)
+
+    def outputs(batch: Any) -> dict[str, Any]:
+        made = model(batch, training=False)
+        return dict(zip(model.output_names, made if isinstance(made, list) else [made], strict=True))
+
+    signature = tf.TensorSpec(model.inputs[0].shape, tf.float32, name=model.input_names[0])
+    function = tf.function(outputs).get_concrete_function(signature)
+    return tf.lite.TFLiteConverter.from_concrete_functions([function], owner)
 
 
 def _integer(converter: Any, *, integer_ends: bool = True) -> bytes:

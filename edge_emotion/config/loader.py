@@ -16,6 +16,7 @@ from edge_emotion.config.redaction import redact
 from edge_emotion.config.settings import ENV_PREFIX, Settings
 from edge_emotion.config.yaml_text import read_yaml
 from edge_emotion.errors import ConfigError
+from edge_emotion.system.paths import printable
 from edge_emotion.system.plain_words import in_plain_words
 
 
@@ -59,7 +60,7 @@ def parse_override(text: str) -> dict[str, Any]:
     try:
         return nested(key, read_yaml(value))
     except ValueError as error:
-        raise ConfigError(f"--set {key}: the value is not YAML: {error}") from error
+        raise ConfigError(f"--set {printable(key)}: the value is not YAML: {error}") from error
 
 
 def redacted(settings: Settings) -> dict[str, Any]:
@@ -112,7 +113,7 @@ def _explain(error: ValidationError, layers: Mapping[str, Mapping[str, Any]]) ->
     if fault["type"] == "missing" and path == ["cameras"]:
         message += "; give at least one, or --source"
     key = ".".join(map(str, path)) + ": " if path else ""
-    return f"{layer}: {key}{message}" + (f" (and {len(faults) - 1} more)" if len(faults) > 1 else "")
+    return printable(f"{layer}: {key}{message}" + (f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""))
 
 
 def _holds(data: Any, path: Sequence[int | str]) -> bool:

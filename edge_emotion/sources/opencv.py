@@ -111,19 +111,19 @@ class OpenCvSource:
 
     def open(self) -> None:
         """Open it and wait for its first frame: what OpenCV calls opened may still be dead."""
-        deadline = time.monotonic() + self._open_timeout
+        begin = time.monotonic()
         if self._capture is not None:
             self._capture.stop()
         create = self._prepare()
         # One hanging driver call is one thread, however often the device is tried again.
-        if self._capture is not None and not self._capture.join(deadline - time.monotonic()):
+        if self._capture is not None and not self._capture.join(begin + self._open_timeout - time.monotonic()):
             raise SourceError(f"{self._name} still hangs in its driver since it failed: unplug it, or restart")
         loop = self._loop and self._finite
         capture = self._capture = BoundedCapture(create, self._name, file=self._paced, loop=loop)
         self._sequence = 0
         # Only RTSP has the times of its frames; FFmpeg invents those of MJPEG.
         self._freshness = Freshness() if _is_rtsp(self._source) else None
-        self._pending = self._receive_fresh(capture, max(0.0, deadline - time.monotonic()))
+        self._pending = self._receive_fresh(capture, begin, self._open_timeout)
         if self._pending is None:
             raise SourceError(f"cannot open {self._name}: {hide(capture.fault, self._source) or _ADVICE[self._kind]}")
         self._timeline = _Timeline(self._pending) if self._paced else None
@@ -142,7 +142,8 @@ class OpenCvSource:
         capture, due = self._capture, always if self._paced else due
         if capture is None or capture.stopped.is_set():
             raise SourceError(f"{self._name} is not open: call open() before read()")
-        arrival, self._pending = self._pending or self._receive_fresh(capture, self._read_timeout, due), None
+        arrival = self._pending or self._receive_fresh(capture, time.monotonic(), self._read_timeout, due)
+        self._pending = None
         if arrival is None and self._finite and not capture.fault:
             raise SourceEnded(f"{self._name} has given its last frame")
         if arrival is None:
@@ -174,25 +175,25 @@ class OpenCvSource:
             return _video(str(self._source))
         return _stream(str(self._source), self._open_timeout, self._read_timeout)
 
-    def _receive_fresh(self, capture: BoundedCapture, timeout: float, due: Due = always) -> Arrival | None:
-        """One frame, converted; of a stream that lies behind, the first one that has not waited.
+    def _receive_fresh(
+        self, capture: BoundedCapture, begin: float, timeout: float, due: Due = always
+    ) -> Arrival | None:
+        """One frame, converted, within ``timeout`` after ``begin``; of a stream that lies behind, one without delay.
 
         One that has not caught up after half the time is taken as it is.
         """
-        begin = time.monotonic()
-        arrival = self._receive(capture, timeout, due)
+        arrival = self._receive(capture, begin, timeout, due)
         while arrival and self._freshness and self._freshness.is_stale(arrival.position, arrival.timestamp):
-            left = begin + timeout - time.monotonic()
-            if left < timeout / 2:
+            if time.monotonic() - begin > timeout / 2:
                 self._freshness.trust()
                 break
-            arrival = self._receive(capture, left, due)
+            arrival = self._receive(capture, begin, timeout, due)
         return arrival
 
-    def _receive(self, capture: BoundedCapture, timeout: float, due: Due) -> Arrival | None:
+    def _receive(self, capture: BoundedCapture, begin: float, timeout: float, due: Due) -> Arrival | None:
         """One frame, converted; None at the end. The capture is stopped whenever it gives none."""
         try:
-            arrival = capture.read(timeout, due)
+            arrival = capture.read(max(0.0, begin + timeout - time.monotonic()), due)
         except TimeoutError:
             capture.stop()
             raise SourceStalled(f"{self._name} gave no frame in {timeout:.1f} s: {_ADVICE[self._kind]}") from None

@@ -118,7 +118,7 @@ def test_files_may_go_into_the_folder_that_is_made(fer_folder: Path, tmp_path: P
 def test_accuracy_measures_every_file_by_every_backend(
     fer_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = ["--faces", "150", "--model", "tiny", "--model", "mobilenet_v2", "--whole-path", "--split", "validation"]
+    options = ["--faces", "80", "--model", "tiny", "--model", "mobilenet_v2", "--whole-path", "--split", "validation"]
     result = measure(fer_folder, tmp_path, *options, "--out", str(tmp_path / "out"))
     assert result.settings["protocol"] == "majority" and result.settings["split"] == "validation"
     assert result.settings["whole_path"] is True and result.settings["detector"] == "blazeface_back"
@@ -130,18 +130,18 @@ def test_accuracy_measures_every_file_by_every_backend(
     for name, one in done["artefacts"].items():
         figures = one["figures"]
         figure = result.find(name, "accuracy")
-        assert figure is not None and figure.interval is not None and figure.n == 150
+        assert figure is not None and figure.interval is not None and figure.n == 80
         assert figure.value == pytest.approx(100 * figures["accuracy"], abs=1e-3)
         assert result.artefacts[f"{one['model']}: {one['file']}"] == one["sha256"]
-        assert figures["n"] == np.sum(figures["confusion"]) == 150
-        assert figures["accuracy"] == pytest.approx(np.trace(figures["confusion"]) / 150, abs=1e-5)
+        assert figures["n"] == np.sum(figures["confusion"]) == 80
+        assert figures["accuracy"] == pytest.approx(np.trace(figures["confusion"]) / 80, abs=1e-5)
         assert figures["accuracy_interval"][0] < figures["accuracy"] < figures["accuracy_interval"][1]
         assert figures["accuracy"] > 0.7  # these are real faces and real models
     pairs = len(done["artefacts"]) * (len(done["artefacts"]) - 1) // 2
     assert len(done["duels"]) == pairs
     for subject in ("tiny, whole path", "tiny, followed"):
         figures = done["whole_path"][subject]
-        assert figures["detection"]["n"] == 150 and figures["found"] > 130
+        assert figures["detection"]["n"] == 80 and figures["found"] > 68
         path = {one.metric: one for one in result.measurements if one.subject == subject}
         assert path["difference"].better is None
         for metric, key in (("right if found", "accuracy"), ("as cropped", "cropped")):
@@ -153,7 +153,7 @@ def test_accuracy_measures_every_file_by_every_backend(
         assert signs.count("1") / len(signs) == pytest.approx(done["artefacts"][name]["figures"]["accuracy"], abs=1e-5)
     assert len(list((tmp_path / "out").glob("*-confusion.png"))) == len(done["artefacts"])
     text = capsys.readouterr().out
-    assert "dataset FER+, split validation, protocol majority, faces 150" in text and "McNemar, exact" in text
+    assert "dataset FER+, split validation, protocol majority, faces 80" in text and "McNemar, exact" in text
     assert f"faces: neutral {done['artefacts'][name]['figures']['per_class']['neutral']['n']}, happiness" in text
 
 

@@ -72,7 +72,7 @@ def test_what_a_float_file_does_not_hold_is_named(tmp_path: Path) -> None:
 
 
 def test_the_trial_compares_int8_with_what_ships(
-    fer_folder: Path,
+    few_real_faces: Any,
     carphone: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -80,8 +80,9 @@ def test_the_trial_compares_int8_with_what_ships(
 ) -> None:
     monkeypatch.setattr(detector_int8, "CALIBRATION", 16)
     monkeypatch.setattr(detector_int8, "CALLS", 4)
+    monkeypatch.setattr("convert.cli.read_data", lambda *_: few_real_faces)
     file = tmp_path / "short.tflite"
-    options = ["--data", str(fer_folder), "--clip", str(carphone), "--out", str(file)]
+    options = ["--data", "FER+", "--clip", str(carphone), "--out", str(file), "--split", "validation"]
     assert main(["detector-int8", "blazeface_short", *options]) == 0
     said = capsys.readouterr().out
     assert "blazeface_short: found " in said and "frames of the clip with a face: 100.0%, 100.0%" in said

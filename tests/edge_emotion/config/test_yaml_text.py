@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edge_emotion.config.loader import load, parse_override
@@ -98,6 +98,8 @@ VALUES = st.recursive(
 
 @settings(max_examples=40, deadline=None)
 @given(st.sampled_from(sorted(Settings.model_fields)), VALUES)
+@example("cameras", {"\n": None})
+@example("mqtt", {"ho\rst": 1})
 def test_any_value_of_any_key_is_read_or_refused_in_one_line(key: str, value: object) -> None:
     text = yaml.safe_dump({"cameras": {"desk": {"source": 0}}, "jsonl": {}, key: value}, allow_unicode=True)
     try:

@@ -186,7 +186,8 @@ def test_after_the_birth_message_of_home_assistant_the_device_and_then_the_state
     sink.camera_available("desk", True)
     sink.camera_state("desk", state())
     late = make_subscriber(broker)
-    wait_until(lambda: late.on("desk/state") and late.on(f"{ROOT}/availability"))
+    published = ("desk/state", "desk/availability", f"{ROOT}/availability")
+    wait_until(lambda: all(late.on(topic) for topic in published))
     send(broker, "homeassistant/status", "offline")
     send(broker, "homeassistant/status", "online")
 
@@ -271,7 +272,7 @@ def test_the_device_moves_when_the_prefix_changes(
     announced("desk").close()
     announced("desk", discovery={"prefix": "ha"}).close()
     late = make_subscriber(broker)
-    wait_until(lambda: late.on("pi5/availability"))
+    wait_until(lambda: late.on("pi5/availability") and late.on("/config"))
     assert [message.topic for message in late.on("/config")] == [CONFIG.replace("homeassistant", "ha")]
     check_device(json.loads(late.on("/config")[0].payload))
 

@@ -171,6 +171,7 @@ def test_without_a_gpu_floats_stay_wide_and_the_policy_is_put_back() -> None:
     assert K.mixed_precision.global_policy().name == "float32"
 
 
+@pytest.mark.usefixtures("shallow_tiny")
 @pytest.mark.parametrize("floats", ["mixed_bfloat16", "mixed_float16"])
 def test_a_run_in_narrow_floats_keeps_wide_weights(floats: str, few_faces: DataSet, tmp_path: Path) -> None:
     recipe = find_recipe("tiny").change(batch_size=4, epochs=1)
