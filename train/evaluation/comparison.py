@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -75,8 +76,12 @@ class Result:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Several models on the measured faces of one split; ``fingerprint``: SHA-256 of all faces of the split."""
+    """Several models on the measured faces of one split.
 
+    ``measured``: when, in UTC. ``fingerprint``: SHA-256 of all faces of the split.
+    """
+
+    measured: datetime
     dataset: str
     protocol: str
     split: Split
@@ -104,7 +109,8 @@ def compare_models(predictions: Sequence[Prediction], data: DataSet, split: Spli
     """
     faces = data[split].majority()
     results = [_result(one, data.classes, faces, split) for one in with_own_names(predictions)]
-    return Comparison(data.name, data.protocol, split, data.fingerprint([split]), faces, results)
+    now, fingerprint = datetime.now(timezone.utc), data.fingerprint([split])
+    return Comparison(now, data.name, data.protocol, split, fingerprint, faces, results)
 
 
 def _result(prediction: Prediction, classes: Sequence[str], faces: Faces, split: Split) -> Result:

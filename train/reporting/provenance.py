@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-from datetime import datetime, timezone
 
 from edge_emotion import __version__
 from edge_emotion.system.processor import processor_name
@@ -14,10 +13,10 @@ from train.runs.run_directory import code_version, versions
 
 
 def provenance(comparison: Comparison) -> Table:
-    """Facts that a reader needs to measure the same again; the time is in UTC."""
+    """Facts that a reader needs to measure the same again."""
     packages = ", ".join(f"{name} {number}" for name, number in versions().items())
     rows = [
-        ["measured", datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")],
+        ["measured", comparison.measured.strftime("%Y-%m-%d %H:%M UTC")],
         ["machine", f"{processor_name()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}"],
         ["program", f"edge-emotion {__version__}, commit {code_version()}"],
         ["versions", packages],
