@@ -17,6 +17,7 @@ from edge_emotion.factory.sinks import make_sinks
 from edge_emotion.outbox.event_counter import EventCounter
 from edge_emotion.protocols import ControlChannel, EventSink
 from edge_emotion.system.telemetry import MIB
+from edge_emotion.web.sink import PageSink
 
 
 def make_daemon(
@@ -37,11 +38,16 @@ def make_daemon(
     features = OverrideStore(kept, models.classifier.manifest.labels)
     maker = CameraMaker(models, sequence, changed, fail_fast=fail_fast)
     cameras = [maker.camera(settings, name, features[name]) for name in settings.cameras]
-    sinks = [*make_sinks(settings, models.classifier, models.detector, sequence), *more_sinks]
+    page = None if settings.web is None else PageSink(settings.web)
+    own = make_sinks(settings, models.classifier, models.detector, sequence)
+    sinks = [*own, *([] if page is None else [page]), *more_sinks]
     max_rss = None if settings.max_rss is None else settings.max_rss * MIB
     daemon = Daemon(cameras, sinks, changed, sequence, heartbeat=settings.heartbeat, max_rss=max_rss)
     channels = [sink for sink in sinks if isinstance(sink, ControlChannel)]
-    Control(daemon, maker, settings, features, channels, load or (lambda: settings), _examination).begin()
+    control = Control(daemon, maker, settings, features, channels, load or (lambda: settings), _examination, page)
+    control.begin()
+    if page is not None:
+        page.connect(daemon, control)
     return daemon
 
 

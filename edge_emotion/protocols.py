@@ -148,11 +148,29 @@ class WatchedSink(Protocol):
 
 
 @runtime_checkable
-class ControlChannel(Protocol):
-    """Commands to the node and its status messages, beside the events. Like a sink, it never blocks or raises.
+class StatusChannel(Protocol):
+    """Messages of the node about itself, beside the events. Like a sink, it never blocks or raises.
 
-    Topics and payloads are those of docs/reference/mqtt.md; mappings are plain JSON values.
+    Payloads are those of docs/reference/mqtt.md; mappings are plain JSON values.
     """
+
+    def describe(self, info: Mapping[str, Any], cameras: Sequence[str], device: Mapping[str, Any] | None) -> None:
+        """Replace the node's info, its cameras, and its device in Home Assistant (None: no device)."""
+
+    def feature_state(self, camera: str, feature: str, payload: bytes) -> None:
+        """Publish the state of a feature of a camera; it replaces the state before."""
+
+    def report(self, stats: Mapping[str, Any]) -> None:
+        """Publish statistics of the node. Not stored: they are lost without a connection."""
+
+
+@runtime_checkable
+class ControlChannel(StatusChannel, Protocol):
+    """Commands to the node and its answers, with the broker that both come through."""
+
+    @property
+    def connected(self) -> bool:
+        """True while there is a connection."""
 
     @property
     def waiting(self) -> int:
@@ -177,14 +195,5 @@ class ControlChannel(Protocol):
     def listen(self, received: Callable[[str, bytes], None]) -> None:
         """Call ``received`` with topic and payload of each command, in any thread. Call this once, before ``open``."""
 
-    def describe(self, info: Mapping[str, Any], cameras: Sequence[str], device: Mapping[str, Any] | None) -> None:
-        """Replace the node's info, its cameras, and its device in Home Assistant (None: no device)."""
-
-    def feature_state(self, camera: str, feature: str, payload: bytes) -> None:
-        """Publish the state of a feature of a camera; it replaces the state before."""
-
     def respond(self, command: str, answer: Mapping[str, Any]) -> None:
         """Answer a request. Not stored: the answer is lost without a connection."""
-
-    def report(self, stats: Mapping[str, Any]) -> None:
-        """Publish statistics of the node. Not stored: they are lost without a connection."""

@@ -23,7 +23,7 @@ ORDER = {
         "sources mqtt daemon",
         "sinks client",
         "factory",
-        "doctor",
+        "doctor web",
         "app",
         "cli",
         "__main__",
@@ -92,6 +92,9 @@ CONFINED = {
     "tensorrt": {"edge_emotion/backends/tensorrt"},
     "cuda": {"edge_emotion/backends/tensorrt"},
     "picamera2": {"edge_emotion/sources"},
+    "starlette": {"edge_emotion/web"},
+    "uvicorn": {"edge_emotion/web/server.py"},
+    "prometheus_client": {"edge_emotion/web/metrics.py"},
     "amqtt": {"edge_emotion/mqtt/local_broker.py"},
     "tensorflow": {"train/keras.py"},
     "tf_keras": {"train/keras.py"},
@@ -213,3 +216,13 @@ make_classifier("mobilenet_v2"), make_detector("blazeface_back")
         [sys.executable, "-c", program, *refused], cwd=ROOT, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_the_daemon_and_the_commands_load_nothing_of_the_page_unless_there_is_one() -> None:
+    program = """
+import sys
+import edge_emotion.app, edge_emotion.cli.main, edge_emotion.cli.demo, edge_emotion.cli.web, edge_emotion.cli.doctor
+print(*{"starlette", "uvicorn", "prometheus_client", "anyio", "h11", "click"} & set(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr

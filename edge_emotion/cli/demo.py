@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import signal
+import socket
 import tempfile
 import threading
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 from edge_emotion.app import make_daemon
 from edge_emotion.cli.event_formats import item_as_text
 from edge_emotion.client import AvailabilityReceived, Client
 from edge_emotion.config.loader import load
 from edge_emotion.mqtt.local_broker import HOST, START_TIMEOUT, amqtt_broker, find_mosquitto, free_port, mosquitto
+from edge_emotion.web.sink import require_extra
 
 CLIP = Path(__file__).parent.parent / "demo.mp4"
 
 
-def demo(source: str | None = None, *, seconds: float | None = None) -> None:
-    """Run the demo on the bundled clip, or on ``source`` for ``seconds``. Raises SourceError if it cannot be read."""
+PAGE_PORT = 8765
+"""Of the page, if it is free."""
+
+
+def demo(source: str | None = None, *, seconds: float | None = None, web: bool = False) -> None:
+    """Run the demo on the bundled clip, or on ``source`` for ``seconds``; with ``web`` with a page, over and over.
+
+    Raises SourceError if the source cannot be read, BackendUnavailable if the page needs a library.
+    """
+    page = _page() if web else {}
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)  # until the daemon handles them: the broker must not outlive this process
     port = free_port()
@@ -33,12 +44,15 @@ def demo(source: str | None = None, *, seconds: float | None = None) -> None:
             None,
             {
                 "node": "demo",
-                "cameras": {"camera": {"source": source or str(CLIP)}},
+                "cameras": {"camera": {"source": source or str(CLIP), "loop": web and source is None}},
                 "mqtt": options,
                 "state_dir": state,
+                **page,
             },
             environment=False,  # the demo is the same for everybody
         )
+        if settings.web is not None:
+            print(f"page: http://{settings.web.listen}/")
         daemon = make_daemon(settings, fail_fast=True)
         daemon.handle_signals()
         timer = threading.Timer(seconds, daemon.stop) if seconds else None
@@ -55,6 +69,14 @@ def demo(source: str | None = None, *, seconds: float | None = None) -> None:
                     timer.cancel()
             printer.join(START_TIMEOUT)
     print(f"summary: {summary}")
+
+
+def _page() -> dict[str, Any]:
+    """The settings of the page: at its usual port, or at any free one."""
+    require_extra()
+    with socket.socket() as tried:
+        free = tried.connect_ex((HOST, PAGE_PORT)) != 0
+    return {"web": {"listen": f"{HOST}:{PAGE_PORT if free else free_port()}"}}
 
 
 def _stop(number: int, _frame: object) -> None:

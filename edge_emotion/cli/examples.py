@@ -17,6 +17,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "edge-emotion subscribe --mqtt broker.local --username listener --password-file secret --format csv",
     ),
     "forget": ("edge-emotion forget pi5 --mqtt localhost",),
+    "web": ("edge-emotion web", "edge-emotion web --mqtt localhost"),
     "check-config": ("edge-emotion check-config --config edge-emotion.yaml",),
     "doctor": ("edge-emotion doctor --config edge-emotion.yaml", "edge-emotion doctor --source 0 --json"),
     "models": ("edge-emotion models", "edge-emotion models --json"),

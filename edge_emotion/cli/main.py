@@ -82,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     forget.add_argument("node", type=_name, metavar="NODE", help="name of the node")
     _connection_options(forget)
     forget.add_argument("--force", action="store_true", help="also if the node is online")
+    _web_options(command("web", _web, "a page for pictures and for the nodes of a broker, without a daemon"))
     _settings_options(command("check-config", _check_config, "check the settings and print them, secrets redacted"))
     doctor = command(
         "doctor", _doctor, "check machine, models, cameras and broker, and explain how to fix what is wrong"
@@ -108,6 +109,17 @@ def _demo_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds", type=positive_seconds, help="stop after so many seconds (a webcam never ends by itself)"
     )
+    parser.add_argument("--web", action="store_true", help="with a page to look at; the clip is repeated until Ctrl-C")
+
+
+def _web_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--listen", metavar="ADDRESS:PORT", default="127.0.0.1:8765", help="default: 127.0.0.1:8765")
+    parser.add_argument("--page-password-file", type=Path, metavar="FILE", help="the page asks for this password")
+    parser.add_argument("--page-token-file", type=Path, metavar="FILE", help="programs send this bearer token")
+    parser.add_argument(
+        "--host", action="append", default=[], metavar="NAME", help="a name of this machine in addresses"
+    )
+    _connection_options(parser, default="the nodes are not shown")
 
 
 def _classify_options(parser: argparse.ArgumentParser) -> None:
@@ -128,12 +140,10 @@ def _classify_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _connection_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--mqtt",
-        metavar="HOST[:PORT]",
-        help="the broker, also ws:// or wss:// (default: EDGE_EMOTION_MQTT__HOST, else localhost)",
-    )
+def _connection_options(
+    parser: argparse.ArgumentParser, default: str = "EDGE_EMOTION_MQTT__HOST, else localhost"
+) -> None:
+    parser.add_argument("--mqtt", metavar="HOST[:PORT]", help=f"the broker, also ws:// or wss:// (default: {default})")
     parser.add_argument("--username", help="the password: EDGE_EMOTION_MQTT__PASSWORD or --password-file")
     parser.add_argument("--password-file", type=Path)
     parser.add_argument("--ca", type=Path, metavar="FILE", help="use TLS, trusting this authority")
@@ -191,7 +201,19 @@ def _demo(options: argparse.Namespace) -> None:
     from edge_emotion.cli.demo import demo
 
     logging.getLogger().setLevel(logging.DEBUG if options.debug else logging.WARNING)
-    demo(options.source, seconds=options.seconds)
+    demo(options.source, seconds=options.seconds, web=options.web)
+
+
+def _web(options: argparse.Namespace) -> None:
+    from edge_emotion.cli.web import web, web_settings
+
+    settings = web_settings(
+        listen=options.listen,
+        password_file=options.page_password_file,
+        token_file=options.page_token_file,
+        hosts=options.host,
+    )
+    web(settings, None if options.mqtt is None else _connection_settings(options))
 
 
 def _classify(options: argparse.Namespace) -> int:

@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from edge_emotion.config.merge import merged, nested
-from edge_emotion.config.settings import Section, Settings
+from edge_emotion.config.section import Section
+from edge_emotion.config.settings import Settings
 
 LIVE: dict[str, tuple[str, ...]] = {
     "classifier": ("classes", "operating_point", "interval"),

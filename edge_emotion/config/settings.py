@@ -14,9 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SecretStr,
     StringConstraints,
@@ -26,7 +24,9 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from edge_emotion.config.geometry import PolygonSetting, checked_crop, checked_fourcc, checked_rotation
+from edge_emotion.config.section import Section, read_secret
 from edge_emotion.config.source_spec import is_one_picture
+from edge_emotion.config.web_settings import WebSettings
 from edge_emotion.errors import ConfigError
 from edge_emotion.labels import canonical
 from edge_emotion.system.paths import expand
@@ -36,6 +36,9 @@ ENV_PREFIX = "EDGE_EMOTION_"
 
 HEARTBEAT = 60.0
 """Seconds after which the state of a camera is published again although it is unchanged."""
+
+STATS_INTERVAL = 60.0
+"""Seconds between two reports of statistics."""
 
 
 def _text(value: object) -> object:
@@ -60,12 +63,6 @@ SourceText = Annotated[
     StringConstraints(min_length=1, strip_whitespace=True),
 ]
 """A source; a bare number in YAML is a device index."""
-
-
-class Section(BaseModel):
-    """Base of every part of the tree."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class CameraSettings(Section):
@@ -231,7 +228,9 @@ class MqttSettings(Section):
     )
     drain_timeout: float = Field(default=3.0, ge=0, le=60, description="seconds to deliver the rest at a stop")
     heartbeat: float = Field(default=HEARTBEAT, gt=0, le=3600, description="seconds between unchanged states")
-    stats_interval: float = Field(default=60.0, ge=1, le=86_400, description="seconds between two reports in stats")
+    stats_interval: float = Field(
+        default=STATS_INTERVAL, ge=1, le=86_400, description="seconds between two reports in stats"
+    )
     discovery: Annotated[DiscoverySettings, BeforeValidator(_switched)] = DiscoverySettings()
 
     @field_validator("host")
@@ -266,10 +265,7 @@ class MqttSettings(Section):
         """The password from the setting or its file. Raises ConfigError for a file that cannot be read."""
         if self.password_file is None:
             return None if self.password is None else self.password.get_secret_value()
-        try:
-            return expand(self.password_file).read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"mqtt.password_file {self.password_file}: {error}") from error
+        return read_secret("mqtt.password_file", self.password_file)
 
 
 class JsonlSettings(Section):
@@ -298,6 +294,7 @@ class Settings(BaseSettings):
     quality: QualitySettings = QualitySettings()
     mqtt: MqttSettings | None = None
     jsonl: JsonlSettings | None = None
+    web: WebSettings | None = None
     state_dir: Path | None = Field(
         default=None, description="default: $STATE_DIRECTORY, else ~/.local/state/edge-emotion"
     )
@@ -316,16 +313,21 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _somewhere_to_go(self) -> Settings:
-        if self.mqtt is None and self.jsonl is None:
+        if self.mqtt is None and self.jsonl is None and self.web is None:
             pictures = (camera.source for camera in self.cameras.values() if is_one_picture(camera.source))
             hint = next((f"; for the emotions of a picture: edge-emotion classify {path}" for path in pictures), "")
-            raise ValueError(f"events have nowhere to go: set mqtt (host) or jsonl (path){hint}")
+            raise ValueError(f"events have nowhere to go: set mqtt (host), jsonl (path) or web (listen){hint}")
         return self
 
     @property
     def heartbeat(self) -> float:
         """Seconds between unchanged states, for every sink."""
         return HEARTBEAT if self.mqtt is None else self.mqtt.heartbeat
+
+    @property
+    def stats_interval(self) -> float:
+        """Seconds between two reports of statistics."""
+        return STATS_INTERVAL if self.mqtt is None else self.mqtt.stats_interval
 
     @property
     def state_path(self) -> Path:

@@ -7,9 +7,10 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
 from datetime import datetime, timezone
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from edge_emotion.config.diff import Changes, compare_settings
 from edge_emotion.config.settings import Settings
@@ -18,7 +19,7 @@ from edge_emotion.daemon.daemon import Daemon
 from edge_emotion.daemon.overrides import CameraOverrides, OverrideStore
 from edge_emotion.daemon.reload import Maker, apply_changes
 from edge_emotion.errors import EdgeEmotionError
-from edge_emotion.protocols import ControlChannel
+from edge_emotion.protocols import ControlChannel, StatusChannel
 from edge_emotion.system.log_limit import LogLimit
 from edge_emotion.system.telemetry import Machine
 from edge_emotion.wire.payloads import SCHEMA, format_time, read_object, to_json
@@ -32,12 +33,28 @@ MAX_PAYLOAD = 4096
 MAX_PENDING = 64
 """Most commands that wait for the main loop; more are refused."""
 
+UNDER_WAY = "an examination is under way; ask again when it has answered"
+
+
+Answer = TypeVar("Answer")
+
+
+class TooManyCommands(EdgeEmotionError, RuntimeError):  # noqa: N818 - the name is clear without Error
+    """The main loop, or an examination, has enough to do; nothing was done."""
+
+
+class Page(StatusChannel, Protocol):
+    """A status channel that the node's info has a part about."""
+
+    def info(self) -> dict[str, Any]:
+        """The key ``web`` of the node's info, plain JSON values."""
+
 
 class Control:
     """Executes commands from the channels in the main loop.
 
     A command that is wrong, too long or one too many is refused with a line in the log, and the state is unchanged.
-    Only ``receive`` may be called from another thread.
+    Only ``receive``, ``execute`` and ``examine`` may be called from another thread.
     """
 
     def __init__(
@@ -49,15 +66,20 @@ class Control:
         channels: Sequence[ControlChannel],
         load: Callable[[], Settings],
         examine: Callable[[Settings], dict[str, Any]],
+        page: Page | None = None,
     ) -> None:
-        """``load`` reads the settings again; ``examine`` returns the answer to ``request/doctor`` in plain JSON."""
+        """``load`` reads the settings again; ``examine`` returns the answer to ``request/doctor`` in plain JSON.
+
+        ``page`` shows the status of the node, too, and has its part of the node's info.
+        """
         self.settings = settings
         self._daemon, self._maker, self._features = daemon, maker, features
-        self._channels, self._load, self._examine = channels, load, examine
+        self._channels, self._load, self._examine, self._page = channels, load, examine, page
+        self._shown_on: Sequence[StatusChannel] = channels if page is None else [*channels, page]
         self._topics = Topics(settings.mqtt.prefix if settings.mqtt else "", settings.node)
         self._pending = threading.Semaphore(MAX_PENDING)
         self._refused, self._machine = LogLimit(log), Machine()
-        self._examiner: threading.Thread | None = None
+        self._examining = threading.Lock()
         self._began = self._reported = time.monotonic()
 
     def begin(self) -> None:
@@ -66,6 +88,33 @@ class Control:
         for channel in self._channels:
             channel.listen(self.receive)
         self._publish_features(self.settings.cameras)
+        if self._page is not None:
+            self._page.describe(self.info(), list(self.settings.cameras), None)
+            self._daemon.post(self._describe)  # for all, when the sinks are open, and it is known whether it is served
+
+    @property
+    def broker(self) -> ControlChannel | None:
+        """The channel to the broker, if there is one."""
+        return next(iter(self._channels), None)
+
+    def execute(self, command: Callable[[], Answer]) -> Future[Answer]:
+        """Execute a command in the main loop, for any other thread; the future has its result or error.
+
+        Raises TooManyCommands if MAX_PENDING commands wait already.
+        """
+        if not self._pending.acquire(blocking=False):
+            raise TooManyCommands(f"{MAX_PENDING} commands are waiting already: ask again later")
+        answer: Future[Answer] = Future()
+        self._daemon.post(partial(self._execute, command, answer))
+        return answer
+
+    def _execute(self, command: Callable[[], Answer], answer: Future[Answer]) -> None:
+        self._pending.release()
+        if answer.set_running_or_notify_cancel():
+            try:
+                answer.set_result(command())
+            except Exception as error:  # noqa: BLE001 - it belongs to whoever has asked
+                answer.set_exception(error)
 
     def receive(self, topic: str, payload: bytes) -> None:
         """Take a message from a network thread; the main loop handles it."""
@@ -83,7 +132,7 @@ class Control:
         try:
             command = self._topics.read_command(topic)
             if isinstance(command, SetCommand):
-                self._set(command, payload)
+                self.set_feature(command, payload)
             else:
                 self._answer(command, payload)
         except (ValueError, EdgeEmotionError) as error:
@@ -105,9 +154,7 @@ class Control:
         changes = compare_settings(self.settings, self._load())
         apply_changes(changes, self.settings, self._daemon, self._maker, self._features)
         self.settings = changes.settings
-        info, device = self._maker.description(self.settings)
-        for channel in self._channels:
-            channel.describe(info, list(self.settings.cameras), device)
+        self._describe()
         self._publish_features(self.settings.cameras)
         applied, restart = (", ".join(keys) or "nothing" for keys in (changes.applied, changes.restart))
         log.info("reload: applied %s; needs a restart: %s", applied, restart)
@@ -117,12 +164,32 @@ class Control:
         """Publish statistics after each ``stats_interval``; store what the commands of this turn have changed."""
         self._features.save()
         now = time.monotonic()
-        if self.settings.mqtt is not None and now - self._reported >= self.settings.mqtt.stats_interval:
-            stats = self._stats(now)
-            for channel in self._channels:
-                outbox = {"depth": channel.waiting, "dropped": channel.dropped, "refused": channel.refused}
-                mqtt = {"connections": channel.connections, "last_failure": channel.last_failure}
-                channel.report({**stats, "outbox": outbox, "mqtt": mqtt})
+        if self._shown_on and now - self._reported >= self.settings.stats_interval:
+            stats = self._stats(now) | ({} if self.broker is None else _delivery(self.broker))
+            for channel in self._shown_on:
+                channel.report(stats)
+
+    def info(self) -> dict[str, Any]:
+        """The payload of ``info``."""
+        page = {} if self._page is None else {"web": self._page.info()}
+        return {**self._maker.description(self.settings)[0], **page}
+
+    def examine(self) -> dict[str, Any]:
+        """The answer to ``request/doctor``; takes seconds, for any thread but that of the main loop.
+
+        Raises TooManyCommands while another examination is under way.
+        """
+        if not self._examining.acquire(blocking=False):
+            raise TooManyCommands(UNDER_WAY)
+        try:
+            return self._examine(self.settings)
+        finally:
+            self._examining.release()
+
+    def _describe(self) -> None:
+        info, (_, device) = self.info(), self._maker.description(self.settings)
+        for channel in self._shown_on:
+            channel.describe(info, list(self.settings.cameras), device)
 
     def _stats(self, now: float) -> dict[str, Any]:
         seconds, self._reported = now - self._reported, now
@@ -142,8 +209,11 @@ class Control:
         self._pending.release()
         self.handle(topic, payload)
 
-    def _set(self, command: SetCommand, payload: bytes) -> None:
-        """Raises ValueError for an impossible value, after publishing the unchanged state."""
+    def set_feature(self, command: SetCommand, payload: bytes) -> None:
+        """Set a feature of a camera, in the main loop.
+
+        Raises ValueError for an impossible value, after publishing the unchanged state, and EdgeEmotionError.
+        """
         camera = next((camera for camera in self._daemon.cameras if camera.name == command.camera), None)
         if camera is None:
             raise ValueError("there is no such camera")
@@ -170,7 +240,7 @@ class Control:
         """Publish the features of these cameras."""
         for camera in cameras:
             for feature, payload in self._features[camera].payloads(self.settings, self._maker.labels).items():
-                for channel in self._channels:
+                for channel in self._shown_on:
                     channel.feature_state(camera, feature, payload)
 
     def _answer(self, command: str, payload: bytes) -> None:
@@ -187,7 +257,7 @@ class Control:
             return
         reply = partial(self._respond, command, transaction)
         if command == "info":
-            reply(data=self._maker.description(self.settings)[0])
+            reply(data=self.info())
         elif command == "reload":
             self._reload_for(reply)
         elif command == "doctor":
@@ -205,13 +275,10 @@ class Control:
             reply(error=reason)
 
     def _examine_for(self, reply: Callable[..., None]) -> None:
-        if self._examiner is not None and self._examiner.is_alive():
-            reply(error="an examination is under way; ask again when it has answered")
+        if self._examining.locked():
+            reply(error=UNDER_WAY)
             return
-        self._examiner = threading.Thread(
-            target=_answer_with, args=(self._examine, self.settings, reply), name="doctor", daemon=True
-        )
-        self._examiner.start()
+        threading.Thread(target=_answer_with, args=(self.examine, reply), name="doctor", daemon=True).start()
 
     def _respond(
         self, command: str, transaction: dict[str, Any], data: dict[str, Any] | None = None, error: str | None = None
@@ -221,10 +288,20 @@ class Control:
             channel.respond(command, answer)
 
 
-def _answer_with(examine: Callable[[Settings], dict[str, Any]], settings: Settings, reply: Callable[..., None]) -> None:
+def _delivery(channel: ControlChannel) -> dict[str, Any]:
+    """The part of the statistics about the broker and the events that wait for it."""
+    return {
+        "outbox": {"depth": channel.waiting, "dropped": channel.dropped, "refused": channel.refused},
+        "mqtt": {"connections": channel.connections, "last_failure": channel.last_failure},
+    }
+
+
+def _answer_with(examine: Callable[[], dict[str, Any]], reply: Callable[..., None]) -> None:
     """Send the result of an examination; runs in a thread of its own because it takes seconds."""
     try:
-        reply(data=examine(settings))
+        reply(data=examine())
+    except TooManyCommands as error:
+        reply(error=str(error))
     except Exception as error:  # every request gets an answer
         log.exception("the examination has failed")
         reply(error=f"the examination has failed: {error}")

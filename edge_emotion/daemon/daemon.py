@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import queue
 import signal
@@ -67,6 +68,10 @@ class Daemon:
         """Called in each turn of the main loop, several times a second."""
         self.on_sighup: Callable[[], None] = self.stop
         """Called in the main loop after SIGHUP."""
+        self.on_frame: Callable[[Camera], None] = lambda _camera: None
+        """Called in the main loop after a frame of a camera was processed."""
+        self.healthy_at = -math.inf
+        """Monotonic seconds of the last turn after which the watchdog was fed."""
         self.summary = Summary()
 
     def stop(self) -> None:
@@ -178,6 +183,7 @@ class Daemon:
             # retried; a driver call that never returns can only be ended with the process.
             if not any(camera.capture.stuck for camera in self.cameras) and not self._sink_hangs():
                 watchdog.feed()
+                self.healthy_at = time.monotonic()
             if self._max_rss is not None:
                 check_resident(self._max_rss)
             if not any(worked):
@@ -233,6 +239,7 @@ class Daemon:
         self.summary.seconds = now - self._began
         self.summary.latencies.append((now - camera.captured) * 1000)
         camera.meter.add_frame(camera.pipeline.times, now - camera.captured)
+        self.on_frame(camera)
 
     def _publish(self, camera: Camera, events: Sequence[EmotionEvent]) -> None:
         self._send(replace(event, latency_ms=(time.monotonic() - camera.captured) * 1000) for event in events)

@@ -11,6 +11,7 @@ from edge_emotion.doctor.camera import camera_check
 from edge_emotion.doctor.delivery import delivery
 from edge_emotion.doctor.machine import clock, is_jetson, jetson, opencv, packages, python, temperature, throttling
 from edge_emotion.doctor.models import classifier, detector
+from edge_emotion.doctor.page import page
 from edge_emotion.doctor.report import Check, Report, run_checks
 from edge_emotion.doctor.state_dir import daemon_runs, state
 
@@ -54,4 +55,7 @@ def _configured(settings: Settings) -> list[Check]:
         found.append(Check("broker", look, fix))
         if in_use:
             found.append(Check("delivery", partial(delivery, settings, settings.mqtt), fix))
+    if settings.web is not None:
+        fix = "correct the file that it names, or its rights"
+        found.append(Check("page", partial(page, settings.web, in_use=in_use), fix))
     return found

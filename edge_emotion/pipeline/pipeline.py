@@ -13,7 +13,7 @@ from edge_emotion.datatypes import Box, CameraState, EmotionEvent, Face, Frame, 
 from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.pipeline.face_quality import face_quality
 from edge_emotion.pipeline.following import FaceFollower
-from edge_emotion.pipeline.policy import Decision, Policy
+from edge_emotion.pipeline.policy import Decision, Policy, StableEmotion
 from edge_emotion.pipeline.quality_gate import QualityGate
 from edge_emotion.pipeline.searching import FaceSearch, Known, QuickDetector
 from edge_emotion.pipeline.settings import PipelineSettings
@@ -37,6 +37,15 @@ class StageTimes:
     align: float = 0.0
     classify: float = 0.0
     decide: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class FaceNow:
+    """A face in view after a frame: its track, its reported emotion, and its quality from 0 to 1."""
+
+    track: Track
+    emotion: StableEmotion
+    quality: float
 
 
 class Pipeline:
@@ -152,7 +161,7 @@ class Pipeline:
         """The state after the last frame, with the emotion of the largest face. None before the first frame."""
         if self._last is None:
             return None
-        shown = [(track, now) for track in self._tracker.confirmed if (now := self._policy.settled(track.id))]
+        shown = self._shown()
         if not shown:
             return CameraState(self._last.captured_at, 0, None, None, {}, {})
         _, now = max(shown, key=lambda pair: pair[0].face.box.area)
@@ -160,6 +169,19 @@ class Pipeline:
         return CameraState(
             self._last.captured_at, len(shown), now.emotion, now.confidence, now.scores.as_dict(), counts
         )
+
+    @property
+    def last_frame(self) -> Frame | None:
+        """The last frame as the view shows it, as it came if it was skipped (no ``times``); None before the first."""
+        return self._last
+
+    def faces(self) -> tuple[FaceNow, ...]:
+        """The faces that ``state`` counts, with their places in the pixels of ``last_frame``."""
+        detail = self._classifier.manifest.input.detail
+        return tuple(FaceNow(track, now, face_quality(track.face, detail)) for track, now in self._shown())
+
+    def _shown(self) -> list[tuple[Track, StableEmotion]]:
+        return [(track, now) for track in self._tracker.confirmed if (now := self._policy.settled(track.id))]
 
     def _turn(self, frame: Frame) -> list[EmotionEvent]:
         """Turn the view once the rotation is known: every track ends then, as its place is another one."""

@@ -41,6 +41,7 @@ class MemorySink:
 class MemoryChannel:
     """Keeps what the node publishes about itself; ``ask`` sends it a command."""
 
+    connected = True
     waiting = dropped = refused = connections = 0
     last_failure: str | None = None
 

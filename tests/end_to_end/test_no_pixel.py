@@ -39,6 +39,7 @@ MAY_WRITE = {
     ("node_lock.py", "dump"): "the same record",
     ("store.py", "dump"): "the same record",
     ("daemon.py", "save"): "the counter",
+    ("streaming.py", "imencode"): "the preview, which web.preview: true asks for",
     ("control.py", "save"): "what was set for the cameras",
 }
 

@@ -172,5 +172,6 @@ def test_two_nodes_that_use_one_directory_at_once_are_no_rename(broker: Broker, 
     assert files == {"pi5.lock", "hall.lock", "attic.lock"}
     roots = {topic.split("/")[1] for topic in retained(subscriber) if topic.startswith("edge-emotion/")}
     assert roots == {"pi5", "hall", "attic"}
+    wait_until(lambda: subscriber.on("attic/desk/events"))
     assert json.loads(subscriber.on("attic/desk/events")[0].payload)["seq"] == 1
     subscriber.close()

@@ -9,18 +9,26 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from support.broker import Broker, Subscriber, free_port, needs_mosquitto, wait_until
+from support.pipelines import settings_with
 from support.samples import event, state
 
 from edge_emotion.cli.printed_events import PrintedEvents
 from edge_emotion.config.settings import MqttSettings
+from edge_emotion.config.web_settings import WebSettings
+from edge_emotion.daemon.control import Control
+from edge_emotion.daemon.daemon import Daemon
 from edge_emotion.protocols import EventSink
 from edge_emotion.sinks.jsonl import JsonlSink
 from edge_emotion.sinks.memory import MemorySink
 from edge_emotion.sinks.mqtt.sink import MqttSink
 from edge_emotion.system.append_file import LineOutput
+from edge_emotion.web.live import KEPT_EVENTS
+from edge_emotion.web.sink import PageSink
 from edge_emotion.wire.payloads import event_from_json
 
 
@@ -80,10 +88,18 @@ def mqtt_with_silent_peer(_folder: Path, stack: ExitStack) -> Case:
     return Case(MqttSink(settings, "pi5", {}, ["desk"]), list)
 
 
+def page(_folder: Path, _stack: ExitStack) -> Case:
+    sink = PageSink(WebSettings(listen="127.0.0.1:0"))
+    control = SimpleNamespace(settings=settings_with(), examine=dict)
+    sink.connect(cast(Daemon, SimpleNamespace()), cast(Control, control))
+    return Case(sink, lambda: [event["seq"] for event in sink.live.events(None, KEPT_EVENTS)["events"]])
+
+
 ADAPTERS = [
     memory,
     jsonl,
     printed,
+    page,
     pytest.param(mqtt, marks=needs_mosquitto),
     pytest.param(mqtt_311, marks=needs_mosquitto),
     mqtt_without_broker,
