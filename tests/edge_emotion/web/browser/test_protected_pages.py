@@ -73,7 +73,7 @@ def test_after_the_login_comes_the_page_that_was_asked_for_and_no_other_address(
     page = open_page("node")
     log_in(page)
     page.wait_for_selector("camera-settings")
-    for foreign in ("//evil.example", "https:evil.example", "/%5Cevil.example", "%5C%5Cevil.example", "javascript:1"):
+    for foreign in ("//evil.example", "/%5Cevil.example", "javascript:1"):
         page.goto(f"{daemon.address}login?next={foreign}")
         log_in(page)
         page.wait_for_selector("h1:text-is('Live')")
