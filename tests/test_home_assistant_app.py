@@ -1,4 +1,4 @@
-"""deploy/homeassistant: the app by the Supervisor's rules, its start with a Supervisor's answers, and its repository."""
+"""The app for Home Assistant: its files by the Supervisor's rules, its start with the Supervisor's answers."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -237,22 +238,34 @@ def test_a_fault_is_one_line_and_writes_no_settings(
 # The process
 
 
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """Everybody may pass its parents, as those of /data; those of tmp_path only their owner."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_the_daemon_is_no_root_and_keeps_what_it_owns(tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents:
-        if parent.stat().st_uid == 0 and parent.stat().st_mode & 0o005 != 0o005:
-            pytest.skip(f"{parent} lets only root pass")
-    state = tmp_path / "state"
-    state.mkdir()
+def test_the_daemon_is_no_root_and_keeps_what_it_owns(open_folder: Path) -> None:
+    state, closed = open_folder / "state", open_folder / "closed"
+    for folder in (state, closed):
+        folder.mkdir()
     (state / "left-by-root").write_text("x")
     code = (
         f"import os, sys; sys.path.insert(0, {str(APP)!r}); import start; from pathlib import Path;"
-        f"start.become(start.USER, [Path({str(state)!r})]);"
-        f"open({str(state / 'left-by-root')!r}, 'a').close(); print(os.getuid(), os.getgid(), 0 in os.getgroups())"
+        f"start.become(start.USER, [Path(sys.argv[1])]); open(sys.argv[1] + '/left-by-root', 'a').close();"
+        f"print(os.getuid(), os.getgid(), 0 in os.getgroups())"
     )
-    done = subprocess.run([sys.executable, "-B", "-c", code], capture_output=True, text=True, timeout=60, cwd="/")
+
+    def become(folder: Path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-B", "-c", code, str(folder)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd="/")
+
+    done = become(state)
     assert done.stdout.split() == ["10001", "10001", "False"], done.stderr
+    closed.chmod(0o700)
+    assert "must let everybody pass" in become(closed / "state").stderr
 
 
 @pytest.fixture

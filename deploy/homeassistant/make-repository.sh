@@ -3,7 +3,10 @@
 # FOLDER gets the app with the wheel of this clone, or with WHEEL: docs/how-to/home-assistant.md says what then.
 set -eu
 
-[ $# -ge 1 ] && [ $# -le 2 ] || { echo "usage: make-repository.sh FOLDER [WHEEL]" >&2; exit 2; }
+if [ $# -lt 1 ] || [ $# -gt 2 ]; then
+    echo "usage: make-repository.sh FOLDER [WHEEL]" >&2
+    exit 2
+fi
 here=$(cd "$(dirname "$0")" && pwd)
 target=$1
 wheel=${2-}
