@@ -235,6 +235,18 @@ def test_a_fault_is_one_line_and_writes_no_settings(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_daemon_that_cannot_be_started_is_one_line(
+    start: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "options.json").write_text(json.dumps({**OPTIONS, "mqtt": {"host": "b"}}))
+    places = {"options": "options.json", "settings": "run/settings.yaml", "state": "state", "program": "missing"}
+    given = [part for name, place in places.items() for part in (f"--{name}", str(tmp_path / place))]
+    with pytest.raises(SystemExit) as ended:
+        start.main([*given, "--user", str(os.getuid())])
+    told = capsys.readouterr().err
+    assert ended.value.code == 2 and "missing" in told and told.count("\n") == 1
+
+
 # The process
 
 

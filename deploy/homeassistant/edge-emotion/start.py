@@ -44,16 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not broker.get("host"):
             broker = ask_for_broker(given.supervisor, os.environ.get("SUPERVISOR_TOKEN", "")) or {}
         if not broker:
-            _tell("no broker: the page works, and nothing appears in Home Assistant. Install the app Mosquitto broker")
+            _tell("no broker, so the page alone works: install the app Mosquitto broker, then start this app again")
         settings = make_settings(options, broker, given.state, given.listen, given.proxy)
         command = [given.program, "run", "--config", str(given.settings), *further_settings(options)]
         write_settings(settings, given.settings)
         become(given.user, [given.state, given.settings.parent])
-    except Fault as fault:
+        os.execve(given.program, command, _without_token(os.environ))  # noqa: S606 - no shell is wanted
+    except (Fault, OSError) as fault:
         _tell(str(fault))
         sys.exit(2)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("SUPERVISOR", "HASSIO"))}
-    os.execve(given.program, command, environment)  # noqa: S606 - no shell is wanted
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -67,6 +66,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--user", type=int, default=USER)
     parser.add_argument("--program", default="/opt/edge-emotion/bin/edge-emotion")
     return parser.parse_args(arguments)
+
+
+def _without_token(environment: Mapping[str, str]) -> dict[str, str]:
+    """The daemon has no business with the Supervisor."""
+    return {name: value for name, value in environment.items() if not name.startswith(("SUPERVISOR", "HASSIO"))}
 
 
 def _tell(line: str) -> None:
