@@ -1,4 +1,5 @@
 # make demo            the whole chain on a bundled clip
+# make workstation     what training, conversion and benchmarks need
 # make test            every test, with a real broker and the TensorFlow part
 # make test-portable   the tests marked `numeric` once more, as an old processor computes
 # make check           formatting, lint, types
@@ -20,17 +21,20 @@ OLD_PROCESSOR := TF_ENABLE_ONEDNN_OPTS=0 ONEDNN_MAX_CPU_ISA=SSE41 OPENCV_CPU_DIS
 	NPY_DISABLE_CPU_FEATURES="X86_V3 X86_V4 AVX2 FMA3" GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX2,-FMA \
 	TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1
 
-.PHONY: demo test test-portable test-arm64 check constraints clean
+.PHONY: demo workstation test test-portable test-arm64 check constraints clean
 
 demo: .venv/.demo
 	$(BIN)/edge-emotion demo
+
+workstation: .venv/.workstation
+	@echo "ready: $(BIN)/python -m train recipes"
 
 # Two at a time: much of it waits for brokers and cameras. A file stays together, for what its tests share.
 test: .venv/.test
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-portable: .venv/.test
-	$(OLD_PROCESSOR) $(BIN)/python -m pytest -n 2 --dist loadfile -m numeric
+	$(OLD_PROCESSOR) $(BIN)/python -m pytest -n 2 --dist loadfile -m numeric $$(grep -rl mark.numeric tests --include=*.py)
 
 test-arm64: .venv/.arm64
 	UV=$(BIN)/uv scripts/arm64-root.sh .venv-arm64
@@ -57,6 +61,10 @@ clean:
 .venv/.demo: .venv/.made pyproject.toml
 	scripts/need-debian.sh mosquitto
 	$(INSTALL) --editable ".[demo]"
+	touch $@
+
+.venv/.workstation: .venv/.made pyproject.toml
+	$(INSTALL) --editable . --group convert
 	touch $@
 
 .venv/.test: .venv/.made pyproject.toml constraints.txt

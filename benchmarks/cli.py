@@ -14,16 +14,35 @@ from benchmarks.quality.tracking_command import add_tracking
 from benchmarks.quality_commands import add_accuracy, add_peers, add_robustness
 from benchmarks.results.outputs import add_outputs, check_outputs, put_out
 from edge_emotion.cli.demo import CLIP
-from edge_emotion.cli.terminal import CommandParser, add_debug, positive_count, positive_seconds, run_command
+from edge_emotion.cli.terminal import (
+    CommandParser,
+    add_debug,
+    add_examples,
+    complete_words,
+    positive_count,
+    positive_seconds,
+    run_command,
+)
 from edge_emotion.errors import ConfigError
+from train.choices import INSTALL
 
 WORSE = 10
 """Exit code of ``compare --fail-on`` when something became worse."""
 
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "latency": ("python -m benchmarks latency mobilenet_v2 tiny --json before.json",),
+    "pipeline": ("python -m benchmarks pipeline --source /dev/video0 --plot pipeline.png",),
+    "accuracy": ("python -m benchmarks accuracy --data my-faces --model tiny --markdown accuracy.md",),
+    "compare": ("python -m benchmarks compare before.json after.json --fail-on p90=1.1",),
+}
+"""Command -> calls of it, for ``--help``."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 if it went well, else the exit code of the error."""
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    complete_words(parser)
+    options = parser.parse_args(argv)
     options.command = erased_at_error()(options.command)
     return run_command(options)
 
@@ -31,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = CommandParser(prog="python -m benchmarks", description="Measure on this machine.")
     add_debug(parser)
+    parser.set_defaults(install=INSTALL)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_latency(commands.add_parser("latency", help="model files by themselves: time, memory, distance to the peak"))
     _add_pipeline(commands.add_parser("pipeline", help="from frame to broker: every stage, and the daemon on cameras"))
@@ -54,6 +74,8 @@ def _parser() -> argparse.ArgumentParser:
     add_outputs(show)
     show.set_defaults(command=_show)
     _add_compare(commands.add_parser("compare", help="two results of one machine: ratios and what is only noise"))
+    for name, examples in EXAMPLES.items():
+        add_examples(commands.choices[name], *examples)
     return parser
 
 

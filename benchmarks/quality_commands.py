@@ -189,12 +189,12 @@ def _detectors_by_path(name: str, *, seed: int) -> dict[str, Callable[[], FaceDe
 def _draw_accuracy(out: Path, done: dict[str, Any]) -> None:
     from train.evaluation.model_figures import Figures
     from train.reporting.image_output import safe_name
-    from train.reporting.plots import confusion_png, reliability_png
+    from train.reporting.plots import confusion_plot, reliability_plot
 
     for name, one in done["artefacts"].items():
         figures = Figures.model_validate(one["figures"])
-        write_bytes(out / f"{safe_name(name)}-confusion.png", confusion_png(figures, name))
-        write_bytes(out / f"{safe_name(name)}-reliability.png", reliability_png(figures.reliability, name))
+        write_bytes(out / f"{safe_name(name)}-confusion.png", confusion_plot({name: figures}).png)
+        write_bytes(out / f"{safe_name(name)}-reliability.png", reliability_plot(figures.reliability, name).png)
 
 
 def _robustness(options: argparse.Namespace) -> None:

@@ -11,10 +11,18 @@ from typing import TYPE_CHECKING
 
 from convert.onnx_commands import add_check_onnx, add_cross_check, add_onnx
 from convert.own.command import add_import
-from edge_emotion.cli.terminal import CommandParser, add_debug, positive_count, run_command
+from edge_emotion.cli.terminal import (
+    CommandParser,
+    add_debug,
+    add_examples,
+    complete_words,
+    positive_count,
+    run_command,
+)
 from edge_emotion.errors import ConfigError
 from edge_emotion.models.folder import MODELS
 from edge_emotion.models.manifest import VERSION
+from train.choices import INSTALL
 from train.commands.data_options import add_data_options, read_data
 from train.evaluation.elsewhere_options import add_elsewhere_options, read_elsewhere
 
@@ -25,16 +33,29 @@ BACKENDS = "tflite", "onnxruntime", "tensorrt"
 SCHEMES: tuple[Scheme, ...] = ("symmetric", "asymmetric")
 """Kinds of activation ranges; those of convert.int8.quantise_aware, which needs TensorFlow."""
 
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "all": ("python -m convert all runs/tiny --data my-faces --models models --licence Apache-2.0",),
+    "import": (
+        "python -m convert import own.h5 --labels fer2013 --input 48x48x1 0..1 --data my-faces --out own",
+        "python -m convert import own.tflite --labels happy,sad,bored --out own",
+    ),
+    "verify": ("python -m convert verify models/tiny --data my-faces --run runs/tiny",),
+    "onnx": ("python -m convert onnx runs/tiny --data my-faces --out onnx",),
+}
+"""Command -> calls of it, for ``--help``."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 if it went well, else the exit code of the error."""
-    return run_command(_parser().parse_args(argv))
+    parser = _parser()
+    complete_words(parser)
+    return run_command(parser.parse_args(argv))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = CommandParser(prog="python -m convert", description="Make the artefacts that devices run.")
     add_debug(parser)
-    parser.set_defaults(on_interrupt="stopped")
+    parser.set_defaults(on_interrupt="stopped", install=INSTALL)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_detector(commands.add_parser("detector", help="the face detectors, from packages on PyPI"))
     trial = commands.add_parser(
@@ -83,6 +104,8 @@ def _parser() -> argparse.ArgumentParser:
         add(commands)
     card = commands.add_parser("card", help="write MODEL_CARD.md from the manifests")
     card.set_defaults(command=_card)
+    for name, examples in EXAMPLES.items():
+        add_examples(commands.choices[name], *examples)
     return parser
 
 
@@ -112,6 +135,7 @@ def _add_folder(parser: argparse.ArgumentParser) -> None:
     add_data_options(parser, detect=True)
     parser.add_argument("--models", type=Path, default=MODELS, help="folder of model folders")
     parser.add_argument("--version", type=_version, default="1.0.0", help="version of the model")
+    parser.add_argument("--licence", default="not stated", help="of the weights, for the manifest")
 
 
 def _version(text: str) -> str:
@@ -187,7 +211,9 @@ def _tflite(options: argparse.Namespace) -> None:
     from train.runs.run_directory import load_run
 
     data = read_data(options, [load_run(options.run).recipe.input])
-    _print_figures(convert(options.run, data, options.models, version=options.version, way=options.way))
+    _print_figures(
+        convert(options.run, data, options.models, version=options.version, licence=options.licence, way=options.way)
+    )
 
 
 def _all(options: argparse.Namespace) -> None:
@@ -202,7 +228,9 @@ def _all(options: argparse.Namespace) -> None:
     data = read_data(options, [recipe.input], label_votes=recipe.label_votes)
     for scheme in SCHEMES:
         quantisation_aware(options.run, data, scheme, epochs=options.epochs, rate=options.learning_rate)
-    _print_figures(convert(options.run, data, options.models, version=options.version, gate=True))
+    _print_figures(
+        convert(options.run, data, options.models, version=options.version, licence=options.licence, gate=True)
+    )
 
 
 def _print_figures(folder: Path) -> None:

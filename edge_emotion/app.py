@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from edge_emotion.config.settings import Settings
@@ -15,16 +15,22 @@ from edge_emotion.factory.cameras import CameraMaker
 from edge_emotion.factory.models import make_models
 from edge_emotion.factory.sinks import make_sinks
 from edge_emotion.outbox.event_counter import EventCounter
-from edge_emotion.protocols import ControlChannel
+from edge_emotion.protocols import ControlChannel, EventSink
 from edge_emotion.system.telemetry import MIB
 from edge_emotion.web.sink import PageSink
 
 
-def make_daemon(settings: Settings, *, fail_fast: bool = False, load: Callable[[], Settings] | None = None) -> Daemon:
+def make_daemon(
+    settings: Settings,
+    *,
+    fail_fast: bool = False,
+    load: Callable[[], Settings] | None = None,
+    more_sinks: Sequence[EventSink] = (),
+) -> Daemon:
     """A daemon as the settings describe it; no camera and no connection is opened yet.
 
     ``fail_fast`` ends the run when a camera cannot be opened the first time, instead of trying again. ``load`` reads
-    the settings again for a reload.
+    the settings again for a reload. ``more_sinks`` get all events beside the sinks of the settings.
     """
     models = make_models(settings)
     sequence, changed = EventCounter(settings.state_path, settings.node), threading.Condition()
@@ -33,7 +39,8 @@ def make_daemon(settings: Settings, *, fail_fast: bool = False, load: Callable[[
     maker = CameraMaker(models, sequence, changed, fail_fast=fail_fast)
     cameras = [maker.camera(settings, name, features[name]) for name in settings.cameras]
     page = None if settings.web is None else PageSink(settings.web)
-    sinks = make_sinks(settings, models.classifier, models.detector, sequence) + ([] if page is None else [page])
+    own = make_sinks(settings, models.classifier, models.detector, sequence)
+    sinks = [*own, *([] if page is None else [page]), *more_sinks]
     max_rss = None if settings.max_rss is None else settings.max_rss * MIB
     daemon = Daemon(cameras, sinks, changed, sequence, heartbeat=settings.heartbeat, max_rss=max_rss)
     channels = [sink for sink in sinks if isinstance(sink, ControlChannel)]

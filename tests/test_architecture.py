@@ -30,7 +30,8 @@ ORDER = {
     ),
     "train": (
         "train",
-        "choices keras",
+        "choices quiet",
+        "keras",
         "data",
         "networks",
         "recipes",

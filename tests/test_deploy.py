@@ -233,6 +233,11 @@ def test_the_compose_file_hardens_every_service_and_mounts_what_is_there() -> No
                 assert mode == "ro" and (DEPLOY / "containers" / source).is_file()
             else:
                 assert source in compose["volumes"]
+    assert "devices" not in compose["services"]["daemon"]  # a camera on the network is enough
+    camera = yaml.safe_load((DEPLOY / "containers" / "compose.usb-camera.yaml").read_text())
+    assert camera["services"]["daemon"]["devices"] == ["${CAMERA:-/dev/video0}:/dev/video0"]
+    keys = {one for one in compose["services"]["daemon"]["volumes"] if ".key" in one}
+    assert keys == {"./private/certs/node.key:/etc/edge-emotion/node.key:ro"}
     assert "private/" in (DEPLOY / "containers" / ".gitignore").read_text().splitlines()
 
 

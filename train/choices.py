@@ -14,3 +14,6 @@ Precision = Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]
 
 Logger = Literal["wandb", "mlflow"]
 """Experiment trackers that can be used beside TensorBoard."""
+
+INSTALL = "in the clone, run make workstation"
+"""How to get the libraries of training, conversion and benchmarks, for error messages."""

@@ -6,10 +6,14 @@ before TensorFlow is imported anywhere in the process.
 
 import os
 
-os.environ["TF_USE_LEGACY_KERAS"] = "1"
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+from train.quiet import LOG_LEVEL, quiet_stderr
 
-import tensorflow as tf
-import tf_keras as K
+with quiet_stderr():
+    os.environ["TF_USE_LEGACY_KERAS"] = "1"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", LOG_LEVEL)
+    import tensorflow as tf
+    import tf_keras as K
+
+    tf.config.list_physical_devices()  # looks for GPUs, and remarks on it, here and not later
 
 __all__ = ["K", "tf"]

@@ -9,6 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from edge_emotion.system.processor import processor_name
+
 CHECKOUT = Path(__file__).parents[2]
 OURS = "edge-emotion"
 PACKAGES = (
@@ -44,18 +46,6 @@ def machine_line(machine: dict[str, Any]) -> str:
         f"{machine['machine']}, {machine['processor']}, {machine['cores']} cores, load {machine['load']}, "
         f"governor {machine['governor']}, {packages}"
     )
-
-
-def processor_name(cpuinfo: str = "/proc/cpuinfo") -> str:
-    """The processor's name and, on x86, its model numbers: virtual machines of many generations share one name."""
-    fields: dict[str, str] = {}
-    for line in _read(cpuinfo).splitlines():
-        key, _, value = line.partition(":")
-        fields.setdefault(key.strip(), value.strip())
-    name = fields.get("model name") or fields.get("Model") or platform.processor() or "unknown"
-    keys = {"cpu family": "family", "model": "model", "stepping": "stepping"}
-    numbers = [f"{word} {fields[key]}" for key, word in keys.items() if key in fields]
-    return f"{name} ({', '.join(numbers)})" if numbers else name
 
 
 def _read(path: str) -> str:

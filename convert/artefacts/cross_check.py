@@ -20,6 +20,7 @@ from edge_emotion.backends.onnx import OnnxBackend
 from edge_emotion.backends.tflite import TfliteBackend
 from edge_emotion.errors import BackendUnavailable
 from edge_emotion.protocols import FloatArray, InferenceBackend
+from train.choices import INSTALL
 
 MIN_AGREEMENT = 0.97
 """Least share of faces with the same winner in an int8 TFLite file and in the Q/DQ ONNX file."""
@@ -71,7 +72,7 @@ def tf2onnx_from(tflite: Path, target: Path) -> Path:
     try:
         from tf2onnx.convert import from_tflite
     except ImportError as error:
-        raise BackendUnavailable("tf2onnx is not installed: pip install --group convert") from error
+        raise BackendUnavailable(f"tf2onnx is not installed: {INSTALL}") from error
     logging.getLogger("tf2onnx").setLevel(logging.WARNING)
     from_tflite(str(tflite), opset=OPSETS[0], output_path=str(target))
     return target

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -32,12 +33,19 @@ from train.evaluation.evaluate import measure_logits
 from train.evaluation.logits import logits_of
 from train.evaluation.operating_points import choose_operating_points
 from train.evaluation.predict import KerasBackend
-from train.fitting.manifest_draft import calibrate, facts
+from train.fitting.manifest_draft import NO_LICENCE, calibrate, facts
 from train.runs.run_directory import Run, load_run
 
 
 def convert(
-    run: Path, data: DataSet, models: Path, *, version: str, way: Way | None = None, gate: bool = False
+    run: Path,
+    data: DataSet,
+    models: Path,
+    *,
+    version: str,
+    licence: str = NO_LICENCE,
+    way: Way | None = None,
+    gate: bool = False,
 ) -> Path:
     """Write the model folder of a run: int8 and float16 TFLite, int8 ONNX, and their manifest. Returns the folder.
 
@@ -53,7 +61,8 @@ def convert(
     with tempfile.TemporaryDirectory() as name:
         workshop = Path(name)
         int8, explicit = _quantised(trained, data, [way] if way else ways(run), workshop)
-        manifest = _manifest(trained, data, _write_files(trained, int8, explicit, workshop), workshop, version)
+        files = _write_files(trained, int8, explicit, workshop)
+        manifest = _manifest(facts(trained, licence), trained, data, files, workshop, version)
         manifest = _measured(manifest, trained, data, workshop)
         for name, parity in manifest.parity.items():
             print(parity_line(name, parity))
@@ -172,12 +181,14 @@ def _warn(manifest: ModelManifest) -> None:
         print(f"warning: {fault}; convert all would refuse it", file=sys.stderr)
 
 
-def _manifest(run: Run, data: DataSet, files: tuple[ModelFile, ...], workshop: Path, version: str) -> ModelManifest:
+def _manifest(
+    known: dict[str, Any], run: Run, data: DataSet, files: tuple[ModelFile, ...], workshop: Path, version: str
+) -> ModelManifest:
     """The manifest, calibrated on the validation split for the first file, with self-tests, without figures."""
     validation = data["validation"].majority()
     logits = logits_of(TfliteBackend(workshop / files[0].file), validation, run.recipe.input)
     manifest = ModelManifest(
-        **facts(run), version=version, calibration=calibrate(run, logits, validation), files=files, metrics={}
+        **known, version=version, calibration=calibrate(run, logits, validation), files=files, metrics={}
     )
     return with_golden_sets(manifest, workshop)
 

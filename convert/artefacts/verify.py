@@ -19,6 +19,7 @@ from edge_emotion.models.classifier import logit_shift
 from edge_emotion.models.folder import find_model, load_manifest
 from edge_emotion.models.manifest import ModelManifest, Parity
 from edge_emotion.protocols import FloatArray
+from train.choices import INSTALL
 from train.data.faces import DataSet, Faces, Split
 from train.evaluation.artefacts import artefacts
 from train.evaluation.logits import logits_of
@@ -136,7 +137,7 @@ def _trained_logits(run: Path, manifest: ModelManifest, faces: Faces) -> FloatAr
         from train.evaluation.predict import KerasBackend
         from train.runs.run_directory import load_run
     except ImportError as error:
-        raise BackendUnavailable(f"to compare with a training run: pip install --group convert ({error})") from error
+        raise BackendUnavailable(f"to compare with a training run ({error}): {INSTALL}") from error
     trained = load_run(run)
     if trained.classes != manifest.labels:
         raise ConfigError(

@@ -17,7 +17,6 @@ def add_import(commands: Any) -> None:
     parser = commands.add_parser(
         "import",
         help="make a model folder of your own network: .h5, .keras, SavedModel, .tflite or .onnx",
-        epilog='example: python -m convert import own.h5 --labels fer2013 --input "48x48x1 0..1" --out own',
     )
     parser.add_argument("file", type=Path, help="the network; load Keras files only from people whom you trust")
     parser.add_argument(

@@ -18,6 +18,7 @@ from edge_emotion.models.manifest import InputSpec
 from edge_emotion.models.preprocess import normalise
 from edge_emotion.protocols import FloatArray
 from train.keras import tf
+from train.quiet import quiet_stderr
 
 Model = Any
 
@@ -60,7 +61,7 @@ def floating(model: Model, *, half: bool) -> bytes:
     if half:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.target_spec.supported_types = [tf.float16]
-    return bytes(converter.convert())
+    return _converted(converter)
 
 
 def _converter(model: Model) -> Any:
@@ -85,6 +86,11 @@ def _integer(converter: Any, *, integer_ends: bool = True) -> bytes:
     converter.inference_input_type = converter.inference_output_type = tf.int8 if integer_ends else tf.float32
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Statistics for quantized inputs")
+        return _converted(converter)
+
+
+def _converted(converter: Any) -> bytes:
+    with quiet_stderr():
         return bytes(converter.convert())
 
 

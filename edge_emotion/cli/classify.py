@@ -14,7 +14,7 @@ from edge_emotion.cli.annotate import annotate
 from edge_emotion.config.source_spec import may_be_picture
 from edge_emotion.datatypes import EmotionScores, Face, Image
 from edge_emotion.detectors.whole_picture import WholePicture
-from edge_emotion.errors import SinkError, SourceError
+from edge_emotion.errors import ConfigError, SinkError, SourceError
 from edge_emotion.factory.models import make_classifier, make_detector
 from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.pipeline.face_quality import face_quality
@@ -37,6 +37,7 @@ class ClassifyOptions:
     cropped: bool
     as_json: bool
     annotate_into: Path | None
+    force: bool
     max_pixels: int
 
 
@@ -48,7 +49,7 @@ def classify(images: Sequence[Path], options: ClassifyOptions) -> int:
     classifier = make_classifier(options.model, classes=options.classes, operating_point=options.operating_point)
     detector = _detector(classifier, options)
     pictures, code = _pictures(images)
-    targets = _targets(pictures, options.annotate_into)
+    targets = _targets(pictures, options.annotate_into, force=options.force)
     for number, path in enumerate(pictures, start=1):
         _show_progress(number, len(pictures))
         try:
@@ -61,9 +62,9 @@ def classify(images: Sequence[Path], options: ClassifyOptions) -> int:
         findings = find_emotions(image, detector, classifier)
         _clear_progress()
         as_output = _findings_as_json if options.as_json else _findings_as_text
-        print(as_output(path, findings, classifier, options.threshold))
         if path in targets:
             write_png(targets[path], annotate(image, findings, threshold=options.threshold))
+        print(as_output(path, findings, classifier, options.threshold, targets.get(path)))
     return code
 
 
@@ -111,8 +112,11 @@ def find_emotions(image: Image, detector: FaceDetector, classifier: EmotionClass
     return list(zip(faces, classifier.classify(image, faces), strict=True))
 
 
-def _targets(images: Sequence[Path], folder: Path | None) -> dict[Path, Path]:
-    """The file of each annotated picture; numbered where another one or an original already has the name."""
+def _targets(images: Sequence[Path], folder: Path | None, *, force: bool) -> dict[Path, Path]:
+    """The file of each annotated picture; numbered where another one or an original already has the name.
+
+    Raises SinkError if the folder cannot be made, ConfigError if one of the files is there already, without ``force``.
+    """
     if folder is None:
         return {}
     try:
@@ -127,25 +131,35 @@ def _targets(images: Sequence[Path], folder: Path | None) -> dict[Path, Path]:
             number, target = number + 1, folder / f"{path.stem}-{number + 1}.png"
         taken.add(target.resolve())
         targets[path] = target
+    there = [target for target in targets.values() if target.exists()]
+    if there and not force:
+        more = f" (and {len(there) - 1} more)" if len(there) > 1 else ""
+        raise ConfigError(f"{there[0]}{more} is there already: give another folder, or --force to write over it")
     return targets
 
 
-def _findings_as_text(path: Path, findings: Findings, classifier: EmotionClassifier, threshold: float) -> str:
+def _findings_as_text(
+    path: Path, findings: Findings, classifier: EmotionClassifier, threshold: float, drawn: Path | None
+) -> str:
     lines = [f"{path}: {len(findings) or 'no'} face{'' if len(findings) == 1 else 's'}"]
-    for face, scores in findings:
+    for number, (face, scores) in enumerate(findings, start=1):
         box = face.box
         lines.append(
-            f"  {scores.named(threshold)} {scores.confidence:.1%}  "
+            f"  {number}  {scores.named(threshold)} {scores.confidence:.1%}  "
             f"at x {box.x:.0f} y {box.y:.0f}, {box.width:.0f} x {box.height:.0f} px"
         )
         ranked = sorted(scores.as_dict().items(), key=lambda item: -item[1])
         lines.append("    " + "  ".join(f"{label} {probability:.1%}" for label, probability in ranked))
         if likely := classifier.likely(scores):
             lines.append(f"    9 times in 10 one of: {', '.join(likely)}")
+    if drawn is not None:
+        lines.append(f"  drawn: {drawn}")
     return "\n".join(lines)
 
 
-def _findings_as_json(path: Path, findings: Findings, classifier: EmotionClassifier, threshold: float) -> str:
+def _findings_as_json(
+    path: Path, findings: Findings, classifier: EmotionClassifier, threshold: float, drawn: Path | None
+) -> str:
     """One line: the picture, the model and its faces; boxes and landmarks in pixels."""
     manifest = classifier.manifest
     faces = [
@@ -162,4 +176,5 @@ def _findings_as_json(path: Path, findings: Findings, classifier: EmotionClassif
         for face, scores in findings
     ]
     model = {"name": manifest.name, "version": manifest.version}
-    return json.dumps({"image": str(path), "model": model, "faces": faces})
+    annotated = {} if drawn is None else {"annotated": str(drawn)}
+    return json.dumps({"image": str(path), **annotated, "model": model, "faces": faces})

@@ -12,11 +12,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_emotion import __version__
-from edge_emotion.cli.terminal import CommandParser, add_debug, fraction, positive_count, positive_seconds, run_command
+from edge_emotion.cli.examples import EXAMPLES
+from edge_emotion.cli.terminal import (
+    CommandParser,
+    add_debug,
+    add_examples,
+    complete_words,
+    fraction,
+    positive_count,
+    positive_seconds,
+    run_command,
+)
 from edge_emotion.errors import ConfigError
 
 if TYPE_CHECKING:
-    from edge_emotion.config.settings import MqttSettings
+    from edge_emotion.config.settings import MqttSettings, Settings
 
 EXIT_CODES = """exit codes: 0 done; 1 unexpected error; 2 wrong arguments or configuration; 3 no frames (camera, file);
 4 model damaged or unfit; 5 a library is missing; 6 events cannot be delivered; 8 max_rss is reached;
@@ -27,7 +37,9 @@ EXIT_CODES = """exit codes: 0 done; 1 unexpected error; 2 wrong arguments or con
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. An error is one line; a traceback only with --debug."""
     os.umask(os.umask(0o077) | 0o022)  # what a command makes can be written by its owner only
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    complete_words(parser)
+    options = parser.parse_args(argv)
     logging.basicConfig(
         level=logging.DEBUG if options.debug else logging.INFO,
         format="%(asctime)s %(levelname)s %(message)s",
@@ -52,10 +64,17 @@ def _parser() -> argparse.ArgumentParser:
 
     def command(name: str, function: Any, text: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, parents=[common], help=text, description=text)
+        add_examples(sub, *EXAMPLES[name])
         sub.set_defaults(command=function)
         return sub
 
-    _settings_options(command("run", _run, "run the daemon: cameras in, emotion events out"))
+    run = command("run", _run, "run the daemon: cameras in, emotion events out")
+    _settings_options(run)
+    run.add_argument(
+        "--print",
+        action=argparse.BooleanOptionalAction,
+        help="each event as a line of text on standard output (default: if that is a terminal)",
+    )
     _demo_options(command("demo", _demo, "the whole chain on a bundled clip, with a broker of its own"))
     _classify_options(command("classify", _classify, "emotions of the faces in picture files"))
     _subscribe_options(command("subscribe", _subscribe, "the events of one or all nodes as they arrive"))
@@ -115,6 +134,7 @@ def _classify_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cropped", action="store_true", help="the pictures are face crops: no face detection")
     parser.add_argument("--json", action="store_true", help="one JSON object per picture and line")
     parser.add_argument("--annotate", type=Path, metavar="DIR", help="write the pictures with boxes and labels there")
+    parser.add_argument("--force", action="store_true", help="with --annotate: write over files that are there")
     parser.add_argument(
         "--max-megapixels", type=positive_count, default=25, help="larger pictures are refused unread (default: 25)"
     )
@@ -156,15 +176,25 @@ def _name(text: str) -> str:
 
 def _run(options: argparse.Namespace) -> int:
     from edge_emotion.app import make_daemon
+    from edge_emotion.cli.printed_events import PrintedEvents
     from edge_emotion.config.loader import load
 
     overrides = _overrides(options) | ({"log_level": "debug"} if options.debug else {})
     settings = load(options.config, overrides)
     logging.getLogger().setLevel(settings.log_level.upper())
-    daemon = make_daemon(settings, load=lambda: load(options.config, overrides))
+    printed = [PrintedEvents()] if _prints_events(options.print, settings) else []
+    daemon = make_daemon(settings, load=lambda: load(options.config, overrides), more_sinks=printed)
     daemon.handle_signals()
     logging.getLogger(__name__).info("%s", daemon.run())
     return 0
+
+
+def _prints_events(wanted: bool | None, settings: Settings) -> bool:
+    """Whether ``run`` prints events for people. Raises ConfigError where it already writes them for programs."""
+    taken = settings.jsonl is not None and settings.jsonl.path == "-"
+    if wanted and taken:
+        raise ConfigError("--print and --jsonl - both write to standard output: give one of them")
+    return not taken and sys.stdout is not None and sys.stdout.isatty() if wanted is None else wanted
 
 
 def _demo(options: argparse.Namespace) -> None:
@@ -198,6 +228,7 @@ def _classify(options: argparse.Namespace) -> int:
         cropped=options.cropped,
         as_json=options.json,
         annotate_into=options.annotate,
+        force=options.force,
         max_pixels=round(1e6 * options.max_megapixels),
     )
     return classify(options.images, chosen)
@@ -274,7 +305,7 @@ def _overrides(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _broker(text: str) -> dict[str, Any]:
-    """``host``, ``host:port``, ``[v6]:port`` or an address with a scheme as MQTT settings."""
+    """``host``, ``host:port``, ``[v6]:port`` or an address with a scheme as MQTT settings. Raises ConfigError."""
     address = re.fullmatch(r"(mqtt|ws)(s?)://(\[[^]]+\]|[^/:@]+)(?::([0-9]+))?(/.*)?", text)
     if address is not None:
         scheme, secure, host, port, path = address.groups()
@@ -282,7 +313,11 @@ def _broker(text: str) -> dict[str, Any]:
         if scheme == "ws":
             parts |= {"transport": "websockets", "path": path}
         return {key: value for key, value in parts.items() if value is not None}
+    if re.match("(mqtt|ws)s?://", text):
+        raise ConfigError(f"--mqtt {text}: expected HOST[:PORT], mqtts://HOST[:PORT], ws://... or wss://...")
     host, colon, port = text.rpartition(":")
     if not colon or (":" in host and not host.startswith("[")) or port.endswith("]"):
         return {"host": text}
-    return {"host": host, "port": port}
+    if not (port.isascii() and port.isdecimal() and 1 <= int(port) <= 65535):
+        raise ConfigError(f"--mqtt {text}: the port {port!r} is not a number from 1 to 65535")
+    return {"host": host, "port": int(port)}

@@ -11,9 +11,13 @@ import re
 import sys
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import NoReturn
 
-from edge_emotion.errors import EdgeEmotionError
+from edge_emotion.errors import BackendUnavailable, EdgeEmotionError
+
+OWN_PACKAGES = {"edge_emotion", "train", "convert", "benchmarks"}
+"""A module of these that cannot be imported is a fault of the program, not of the installation."""
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -39,7 +43,8 @@ def _words(parser: argparse.ArgumentParser) -> Iterator[str]:
 def run_command(options: argparse.Namespace) -> int:
     """Call ``options.command(options)``; its exit code, that of its error, or 130 after Ctrl-C.
 
-    A command may set ``on_interrupt``, a text to print after Ctrl-C.
+    A command may set ``on_interrupt``, a text to print after Ctrl-C, and ``install``, the way to get the libraries that
+    it imports when it runs: one that is missing is then an error of one line, too.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a file's name may be no text
@@ -61,7 +66,37 @@ def run_command(options: argparse.Namespace) -> int:
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code if isinstance(error, EdgeEmotionError) else EdgeEmotionError.exit_code
+    except ImportError as error:
+        if not hasattr(options, "install") or (error.name or "").partition(".")[0] in OWN_PACKAGES:
+            raise
+        if options.debug:
+            traceback.print_exc()
+        print(f"error: {_missing_library(error)}: {options.install}", file=sys.stderr)
+        return BackendUnavailable.exit_code
     return code
+
+
+def _missing_library(error: ImportError) -> str:
+    """One line about a library that is not installed, or that is broken."""
+    name = (error.name or "a library").partition(".")[0]
+    if isinstance(error, ModuleNotFoundError):
+        return f"{name} is not installed"
+    return f"{name} cannot be imported ({' '.join(str(error).split())})"
+
+
+def add_examples(parser: argparse.ArgumentParser, *examples: str) -> None:
+    """Show these commands at the end of ``--help``."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = "\n  ".join(["examples:", *examples])
+
+
+def complete_words(parser: argparse.ArgumentParser) -> None:
+    """Answer a shell that asks for completions, and exit; needs argcomplete, which no other call imports."""
+    if "_ARGCOMPLETE" in os.environ:
+        with suppress(ImportError):
+            import argcomplete
+
+            argcomplete.autocomplete(parser)
 
 
 def add_debug(parser: argparse.ArgumentParser, *, default: bool | str = False) -> None:

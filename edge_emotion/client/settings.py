@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from edge_emotion.config.settings import ENV_PREFIX, MqttSettings, TlsSettings
 from edge_emotion.errors import ConfigError
+from edge_emotion.system.plain_words import in_plain_words
 
 
 class _Environment(BaseSettings):
@@ -49,6 +50,6 @@ def broker_settings(
     except ValidationError as error:
         fault = error.errors()[0]
         where = ".".join(map(str, fault["loc"]))
-        raise ConfigError(f"{where}: {fault['msg'].removeprefix('Value error, ')}") from error
+        raise ConfigError(f"{where}: {in_plain_words(fault['type'], fault['msg'])}") from error
     except ValueError as error:  # pydantic-settings: a malformed JSON value in the environment
         raise ConfigError(f"environment: {error}") from error

@@ -17,18 +17,7 @@ from edge_emotion.config.settings import ENV_PREFIX, Settings
 from edge_emotion.config.yaml_text import read_yaml
 from edge_emotion.errors import ConfigError
 from edge_emotion.system.paths import printable
-
-PLAIN_WORDS = {
-    ("missing",): "is required",
-    ("string_pattern_mismatch",): "only letters, digits, - and _ are allowed here",
-    ("string_type", "path_type"): "must be text",
-    ("int_parsing", "int_type", "int_from_float"): "must be a whole number",
-    ("float_parsing", "float_type"): "must be a number",
-    ("bool_",): "must be true or false",
-    ("model_", "dict_"): "must hold keys and values",
-    ("tuple_type", "list_type"): "must be a list",
-}
-"""By the beginnings of pydantic's types of errors."""
+from edge_emotion.system.plain_words import in_plain_words
 
 
 def load(file: Path | None = None, overrides: Mapping[str, Any] | None = None, *, environment: bool = True) -> Settings:
@@ -118,19 +107,13 @@ def _explain(error: ValidationError, layers: Mapping[str, Mapping[str, Any]]) ->
     layer = next((name for name, data in layers.items() if _holds(data, path)), None)
     if layer is None:
         layer = "environment" if path and fault["type"] != "missing" and _in_environment(path) else "settings"
-    message = _in_plain_words(fault["type"], fault["msg"])
+    message = in_plain_words(fault["type"], fault["msg"])
     if fault["type"] == "extra_forbidden":
         message = "unknown key" + _hint(str(path[-1]), _section(path[:-1]))
     if fault["type"] == "missing" and path == ["cameras"]:
         message += "; give at least one, or --source"
     key = ".".join(map(str, path)) + ": " if path else ""
     return printable(f"{layer}: {key}{message}" + (f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""))
-
-
-def _in_plain_words(kind: str, message: str) -> str:
-    """A message of pydantic without Python's names of types. ``kind`` is pydantic's type of the error."""
-    plain = next((text for kinds, text in PLAIN_WORDS.items() if kind.startswith(kinds)), message)
-    return plain.removeprefix("Value error, ").replace("Input should be", "must be")
 
 
 def _holds(data: Any, path: Sequence[int | str]) -> bool:

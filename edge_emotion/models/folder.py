@@ -17,6 +17,7 @@ from edge_emotion.errors import ModelError, UnknownModel
 from edge_emotion.models.manifest import BaseManifest, DetectorManifest, ModelFile, ModelManifest
 from edge_emotion.system.atomic_file import sha256
 from edge_emotion.system.paths import expand
+from edge_emotion.system.plain_words import in_plain_words
 
 MANIFEST = "manifest.json"
 MODELS = Path(__file__).parent
@@ -86,7 +87,7 @@ def parse_manifest(text: str, path: Path) -> ModelManifest | DetectorManifest:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "manifest"
-        raise ModelError(f"{path}: {where}: {first['msg']}") from error
+        raise ModelError(f"{path}: {where}: {in_plain_words(first['type'], first['msg'])}") from error
 
 
 def checked_file(folder: Path, entry: ModelFile) -> Path:

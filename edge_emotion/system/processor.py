@@ -1,4 +1,4 @@
-"""What the processor at hand computes well."""
+"""The processor at hand: its name, and whether int8 is fast on it."""
 
 from __future__ import annotations
 
@@ -22,3 +22,16 @@ def int8_is_fast() -> bool:
 def has_dot_products(cpu_info: str) -> bool:
     """Whether the flags in the text of /proc/cpuinfo hold one of DOT_PRODUCTS."""
     return any(DOT_PRODUCTS & set(line.split()) for line in cpu_info.splitlines() if line.startswith("flags"))
+
+
+def processor_name(cpu_info: Path = CPU_INFO) -> str:
+    """The processor's name and, on x86, its model numbers: virtual machines of many generations share one name."""
+    fields: dict[str, str] = {}
+    text = cpu_info.read_text(encoding="utf-8", errors="replace") if cpu_info.is_file() else ""
+    for line in text.splitlines():
+        key, _, value = line.partition(":")
+        fields.setdefault(key.strip(), value.strip())
+    name = fields.get("model name") or fields.get("Model") or platform.processor() or "unknown"
+    keys = {"cpu family": "family", "model": "model", "stepping": "stepping"}
+    numbers = [f"{word} {fields[key]}" for key, word in keys.items() if key in fields]
+    return f"{name} ({', '.join(numbers)})" if numbers else name

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from edge_emotion.cli.terminal import CommandParser, add_debug, run_command
+from edge_emotion.cli.terminal import CommandParser, add_debug, add_examples, complete_words, run_command
+from train.choices import INSTALL
 from train.commands.detector_command import add_detector
 from train.commands.evaluate_command import add_crop, add_evaluate
 from train.commands.explain import add_explain
@@ -20,17 +21,36 @@ COMMANDS = (
     add_crop, add_detector,
 )  # fmt: skip
 
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "inspect": ("python -m train inspect my-faces --out look", "python -m train inspect my-faces --group-by session"),
+    "fit": (
+        "python -m train fit --recipe tiny --data my-faces --set classes=4 --set mixup=0.2",
+        "python -m train fit --recipe mobilenet_v2 --data my-faces --weights mobilenet_v2 --epochs 5",
+    ),
+    "evaluate": ("python -m train evaluate runs/tiny mobilenet_v2 --data my-faces --split test --out plots",),
+    "report": ("python -m train report runs/* mobilenet_v2 --data my-faces --out page",),
+    "explain": (
+        "python -m train explain mobilenet_v2 --image portrait.jpg --detect --out maps",
+        "python -m train explain runs/tiny --data my-faces --method gradcam++ --out maps",
+    ),
+}
+"""Command -> calls of it, for ``--help``."""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns 0, or the exit code of the error."""
-    return run_command(_parser().parse_args(argv))
+    parser = _parser()
+    complete_words(parser)
+    return run_command(parser.parse_args(argv))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = CommandParser(prog="python -m train", description="Train, measure and explain emotion models.")
     add_debug(parser)
-    parser.set_defaults(on_interrupt="stopped")
+    parser.set_defaults(on_interrupt="stopped", install=INSTALL)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for add in COMMANDS:
         add(commands)
+    for name, examples in EXAMPLES.items():
+        add_examples(commands.choices[name], *examples)
     return parser

@@ -29,7 +29,7 @@ def add_data_options(
     )
     add_label_map(parser)
     parser.add_argument("--skip-bad", action="store_true", help="leave out pictures that cannot be read")
-    parser.add_argument("--group-by", metavar="RULE", help=f"for data without splits: {GROUPS_HELP}")
+    add_group_by(parser)
     parser.set_defaults(detect=None)
     if detect:
         parser.add_argument(
@@ -56,6 +56,11 @@ def add_label_map(parser: argparse.ArgumentParser) -> None:
         metavar="MAP",
         help="meaning of labels that are no names: 1=anger,2=disgust,..., or fer2013, rafdb or affectnet",
     )
+
+
+def add_group_by(parser: argparse.ArgumentParser) -> None:
+    """Add ``--group-by``."""
+    parser.add_argument("--group-by", metavar="RULE", help=f"for data without splits: {GROUPS_HELP}")
 
 
 def _label_map(text: str) -> dict[str, str]:

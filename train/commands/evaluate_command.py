@@ -36,7 +36,7 @@ def add_evaluate(commands: Any) -> None:
     parser.add_argument("--ensemble", action="store_true", help="also the mean of the targets' probabilities")
     parser.add_argument("--whole-path", action="store_true", help="also end to end: pasted, detected and aligned")
     parser.add_argument("--detector", metavar="NAME", help=f"for --whole-path (default: {DETECTOR})")
-    parser.add_argument("--out", type=Path, help="folder for confusion matrices and reliability diagrams (PNG)")
+    parser.add_argument("--out", type=Path, help="folder for confusion matrices and reliability diagrams (PNG, SVG)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(command=_evaluate)
 
@@ -87,12 +87,15 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 def _draw(out: Path, model: str, figures: Figures) -> None:
     from train.reporting.image_output import ready_folder, safe_name
-    from train.reporting.plots import confusion_png, reliability_png
+    from train.reporting.plots import confusion_plot, reliability_plot
 
     name = safe_name(model)
     ready_folder(out)
-    write_bytes(out / f"{name}-confusion.png", confusion_png(figures, model))
-    write_bytes(out / f"{name}-reliability.png", reliability_png(figures.reliability, model))
+    plots = {"confusion": confusion_plot({model: figures}), "reliability": reliability_plot(figures.reliability, model)}
+    for kind, plot in plots.items():
+        write_bytes(out / f"{name}-{kind}.png", plot.png)
+        if plot.svg is not None:
+            write_bytes(out / f"{name}-{kind}.svg", plot.svg)
 
 
 def _end_to_end(

@@ -1,13 +1,10 @@
-"""Command ``python -m train explain``: pictures of the features that a run uses in a face."""
+"""Command ``python -m train explain``: pictures of the features that a network uses in a face."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import numpy.typing as npt
 
 from edge_emotion.cli.terminal import positive_count
 from edge_emotion.datatypes import Image
@@ -16,19 +13,23 @@ from edge_emotion.models.preprocess import Pixels
 from edge_emotion.system.atomic_file import write_bytes
 from train.choices import DETECTOR
 from train.commands.data_options import add_data_options, read_data
-from train.data.faces import DataError, Faces
+from train.data.faces import DataError, every_class
 from train.reporting.image_output import png, ready_folder, safe_name
 
 if TYPE_CHECKING:
-    from train.runs.run_directory import Run
+    from train.reporting.explained import Network
 
-METHODS = "gradcam", "features", "attention", "patches"
+METHODS = "gradcam", "gradcam++", "features", "attention", "patches"
 
 
 def add_explain(commands: Any) -> None:
     """Add ``explain`` to the subparsers of the command line."""
-    parser = commands.add_parser("explain", help="show what a run uses in a face: Grad-CAM, feature maps, attention")
-    parser.add_argument("run", type=Path, metavar="RUN", help="run directory")
+    parser = commands.add_parser(
+        "explain", help="show what a network uses in a face: Grad-CAM, feature maps, attention"
+    )
+    parser.add_argument(
+        "target", metavar="TARGET", help="run directory, or shipped model or model folder with a float file"
+    )
     add_data_options(parser, required=False, split="validation")
     parser.add_argument("--image", type=Path, nargs="+", metavar="FILE", help="pictures instead of a data set")
     parser.add_argument("--detect", action="store_true", help="the pictures are no face crops: find the faces in them")
@@ -44,8 +45,8 @@ def add_explain(commands: Any) -> None:
 
 
 def _explain(options: argparse.Namespace) -> None:
+    from train.reporting.explained import explained_network
     from train.reporting.explanations import explain, prepare
-    from train.runs.run_directory import load_run
 
     if (options.data is None) == (options.image is None):
         raise ConfigError("give either --data DIR or --image FILE...")
@@ -53,40 +54,45 @@ def _explain(options: argparse.Namespace) -> None:
         raise ConfigError("--detect needs --image FILE...: the faces of a data set are crops already")
     if options.detector is not None and not options.detect:
         raise ConfigError("--detector is for --detect: without it no face is detected")
-    run = load_run(options.run)
-    model = run.build()
-    names, crops = _faces(options, run)
-    subject = prepare(model, run, names[: options.count], crops[: options.count], options.emotion)
-    pictures = list(explain(model, subject, options.method, options.layer or []))
+    network = explained_network(options.target)
+    names, crops, truth = _faces(options, network)
+    count = options.count
+    subject = prepare(network, names[:count], crops[:count], options.emotion, truth[:count])
+    pictures = list(explain(network.model, subject, options.method, options.layer or []))
     ready_folder(options.out)
     for name, picture in pictures:
         write_bytes(options.out / f"{name}.png", png(picture))
-    print(f"{len(pictures)} pictures of {len(subject.names)} faces in {options.out}")
+    sheets = [name for name, _ in pictures if name.startswith("sheet-")]
+    together = f"; all together: {', '.join(f'{name}.png' for name in sheets)}" if sheets else ""
+    print(f"{len(pictures) - len(sheets)} pictures of {len(subject.names)} faces in {options.out}{together}")
 
 
-def _faces(options: argparse.Namespace, run: Run) -> tuple[list[str], list[Pixels]]:
-    """Names and crops of the faces to explain."""
+def _faces(options: argparse.Namespace, network: Network) -> tuple[list[str], list[Pixels], list[str | None]]:
+    """Names, crops and true classes (None where unknown) of the faces to explain."""
     if options.image is None:
-        data = read_data(options, [run.recipe.input])
+        data = read_data(options, [network.input])
         faces = data[options.split].majority()
         rows = every_class(faces)[: options.count]
-        return [f"{row:05d}-{data.classes[faces.labels[row]]}" for row in rows.tolist()], list(faces.images[rows])
+        truth = [data.classes[label] for label in faces.labels[rows]]
+        names = [f"{row:05d}-{true}" for row, true in zip(rows.tolist(), truth, strict=True)]
+        return names, list(faces.images[rows]), list(truth)
     from edge_emotion.system.image_files import read_picture
 
     pictures = [read_picture(file) for file in options.image]
     names = [f"{i:02d}-{safe_name(file.stem)}" for i, file in enumerate(options.image, 1)]
-    return _detected(options, run, names, pictures) if options.detect else (names, list(pictures))
+    names, crops = _detected(options, network, names, pictures) if options.detect else (names, list(pictures))
+    return names, crops, [None] * len(names)
 
 
 def _detected(
-    options: argparse.Namespace, run: Run, names: list[str], pictures: list[Image]
+    options: argparse.Namespace, network: Network, names: list[str], pictures: list[Image]
 ) -> tuple[list[str], list[Pixels]]:
     from edge_emotion.factory.models import make_detector
     from edge_emotion.models.preprocess import align
 
-    crop = run.recipe.input.crop
+    crop = network.input.crop
     if crop is None:
-        raise ConfigError(f"recipe {run.recipe.name} defines no crop: give face crops, without --detect")
+        raise ConfigError(f"{network.name} defines no crop: give face crops, without --detect")
     detector = make_detector(options.detector or DETECTOR)
     found = []
     for file, name, picture in zip(options.image, names, pictures, strict=True):
@@ -95,13 +101,3 @@ def _detected(
             raise DataError(f"no face found in {file}; without --detect the whole picture counts as a face")
         found += [(f"{name}-{i}", align(picture, face, crop)) for i, face in enumerate(faces, 1)]
     return [name for name, _ in found], [face for _, face in found]
-
-
-def every_class(faces: Faces) -> npt.NDArray[np.int64]:
-    """All rows, ordered so that the first ones cover every class: the first face of each class, then the second, ..."""
-    labels = faces.labels
-    turn = np.zeros(len(labels), np.int64)
-    for label in np.unique(labels):
-        rows = np.flatnonzero(labels == label)
-        turn[rows] = np.arange(len(rows))
-    return np.lexsort((labels, turn))

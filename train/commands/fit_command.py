@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from edge_emotion.cli.terminal import positive_count
 from edge_emotion.config.loader import parse_override
+from edge_emotion.errors import ConfigError
 from edge_emotion.system.atomic_file import sha256
 from train.choices import Logger, Precision
 from train.commands.data_options import add_data_options, read_data
+from train.commands.weights_command import statistics_input
 from train.data.layouts.fer import FURTHER_VOTES
 
 if TYPE_CHECKING:
+    from train.data.faces import Faces
     from train.recipes.recipe import Recipe
 
 DISTILL = 0.7
@@ -28,7 +33,9 @@ def add_fit(commands: Any) -> None:
     parser.add_argument("--recipe", required=True, help="see 'python -m train recipes'")
     add_data_options(parser, detect=True)
     parser.add_argument(
-        "--weights", help="path of pretrained weights, 'imagenet' (download) or 'none'; default: the recipe's"
+        "--weights",
+        help="path of pretrained weights, a shipped model or model folder, 'imagenet' (download) or 'none'; "
+        "default: the recipe's",
     )
     parser.add_argument("--run", type=Path, help="run directory (default: runs/RECIPE)")
     parser.add_argument("--teacher", type=Path, action="append", default=[], help="run to distil from; may be repeated")
@@ -45,6 +52,10 @@ def add_fit(commands: Any) -> None:
     parser.add_argument(
         "--log", action="append", default=[], choices=get_args(Logger), help="in addition to TensorBoard"
     )
+    parser.add_argument(
+        "--log-pictures", action="store_true",
+        help="with --log: also the confusion matrix and sample faces of the validation split",
+    )  # fmt: skip
     parser.add_argument(
         "--precision", default="auto", choices=get_args(Precision),
         help="default: mixed_float16 on GPUs with tensor cores, else float32",
@@ -65,6 +76,11 @@ def describe_start(weights: str | None) -> str:
         return "ImageNet"
     from train.runs.run_directory import BEST, RECORD, load_run
 
+    if is_model(weights):
+        from train.networks.exported import float_file
+
+        file, manifest = float_file(weights)
+        return f"{manifest.name} {manifest.version} ({file.name}, sha256 {sha256(file)[:12]})"
     path = Path(weights)
     if not path.is_file():
         return f"pretrained ({path.name})"
@@ -74,6 +90,38 @@ def describe_start(weights: str | None) -> str:
         length = f"after {earlier.record['epochs']} epochs" if earlier.finished else "unfinished"
         kind = f"{earlier.recipe.name} {length} from {earlier.record['start']}"
     return f"{kind} ({path.name}, sha256 {sha256(path)[:12]})"
+
+
+def is_model(weights: str) -> bool:
+    """Whether the name of initial weights is that of a shipped model or a model folder, and of no file."""
+    from edge_emotion.errors import UnknownModel
+    from edge_emotion.models.folder import find_model
+
+    try:
+        return not Path(weights).is_file() and bool(find_model(weights))
+    except UnknownModel:
+        return False
+
+
+@contextmanager
+def weights_file(weights: str | None, recipe: Recipe, faces: Faces) -> Iterator[str | None]:
+    """The weights as ``fit`` takes them: an exported model's become a file for the time of the training.
+
+    Raises ConfigError for a model of another recipe, and what ``write_exported`` raises.
+    """
+    if weights in (None, "imagenet") or not is_model(weights):
+        yield weights
+        return
+    from train.networks.exported import float_file
+    from train.recipes.starts import exported_recipe, write_exported
+
+    made_by = exported_recipe(float_file(weights)[1]).name
+    if made_by != recipe.name:
+        raise ConfigError(f"--weights {weights}: its network is that of --recipe {made_by}, not of {recipe.name}")
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "start.h5"
+        write_exported(weights, lambda spec: statistics_input(faces, spec), file)
+        yield str(file)
 
 
 def chosen_recipe(options: argparse.Namespace) -> Recipe:
@@ -116,11 +164,15 @@ def without_effect(recipe: Recipe, named: set[str], *, start: str | None, taught
         yield "weight_decay has no effect with optimizer adam: take adamw"
     if recipe.freeze and start is None:
         yield "freeze has no effect on random weights: give --weights"
+    if recipe.input.channels == 1 and (recipe.augmentation.saturation or recipe.augmentation.hue):
+        yield "augmentation.saturation and hue have no effect on a grey input"
     if "unfreeze_epochs" in named and not recipe.freeze:
         yield "unfreeze_epochs has no effect without freeze"
 
 
 def _fit(options: argparse.Namespace) -> None:
+    if options.log_pictures and not options.log:
+        raise ConfigError("--log-pictures is for --log: without it nothing is logged that could hold pictures")
     recipe = chosen_recipe(options)
     named = {text.partition("=")[0].partition(".")[0] for text in options.set}
     weights = {"none": None, None: recipe.weights}.get(options.weights, options.weights)
@@ -140,11 +192,14 @@ def _fit(options: argparse.Namespace) -> None:
     print(f"{data.name}: " + ", ".join(f"{split} {len(faces)}" for split, faces in data.splits.items()) + " faces")
     print(f"{recipe.name} starts from {start} weights")
     from train.fitting.fit import fit
+    from train.reporting.logged_pictures import logged_pictures
 
-    best = fit(
-        recipe, data, options.run or Path("runs") / recipe.name, weights=weights, start=start,
-        teachers=options.teacher, loggers=options.log, floats=options.precision,
-    )  # fmt: skip
+    with weights_file(weights, recipe, data["train"]) as file:
+        best = fit(
+            recipe, data, options.run or Path("runs") / recipe.name, weights=file, start=start,
+            teachers=options.teacher, loggers=options.log, draw=logged_pictures if options.log_pictures else None,
+            floats=options.precision,
+        )  # fmt: skip
     print(f"best weights: {best}")
 
 

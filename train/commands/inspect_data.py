@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from edge_emotion.datatypes import Image
 from edge_emotion.system.atomic_file import write_bytes
-from train.commands.data_options import add_label_map
+from train.commands.data_options import add_group_by, add_label_map
 from train.data.contact_sheet import bar_chart, contact_sheet, stack
 from train.data.duplicates import Copies, Kind, find_copies, pairs_of_splits, take_prints
 from train.data.faces import DataSet, Faces, Split
@@ -104,6 +104,7 @@ def add_inspect(commands: Any) -> None:
     parser.add_argument("data", type=Path, help="folder or CSV file")
     parser.add_argument("--layout", choices=("auto", *LAYOUTS), default="auto")
     add_label_map(parser)
+    add_group_by(parser)
     parser.add_argument("--size", type=int, default=48, help="side in pixels that pictures are resized to")
     parser.add_argument("--colour", choices=get_args(Colour), default="gray")
     parser.add_argument("--skip-bad", action="store_true", help="leave out unreadable pictures, and count them")
@@ -124,7 +125,7 @@ def run_inspect(options: argparse.Namespace) -> None:
         ready_folder(options.out)
     layout = detect_layout(options.data) if options.layout == "auto" else options.layout
     look = {"size": options.size, "colour": options.colour, "skip_bad": options.skip_bad}
-    data = load(options.data, layout=layout, label_map=options.label_map, **look)
+    data = load(options.data, layout=layout, label_map=options.label_map, group_by=options.group_by, **look)
     other = load(options.data, layout="fer2013", **look) if layout == "fer_plus" else None
     found = inspect(data, near=not options.exact_only, other=other)
     as_json = found.model_dump_json(indent=2)

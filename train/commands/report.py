@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 from edge_emotion.system.atomic_file import write_bytes, write_text
 from train.commands.data_options import add_data_options, read_data
 from train.reporting.image_output import ready_folder
+from train.reporting.tables import Table, csv_text, latex_text
 
 if TYPE_CHECKING:
     from train.evaluation.comparison import Comparison
-    from train.reporting.sections import Section, Table
+    from train.reporting.sections import Section
 
 TITLE = "Comparison of emotion models"
 STYLE = """
@@ -66,16 +67,17 @@ def _report(options: argparse.Namespace) -> None:
 def write_report(comparison: Comparison, out: Path, *, faces: bool = True) -> Path:
     """Write report.html (self-contained), report.md with its PNG files, and the figures as report.json.
 
-    ``faces``: include pictures of misclassified faces. Returns the path of the HTML page.
+    The folder ``svg`` gets the plots as SVG, ``tables`` each table as CSV and LaTeX, and the numbers of each plot as
+    CSV. ``faces``: include pictures of misclassified faces. Returns the path of the HTML page.
     Raises ConfigError if the folder cannot be made, OSError if a file cannot be written.
     """
     from train.reporting.sections import sections
 
     ready_folder(out)
     parts = sections(comparison, faces=faces)
-    for part in parts:
-        for picture in part.pictures:
-            write_bytes(out / picture.file, picture.content)
+    for picture in (picture for part in parts for picture in part.pictures):
+        write_bytes(out / picture.file, picture.plot.png)
+    _write_for_papers(parts, out)
     write_text(out / "report.json", json.dumps(report_json(comparison), indent=2))
     write_text(out / "report.md", report_markdown(parts))
     page = out / "report.html"
@@ -83,12 +85,30 @@ def write_report(comparison: Comparison, out: Path, *, faces: bool = True) -> Pa
     return page
 
 
+def _write_for_papers(parts: Sequence[Section], out: Path) -> None:
+    """Write plots as SVG, and tables and the numbers of plots as text."""
+    svg, tables = ready_folder(out / "svg"), ready_folder(out / "tables")
+    for part in parts:
+        if part.table and part.table.rows:
+            write_text(tables / f"{part.stem}.csv", csv_text(part.table))
+            write_text(tables / f"{part.stem}.tex", latex_text(part.table))
+        for picture in part.pictures:
+            if picture.plot.svg is not None:
+                write_bytes(svg / f"{picture.stem}.svg", picture.plot.svg)
+            if picture.data is not None:
+                write_text(tables / f"plot-{picture.stem}.csv", csv_text(picture.data))
+
+
 def report_json(comparison: Comparison) -> dict[str, Any]:
     """A comparison as JSON values, without pictures."""
+    from train.reporting.provenance import provenance
+
     return {
         "dataset": comparison.dataset,
         "protocol": comparison.protocol,
         "split": comparison.split,
+        "fingerprint": comparison.fingerprint,
+        "origin": dict(provenance(comparison).rows),
         "models": {
             result.name: {
                 "operating_point": result.point,
@@ -123,7 +143,7 @@ def _html_section(part: Section) -> str:
     if part.table and part.table.rows:
         lines.append(_html_table(part.table))
     for picture in part.pictures:
-        source = "data:image/png;base64," + base64.b64encode(picture.content).decode()
+        source = "data:image/png;base64," + base64.b64encode(picture.plot.png).decode()
         lines.append(f'<figure><img src="{source}" alt="{html.escape(picture.title)}"></figure>')
     return "\n".join(lines)
 

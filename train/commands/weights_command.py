@@ -12,6 +12,7 @@ from train.commands.data_options import add_data_options, read_data
 if TYPE_CHECKING:
     from edge_emotion.models.manifest import InputSpec
     from edge_emotion.protocols import FloatArray
+    from train.data.faces import Faces
 
 FACES = 2048
 """Number of training faces from which the statistics of the batch norms are computed."""
@@ -53,12 +54,15 @@ def _weights(options: argparse.Namespace) -> None:
 
 
 def _faces(options: argparse.Namespace, spec: InputSpec) -> FloatArray:
-    """Training faces as input of the model, drawn at random."""
+    return statistics_input(read_data(options, [spec])["train"], spec)
+
+
+def statistics_input(faces: Faces, spec: InputSpec) -> FloatArray:
+    """At most FACES of the faces, drawn at random, as input of the model: N x H x W x C."""
     import numpy as np
 
     from edge_emotion.models.preprocess import normalise
     from train.evaluation.logits import model_pixels
 
-    faces = read_data(options, [spec])["train"]
     rows = np.random.default_rng(0).permutation(len(faces))[:FACES]
     return normalise(model_pixels(faces.images[rows], spec), spec)

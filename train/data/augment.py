@@ -35,6 +35,10 @@ class Augmentation(BaseModel):
     """Largest offset, as a fraction of 255."""
     contrast: float = Field(default=0.25, ge=0, lt=1)
     """Factor 1 +- contrast."""
+    saturation: float = Field(default=0.0, ge=0, le=1)
+    """Factor 1 +- saturation of the distance from grey; for colour inputs."""
+    hue: float = Field(default=0.0, ge=0, le=180)
+    """Degrees, at most, in either direction around the grey axis; for colour inputs."""
     blur: float = Field(default=0.0, ge=0, le=1)
     """Probability of a Gaussian blur, with a standard deviation of up to 2 % of the side."""
     low_resolution: float = Field(default=0.0, ge=0, le=1)
@@ -50,7 +54,7 @@ class Augmentation(BaseModel):
         images = self._move(images)
         images = _some(self.blur, images, _blur)
         images = _some(self.low_resolution, images, _low_resolution)
-        images = tf.clip_by_value(self._light(images), 0.0, 255.0)
+        images = tf.clip_by_value(self._colour(self._light(images)), 0.0, 255.0)
         images = self._jpeg(images)
         return self._erase(images)
 
@@ -81,6 +85,18 @@ class Augmentation(BaseModel):
         factor = tf.reshape(1.0 + _uniform(n, self.contrast), [-1, 1, 1, 1])
         offset = tf.reshape(_uniform(n, self.brightness * 255.0), [-1, 1, 1, 1])
         return (images - mean) * factor + mean + offset
+
+    def _colour(self, images: Tensor) -> Tensor:
+        """Colour jitter (Howard 2013; Chen et al. 2020) around the grey axis, so that BGR and RGB are treated alike."""
+        if images.shape[-1] != 3 or not (self.saturation or self.hue):
+            return images
+        n = tf.shape(images)[0]
+        grey = tf.reduce_mean(images, axis=-1, keepdims=True)
+        colour = (images - grey) * tf.reshape(1.0 + _uniform(n, self.saturation), [-1, 1, 1, 1])
+        angle = tf.reshape(_uniform(n, self.hue) * (math.pi / 180), [-1, 1, 1, 1])
+        # Rodrigues' rotation of vectors at right angles to the axis (1, 1, 1) / sqrt(3).
+        across = (tf.roll(colour, 1, axis=-1) - tf.roll(colour, -1, axis=-1)) / math.sqrt(3)
+        return grey + colour * tf.cos(angle) + across * tf.sin(angle)
 
     def _jpeg(self, images: Tensor) -> Tensor:
         """The codec takes one picture at a time, so only the chosen pictures go through it."""

@@ -112,3 +112,13 @@ def _restrict(faces: Faces, columns: tuple[int, ...]) -> Faces:
     chosen = faces.take(np.flatnonzero(np.isin(faces.labels, columns)))
     votes = chosen.votes[:, columns]
     return replace(chosen, votes=votes / votes.sum(axis=1, keepdims=True))
+
+
+def every_class(faces: Faces) -> npt.NDArray[np.int64]:
+    """All rows, ordered so that the first ones cover every class: the first face of each class, then the second, ..."""
+    labels = faces.labels
+    turn = np.zeros(len(labels), np.int64)
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        turn[rows] = np.arange(len(rows))
+    return np.lexsort((labels, turn))

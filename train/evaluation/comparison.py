@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -52,11 +53,13 @@ class Mistake(NamedTuple):
 class Result:
     """One model on one split.
 
-    ``point``: the operating point of ``figures``; ``marked``: the named ones on the curve. ``right``: bool, one per
-    face of the split; ``covered``: False for faces of a class that the model lacks.
+    ``origin``: the model's version and files, or the run's start and commit. ``point``: the operating point of
+    ``figures``; ``marked``: the named ones on the curve. ``right``: bool, one per face of the split; ``covered``: False
+    for faces of a class that the model lacks.
     """
 
     name: str
+    origin: str
     settings: Settings
     point: str
     figures: Figures
@@ -73,11 +76,16 @@ class Result:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Several models on the measured faces of one split."""
+    """Several models on the measured faces of one split.
 
+    ``measured``: when, in UTC. ``fingerprint``: SHA-256 of all faces of the split.
+    """
+
+    measured: datetime
     dataset: str
     protocol: str
     split: Split
+    fingerprint: str
     faces: Faces
     results: list[Result]
 
@@ -101,7 +109,8 @@ def compare_models(predictions: Sequence[Prediction], data: DataSet, split: Spli
     """
     faces = data[split].majority()
     results = [_result(one, data.classes, faces, split) for one in with_own_names(predictions)]
-    return Comparison(data.name, data.protocol, split, faces, results)
+    now, fingerprint = datetime.now(timezone.utc), data.fingerprint([split])
+    return Comparison(now, data.name, data.protocol, split, fingerprint, faces, results)
 
 
 def _result(prediction: Prediction, classes: Sequence[str], faces: Faces, split: Split) -> Result:
@@ -120,6 +129,7 @@ def _result(prediction: Prediction, classes: Sequence[str], faces: Faces, split:
     seven = seven_of(prediction.classes) or None
     return Result(
         name=prediction.name,
+        origin=_origin(prediction),
         settings=_settings(prediction),
         point=point,
         figures=compute_figures(known, shipped, prediction.classes),
@@ -137,6 +147,18 @@ def _result(prediction: Prediction, classes: Sequence[str], faces: Faces, split:
         right=right,
         covered=covered,
     )
+
+
+def _origin(prediction: Prediction) -> str:
+    if prediction.classifier is not None:
+        manifest, entry = prediction.classifier.manifest, prediction.classifier.entry
+        backend = prediction.classifier.backend.name
+        return f"version {manifest.version}, {entry.file}, sha256 {entry.sha256}, {backend}"
+    if prediction.run is None:
+        return "mean of the probabilities of its members"
+    record = prediction.run.record
+    facts = {key: record[key] for key in ("start", "commit", "epochs", "best_epoch") if key in record}
+    return "training run, " + ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in facts.items())
 
 
 def _prior(prediction: Prediction) -> npt.NDArray[np.float64] | None:

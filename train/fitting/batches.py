@@ -19,9 +19,9 @@ from train.recipes.recipe import Recipe
 Tensor = Any
 
 
-def steps_per_epoch(faces: Faces, recipe: Recipe) -> int:
-    """Number of batches that contain every face once."""
-    return -(-len(faces) // recipe.batch_size)
+def steps_per_epoch(balance: Balance, recipe: Recipe) -> int:
+    """Number of batches that contain the faces of an epoch."""
+    return -(-balance.drawn // recipe.batch_size)
 
 
 def batches(faces: Faces, recipe: Recipe, balance: Balance, *, first_epoch: int = 0, steps: int | None = None) -> Any:
@@ -62,9 +62,11 @@ def _epoch(balance: Balance, recipe: Recipe, epoch: int) -> npt.NDArray[np.int64
     """Rows of every batch of one epoch: batches x batch size. Each face once, or drawn by its probability."""
     generator = np.random.default_rng((recipe.seed, epoch))
     count = len(balance.chances)
-    total = -(-count // recipe.batch_size) * recipe.batch_size
+    total = steps_per_epoch(balance, recipe) * recipe.batch_size
     if recipe.oversample:
         rows = generator.choice(count, total, p=balance.chances)
+    elif recipe.undersample:
+        rows = np.resize(generator.choice(count, balance.drawn, replace=False, p=balance.chances), total)
     else:
         rows = np.resize(generator.permutation(count), total)
     return rows.astype(np.int64).reshape(-1, recipe.batch_size)

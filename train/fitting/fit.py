@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from edge_emotion.protocols import FloatArray
+from edge_emotion.system.atomic_file import write_bytes
 from train.choices import Logger, Precision
 from train.data.duplicates import drop_copies
 from train.data.faces import DataError, DataSet, Faces
@@ -20,7 +22,7 @@ from train.fitting.averaging import Average
 from train.fitting.batch_norms import Statistics, set_momentum
 from train.fitting.batches import batches, steps_per_epoch
 from train.fitting.callbacks import ProgressBar, Saving, Unfreeze, Validation
-from train.fitting.class_balance import Balance, balance
+from train.fitting.class_balance import Balance, balance, balance_lines
 from train.fitting.distillation import Trainee, identify, make_teacher
 from train.fitting.distributed import is_chief, make_strategy, precision
 from train.fitting.loggers import make_loggers, require_loggers
@@ -43,6 +45,12 @@ from train.runs.run_directory import (
     versions,
 )
 
+PICTURES = "pictures"
+"""Folder in the run directory for what experiment trackers get."""
+
+Draw = Callable[[Faces, FloatArray, Sequence[str]], Mapping[str, bytes]]
+"""(validation faces, N x C logits, classes) -> name -> PNG."""
+
 
 @dataclass(frozen=True)
 class _Job:
@@ -58,6 +66,7 @@ class _Job:
     weights: str | None
     teachers: Sequence[Path]
     loggers: Sequence[Logger]
+    draw: Draw | None
     steps: int
 
 
@@ -70,6 +79,7 @@ def fit(
     start: str,
     teachers: Sequence[Path] = (),
     loggers: Sequence[Logger] = (),
+    draw: Draw | None = None,
     floats: Precision = "auto",
     steps: int | None = None,
 ) -> Path:
@@ -77,8 +87,8 @@ def fit(
 
     ``weights``: the network's starting point (a path, 'imagenet' or None), described by ``start`` in the record.
     Training faces with a copy in another split are left out. The best epoch is chosen on the validation split. A run
-    that was interrupted continues after its last finished epoch. ``loggers``: names in LOGGERS. ``steps``: steps per
-    epoch, if fewer than all, for trials.
+    that was interrupted continues after its last finished epoch. ``loggers``: names in LOGGERS; they get what ``draw``
+    draws at the end. ``steps``: steps per epoch, if fewer than all, for trials.
 
     Raises ConfigError if the directory belongs to another run, DataError for unsuitable data, TrainingError if training
     fails.
@@ -95,14 +105,17 @@ def fit(
         return run / BEST
     job = _Job(
         recipe, data.classes, data["train"], data["validation"].majority(), chosen, run, known or record, weights,
-        teachers, loggers, steps or steps_per_epoch(data["train"], recipe),
+        teachers, loggers, draw, steps or steps_per_epoch(chosen, recipe),
     )  # fmt: skip
+    for line in balance_lines(chosen, data["train"].votes, data.classes, recipe):
+        print(line)
     try:
         state = _train(job, strategy, floats)
     except tf.errors.OpError as error:
         raise TrainingError(f"TensorFlow failed: {str(error).splitlines()[0]}") from error
     if is_chief(strategy):
         _finish(job, state)
+        print(_end_text(recipe, state))
     return run / BEST
 
 
@@ -205,19 +218,40 @@ def _reporters(job: _Job, state: State) -> list[Any]:
     return [
         K.callbacks.CSVLogger(job.run / HISTORY, append=state.resumed),
         K.callbacks.TensorBoard(job.run / "tensorboard", write_graph=False),
-        *make_loggers(job.loggers, job.run, job.record),
+        *make_loggers(job.loggers, job.run, job.record, partial(_pictures, job)),
         ProgressBar(job.recipe.epochs, job.steps, state.epoch),
     ]
 
 
+def _pictures(job: _Job) -> dict[str, Path]:
+    """Draw the pictures of a run's best weights on the validation split into its directory."""
+    if job.draw is None:
+        return {}
+    logits = logits_of(KerasBackend(Run(job.run, job.recipe, job.record).build()), job.validation, job.recipe.input)
+    folder = job.run / PICTURES
+    folder.mkdir(exist_ok=True)
+    files = {}
+    for name, content in job.draw(job.validation, logits, job.classes).items():
+        files[name] = folder / f"{name}.png"
+        write_bytes(files[name], content)
+    return files
+
+
 def _finish(job: _Job, state: State) -> None:
     """Write the draft of the manifest and then mark the run as finished."""
-    best = {f"best_{job.recipe.select}": round(state.best, 5)}
+    best = {f"best_{job.recipe.select}": round(state.best, 5), "best_epoch": state.best_epoch}
     run = Run(job.run, job.recipe, {**job.record, "finished": True, "epochs": state.epoch, **best})
     logits = logits_of(KerasBackend(run.build()), job.validation, job.recipe.input)
     warn_of_one_class(logits, job.validation, job.classes)
     write_draft(run, logits, job.validation)
     save(job.run, run.record)
+
+
+def _end_text(recipe: Recipe, state: State) -> str:
+    """How a run has ended, and which epoch's weights it keeps."""
+    early = f"stopped early, {recipe.patience} epochs after the best one; " if state.epoch < recipe.epochs else ""
+    best = f"{state.best_epoch}, with a validation {recipe.select} of {state.best:.4f}"
+    return f"{early}best of {state.epoch} epochs: {best}"
 
 
 def warn_of_one_class(logits: FloatArray, faces: Faces, classes: Sequence[str]) -> None:

@@ -18,6 +18,8 @@ from train.runs.run_directory import Run
 
 DRAFT = "manifest.draft.json"
 
+NO_LICENCE = "not stated"
+
 INTENDED_USE = (
     "Telling which expression a face shows, on the device, for art, research and home automation with the consent "
     "of the people in view."
@@ -52,8 +54,8 @@ def training_of(run: Run) -> Training:
     )
 
 
-def facts(run: Run) -> dict[str, Any]:
-    """The fields of a manifest that follow from the run alone."""
+def facts(run: Run, licence: str = NO_LICENCE) -> dict[str, Any]:
+    """The fields of a manifest that follow from the run, and the licence of its weights."""
     return {
         "schema": 1,
         "name": run.recipe.name,
@@ -61,7 +63,7 @@ def facts(run: Run) -> dict[str, Any]:
         "input": run.recipe.input,
         "labels": run.classes,
         "training": training_of(run),
-        "licence": "Apache-2.0",
+        "licence": licence,
         "intended_use": INTENDED_USE,
         "limits": LIMITS,
     }

@@ -62,6 +62,11 @@ class State:
         """The best value so far of the metric that the recipe selects by."""
         return float(self._best.numpy())
 
+    @property
+    def best_epoch(self) -> int:
+        """Number of the epoch (from 1) that ``best`` is of."""
+        return int(self._best_epoch.numpy())
+
     def ended(self, recipe: Recipe) -> bool:
         """Whether the run is over: after its last epoch, or after as many without a better one as the recipe allows."""
         return self.epoch >= recipe.epochs or 0 < recipe.patience <= int(self._since_best.numpy())

@@ -1,4 +1,4 @@
-"""Float weights of an exported model, read from its TFLite file, for further training."""
+"""Float weights of an exported model, read from its TFLite file, for explanations and further training."""
 
 from __future__ import annotations
 
@@ -28,15 +28,21 @@ class Layer(NamedTuple):
 
 
 def float_file(name: str) -> tuple[Path, ModelManifest]:
-    """The float TFLite file of a shipped model or model folder. Raises ModelError if there is none."""
+    """The most exact float TFLite file of a shipped model or model folder. Raises ModelError if there is none."""
     folder = find_model(name)
     manifest = load_manifest(folder)
     if not isinstance(manifest, ModelManifest):
         raise ModelError(f"{folder} is no emotion classifier but does {manifest.task}")
-    return checked_file(folder, manifest.file("float16", "tflite")), manifest
+    floats = sorted(one.precision for one in manifest.files if one.format == "tflite" and one.precision != "int8")
+    if not floats:
+        raise ModelError(
+            f"{folder} has no float TFLite file, and int8 weights are rounded: the network cannot be built again "
+            "from it; take the run that it was made from, or a folder with a float16 file"
+        )
+    return checked_file(folder, manifest.file(floats[-1], "tflite")), manifest
 
 
-def load_exported(model: Model, file: Path, pictures: Array) -> None:
+def load_exported(model: Model, file: Path, pictures: Array | None) -> None:
     """Copy the weights of ``file`` into ``model``, a graph of the same recipe; see ``unfold`` for batch norms.
 
     Raises DataError for a file that does not fit, ModelError for one that cannot be read.

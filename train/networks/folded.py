@@ -44,11 +44,12 @@ def for_grey(first: Folded, means: tuple[float, float, float], per_unit: float, 
     return Folded(kernel, np.asarray(first.offset + scale * shift, np.float32), first.scale)
 
 
-def unfold(model: Model, folded: Mapping[str, Folded], pictures: Array) -> None:
+def unfold(model: Model, folded: Mapping[str, Folded], pictures: Array | None) -> None:
     """Set the convolutions in ``folded``, and the batch norm after each from its statistics on ``pictures``.
 
-    pictures: model input, float32 N x H x W x C. Raises DataError for a layer that is missing or left over, and for
-    weights of another shape.
+    pictures: model input, float32 N x H x W x C; None leaves the norms as plain scales and offsets: the same function,
+    exactly, but nothing to train from. Raises DataError for a layer that is missing or left over, and for weights of
+    another shape.
     """
     pairs = _pairs(model)
     if set(pairs) != set(folded):
@@ -56,6 +57,8 @@ def unfold(model: Model, folded: Mapping[str, Folded], pictures: Array) -> None:
         raise DataError(f"these weights are not {model.name}'s: {odd} is {'missing' if odd in pairs else 'left over'}")
     for name, norm in pairs.items():
         _fill(model.get_layer(name), norm, folded[name])
+    if pictures is None:
+        return
     for (name, norm), (mean, variance) in zip(pairs.items(), _statistics(model, pairs, pictures), strict=True):
         gamma, beta, *_ = norm.get_weights()
         if not np.isfinite(mean).all() or not np.isfinite(variance).all():

@@ -12,6 +12,7 @@ from edge_emotion.config.merge import merged
 from edge_emotion.errors import ConfigError
 from edge_emotion.labels import EMOTIONS, canonical
 from edge_emotion.models.manifest import CropSpec, InputSpec
+from edge_emotion.system.plain_words import in_plain_words
 from train.data.augment import Augmentation
 from train.data.layouts.fer import FER2013_CLASSES, SIZE
 
@@ -119,8 +120,11 @@ class Recipe(BaseModel):
     """Weight of a face in the loss: the prior of its classes to the power of minus this; 1: all classes equal."""
     oversample: float = Field(default=0.0, ge=0, le=1)
     """Probability of drawing a face: the prior of its classes to the power of minus this."""
+    undersample: float = Field(default=0.0, ge=0, le=1)
+    """As ``oversample``, but each face at most once in an epoch, which is shorter: frequent classes are thinned out
+    (random undersampling; He and Garcia 2009). Not with ``oversample``."""
     compensate: bool = False
-    """Cancel in the loss the effect of class weights and oversampling on the prior, so that logits still estimate the
+    """Cancel in the loss the effect of class weights and sampling on the prior, so that logits still estimate the
     natural frequencies; operating points are then chosen by logit adjustment."""
     adjust: float = Field(default=0.0, ge=0, le=2)
     """tau of the logit-adjusted loss (Menon et al. 2021)."""
@@ -138,6 +142,12 @@ class Recipe(BaseModel):
     def _square(self) -> Recipe:
         if self.input.height != self.input.width:
             raise ValueError(f"input must be square, not {self.input.height} x {self.input.width}")
+        return self
+
+    @model_validator(mode="after")
+    def _one_sampling(self) -> Recipe:
+        if self.oversample and self.undersample:
+            raise ValueError("oversample and undersample exclude each other: set one of them to 0")
         return self
 
     def change(self, **values: Any) -> Recipe:
@@ -160,7 +170,7 @@ def _explain(error: ValidationError) -> str:
     fault = error.errors()[0]
     where = ".".join(str(part) for part in fault["loc"])
     if fault["type"] != "extra_forbidden":
-        message = fault["msg"].removeprefix("Value error, ")
+        message = in_plain_words(fault["type"], fault["msg"])
         return f"{where}: {message}" if where else message
     fields = _fields_at(fault["loc"][:-1])
     near = get_close_matches(str(fault["loc"][-1]), fields, n=1)

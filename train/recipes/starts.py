@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_emotion.models.manifest import InputSpec
+from edge_emotion.errors import ConfigError
+from edge_emotion.models.manifest import InputSpec, ModelManifest
 from edge_emotion.protocols import FloatArray
 from train.keras import K
 from train.networks.dlib_resnet import DLIB, dlib
@@ -45,15 +46,38 @@ STARTS = {"faceres": Start(FACERES, "mobilenet_v1", faceres), "dlib": Start(DLIB
 def write_exported(name: str, faces: Callable[[InputSpec], FloatArray], out: Path) -> str:
     """Write the float weights of an exported model, including its head, as .h5; returns the name of its recipe.
 
-    faces: returns pictures as input of a model with this InputSpec. Raises ConfigError if the recipe no longer exists,
-    and the errors of ``float_file`` and ``load_exported``.
+    faces: returns pictures as input of a model with this InputSpec. Raises what ``rebuild_exported`` does.
     """
-    file, manifest = float_file(name)
-    recipe = find_recipe(manifest.training.recipe)
-    model = recipe.change(input=manifest.input.model_dump()).build(len(manifest.labels), weights=None)
-    load_exported(model, file, faces(manifest.input))
+    model, recipe, _ = rebuild_exported(name, faces)
     _save(model, out)
     return recipe.name
+
+
+def rebuild_exported(
+    name: str, faces: Callable[[InputSpec], FloatArray] | None = None
+) -> tuple[Any, Recipe, ModelManifest]:
+    """The tf_keras network of a shipped model or model folder, with the weights of its float file.
+
+    It computes exactly what the file computes: N x H x W x C -> N x L logits in the order of the manifest's labels.
+    ``faces``: as for ``write_exported``, for batch norms that can be trained further. Raises ConfigError if the recipe
+    does not exist here, and the errors of ``float_file`` and ``load_exported``.
+    """
+    file, manifest = float_file(name)
+    recipe = exported_recipe(manifest)
+    model = recipe.build(len(manifest.labels), weights=None)
+    load_exported(model, file, None if faces is None else faces(manifest.input))
+    return model, recipe, manifest
+
+
+def exported_recipe(manifest: ModelManifest) -> Recipe:
+    """The recipe of an exported model, with its input. Raises ConfigError if it does not exist here."""
+    try:
+        return find_recipe(manifest.training.recipe).change(input=manifest.input.model_dump())
+    except ConfigError as error:
+        raise ConfigError(
+            f"the network of model {manifest.name} cannot be built again: it was made by "
+            f"{manifest.training.recipe!r}, which is no recipe of this version"
+        ) from error
 
 
 def _save(model: Any, out: Path) -> None:

@@ -16,8 +16,9 @@ from edge_emotion.models.classifier import softmax
 from edge_emotion.models.preprocess import Pixels, normalise, to_input
 from edge_emotion.protocols import FloatArray
 from train.networks.vision_transformer import attention_maps
+from train.reporting.explained import Network
 from train.reporting.image_output import safe_name
-from train.reporting.overlay import caption, enlarge, feature_grid, grid, overlay, patch_view
+from train.reporting.overlay import caption, enlarge, feature_grid, grid, overlay, patch_view, with_colour_bar
 from train.reporting.saliency import (
     activated_layers,
     feature_layers,
@@ -28,10 +29,12 @@ from train.reporting.saliency import (
     patch_grid,
     rollout,
 )
-from train.runs.run_directory import Run
 
 FEATURE_LAYERS = 3
 """Number of layers shown if none is named: an early, a middle and the last one."""
+
+SHEET_COLUMNS = 3
+"""Faces beside each other on a sheet."""
 
 Model = Any
 Pictures = Iterator[tuple[str, Image]]
@@ -43,7 +46,7 @@ class Subject:
     """Faces to explain, and the model's output for them.
 
     names: N texts, unique in file names; crops: N face pictures; batch: model input N x H x W x C; probabilities:
-    N x classes; target: N columns, the class that is explained.
+    N x classes; target: N columns, the class that is explained; truth: N classes as labelled, None where unknown.
     """
 
     names: list[str]
@@ -52,6 +55,7 @@ class Subject:
     batch: FloatArray
     probabilities: npt.NDArray[np.float64]
     target: npt.NDArray[np.int64]
+    truth: list[str | None]
 
     def text(self, i: int) -> str:
         """One line about a face: the class that is explained, and the prediction."""
@@ -60,33 +64,45 @@ class Subject:
         text = f"predicted {self.classes[predicted]} {row[predicted]:.0%}"
         return text if predicted == target else f"why {self.classes[target]} {row[target]:.0%}; {text}"
 
+    def label(self, i: int) -> str:
+        """One line about a face: its true class, or its name if that is unknown."""
+        true = self.truth[i]
+        return self.names[i] if true is None else f"true {true}"
 
-def prepare(model: Model, run: Run, names: list[str], crops: list[Pixels], emotion: str | None = None) -> Subject:
-    """Run the model on face crops; ``emotion``: explain this class instead of the predicted one.
 
-    Raises ConfigError for an emotion that the run has no class for.
+def prepare(
+    network: Network,
+    names: list[str],
+    crops: list[Pixels],
+    emotion: str | None = None,
+    truth: list[str | None] | None = None,
+) -> Subject:
+    """Run the network on face crops; ``emotion``: explain this class instead of the predicted one.
+
+    Raises ConfigError for an emotion that the network has no class for.
     """
-    spec = run.recipe.input
+    spec = network.input
     batch = normalise(np.stack([to_input(crop, spec) for crop in crops]), spec)
-    probabilities = softmax(np.asarray(model.predict_on_batch(batch), np.float64))
+    probabilities = softmax(np.asarray(network.model.predict_on_batch(batch), np.float64))
     target = probabilities.argmax(axis=1)
     if emotion is not None:
         wanted = canonical(emotion)
-        if wanted not in run.classes:
-            raise ConfigError(f"{run.path} has no class {wanted}; it has {', '.join(run.classes)}")
-        target = np.full(len(crops), run.classes.index(wanted))
-    return Subject(names, crops, run.classes, batch, probabilities, target)
+        if wanted not in network.classes:
+            raise ConfigError(f"{network.name} has no class {wanted}; it has {', '.join(network.classes)}")
+        target = np.full(len(crops), network.classes.index(wanted))
+    known = truth or [None] * len(names)
+    return Subject(names, crops, network.classes, batch, probabilities, target, known)
 
 
 def explain(model: Model, subject: Subject, method: str, layers: Sequence[str] = ()) -> Pictures:
-    """Pictures by ``method``: gradcam or features (of ``layers``, or of default ones), attention, or patches.
+    """Pictures by ``method``: gradcam, gradcam++ or features (of ``layers``, or default ones), attention, or patches.
 
     Raises ConfigError if the network has no such layer, or the method does not apply to this kind of network.
     """
     if layers and method in ("attention", "patches"):
         raise ConfigError(f"--layer is for gradcam and features, not for --method {method}")
-    if method == "gradcam":
-        yield from _grad_cams(model, subject, layers or [last_feature_layer(model)])
+    if method in ("gradcam", "gradcam++"):
+        yield from _grad_cams(model, subject, layers or [last_feature_layer(model)], plus=method == "gradcam++")
     elif method == "features":
         yield from _features(model, subject, layers or _spread(activated_layers(model) or feature_layers(model)))
     elif method == "attention":
@@ -97,13 +113,18 @@ def explain(model: Model, subject: Subject, method: str, layers: Sequence[str] =
             yield f"patches-{name}", patch_view(crop, rows, columns)
 
 
-def _grad_cams(model: Model, subject: Subject, layers: Sequence[str]) -> Pictures:
-    """Per layer and face: the face, beside the face with the heat map on it."""
+def _grad_cams(model: Model, subject: Subject, layers: Sequence[str], *, plus: bool) -> Pictures:
+    """Per layer and face: the face, beside the face with the heat map on it; and per layer all of them on a sheet."""
+    kind = "gradcampp" if plus else "gradcam"
     for layer in layers:
-        heats = grad_cam(model, subject.batch, subject.target, layer)
+        heats = grad_cam(model, subject.batch, subject.target, layer, plus=plus)
+        tiles = []
         for i, (name, crop) in enumerate(zip(subject.names, subject.crops, strict=True)):
             both = grid([enlarge(crop), overlay(crop, heats[i])], 2)
-            yield f"gradcam-{name}-{safe_name(layer)}", caption(both, subject.text(i))
+            tiles.append(caption(both, subject.label(i), subject.text(i)))
+            yield f"{kind}-{name}-{safe_name(layer)}", caption(both, subject.text(i))
+        sheet = with_colour_bar(grid(tiles, SHEET_COLUMNS), "evidence")
+        yield f"sheet-{kind}-{safe_name(layer)}", sheet
 
 
 def _features(model: Model, subject: Subject, layers: Sequence[str]) -> Pictures:

@@ -20,6 +20,9 @@ GAP = 4
 LINE = 22
 """Height of a line of text in pixels."""
 
+BAR_ROOM = 84
+"""Width of a colour bar with its text."""
+
 
 def enlarge(face: Pixels, side: int = SIDE) -> Image:
     """A face crop, h x w (x 1) grey or h x w x 3 BGR, as side x side x 3 BGR, enlarged without interpolation."""
@@ -70,11 +73,25 @@ def patch_view(face: Pixels, rows: int, columns: int, *, gap: int = GAP) -> Imag
     return np.ascontiguousarray(apart[:-gap, :-gap]) if gap else apart
 
 
-def caption(image: Image, text: str) -> Image:
-    """The picture with a line of (ASCII) text above it."""
-    strip = np.full((LINE, image.shape[1], 3), PAPER, np.uint8)
-    cv2.putText(strip, text, (GAP, LINE - 7), FONT, 0.42, INK, 1, cv2.LINE_AA)
+def caption(image: Image, *lines: str) -> Image:
+    """The picture with lines of (ASCII) text above it."""
+    strip = np.full((LINE * len(lines), image.shape[1], 3), PAPER, np.uint8)
+    for number, text in enumerate(lines, start=1):
+        cv2.putText(strip, text, (GAP, LINE * number - 7), FONT, 0.42, INK, 1, cv2.LINE_AA)
     return np.concatenate([strip, image])
+
+
+def with_colour_bar(image: Image, what: str) -> Image:
+    """The picture with the colours of heat maps at its right, from 0 (below) to 1 (above); ``what`` they measure."""
+    bar = np.full((image.shape[0], BAR_ROOM, 3), PAPER, np.uint8)
+    high, top = min(SIDE, image.shape[0] - 2 * LINE), LINE
+    levels = np.linspace(1, 0, high, dtype=np.float32)[:, None]
+    colours = cv2.applyColorMap(np.rint(255 * levels).astype(np.uint8), cv2.COLORMAP_INFERNO)
+    bar[top : top + high, 2 * GAP : 2 * GAP + LINE] = colours
+    for text, y in ((what, LINE - 7), ("1", top + 12), ("0", top + high)):
+        x = 2 * GAP if text == what else 3 * GAP + LINE
+        cv2.putText(bar, text, (x, y), FONT, 0.42, INK, 1, cv2.LINE_AA)
+    return np.concatenate([image, bar], axis=1)
 
 
 def _tile(values: FloatArray, side: int) -> Image:

@@ -1,43 +1,54 @@
-"""Plots as PNG. Each function takes figures and returns the content of a file; nothing is shown on a screen."""
+"""Plots as PNG and SVG. Each function takes figures and returns the content of files; no screen is needed."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from edge_emotion.cli.annotate import COLOURS, OTHER
 from edge_emotion.labels import EMOTIONS
 from train.evaluation.model_figures import Bin, ClassFigures, Figures
 from train.evaluation.operating_points import CurvePoint
-
-COLOURS = dict(
-    zip(
-        EMOTIONS,
-        ("#7f7f7f", "#e3a008", "#17a2b8", "#3b6fb6", "#c0392b", "#5f8f3e", "#7d4fa3", "#a0673a"),
-        strict=True,
-    )
-)
-"""One colour per emotion, the same in every plot."""
 
 RUN_COLOURS = ("#1f4e79", "#d1700f", "#2f7f4f", "#8c3a8c", "#946b1f", "#4a4a4a", "#b03a5b", "#2a8c9c")
 """One colour per compared model, in their order; from the ninth on they repeat."""
 
 DPI = 110
+MATRICES = 3
+"""Largest number of confusion matrices beside each other."""
+
 LEGEND_FROM = 2
 """Series from which on a plot has a legend; the title describes a single one."""
 
 History = Mapping[str, Sequence[float]]
 
 
-def confusion_png(figures: Figures, title: str) -> bytes:
-    """Confusion matrix: rows truth, columns prediction; each cell its count and its share of the row in per cent."""
+class Plot(NamedTuple):
+    """The content of a PNG and of an SVG file; without SVG for photographs."""
+
+    png: bytes
+    svg: bytes | None
+
+
+def confusion_plot(models: Mapping[str, Figures]) -> Plot:
+    """Confusion matrices side by side: rows truth, columns prediction; each cell its count and share of the row."""
+    columns = min(len(models), MATRICES)
+    rows = -(-len(models) // columns)
+    size = max(len(figures.classes) for figures in models.values())
+    figure = Figure((columns * (1.6 + 0.62 * size), rows * (1.2 + 0.56 * size)), layout="constrained")
+    for place, (title, figures) in enumerate(models.items(), start=1):
+        _draw_confusion(figure.add_subplot(rows, columns, place), figures, title)
+    return plot_of(figure)
+
+
+def _draw_confusion(axes: Any, figures: Figures, title: str) -> None:
     rates, size = figures.rates, len(figures.classes)
-    figure = Figure((1.6 + 0.62 * size, 1.2 + 0.56 * size))
-    axes = figure.add_subplot()
     axes.imshow(rates, cmap="Blues", vmin=0, vmax=1)
     for row, counts in enumerate(figures.confusion):
         for column, count in enumerate(counts):
@@ -47,10 +58,9 @@ def confusion_png(figures: Figures, title: str) -> bytes:
     axes.set_xticks(range(size), figures.classes, rotation=45, ha="right")
     axes.set_yticks(range(size), [f"{name} ({figures.per_class[name].n})" for name in figures.classes])
     label_axes(axes, f"{title}\n{figures.n} faces", "predicted", "true")
-    return figure_png(figure)
 
 
-def reliability_png(bins: Sequence[Bin], title: str) -> bytes:
+def reliability_plot(bins: Sequence[Bin], title: str) -> Plot:
     """Reliability diagram: accuracy over confidence, and below it the number of faces in each bin."""
     figure = Figure((4.2, 4.6))
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -63,31 +73,31 @@ def reliability_png(bins: Sequence[Bin], title: str) -> bytes:
     lower.set_xlim(0, 1.02)
     label_axes(upper, title, "", "accuracy")
     label_axes(lower, "", "confidence", "faces")
-    return figure_png(figure)
+    return plot_of(figure)
 
 
-def learning_curves_png(histories: Mapping[str, History]) -> bytes:
-    """Loss (dashed: training, solid: validation) and validation accuracies over the epochs of each run."""
+def learning_curves_plot(histories: Mapping[str, History]) -> Plot:
+    """Loss and accuracy (dashed: training, solid: validation), and balanced accuracy, over the epochs of each run."""
     figure = Figure((9.0, 3.6))
     losses, scores = figure.subplots(1, 2)
     for place, (name, history) in enumerate(histories.items()):
         colour = _run_colour(place)
         for key, style in (("loss", "--"), ("val_loss", "-")):
             _curve(losses, history, key, style, colour, name if key == "val_loss" else None)
-        for key, style in (("val_accuracy", "-"), ("val_balanced_accuracy", ":")):
+        for key, style in (("accuracy", "--"), ("val_accuracy", "-"), ("val_balanced_accuracy", ":")):
             _curve(scores, history, key, style, colour, name if key == "val_accuracy" else None)
     for axes in (losses, scores):
         axes.xaxis.get_major_locator().set_params(integer=True)
     label_axes(losses, "loss: training dashed, validation solid", "epoch", "loss")
-    label_axes(scores, "validation: accuracy solid, balanced dotted", "epoch", "share")
+    label_axes(scores, "accuracy: training dashed, validation solid, balanced dotted", "epoch", "share")
     if len(histories) >= LEGEND_FROM:
-        scores.legend(fontsize=7)
-    return figure_png(figure)
+        _legend_beside(scores)
+    return plot_of(figure)
 
 
-def operating_curve_png(
+def operating_curve_plot(
     curves: Mapping[str, Sequence[CurvePoint]], marked: Mapping[str, Mapping[str, CurvePoint]]
-) -> bytes:
+) -> Plot:
     """Balanced accuracy over accuracy for growing prior adjustment; ``marked``: model -> name -> operating point."""
     figure = Figure((6.0, 4.4))
     axes = figure.add_subplot()
@@ -101,11 +111,11 @@ def operating_curve_png(
             axes.annotate(_plain(label), where, textcoords="offset points", xytext=(6, 4), fontsize=8)
     label_axes(axes, "operating curve: strength of the prior adjustment", "accuracy", "balanced accuracy")
     if len(curves) >= LEGEND_FROM:
-        axes.legend(fontsize=7)
-    return figure_png(figure)
+        _legend_beside(axes)
+    return plot_of(figure)
 
 
-def recall_png(models: Mapping[str, Mapping[str, ClassFigures]]) -> bytes:
+def recall_plot(models: Mapping[str, Mapping[str, ClassFigures]]) -> Plot:
     """Recall of each class with its 95 % interval, the models side by side within each class."""
     names = [name for name in EMOTIONS if any(name in classes for classes in models.values())]
     figure = Figure((1.5 + 1.05 * len(names), 3.8))
@@ -113,17 +123,17 @@ def recall_png(models: Mapping[str, Mapping[str, ClassFigures]]) -> bytes:
     width = 0.8 / len(models)
     for place, (model, classes) in enumerate(models.items()):
         for column, name in enumerate(names):
-            _bar(axes, classes.get(name), column + (place + 0.5) * width - 0.4, width, place, COLOURS[name])
+            _bar(axes, classes.get(name), column + (place + 0.5) * width - 0.4, width, place, COLOURS.get(name, OTHER))
         axes.bar(0, 0, color="#bbbbbb", edgecolor="black", hatch=_hatch(place), label=_plain(model))
     axes.set_xticks(range(len(names)), names, rotation=30, ha="right")
     axes.set_ylim(0, 1.02)
     label_axes(axes, "recall per class, with 95 % intervals", "", "recall")
     if len(models) >= LEGEND_FROM:
-        axes.legend(fontsize=7, loc="lower left")
-    return figure_png(figure)
+        _legend_beside(axes)
+    return plot_of(figure)
 
 
-def faces_png(images: npt.NDArray[np.uint8], captions: Sequence[str], columns: int = 6) -> bytes:
+def faces_plot(images: npt.NDArray[np.uint8], captions: Sequence[str], columns: int = 6) -> Plot:
     """A grid of face crops, each with a caption. images: N x h x w (grey) or N x h x w x 3 (BGR), N > 0."""
     rows = -(-len(images) // columns)
     figure = Figure((1.7 * min(columns, len(images)), 2.1 * rows))
@@ -132,7 +142,7 @@ def faces_png(images: npt.NDArray[np.uint8], captions: Sequence[str], columns: i
         axes.imshow(image if image.ndim == 2 else image[..., ::-1], cmap="gray", vmin=0, vmax=255)
         axes.set_title(caption, fontsize=7, parse_math=False)
         axes.set_axis_off()
-    return figure_png(figure)
+    return Plot(figure_png(figure), None)
 
 
 def _bar(axes: Any, figures: ClassFigures | None, x: float, width: float, place: int, colour: str) -> None:
@@ -170,6 +180,19 @@ def label_axes(axes: Any, title: str, x: str, y: str) -> None:
     axes.set_xlabel(x, fontsize=8)
     axes.set_ylabel(y, fontsize=8)
     axes.tick_params(labelsize=7)
+
+
+def _legend_beside(axes: Any) -> None:
+    """A legend to the right of the axes, where it covers nothing."""
+    axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0)
+
+
+def plot_of(figure: Figure) -> Plot:
+    """A figure as PNG and SVG, without dates and random names, so that equal figures give equal files."""
+    content = io.BytesIO()
+    with rc_context({"svg.hashsalt": "edge-emotion"}):
+        figure.savefig(content, format="svg", bbox_inches="tight", metadata={"Date": None, "Creator": None})
+    return Plot(figure_png(figure), content.getvalue())
 
 
 def figure_png(figure: Figure) -> bytes:

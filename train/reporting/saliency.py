@@ -19,12 +19,15 @@ KERNELS = (K.layers.Conv2D, K.layers.DepthwiseConv2D, K.layers.SeparableConv2D)
 Model = Any
 
 
-def grad_cam(model: Model, batch: FloatArray, classes: npt.NDArray[np.int64], layer: str | None = None) -> FloatArray:
+def grad_cam(
+    model: Model, batch: FloatArray, classes: npt.NDArray[np.int64], layer: str | None = None, *, plus: bool = False
+) -> FloatArray:
     """Grad-CAM (Selvaraju et al. 2017): evidence of each position for a class, N x h x w, scaled to 0..1 per face.
 
     batch: model input N x H x W x C; classes: N columns of the logits. ``layer``: a layer with feature maps h x w x C
-    (default: ``last_feature_layer``). All 0 if no position supports the class. Raises ConfigError for a layer that does
-    not exist or has no feature maps, and for a network without any.
+    (default: ``last_feature_layer``). ``plus``: weights of the maps as in Grad-CAM++ (Chattopadhay et al. 2018), which
+    shows all places of a feature that occurs several times. All 0 if no position supports the class. Raises ConfigError
+    for a layer that does not exist or has no feature maps, and for a network without any.
     """
     name = layer or last_feature_layer(model)
     part = K.Model(model.input, [_feature_layer(model, name).output, model.output])
@@ -34,9 +37,17 @@ def grad_cam(model: Model, batch: FloatArray, classes: npt.NDArray[np.int64], la
         features, logits = part(pixels, training=False)
         chosen = tf.gather(logits, classes, batch_dims=1)
     gradients = tape.gradient(chosen, features)
-    weights = tf.reduce_mean(gradients, axis=(1, 2), keepdims=True)
+    weights = _weights_plus(features, gradients) if plus else tf.reduce_mean(gradients, axis=(1, 2), keepdims=True)
     heat = np.asarray(tf.nn.relu(tf.reduce_sum(weights * features, axis=-1)), np.float32)
     return _to_one(heat, axes=(1, 2))
+
+
+def _weights_plus(features: Any, gradients: Any) -> Any:
+    """Weights of the maps, N x 1 x 1 x C: equations 10 and 19 of Chattopadhay et al. 2018, of the exponential score."""
+    square, cube = gradients**2, gradients**3
+    below = 2 * square + tf.reduce_sum(features, axis=(1, 2), keepdims=True) * cube
+    alphas = tf.math.divide_no_nan(square, below)
+    return tf.reduce_sum(alphas * tf.nn.relu(gradients), axis=(1, 2), keepdims=True)
 
 
 def feature_maps(model: Model, batch: FloatArray, layer: str) -> FloatArray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,23 +12,25 @@ from train.evaluation.comparison import Comparison, Result
 from train.evaluation.metrics import Interval
 from train.evaluation.model_figures import Figures
 from train.reporting import plots
+from train.reporting.plot_data import confusion_data, learning_data, operating_data, recall_data, reliability_data
+from train.reporting.provenance import provenance
+from train.reporting.tables import Table
 
 NOTHING = "–"  # noqa: RUF001 - a dash, for people
 
 
 class Picture(NamedTuple):
-    """A PNG; ``file``: its name beside the page; ``title``: its description."""
+    """A plot; ``stem``: the name of its files without ending; ``title``: its description; ``data``: its numbers."""
 
-    file: str
+    stem: str
     title: str
-    content: bytes
+    plot: plots.Plot
+    data: Table | None = None
 
-
-class Table(NamedTuple):
-    """A table with cells of plain text, not escaped."""
-
-    header: list[str]
-    rows: list[list[str]]
+    @property
+    def file(self) -> str:
+        """Name of the PNG beside the page."""
+        return f"{self.stem}.png"
 
 
 @dataclass(frozen=True)
@@ -39,11 +42,17 @@ class Section:
     table: Table | None = None
     pictures: tuple[Picture, ...] = ()
 
+    @property
+    def stem(self) -> str:
+        """Name of the table's files without ending."""
+        return "-".join(re.findall("[a-z0-9]+", self.title.lower()))
+
 
 def sections(comparison: Comparison, *, faces: bool = True) -> list[Section]:
     """The non-empty sections of a report in reading order; without ``faces``, none of them shows a face."""
     parts = [
         _summary(comparison),
+        Section("Origin of the figures", table=provenance(comparison)),
         _operating(comparison),
         _recall(comparison),
         _precision(comparison),
@@ -102,7 +111,8 @@ def _operating(comparison: Comparison) -> Section:
     if not curves:
         return Section("Operating curve")
     marked = {result.name: result.marked for result in comparison.results}
-    picture = Picture("operating-curve.png", "Operating curves", plots.operating_curve_png(curves, marked))
+    plot = plots.operating_curve_plot(curves, marked)
+    picture = Picture("operating-curve", "Operating curves", plot, operating_data(comparison.results))
     text = (
         "Strength times the log of the class prior is subtracted from the logits (Menon et al. 2021). "
         "Balanced accuracy here leaves out contempt when the classes are the eight."
@@ -128,7 +138,7 @@ def _recall(comparison: Comparison) -> Section:
         ]
         rows.append([name, str(next(one.n for one in known if one)), *cells])
     models = {result.name: result.figures.per_class for result in comparison.results}
-    picture = Picture("recall.png", "Recall per class", plots.recall_png(models))
+    picture = Picture("recall", "Recall per class", plots.recall_plot(models), recall_data(comparison.results))
     text = "95 % intervals by Wilson. From the second model on: the difference to the first, in points."
     return Section("Recall per class", text, Table(["class", "n", *_names(comparison)], rows), (picture,))
 
@@ -175,30 +185,28 @@ def _learning(comparison: Comparison) -> Section:
     histories = {result.name: result.history for result in comparison.results if result.history}
     if not histories:
         return Section("Learning curves")
-    picture = Picture("learning-curves.png", "Learning curves", plots.learning_curves_png(histories))
+    plot, data = plots.learning_curves_plot(histories), learning_data(comparison.results)
+    picture = Picture("learning-curves", "Learning curves", plot, data)
     return Section("Learning curves", pictures=(picture,))
 
 
 def _confusion(comparison: Comparison) -> Section:
-    return Section(
-        "Confusion",
-        "Each cell: faces, and their share of the row.",
-        pictures=tuple(
-            Picture(f"confusion-{i}.png", f"Confusion matrix of {one.name}", plots.confusion_png(one.figures, one.name))
-            for i, one in enumerate(comparison.results, 1)
-        ),
-    )
+    plot = plots.confusion_plot({one.name: one.figures for one in comparison.results})
+    picture = Picture("confusion", "Confusion matrices", plot, confusion_data(comparison.results))
+    return Section("Confusion", "Each cell: faces, and their share of the row.", pictures=(picture,))
 
 
 def _reliability(comparison: Comparison) -> Section:
+    data = reliability_data(comparison.results)
     return Section(
         "Reliability",
         "Accuracy of the faces by their confidence; on the dashed line, confidence equals accuracy.",
         pictures=tuple(
             Picture(
-                f"reliability-{i}.png",
+                f"reliability-{i}",
                 f"Reliability of {one.name}",
-                plots.reliability_png(one.figures.reliability, f"{one.name}, ECE {one.figures.ece:.3f}"),
+                plots.reliability_plot(one.figures.reliability, f"{one.name}, ECE {one.figures.ece:.3f}"),
+                data if i == 1 else None,
             )
             for i, one in enumerate(comparison.results, 1)
         ),
@@ -210,17 +218,17 @@ def _mistakes(comparison: Comparison) -> Section:
         "Most confident mistakes",
         "Pictures of your own data set: consider who may see this page.",
         pictures=tuple(
-            Picture(f"mistakes-{i}.png", f"Most confident mistakes of {one.name}", _mistakes_png(comparison, one))
+            Picture(f"mistakes-{i}", f"Most confident mistakes of {one.name}", _mistakes_plot(comparison, one))
             for i, one in enumerate(comparison.results, 1)
             if one.mistakes
         ),
     )
 
 
-def _mistakes_png(comparison: Comparison, result: Result) -> bytes:
+def _mistakes_plot(comparison: Comparison, result: Result) -> plots.Plot:
     rows = np.array([mistake.row for mistake in result.mistakes])
     captions = [f"{one.truth}\npredicted {one.predicted} {one.confidence:.0%}" for one in result.mistakes]
-    return plots.faces_png(comparison.faces.images[rows], captions)
+    return plots.faces_plot(comparison.faces.images[rows], captions)
 
 
 def _share(value: float | None, interval: Interval | None = None) -> str:

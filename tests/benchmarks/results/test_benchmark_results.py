@@ -16,10 +16,11 @@ from support.measurements import HERE, one, result, saved, scored
 from support.paths import ROOT
 
 from benchmarks.cli import main
-from benchmarks.results.machine import commit_of_clone, processor_name
+from benchmarks.results.machine import commit_of_clone
 from benchmarks.results.outputs import put_out
 from benchmarks.results.report import result_markdown, result_text, whiskers, write_plot
 from benchmarks.results.results import Measurement, Result, quantiles, read_result, significant
+from edge_emotion.system.processor import processor_name
 
 
 def test_quantiles_are_observations_by_nearest_rank() -> None:
@@ -52,7 +53,7 @@ def test_a_damaged_result_is_one_line_that_names_the_fault(tmp_path: Path, capsy
     for text, fault in (
         ("{", "is no JSON"),
         ("[]", "is no result of a benchmark"),
-        ('{"schema": 2, "benchmark": "latency", "machine": {"machine": "board"}}', "schema: Input should be 1"),
+        ('{"schema": 2, "benchmark": "latency", "machine": {"machine": "board"}}', "schema: must be 1"),
         ('{"schema": 1, "benchmark": "latency", "machine": {"machine": "board"}}', "'measured' has measurements"),
     ):
         path.write_text(text)
@@ -227,9 +228,9 @@ def test_processors_of_one_name_are_told_apart_by_their_numbers(tmp_path: Path) 
     pi = "processor\t: 0\nCPU part\t: 0xd0b\n\nModel\t\t: Raspberry Pi 5 Model B Rev 1.0\n"
     (tmp_path / "pc").write_text(pc.format(n=0) + pc.format(n=1).replace("17", "18"))
     (tmp_path / "pi").write_text(pi)
-    assert processor_name(str(tmp_path / "pc")) == "AMD EPYC (family 25, model 17, stepping 1)"
-    assert processor_name(str(tmp_path / "pi")) == "Raspberry Pi 5 Model B Rev 1.0"
-    assert processor_name(str(tmp_path / "none"))
+    assert processor_name(tmp_path / "pc") == "AMD EPYC (family 25, model 17, stepping 1)"
+    assert processor_name(tmp_path / "pi") == "Raspberry Pi 5 Model B Rev 1.0"
+    assert processor_name(tmp_path / "none")
 
 
 def test_the_commit_of_the_clone_is_told_where_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ def test_classify_prints_emotion_confidence_and_all_probabilities(
     assert main(["classify", str(portrait), str(landscape)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"{portrait}: 1 face"
-    assert lines[1].startswith("  happiness ")
+    assert lines[1].startswith("  1  happiness ")
     assert all(emotion in lines[2] for emotion in EMOTIONS)
     assert lines[3].startswith("    9 times in 10 one of: happiness")
     assert lines[4] == f"{landscape}: no faces"
@@ -67,7 +67,9 @@ def test_classify_json_is_one_object_per_picture(
     assert second == {**second, "image": str(landscape), "faces": []}
 
 
-def test_classify_draws_boxes_and_labels_into_copies(portrait: Path, tmp_path: Path) -> None:
+def test_classify_draws_boxes_and_labels_into_copies(
+    portrait: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     twin = tmp_path / "twin" / "portrait.jpg"
     twin.parent.mkdir()
     twin.write_bytes(portrait.read_bytes())
@@ -80,6 +82,23 @@ def test_classify_draws_boxes_and_labels_into_copies(portrait: Path, tmp_path: P
     assert not changed[250:].any()
     assert (tmp_path / "drawn" / "portrait-2.png").is_file()
     assert portrait.read_bytes() == twin.read_bytes()
+    assert f"  drawn: {tmp_path / 'drawn' / 'portrait-2.png'}" in capsys.readouterr().out.splitlines()
+
+
+def test_classify_writes_over_annotated_pictures_only_if_told_to(
+    portrait: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = tmp_path / "drawn" / "portrait.png"
+    kept.parent.mkdir()
+    kept.write_bytes(b"mine")
+    command = ["classify", "--cropped", "--model", "tiny", "--json", "--annotate", str(kept.parent), str(portrait)]
+    assert main(command) == 2
+    output = capsys.readouterr()
+    assert output.err == f"error: {kept} is there already: give another folder, or --force to write over it\n"
+    assert output.out == "" and kept.read_bytes() == b"mine"
+    assert main([*command, "--force"]) == 0
+    assert json.loads(capsys.readouterr().out)["annotated"] == str(kept)
+    assert cv2.imread(str(kept)).shape == cv2.imread(str(portrait)).shape
 
 
 def test_classify_never_writes_over_an_original(portrait: Path) -> None:
@@ -206,8 +225,13 @@ def test_an_unreadable_picture_is_reported_and_the_others_are_done(
         (["run", "--source", "picamera2", "--jsonl", "-"], 5, "python3-picamera2"),
         (["check-config"], 2, "cameras: is required"),
         (["subscribe", "--mqtt", "localhost:1"], 6, "broker localhost:1 is not reachable"),
-        (["subscribe", "--mqtt", "localhost:99999"], 2, "port"),
-        (["check-config", "--source", "0", "--mqtt", "localhost:abc"], 2, "mqtt.port: must be a whole number"),
+        (["subscribe", "--mqtt", "localhost:99999"], 2, "the port '99999' is not a number from 1 to 65535"),
+        (
+            ["check-config", "--source", "0", "--mqtt", "localhost:abc"],
+            2,
+            "localhost:abc: the port 'abc' is not a number",
+        ),
+        (["subscribe", "--mqtt", "ws://localhost:abc"], 2, "--mqtt ws://localhost:abc: expected HOST[:PORT]"),
         (["demo", "--source", "nowhere.mp4"], 3, "no video file nowhere.mp4"),
         (["nonsense"], 2, "invalid choice: 'nonsense'"),
         (["subscribe", "--node", "#"], 2, "is no name"),
@@ -263,6 +287,38 @@ def test_run_writes_json_lines_to_standard_output() -> None:
     assert done.returncode == 0, done.stderr
     assert [json.loads(line)["type"] for line in done.stdout.splitlines()] == ["start", "end"]
     assert "frames in" in done.stderr
+
+
+def test_run_prints_events_on_a_terminal_and_where_it_is_told_to(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    command = [
+        "run",
+        "--source",
+        str(CLIP),
+        "--jsonl",
+        str(tmp_path / "events"),
+        "--set",
+        "cameras.camera.realtime=false",
+    ]
+    terminal, inside = os.openpty()
+    done = subprocess.run(
+        [sys.executable, "-m", "edge_emotion", *command],
+        cwd=ROOT, stdout=inside, stderr=subprocess.PIPE, text=True, timeout=60,
+    )  # fmt: skip
+    os.close(inside)
+    assert done.returncode == 0, done.stderr
+    printed = os.read(terminal, 65536).decode().splitlines()
+    os.close(terminal)
+    assert [line.split()[2] for line in printed] == ["start", "end"]
+    assert "happiness" in printed[0] and "(face " in printed[0]
+    assert main([*command, "--set", f"state_dir={tmp_path / 'state'}", "--print"]) == 0
+    assert [line.split()[2] for line in capfd.readouterr().out.splitlines()] == ["start", "end"]
+
+
+def test_run_does_not_mix_events_for_people_with_events_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--source", str(CLIP), "--jsonl", "-", "--print"]) == 2
+    assert capsys.readouterr().err == "error: --print and --jsonl - both write to standard output: give one of them\n"
 
 
 def test_check_config_prints_the_resolved_tree_without_secrets(tmp_path: Path) -> None:

@@ -258,7 +258,7 @@ def test_a_golden_set_without_labels_is_refused(copy: Path) -> None:
     data = json.loads((copy / MANIFEST).read_text())
     del data["files"][0]["golden"]["labels"]
     edit(copy, files=data["files"])
-    assert "files.0.golden.labels: Field required" in refusal(copy)
+    assert "files.0.golden.labels: is required" in refusal(copy)
 
 
 def test_another_hash_in_the_manifest_is_refused(copy: Path) -> None:
@@ -287,7 +287,7 @@ def test_outputs_that_are_no_numbers_are_refused() -> None:
     [
         ("{", "cannot read"),
         ("[]", "manifest"),
-        ('{"task": "emotion-classification"}', "schema: Field required"),
+        ('{"task": "emotion-classification"}', "schema: is required"),
         ('{"task": "face-detection", "schema": 2}', "schema"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from support.broker import Broker, Subscriber, free_port, needs_mosquitto, wait_
 from support.pipelines import settings_with
 from support.samples import event, state
 
+from edge_emotion.cli.printed_events import PrintedEvents
 from edge_emotion.config.settings import MqttSettings
 from edge_emotion.config.web_settings import WebSettings
 from edge_emotion.daemon.control import Control
@@ -24,6 +26,7 @@ from edge_emotion.protocols import EventSink
 from edge_emotion.sinks.jsonl import JsonlSink
 from edge_emotion.sinks.memory import MemorySink
 from edge_emotion.sinks.mqtt.sink import MqttSink
+from edge_emotion.system.append_file import LineOutput
 from edge_emotion.web.live import KEPT_EVENTS
 from edge_emotion.web.sink import PageSink
 from edge_emotion.wire.payloads import event_from_json
@@ -49,6 +52,12 @@ def memory(_folder: Path, _stack: ExitStack) -> Case:
 def jsonl(folder: Path, _stack: ExitStack) -> Case:
     path = folder / "events.jsonl"
     return Case(JsonlSink(str(path)), lambda: [event_from_json(line).seq for line in path.read_bytes().splitlines()])
+
+
+def printed(folder: Path, stack: ExitStack) -> Case:
+    file = stack.enter_context((folder / "terminal.txt").open("a+"))
+    sink = PrintedEvents(lambda: LineOutput(file.fileno(), file.name))
+    return Case(sink, lambda: [int(seq) for seq in re.findall(r"seq (\d+)\)\n", Path(file.name).read_text())])
 
 
 def mqtt(folder: Path, stack: ExitStack, protocol: str = "5") -> Case:
@@ -89,6 +98,7 @@ def page(_folder: Path, _stack: ExitStack) -> Case:
 ADAPTERS = [
     memory,
     jsonl,
+    printed,
     page,
     pytest.param(mqtt, marks=needs_mosquitto),
     pytest.param(mqtt_311, marks=needs_mosquitto),

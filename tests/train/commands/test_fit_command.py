@@ -17,6 +17,7 @@ from train.commands.cli import main
 from train.commands.fit_command import DISTILL, add_fit, chosen_recipe, describe_start, without_effect
 from train.recipes.catalogue import EDGE, RECIPES, find_recipe
 from train.recipes.recipe import Recipe
+from train.recipes.starts import rebuild_exported
 from train.runs.run_directory import BEST, create, load_run
 
 
@@ -150,6 +151,26 @@ def test_a_run_is_what_its_options_say(
     assert len(list(student.glob("wandb/offline-run-*"))) == len(log) // 2
 
 
+def test_a_shipped_model_is_a_start_for_its_own_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    started: list[float] = []
+
+    def fit(recipe: Recipe, *_: object, weights: str, **__: object) -> None:
+        kernel = recipe.build(4, weights=weights).get_layer("stem").get_weights()[0]
+        started.append(float(abs(kernel - rebuild_exported("tiny")[0].get_layer("stem").get_weights()[0]).max()))
+
+    monkeypatch.setattr("train.fitting.fit.fit", fit)
+    command = ["fit", "--data", str(fer_plus(tmp_path / "fer", per_class=1)), "--weights", "tiny", "--recipe"]
+    assert main([*command, "tiny", "--set", "classes=4"]) == 0
+    assert "tiny starts from tiny 2.0.1 (tiny_float16.tflite, sha256 " in capsys.readouterr().out
+    assert started == [0]
+    assert main([*command, "mobilenet_v2"]) == 2
+    assert capsys.readouterr().err == (
+        "error: --weights tiny: its network is that of --recipe tiny, not of mobilenet_v2\n"
+    )
+
+
 def test_votes_that_a_data_set_does_not_have_are_not_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -171,7 +192,7 @@ def test_votes_that_a_data_set_does_not_have_are_not_recorded(
         (["--recipe", "tiny"], 7, "has no known layout. Looked for fer_plus: fer2013.csv"),
         (["--recipe", "tiny", "--set", "mixpu=0.2"], 2, "recipe tiny: no setting mixpu, did you mean mixup?"),
         (["--recipe", "tiny", "--set", "augmentation.blr=0.2"], 2, "no setting augmentation.blr, did you mean blur?"),
-        (["--recipe", "tiny", "--set", "mixup=often"], 2, "recipe tiny: mixup: Input should be a valid number"),
+        (["--recipe", "tiny", "--set", "mixup=often"], 2, "recipe tiny: mixup: must be a number"),
         (["--recipe", "tiny", "--set", "classes=happy,hapy"], 2, "unknown emotion 'hapy': did you mean 'happiness'?"),
         (
             ["--recipe", "tiny", "--set", "input.channels=3"],
@@ -183,7 +204,7 @@ def test_votes_that_a_data_set_does_not_have_are_not_recorded(
             2,
             "tiny: input: channels 1 and colour rgb: gray has 1",
         ),
-        (["--recipe", "tiny", "--set", "epochs=0"], 2, "recipe tiny: epochs: Input should be greater than 0"),
+        (["--recipe", "tiny", "--set", "epochs=0"], 2, "recipe tiny: epochs: must be greater than 0"),
     ],
 )
 def test_wrong_commands_are_one_line(

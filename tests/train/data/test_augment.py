@@ -84,3 +84,26 @@ def test_an_occlusion_covers_no_more_than_it_may(images: Images) -> None:
     covered = (np.abs(after - images) > 0.01).mean(axis=(1, 2, 3))
     assert covered.max() <= 0.115
     assert covered.max() > 0.04
+
+
+def test_colour_jitter_changes_colours_and_neither_grey_nor_brightness() -> None:
+    tf.random.set_seed(1)
+    generator = np.random.default_rng(0)
+    colour = generator.uniform(90, 160, (8, 4, 4, 3)).astype(np.float32)
+    grey = colour.mean(axis=-1, keepdims=True)
+    jitter = OFF.model_copy(update={"saturation": 0.5, "hue": 30.0})
+    after = jitter(colour).numpy()
+    assert (np.abs(after - colour).max(axis=(1, 2, 3)) > 1).all()
+    assert np.allclose(after.mean(axis=-1), grey[..., 0], atol=0.01)
+    assert np.allclose(jitter(grey), grey, atol=0.01)
+    assert np.allclose(jitter(np.repeat(grey, 3, axis=3)), np.repeat(grey, 3, axis=3), atol=0.01)
+
+
+def test_hue_turns_colours_around_grey_to_the_other_channels() -> None:
+    tf.random.set_seed(3)
+    red = np.full((64, 2, 2, 3), 90, np.float32)
+    red[..., 0] = 120
+    after = OFF.model_copy(update={"hue": 120.0})(red).numpy()[:, 0, 0]
+    assert np.allclose(after.mean(axis=1), 100, atol=0.01)
+    assert np.allclose(np.linalg.norm(after - 100, axis=1), np.linalg.norm([20, -10, -10]), atol=0.01)
+    assert {int(pixel.argmax()) for pixel in after} == {0, 1, 2}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import json
 from pathlib import Path
 
 import cv2
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 
 from edge_emotion.errors import ConfigError
+from train.commands.inspect_data import add_inspect, run_inspect
 from train.data.layouts import DataError, load
 from train.data.layouts.grouping import grouped_splits
 
@@ -74,3 +77,18 @@ def test_a_folder_of_recordings_is_loaded_by_groups_and_pixels_in_a_table_have_n
     (tmp_path / "own.csv").write_text("label,pixels\nanger,0 1 2 3\n")
     with pytest.raises(DataError, match="so they have no groups; leave out --group-by"):
         load(tmp_path / "own.csv", group_by="session")
+
+
+def test_a_data_set_is_inspected_in_the_splits_that_training_will_have(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for key in KEYS:
+        (tmp_path / key).parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / key), np.random.default_rng(list(key.encode())).integers(0, 255, (48, 48), np.uint8))
+    parser = argparse.ArgumentParser()
+    add_inspect(parser.add_subparsers())
+    run_inspect(parser.parse_args(["inspect", str(tmp_path), "--group-by", "session", "--json"]))
+    output = capsys.readouterr()
+    found = json.loads(output.out)
+    assert {split: one["n"] for split, one in found["splits"].items()} == {"train": 64, "validation": 8, "test": 8}
+    assert output.err.startswith("split by session: 10 groups (8 train, 1 validation, 1 test)\n")

@@ -118,9 +118,11 @@ def test_evaluate_prints_figures_of_several_models_and_draws_them(
     assert [result["target"] for result in results] == ["tiny", "mobilenet_v2", "tiny + mobilenet_v2"]
     assert {result["figures"]["n"] for result in results} == {1182 + 865 + 415 + 351}
     assert results[2]["figures"]["accuracy"] > 0.88
-    assert sorted(path.name for path in (tmp_path / "out").iterdir())[:2] == [
+    assert sorted(path.name for path in (tmp_path / "out").iterdir())[:4] == [
         "mobilenet_v2-confusion.png",
+        "mobilenet_v2-confusion.svg",
         "mobilenet_v2-reliability.png",
+        "mobilenet_v2-reliability.svg",
     ]
 
 
@@ -128,7 +130,7 @@ def test_models_of_equal_name_do_not_overwrite_each_other(tmp_path: Path, capsys
     command = ["evaluate", "tiny", "tiny", "--data", str(fer_plus(tmp_path / "fer")), "--out", str(tmp_path / "out")]
     assert main([*command, "--json"]) == 0
     assert [one["target"] for one in json.loads(capsys.readouterr().out)] == ["tiny", "tiny (2)"]
-    assert len(list((tmp_path / "out").iterdir())) == 4
+    assert len(list((tmp_path / "out").glob("*.png"))) == len(list((tmp_path / "out").glob("*.svg"))) == 4
 
 
 @pytest.fixture(scope="module")

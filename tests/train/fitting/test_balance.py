@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edge_emotion.errors import ConfigError
+
 pytest.importorskip("tf_keras")
 
 from train.data.faces import Faces
-from train.fitting.class_balance import balance
+from train.fitting.class_balance import balance, balance_lines
 from train.fitting.losses import accuracy, make_loss
 from train.keras import tf
 from train.recipes.catalogue import find_recipe
@@ -40,6 +42,25 @@ def test_oversampling_of_power_1_draws_every_class_as_often() -> None:
     chances = balance(FACES, recipe(oversample=1)).chances
     assert chances[:8].sum() == pytest.approx(0.5)
     assert chances[8] == pytest.approx(0.25)
+
+
+def test_undersampling_draws_fewer_faces_of_frequent_classes() -> None:
+    thinned = balance(FACES, recipe(undersample=1))
+    assert thinned.drawn == 4
+    assert thinned.chances[8:].sum() == pytest.approx(0.5)
+    with pytest.raises(ConfigError, match="oversample and undersample exclude each other"):
+        recipe(undersample=1, oversample=0.5)
+
+
+def test_what_is_done_for_rare_classes_is_told_by_class() -> None:
+    for changes, line in (
+        ({}, []),
+        ({"class_weights": 1}, ["weights in the loss: often x0.62, rare x2.50"]),
+        ({"oversample": 1}, ["oversampling: faces drawn: often x0.62, rare x2.50"]),
+        ({"undersample": 1}, ["undersampling: 4 of 10 faces in an epoch: often x0.25, rare x1.00"]),
+    ):
+        settings = recipe(**changes)
+        assert list(balance_lines(balance(FACES, settings), VOTES, ("often", "rare"), settings)) == line
 
 
 def test_half_the_power_is_half_the_way_on_a_log_scale() -> None:

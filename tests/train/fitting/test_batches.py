@@ -46,10 +46,22 @@ def drawn(faces: Faces, settings: Recipe, count: int, **options: Any) -> list[in
 
 def test_an_epoch_holds_every_face_and_fills_its_last_batch() -> None:
     faces, settings = numbered(10), recipe()
-    assert steps_per_epoch(faces, settings) == 3
+    assert steps_per_epoch(balance(faces, settings), settings) == 3
     rows = drawn(faces, settings, 3)
     assert len(rows) == 12
     assert sorted(rows[:10]) == list(range(10))
+
+
+def test_undersampling_thins_out_the_frequent_class_and_keeps_the_rare_one() -> None:
+    """Ten of 50 faces are of the rare class: an epoch has these and ten others, each once."""
+    faces, settings = numbered(50), recipe(undersample=1, batch_size=5)
+    chosen = balance(faces, settings)
+    assert (chosen.drawn, steps_per_epoch(chosen, settings)) == (20, 4)
+    epochs = [drawn(faces, settings, 4, first_epoch=epoch) for epoch in range(6)]
+    assert all(len(set(rows)) == 20 for rows in epochs)
+    rare = [sum(row % 5 == 4 for row in rows) / 20 for rows in epochs]
+    assert 0.3 < np.mean(rare) < 0.6
+    assert len({tuple(sorted(rows)) for rows in epochs}) == 6
 
 
 def test_epochs_follow_from_seed_and_number_alone() -> None:

@@ -27,6 +27,7 @@ from train.fitting.fit import fit
 from train.fitting.state import State
 from train.keras import K, tf
 from train.recipes.catalogue import find_recipe
+from train.reporting.logged_pictures import logged_pictures
 from train.runs.run_directory import load_run
 
 PROGRAM = """
@@ -188,9 +189,14 @@ def test_weights_and_biases_offline_keeps_the_curves_in_the_run(
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     recipe = find_recipe("tiny").change(batch_size=4, epochs=1)
-    fit(recipe, few_faces, tmp_path / "run", weights=None, start="random", steps=1, loggers=["wandb"])
+    fit(
+        recipe, few_faces, tmp_path / "run",
+        weights=None, start="random", steps=1, loggers=["wandb"], draw=logged_pictures,
+    )  # fmt: skip
     (log,) = (tmp_path / "run").glob("wandb/offline-run-*/run-*.wandb")
     assert b"val_balanced_accuracy" in log.read_bytes()
+    images = (tmp_path / "run").glob("wandb/offline-run-*/files/media/images/*.png")
+    assert {path.name.partition("_")[0] for path in images} == {"confusion", "samples"}
 
 
 @pytest.mark.usefixtures("shallow_tiny")
@@ -204,7 +210,10 @@ def test_mlflow_without_a_server_keeps_the_curves_in_the_run_that_goes_on(
     recipe = find_recipe("tiny").change(batch_size=4, epochs=2)
 
     def train() -> None:
-        fit(recipe, few_faces, tmp_path / "run", weights=None, start="random", steps=1, loggers=["mlflow"])
+        fit(
+            recipe, few_faces, tmp_path / "run",
+            weights=None, start="random", steps=1, loggers=["mlflow"], draw=logged_pictures,
+        )  # fmt: skip
 
     save = State.save
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
@@ -217,6 +226,9 @@ def test_mlflow_without_a_server_keeps_the_curves_in_the_run_that_goes_on(
         runs = database.execute("select count(*) from runs").fetchone()
     assert {"loss", "val_accuracy", "val_balanced_accuracy"} <= names
     assert runs == (1,)
+    pictures = list((tmp_path / "run" / "mlflow").glob("*/artifacts/pictures/*.png"))
+    assert {path.stem for path in pictures} == {"confusion", "samples"}
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def _interrupt() -> None:

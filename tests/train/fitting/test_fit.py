@@ -82,13 +82,21 @@ def test_a_teacher_of_other_classes_is_refused(few_faces: DataSet, tmp_path: Pat
         train(quick("tiny", distill=0.5), few_faces, tmp_path / "student", teachers=(tmp_path / "teacher",))
 
 
-def test_a_run_that_gets_no_better_is_stopped_early(few_faces: DataSet, tmp_path: Path) -> None:
+def test_a_run_that_gets_no_better_is_stopped_early(
+    few_faces: DataSet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     train(
         quick("tiny", epochs=9, patience=2, select="balanced_accuracy", ema=0.0), few_faces, tmp_path / "run", steps=1
     )
     run = load_run(tmp_path / "run")
     assert run.finished
     assert len(run.history["loss"]) == run.record["epochs"] < 9
+    best = run.record["epochs"] - 2
+    assert run.record["best_epoch"] == best
+    words = (
+        f"stopped early, 2 epochs after the best one; best of {best + 2} epochs: {best}, with a validation balanced_"
+    )
+    assert words in capsys.readouterr().out
 
 
 def test_frozen_layers_keep_the_weights_that_they_start_from_and_the_head_learns(

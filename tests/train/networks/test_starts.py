@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_emotion.errors import ModelError
+from edge_emotion.backends.tflite import TfliteBackend
+from edge_emotion.errors import ConfigError, ModelError
 from edge_emotion.factory.models import make_classifier
 from edge_emotion.models.folder import find_model
 from edge_emotion.models.preprocess import normalise
@@ -32,7 +34,7 @@ from train.networks.mobilenet_v1 import BLOCKS, mobilenet_v1
 from train.networks.packages import Package
 from train.networks.tfjs import read_tfjs
 from train.recipes.catalogue import find_recipe
-from train.recipes.starts import Start, write_exported
+from train.recipes.starts import Start, rebuild_exported, write_exported
 
 RANDOM = np.random.default_rng(4)
 SPEC = find_recipe("mobilenet_v1").input
@@ -236,6 +238,30 @@ def test_an_exported_model_trains_on_as_the_function_that_it_was(few_faces: Data
     assert write_exported("tiny", lambda spec: pictures, tmp_path / "tiny.h5") == "tiny"
     model = find_recipe("tiny").build(8, weights=str(tmp_path / "tiny.h5"))
     assert np.allclose(model.predict_on_batch(pictures), shipped.logits(pictures), atol=0.02)
+
+
+@pytest.mark.parametrize("name", ["tiny", "mobilenet_v2"])
+def test_a_network_that_is_built_again_computes_what_its_file_computes(name: str) -> None:
+    """To the rounding of float32: without statistics, batch norms only add."""
+    model, recipe, manifest = rebuild_exported(name)
+    assert (recipe.name, model.output_shape) == (name, (None, len(manifest.labels)))
+    pictures = RANDOM.uniform(-1, 1, (2, *manifest.input.shape)).astype(np.float32)
+    file = TfliteBackend(find_model(name) / f"{name}_float16.tflite", plain_kernels=True)
+    assert np.allclose(model(pictures), file.run(pictures)[0], atol=2e-5)
+
+
+def test_a_model_that_cannot_be_built_again_says_why(tmp_path: Path) -> None:
+    folder = tmp_path / "tiny"
+    shutil.copytree(find_model("tiny"), folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    imported = {**manifest, "training": {**manifest["training"], "recipe": "imported from own.h5"}}
+    (folder / "manifest.json").write_text(json.dumps(imported))
+    with pytest.raises(ConfigError, match=r"tiny cannot be built again: it was made by 'imported from own\.h5'"):
+        rebuild_exported(str(folder))
+    manifest["files"] = [file for file in manifest["files"] if file["precision"] == "int8"]
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ModelError, match=r"has no float TFLite file, and int8 weights are rounded"):
+        rebuild_exported(str(folder))
 
 
 def test_an_exported_file_of_another_network_is_refused() -> None:

@@ -18,16 +18,27 @@ from edge_emotion.labels import EMOTIONS
 
 pytest.importorskip("tf_keras")
 
-from train.commands.explain import add_explain, every_class
-from train.data.faces import Faces
+from train.commands.explain import add_explain
+from train.data.faces import Faces, every_class
 from train.keras import K
 from train.networks.mobilenet_v2 import tiny
 from train.networks.vision_transformer import attention_maps, vit
 from train.recipes.catalogue import find_recipe
 from train.recipes.recipe import gray_input
 from train.reporting.blob import RADIUS, misses
+from train.reporting.explained import Network
 from train.reporting.explanations import Subject, explain, prepare
-from train.reporting.overlay import SIDE, feature_grid, heat_colours, overlay, patch_view
+from train.reporting.overlay import (
+    BAR_ROOM,
+    GAP,
+    LINE,
+    SIDE,
+    feature_grid,
+    heat_colours,
+    overlay,
+    patch_view,
+    with_colour_bar,
+)
 from train.reporting.saliency import (
     activated_layers,
     feature_layers,
@@ -38,7 +49,7 @@ from train.reporting.saliency import (
     patch_grid,
     rollout,
 )
-from train.runs.run_directory import BEST, Run, create
+from train.runs.run_directory import BEST, create
 
 SQUARE = (slice(4, 12), slice(20, 28))
 """The place of a bright square of 8 x 8 in 32 x 32."""
@@ -70,6 +81,17 @@ def test_heat_lies_where_the_network_found_its_reason(trainable: bool) -> None:
     assert heat[SQUARE].sum() == pytest.approx(heat.sum())
     peak = np.unravel_index(heat.argmax(), heat.shape)
     assert np.abs(np.subtract(peak, (7.5, 23.5))).max() <= 1
+
+
+def test_grad_cam_plus_plus_shows_every_place_of_a_feature() -> None:
+    """Two squares, the second half as bright: both are found, and nothing else is."""
+    image = bright_square()
+    image[0, 20:28, 4:12] = 0.75
+    (heat,) = grad_cam(finder(), image, np.array([1]), plus=True)
+    second = heat[18:30, 2:14]
+    assert heat.max() == 1 and second.max() > 0.3
+    assert heat[2:14, 18:30].sum() + second.sum() == pytest.approx(heat.sum())
+    assert not grad_cam(finder(), bright_square(), np.array([0]), plus=True).any()
 
 
 def test_there_is_no_heat_for_a_class_without_a_reason() -> None:
@@ -165,6 +187,14 @@ def test_colours_rise_with_heat_and_the_face_shows_through() -> None:
     assert (blended[100, 50, 1], blended[100, 200, 1]) == (100, 0)
 
 
+def test_a_colour_bar_goes_from_hot_above_to_cold_below() -> None:
+    sheet = with_colour_bar(np.full((300, 100, 3), 255, np.uint8), "evidence")
+    assert sheet.shape == (300, 100 + BAR_ROOM, 3)
+    column = sheet[LINE : LINE + SIDE, 100 + 3 * GAP].astype(int).sum(axis=1)
+    assert column[0] > 400 > 20 > column[-1]
+    assert (np.diff(column) <= 3).all()
+
+
 def test_the_strongest_maps_come_first() -> None:
     maps = np.zeros((4, 4, 3), np.float32)
     maps[0, 0, 2], maps[3, 3, 0] = 5, 1
@@ -227,9 +257,9 @@ def test_a_picture_is_a_face_crop_unless_faces_are_to_be_found_in_it(
     whole, found = tmp_path / "whole", tmp_path / "found"
     assert command(tiny_run, "--image", picture, "--out", whole) == 0
     assert command(tiny_run, "--image", picture, "--detect", "--out", found) == 0
-    assert names(whole) == ["gradcam-01-a_portrait-head_relu.png"]
-    assert names(found) == ["gradcam-01-a_portrait-1-head_relu.png"]
-    seen = [cv2.imread(str(next(folder.iterdir())))[-SIDE:, :SIDE] for folder in (whole, found)]
+    assert names(whole) == ["gradcam-01-a_portrait-head_relu.png", "sheet-gradcam-head_relu.png"]
+    assert names(found) == ["gradcam-01-a_portrait-1-head_relu.png", "sheet-gradcam-head_relu.png"]
+    seen = [cv2.imread(str(next(folder.glob("gradcam-*"))))[-SIDE:, :SIDE] for folder in (whole, found)]
     portrait = cv2.resize(cv2.imread(str(picture)), (SIDE, SIDE), interpolation=cv2.INTER_NEAREST)
     assert np.array_equal(seen[0], portrait)
     assert not np.array_equal(seen[1], portrait)
@@ -245,9 +275,13 @@ def test_maps_of_named_layers_are_drawn(tiny_run: Path, picture: Path, tmp_path:
 def test_faces_of_a_data_set_are_explained_class_by_class(tiny_run: Path, tmp_path: Path) -> None:
     data, out = fer_plus(tmp_path / "fer"), tmp_path / "out"
     assert command(tiny_run, "--data", data, "--class", "happy", "--count", "9", "--out", out) == 0
-    shown = [re.fullmatch(r"gradcam-\d{5}-(\w+)-head_relu\.png", name) for name in names(out)]
+    *faces, sheet = names(out)
+    shown = [re.fullmatch(r"gradcam-\d{5}-(\w+)-head_relu\.png", name) for name in faces]
     assert {match[1] for match in shown if match} == set(EMOTIONS)
     assert len(shown) == 9
+    tile, gap = (SIDE + 2 * LINE, 2 * SIDE + GAP), GAP
+    width = 3 * (tile[1] + gap) - gap + BAR_ROOM
+    assert cv2.imread(str(out / sheet)).shape == (3 * (tile[0] + gap) - gap, width, 3)
 
 
 @pytest.mark.parametrize(
@@ -277,6 +311,11 @@ def test_what_is_no_run_cannot_be_explained(picture: Path, tmp_path: Path, capsy
     assert "is not a training run" in capsys.readouterr().err
 
 
+def test_a_shipped_model_is_explained_by_its_float_file(picture: Path, tmp_path: Path) -> None:
+    assert command("tiny", "--image", picture, "--detect", "--out", tmp_path / "out") == 0
+    assert names(tmp_path / "out") == ["gradcam-01-a_portrait-1-head_relu.png", "sheet-gradcam-head_relu.png"]
+
+
 # Kinds of networks
 
 
@@ -284,8 +323,7 @@ def asked(model: K.Model, side: int = 48) -> Subject:
     """Two noise pictures as input of a model for grey faces."""
     recipe = find_recipe("tiny").change(input=gray_input(side))
     faces = np.random.default_rng(0).integers(0, 256, (2, 48, 48), np.uint8)
-    run = Run(Path("run"), recipe, {"classes": list(EMOTIONS)})
-    return prepare(model, run, ["a", "b"], list(faces))
+    return prepare(Network("run", model, recipe.input, EMOTIONS), ["a", "b"], list(faces))
 
 
 @pytest.fixture(scope="module")
@@ -326,7 +364,16 @@ def test_an_early_a_middle_and_the_last_layer_are_shown_when_none_is_named() -> 
     assert (shown[0], shown[-1]) == ("features-a-stem_relu", "features-b-head_relu")
 
 
+def test_a_face_is_labelled_by_its_true_class_or_by_its_name() -> None:
+    probabilities = np.array([[0.7, 0.3], [0.7, 0.3]])
+    nothing = np.zeros((2, 1, 1, 1), np.float32)
+    subject = Subject(["a", "b"], [], ("x", "y"), nothing, probabilities, np.array([0, 0]), ["y", None])
+    assert [subject.label(i) for i in range(2)] == ["true y", "b"]
+
+
 def test_the_text_says_what_is_explained() -> None:
     probabilities = np.array([[0.7, 0.3], [0.7, 0.3]])
-    subject = Subject(["a", "b"], [], ("neutral", "fear"), np.zeros((2, 1)), probabilities, np.array([0, 1]))
+    subject = Subject(
+        ["a", "b"], [], ("neutral", "fear"), np.zeros((2, 1)), probabilities, np.array([0, 1]), [None, None]
+    )
     assert [subject.text(i) for i in range(2)] == ["predicted neutral 70%", "why fear 30%; predicted neutral 70%"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import csv
+import html
 import json
 import re
 from pathlib import Path
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 from support.fer_files import fer_plus
 
+from edge_emotion.cli.annotate import COLOURS
 from edge_emotion.cli.terminal import run_command
 from edge_emotion.labels import EMOTIONS
 
@@ -25,8 +28,8 @@ from train.evaluation.complexity import measure_complexity
 from train.evaluation.predict import Prediction
 from train.keras import K, tf
 from train.recipes.catalogue import find_recipe
-from train.reporting.plots import COLOURS
 from train.reporting.sections import Section, sections
+from train.reporting.tables import Table, latex_text
 from train.runs.run_directory import BEST, Run, create
 
 NASTY = "<b>a|b</b> & `c` $x$"
@@ -163,7 +166,7 @@ def test_pages_hold_every_part(out: Path) -> None:
         "50.0% [15.0%, 85.0%]; -50.0</td>",
     ):
         assert words in page
-    assert len(re.findall(r'src="data:image/png;base64,', page)) == page.count("<img") == 8
+    assert len(re.findall(r'src="data:image/png;base64,', page)) == page.count("<img") == 7
 
 
 def test_the_html_page_needs_no_other_file_and_no_network(parts: list[Section]) -> None:
@@ -183,8 +186,9 @@ def test_names_are_escaped(parts: list[Section]) -> None:
 
 def test_every_picture_of_the_markdown_page_lies_beside_it(out: Path) -> None:
     named = re.findall(r"\]\(([^)]+)\)", (out / "report.md").read_text())
-    assert len(named) == 8
-    assert {path.name for path in out.iterdir()} == {*named, "report.md", "report.html", "report.json"}
+    assert len(named) == 7
+    others = {"report.md", "report.html", "report.json", "svg", "tables"}
+    assert {path.name for path in out.iterdir()} == {*named, *others}
     assert all(min(cv2.imread(str(out / name)).shape[:2]) > 100 for name in named)
 
 
@@ -193,6 +197,50 @@ def test_figures_are_there_for_scripts(out: Path) -> None:
     assert data["models"][NASTY]["figures"]["accuracy"] == 0.85
     assert data["models"]["first"]["figures"]["per_class"]["fear"]["n"] == 2
     assert data["duels"][0]["p"] == 0.25
+
+
+def test_the_page_says_where_its_figures_come_from(comparison: Comparison, out: Path) -> None:
+    page, data = (out / "report.html").read_text(), json.loads((out / "report.json").read_text())
+    assert data["fingerprint"] == DATA.fingerprint(["test"]) and data["fingerprint"] in page
+    origin = data["origin"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", origin["measured"])
+    assert "tensorflow" in origin["versions"] and " cores, Linux " in origin["machine"]
+    assert origin["model first"].startswith("training run")
+    assert all(html.escape(value) in page for value in origin.values())
+
+
+def test_papers_get_every_plot_as_svg_and_every_table_as_csv_and_latex(out: Path) -> None:
+    plots = {path.stem for path in out.glob("*.png")}
+    assert {path.stem for path in (out / "svg").iterdir()} == {name for name in plots if "mistakes" not in name}
+    assert all(b"<svg" in path.read_bytes()[:600] for path in (out / "svg").iterdir())
+    numbers = {path.stem for path in (out / "tables").glob("plot-*.csv")}
+    assert numbers == {f"plot-{name}" for name in plots if name not in ("mistakes-2", "reliability-2")}
+    with (out / "tables" / "plot-confusion.csv").open() as file:
+        cells = list(csv.DictReader(file))
+    assert len(cells) == 2 * 8 * 8
+    wrong = [c for c in cells if c["model"] == NASTY and c["true"] != c["predicted"] and c["faces"] != "0"]
+    assert [(c["true"], c["predicted"], c["faces"]) for c in wrong] == [
+        ("happiness", "neutral", "1"), ("happiness", "surprise", "1"), ("contempt", "neutral", "1"),
+    ]  # fmt: skip
+    with (out / "tables" / "plot-learning-curves.csv").open() as file:
+        epochs = list(csv.DictReader(file))
+    assert [(row["epoch"], row["accuracy"], row["val_accuracy"]) for row in epochs[:2]] == [
+        ("1", "0.3", "0.35"), ("2", "0.5", "0.55"),
+    ]  # fmt: skip
+    tables = {path.stem for path in (out / "tables").glob("*.tex")}
+    assert {"figures", "recall-per-class", "origin-of-the-figures"} <= tables
+
+
+def test_latex_is_escaped() -> None:
+    text = latex_text(Table(["a_b", "50 %"], [["x & y", "$1 {2}"], ["~^#", "\\"]]))
+    assert text.splitlines() == [
+        r"\begin{tabular}{lr}",
+        r"a\_b & 50 \% \\",
+        r"\hline",
+        r"x \& y & \$1 \{2\} \\",
+        r"\textasciitilde{}\textasciicircum{}\# & \textbackslash{} \\",
+        r"\end{tabular}",
+    ]
 
 
 def test_no_face_is_written_when_none_is_wanted(comparison: Comparison, tmp_path: Path) -> None:
@@ -208,7 +256,7 @@ def test_emotions_have_a_colour_each() -> None:
 
 def test_equal_figures_give_equal_files(comparison: Comparison, parts: list[Section]) -> None:
     again = sections(comparison)
-    assert [p.content for part in again for p in part.pictures] == [p.content for part in parts for p in part.pictures]
+    assert [p.plot for part in again for p in part.pictures] == [p.plot for part in parts for p in part.pictures]
 
 
 def test_complexity_is_the_published_one() -> None:

@@ -1,0 +1,25 @@
+"""Examples at the end of each command's ``--help``."""
+
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "run": (
+        "edge-emotion run --source 0 --mqtt localhost",
+        "edge-emotion run --source rtsp://camera.local/stream --jsonl events.jsonl --set policy.threshold=0.6",
+        "edge-emotion run --config edge-emotion.yaml",
+    ),
+    "demo": ("edge-emotion demo", "edge-emotion demo --source 0 --seconds 30"),
+    "classify": (
+        "edge-emotion classify portrait.jpg",
+        "edge-emotion classify album --annotate drawn",
+        "edge-emotion classify faces --cropped --json > faces.jsonl",
+    ),
+    "subscribe": (
+        "edge-emotion subscribe --mqtt localhost",
+        "edge-emotion subscribe --mqtt broker.local --username listener --password-file secret --format csv",
+    ),
+    "forget": ("edge-emotion forget pi5 --mqtt localhost",),
+    "web": ("edge-emotion web", "edge-emotion web --mqtt localhost"),
+    "check-config": ("edge-emotion check-config --config edge-emotion.yaml",),
+    "doctor": ("edge-emotion doctor --config edge-emotion.yaml", "edge-emotion doctor --source 0 --json"),
+    "models": ("edge-emotion models", "edge-emotion models --json"),
+}
+"""Command -> calls of it."""

@@ -1,0 +1,24 @@
+"""Messages of pydantic without Python's names of types."""
+
+from __future__ import annotations
+
+import re
+
+PLAIN_WORDS = {
+    ("missing",): "is required",
+    ("string_pattern_mismatch",): "only letters, digits, - and _ are allowed here",
+    ("string_type", "path_type"): "must be text",
+    ("int_parsing", "int_type", "int_from_float"): "must be a whole number",
+    ("float_parsing", "float_type"): "must be a number",
+    ("bool_",): "must be true or false",
+    ("model_", "dict_"): "must hold keys and values",
+    ("tuple_type", "list_type"): "must be a list",
+}
+"""By the beginnings of pydantic's types of errors."""
+
+
+def in_plain_words(kind: str, message: str) -> str:
+    """A message for people; ``kind`` is pydantic's type of the error."""
+    plain = next((text for kinds, text in PLAIN_WORDS.items() if kind.startswith(kinds)), message)
+    plain = re.sub("^(Value|Assertion) error, ", "", plain)
+    return plain.replace("Input should be a valid", "must be a").replace("Input should be", "must be")
