@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from edge_emotion.daemon.control import UNDER_WAY, TooManyCommands
 from edge_emotion.errors import ConfigError, EdgeEmotionError, SinkError, SourceError, UnknownModel
-from edge_emotion.web.live import KEPT_EVENTS, TooManyStreams
+from edge_emotion.web.live import KEPT_EVENTS, MAX_STREAMS, TooManyStreams
 from edge_emotion.web.node import Node
 from edge_emotion.web.pictures import MAX_BYTES, MAX_PIXELS
 from edge_emotion.web.problems import Problem
@@ -84,7 +84,11 @@ class Api:
         try:
             stream = self._site.live.subscribe(since)
         except TooManyStreams:
-            raise Problem(503, "too many streams are open: close a page", {"Retry-After": "30"}) from None
+            raise Problem(
+                503,
+                f"{MAX_STREAMS} pages and programs read the stream, which is the most: close one",
+                {"Retry-After": "30"},
+            ) from None
         return EventStream(self._site.live, stream)
 
     async def preview(self, request: Request) -> ASGIApp:

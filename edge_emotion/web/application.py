@@ -19,7 +19,7 @@ from edge_emotion.web.api import Api
 from edge_emotion.web.guard import COOKIE, HEADERS, Guard, session_of
 from edge_emotion.web.login import Checks
 from edge_emotion.web.metrics import CONTENT_TYPE
-from edge_emotion.web.pages import PAGES, file_response, page_response
+from edge_emotion.web.pages import PAGES, after_login, file_response, login_address, page_response
 from edge_emotion.web.problems import Problem, answer_http_error, answer_problem, problem
 from edge_emotion.web.requests import read_body, read_command
 from edge_emotion.web.website import Site
@@ -121,10 +121,11 @@ class NodeRoutes:
         password = await _field(request, "password") if form else (await read_command(request)).get("password")
         if not isinstance(password, str):
             raise Problem(422, "expected password")
+        page = after_login(request.query_params.get("next"))
         session = await self._checks.run(self._site.access.login, password)
         if session is None:
-            return RedirectResponse("login", 303) if form else problem(401, "the password is wrong")
-        answer = RedirectResponse("./", 303) if form else Response(status_code=204)
+            return RedirectResponse(login_address(page), 303) if form else problem(401, "the password is wrong")
+        answer = RedirectResponse(page, 303) if form else Response(status_code=204)
         answer.set_cookie(
             COOKIE,
             session,

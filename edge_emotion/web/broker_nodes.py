@@ -10,6 +10,7 @@ from typing import Any
 from edge_emotion.client import AvailabilityReceived, Client, EventReceived, Item, StateReceived
 from edge_emotion.config.settings import MqttSettings
 from edge_emotion.errors import EdgeEmotionError, SinkError
+from edge_emotion.web.node_infos import NodeInfos
 from edge_emotion.wire.payloads import state_to_json
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ class BrokerNodes:
     """Subscribes when it is asked the first time, in a thread of its own."""
 
     def __init__(self, settings: MqttSettings) -> None:
-        self._settings = settings
+        self._settings, self._infos = settings, NodeInfos(settings, MAX_NODES)
         self._lock = threading.Lock()
         self._nodes: dict[str, dict[str, Any]] = {}
         self._failure: str | None = None
@@ -46,11 +47,12 @@ class BrokerNodes:
         with self._lock:
             if self._failure is not None:
                 raise SinkError(self._failure)
-            return [{"node": name, **_copied(node)} for name, node in sorted(self._nodes.items())]
+            return [self._shown(name, node) for name, node in sorted(self._nodes.items())]
 
     def close(self) -> None:
         """Disconnect; may be called twice."""
         self._closed.set()
+        self._infos.close()
         if self._client is not None:
             self._client.close()
 
@@ -59,6 +61,7 @@ class BrokerNodes:
             if self._thread is None and not self._closed.is_set():
                 self._thread = threading.Thread(target=self._run, name="web-nodes", daemon=True)
                 self._thread.start()
+                threading.Thread(target=self._infos.run, name="web-infos", daemon=True).start()
 
     def _run(self) -> None:
         while not self._closed.is_set():
@@ -104,9 +107,9 @@ class BrokerNodes:
     def _node(self, name: str) -> dict[str, Any] | None:
         if name not in self._nodes and len(self._nodes) >= MAX_NODES:
             return None
-        empty: dict[str, Any] = {"available": False, "info": None, "cameras": {}, "last_event": None, "gaps": 0}
+        empty: dict[str, Any] = {"available": False, "cameras": {}, "last_event": None, "gaps": 0}
         return self._nodes.setdefault(name, empty)
 
-
-def _copied(node: dict[str, Any]) -> dict[str, Any]:
-    return {**node, "cameras": {name: dict(camera) for name, camera in node["cameras"].items()}}
+    def _shown(self, name: str, node: dict[str, Any]) -> dict[str, Any]:
+        cameras = {camera: dict(values) for camera, values in node["cameras"].items()}
+        return {"node": name, "info": self._infos.of(name), **node, "cameras": cameras}

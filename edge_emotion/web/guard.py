@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge_emotion.web.access import Access
 from edge_emotion.web.login import Checks
-from edge_emotion.web.pages import PAGES
+from edge_emotion.web.pages import PAGES, login_address
 from edge_emotion.web.problems import Problem, problem
 
 COOKIE = "edge_emotion_session"
@@ -97,7 +97,7 @@ def _bearer(headers: Headers) -> str | None:
 def _login_first(scope: Scope) -> ASGIApp:
     """401, or the way from a page to the one for logging in."""
     if scope["method"] in ("GET", "HEAD") and scope["path"] in PAGES:
-        return RedirectResponse("login", 303)
+        return RedirectResponse(login_address(scope["path"][1:]), 303)
     return problem(401, "log in first, or send Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"})
 
 

@@ -40,10 +40,11 @@ class TooManyStreams(Exception):  # noqa: N818 - the name is clear without Error
 class Stream:
     """The chunks of a text/event-stream for one viewer. Only for the thread of the server."""
 
-    def __init__(self, chunks: Sequence[bytes], last: int) -> None:
+    def __init__(self, chunks: Sequence[bytes], last: int, since: int | None = None) -> None:
+        """``last``: of the newest event in ``chunks``. ``since``: of the viewer's newest one, if none is kept."""
         self._queue: deque[bytes] = deque(chunks)
         self._filled = asyncio.Event()
-        self._last, self._replayed = last, len(chunks)
+        self._last, self._since, self._replayed = last, since, len(chunks)
         self.ended = False
         """True when nothing comes any more: the server stops, or the viewer was too slow."""
         self._wake()
@@ -53,7 +54,8 @@ class Stream:
         if seq is not None:
             if seq <= self._last:
                 return
-            self._last = seq
+            chunk = _gap(self._since, seq) + chunk
+            self._last, self._since = seq, None
         if len(self._queue) >= self._replayed + MAX_WAITING:
             self.end()
         else:
@@ -192,7 +194,7 @@ class LiveState:
             if len(self._streams) >= MAX_STREAMS:
                 raise TooManyStreams
             kept = list(self._events)
-            stream = Stream([] if since is None else _replay(kept, since), kept[-1][0] if kept else -1)
+            stream = Stream(_replay(kept, since), kept[-1][0], None) if kept else Stream([], -1, since)
             self._streams = (*self._streams, stream)
         return stream
 
@@ -235,9 +237,14 @@ def _event_chunk(seq: int, payload: bytes) -> bytes:
     return b"id: %d\n%b" % (seq, chunk_of("event", payload))
 
 
-def _replay(kept: Sequence[tuple[int, bytes]], since: int) -> list[bytes]:
-    """The events after ``since``, after a message about those that are no longer kept."""
-    chunks = [_event_chunk(seq, payload) for seq, payload in kept if seq > since]
-    if kept and kept[0][0] > since + 1:
-        chunks.insert(0, chunk_of("gap", to_json({"from": since + 1, "to": kept[0][0] - 1})))
-    return chunks
+def _gap(since: int | None, first: int) -> bytes:
+    """A message about the events between ``since`` and ``first``; nothing for a viewer that has had none."""
+    return chunk_of("gap", to_json({"from": since + 1, "to": first - 1})) if since and first > since + 1 else b""
+
+
+def _replay(kept: Sequence[tuple[int, bytes]], since: int | None) -> list[bytes]:
+    """The events after ``since``, after a message about those that are no longer kept; none without ``since``."""
+    if since is None:
+        return []
+    chunks = [_gap(since, kept[0][0]), *(_event_chunk(seq, payload) for seq, payload in kept if seq > since)]
+    return [chunk for chunk in chunks if chunk]

@@ -22,8 +22,21 @@ PAGES = {
 }
 """Path -> file."""
 
+HOME = "./"
+"""The first page, from the one for logging in."""
+
 _TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".svg": "image/svg+xml", ".woff2": "font/woff2"}
 """Not left to the files of the system, which differ."""
+
+
+def login_address(page: str) -> str:
+    """Where a page without login leads, relative to it: the page for logging in, which leads back to ``page``."""
+    return "login" if page in ("", HOME) else f"login?next={page}"
+
+
+def after_login(wanted: str | None) -> str:
+    """The page that was asked for, relative to the one for logging in; the first one for what is no page of ours."""
+    return wanted if wanted and wanted != "login" and f"/{wanted}" in PAGES else HOME
 
 
 def page_response(name: str) -> Response:

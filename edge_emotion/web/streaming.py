@@ -18,6 +18,9 @@ from edge_emotion.web.tap import PICTURES_PER_SECOND, Preview
 PAUSE = 15.0
 """Seconds without a message after which a comment keeps the connection open."""
 
+RETRY_MS = 1_000
+"""Milliseconds after which a browser connects again."""
+
 SLOW = 10.0
 """Seconds for a viewer to take what was sent; then it is dropped."""
 
@@ -45,7 +48,7 @@ class EventStream:
 
     async def _send_all(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": EVENTS})
-        await _send_in_time(send, b": edge-emotion\n\n")
+        await _send_in_time(send, b"retry: %d\n\n" % RETRY_MS)
         while not self._stream.ended:
             chunk = await self._stream.next(PAUSE)
             if not self._stream.ended:

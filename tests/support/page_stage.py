@@ -91,7 +91,7 @@ def _messages(answer: http.client.HTTPResponse) -> Iterator[dict[str, str]]:
         name, colon, value = line.rstrip("\n").partition(": ")
         if colon and name:
             fields[name] = value
-        elif not line.strip() and fields:
+        elif not line.strip() and "data" in fields:
             yield fields
             fields = {}
 

@@ -14,6 +14,14 @@ export function get(path, seconds = 20) {
   return request(`api/v1/${path}`, {}, seconds);
 }
 
+/** Why GET api/v1/`path` is refused, as a Problem; null if it is not. The answer itself is not read. */
+export function refusal(path, seconds = 20) {
+  return send(`api/v1/${path}`, {}, seconds).then((answer) => {
+    answer.body.cancel();
+    return null;
+  }, (error) => error);
+}
+
 /** POST `value` as JSON to api/v1/`path`. */
 export function post(path, value, seconds = 30) {
   return request(`api/v1/${path}`, json(value), seconds);
@@ -35,6 +43,12 @@ function json(value) {
 }
 
 async function request(address, options, seconds, login = true) {
+  const body = await (await send(address, options, seconds, login)).text();
+  return body ? JSON.parse(body) : null;
+}
+
+/** The answer, whose body is still to be read. Raises Problem for an error. */
+async function send(address, options, seconds, login = true) {
   let answer;
   try {
     answer = await fetch(address, { ...options, credentials: "same-origin", signal: AbortSignal.timeout(seconds * 1000) });
@@ -43,10 +57,9 @@ async function request(address, options, seconds, login = true) {
       ? `no answer from the device within ${seconds} s`
       : "the device does not answer: is it on, and is the daemon running?");
   }
-  if (answer.status === 401 && login) location.assign("login");
+  if (answer.status === 401 && login) location.assign(`login?next=${location.pathname.split("/").pop()}`);
   if (!answer.ok) throw await problem(answer);
-  const body = await answer.text();
-  return body ? JSON.parse(body) : null;
+  return answer;
 }
 
 async function problem(answer) {

@@ -3,7 +3,8 @@
 import { get, session } from "./api.js";
 import { el } from "./dom.js";
 
-const PAGES = [["./", "Live"], ["try", "Try a picture"], ["node", "Node"], ["nodes", "Nodes"]];
+/** Address, relative to the pages, and name of each. */
+export const PAGES = [["./", "Live"], ["try", "Try a picture"], ["node", "Node"], ["nodes", "Nodes"]];
 
 /** The content of api/v1/info, asked for once; a failure is an empty one. */
 export const info = document.querySelector("page-header[alone]")

@@ -106,8 +106,8 @@ const handlers = {
 
 let lost = false;
 
-function onState(state) {
-  say(connection, state === "open" ? "Connected" : "No connection to the device; trying again");
+function onState(state, reason = "No connection to the device") {
+  say(connection, state === "open" ? "Connected" : `${reason}; trying again`);
   connection.className = `badge ${state === "open" ? "good" : "bad"}`;
   if (state === "open" && lost) refresh().catch(() => null);
   lost = state !== "open";

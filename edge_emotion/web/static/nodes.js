@@ -23,7 +23,7 @@ class NodeCard extends HTMLElement {
     const heading = `${node}: ${availability(available)}`;
     say(this.heading, heading);
     this.heading.className = available ? "on" : "off";
-    say(this.about, info ? `edge-emotion ${info.version ?? "?"}; events that were missed: ${gaps}` : `events that were missed: ${gaps}`);
+    say(this.about, [...program(info), `events that were missed: ${gaps}`].join("; "));
     const names = Object.keys(cameras);
     pool(this.rows, names.length, () => el("tr", {}, el("th", { scope: "row" }), el("td"), el("td"), el("td"))).forEach((row, index) => {
       const { available: online, state } = cameras[names[index]];
@@ -32,6 +32,18 @@ class NodeCard extends HTMLElement {
     });
     say(this.last, event ? `Last event: ${new Date(event.ts).toLocaleString()}, ${event.camera}, ${event.type}, ${event.emotion}` : "No event yet.");
   }
+}
+
+/** What a node tells about itself; a broker may not let the page read it. */
+function program(info) {
+  if (!info) return [];
+  const { version, model, backend, host } = info;
+  return [
+    version && `edge-emotion ${version}`,
+    model?.name && `model ${[model.name, model.version, model.precision].filter(Boolean).join(" ")}`,
+    backend && `interpreter ${backend}`,
+    host?.machine && `${host.system ?? ""} ${host.machine}`.trim(),
+  ].filter(Boolean);
 }
 
 function availability(online) {

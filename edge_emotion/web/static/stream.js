@@ -1,7 +1,7 @@
 // The one stream of a page: server-sent events. The browser connects again by itself, with the number of the last
 // event as Last-Event-ID; what it gives up, or what is silent for too long, is opened anew here.
 
-import { get } from "./api.js";
+import { get, refusal } from "./api.js";
 
 const SILENT = 45_000;
 const HIDDEN = 30_000;
@@ -15,7 +15,7 @@ export class Stream {
 
   /**
    * `last` is the newest event that is known, if any; `handlers` are by the kind of message. `onState` is called with
-   * "open" or "lost", `onRestart` where the node has begun to count anew.
+   * "open" or "lost" and the device's reason, if it gives one, `onRestart` where the node has begun to count anew.
    */
   constructor(last, handlers, { onState, onRestart }) {
     this.seq = last?.seq ?? 0;
@@ -65,14 +65,21 @@ export class Stream {
 
   #failed(source) {
     if (source !== this.#source) return;
-    this.onState("lost");
-    if (source.readyState !== EventSource.CLOSED) return;  // The browser tries again by itself.
-    this.close();
-    setTimeout(() => this.#again(), this.#pause);
-    this.#pause = Math.min(this.#pause * 2, 15_000);
+    if (source.readyState === EventSource.CLOSED) {
+      this.close();
+      this.#explain();
+    } else this.onState("lost");  // The browser tries again by itself.
   }
 
-  /** The answer to a plain request leads to the login page where that is needed; a stream does not. */
+  /** A browser does not tell a script why a stream was refused; a plain request does, and leads to the login page. */
+  async #explain() {
+    const problem = await refusal(`stream?since=${this.seq}`);
+    this.onState("lost", problem?.status === 503 ? problem.message : undefined);
+    setTimeout(() => this.#source || this.#hidden === "closed" || this.#open(), this.#pause);
+    this.#pause = Math.min(this.#pause * 2, 5_000);
+  }
+
+  /** The answer to a plain request leads to the login page where that is needed. */
   async #again() {
     if (this.#source || this.#hidden === "closed") return;
     await get("info").catch(() => null);

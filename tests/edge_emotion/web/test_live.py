@@ -91,6 +91,19 @@ def test_events_that_are_no_longer_kept_are_told_as_a_gap() -> None:
     in_loop(work)
 
 
+def test_after_a_restart_the_first_event_tells_the_gap_before_it() -> None:
+    async def work(live: LiveState) -> None:
+        stream, newcomer = live.subscribe(3), live.subscribe(0)
+        for seq in (8, 9):
+            live.add_event(event(seq))
+        await asyncio.sleep(0)
+        messages = await received(stream)
+        assert messages[0] == {"event": "gap", "data": '{"from":4,"to":7}'}
+        assert numbers(messages) == numbers(await received(newcomer)) == [8, 9]
+
+    in_loop(work)
+
+
 def test_a_number_above_all_gives_what_comes_from_now_on() -> None:
     async def work(live: LiveState) -> None:
         live.add_event(event(5))

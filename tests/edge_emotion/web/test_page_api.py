@@ -19,10 +19,12 @@ import cv2
 import numpy as np
 import pytest
 from pydantic import BaseModel
-from support.broker import Broker, Subscriber, needs_mosquitto
-from support.page_stage import Answer, PageStage
+from support.broker import Broker, Subscriber, needs_mosquitto, password_access, wait_until
+from support.page_stage import Answer, PageStage, page_alone
 
+from edge_emotion import __version__
 from edge_emotion.cli.demo import CLIP
+from edge_emotion.config.settings import MqttSettings
 from edge_emotion.daemon.control import MAX_PENDING, Control
 from edge_emotion.daemon.daemon import Daemon
 from edge_emotion.datatypes import Image
@@ -431,14 +433,40 @@ def test_the_nodes_of_the_broker_are_listed_with_their_cameras_and_last_events(t
         with PageStage(tmp_path, mqtt={"host": "127.0.0.1", "port": broker.port}) as stage:
             stage.wait(lambda: stage.page.get("/api/v1/nodes").status == 200 and stage.page.get("/api/v1/nodes").json)
             stage.wait(lambda: stage.page.get("/api/v1/nodes").json[0]["last_event"])
+            stage.wait(lambda: stage.page.get("/api/v1/nodes").json[0]["info"])
             answer = stage.page.get("/api/v1/nodes")
             answers.Nodes.model_validate_json(answer.body)
             (node,) = answer.json
             assert (node["node"], node["available"], node["gaps"]) == ("pi5", True, 0)
             assert node["cameras"]["desk"]["available"] is True
             assert node["last_event"]["camera"] == "desk"
+            assert (node["info"]["version"], node["info"]["model"]["name"]) == (__version__, "tiny")
             assert stage.page.get("/api/v1/info").json["web"]["broker"] is True
     finally:
+        broker.stop()
+
+
+@needs_mosquitto
+def test_nodes_whose_info_is_hidden_or_broken_are_shown_without_it(tmp_path: Path) -> None:
+    rules = [f"topic read edge-emotion/{part}" for part in ("+/availability", "hall/info", "attic/info")]
+    lines = password_access(tmp_path, "viewer", "viewers password", [*rules, "topic write edge-emotion/#"])
+    broker = Broker(tmp_path, lines).start()
+    publisher = Subscriber(broker, "publisher", "viewer", "viewers password")
+    mqtt = {"host": "127.0.0.1", "port": broker.port, "username": "viewer", "password": "viewers password"}
+
+    def infos() -> dict[str, object]:
+        for node, info in (("hall", b'{"version": "9.9"}'), ("attic", b"[" * 5_000), ("cellar", b"{}")):
+            publisher.publish(f"edge-emotion/{node}/info", info)
+            publisher.publish(f"edge-emotion/{node}/availability", b"online")
+        return {node["node"]: node["info"] for node in page.get("/api/v1/nodes").json}
+
+    try:
+        with page_alone(tmp_path, mqtt=MqttSettings.model_validate(mqtt)) as (page, _):
+            wait_until(lambda: infos() == {"hall": {"version": "9.9"}, "attic": None, "cellar": None})
+            publisher.publish("edge-emotion/hall/info", b"")
+            wait_until(lambda: page.get("/api/v1/nodes").json[2]["info"] is None)
+    finally:
+        publisher.close()
         broker.stop()
 
 

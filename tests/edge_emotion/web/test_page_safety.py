@@ -6,6 +6,7 @@ import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from starlette.routing import Route
@@ -19,7 +20,7 @@ from edge_emotion.web.access import LONGEST_DELAY, Access, Failures, Secret
 from edge_emotion.web.application import make_routes
 from edge_emotion.web.guard import COOKIE, OPEN
 from edge_emotion.web.login import Checks
-from edge_emotion.web.pages import PAGES
+from edge_emotion.web.pages import PAGES, after_login
 from edge_emotion.web.server import PageServer
 
 COUNTED = Failures.note
@@ -125,7 +126,7 @@ def test_every_route_but_the_open_ones_wants_a_login(guarded: tuple[Asker, PageS
         for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"):
             answer = asker.ask(method, path, {"Origin": asker.url, "Content-Type": "application/json"}, b"{}")
             if path in PAGES and method in ("GET", "HEAD"):
-                assert (answer.status, answer.headers["location"]) == (303, "login")
+                assert answer.status == 303 and answer.headers["location"].split("?")[0] == "login"
             else:
                 assert answer.status == 401, (method, path)
     assert walked > 20
@@ -159,6 +160,21 @@ def test_a_form_logs_in_too_and_leads_to_the_live_page(asker: Asker) -> None:
     answer = asker.post("/login", b"password=correct+horse+battery", Content_Type="application/x-www-form-urlencoded")
     assert (answer.status, answer.headers["location"]) == (303, "./")
     assert asker.get("/api/v1/info", Cookie=answer.headers["set-cookie"].split(";")[0]).status == 200
+
+
+def test_after_the_login_comes_the_page_that_was_asked_for_and_no_other_address(asker: Asker) -> None:
+    for page in ("try", "node", "nodes", "live"):
+        assert asker.get(f"/{page}").headers["location"] == f"login?next={page}"
+        assert after_login(page) == page
+    assert asker.get("/").headers["location"] == "login"
+    foreign = ("//evil.example", "https://evil.example", "https:evil.example", "\\\\evil.example", "/\\evil.example")
+    for wanted in (*foreign, "javascript:alert(1)", "try/../..", "/try", "try?x", "\ttry", "TRY", "login", "", None):
+        assert after_login(wanted) == "./"
+    address = f"/login?next={quote(foreign[0])}"
+    for password, location in (("correct+horse+battery", "./"), ("wrong", "login")):
+        form = f"password={password}".encode()
+        answer = asker.post(address, form, Content_Type="application/x-www-form-urlencoded")
+        assert (answer.status, answer.headers["location"]) == (303, location)
 
 
 def test_a_bearer_token_is_enough_for_programs(asker: Asker) -> None:

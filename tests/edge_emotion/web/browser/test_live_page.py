@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
 from support.broker import Broker, Subscriber, needs_mosquitto, wait_until
 from support.browser import MakePage, needs_chromium, overflow, pages, screenshot, tab_until, until, violations
 from support.ingress import Ingress
+from support.page_stage import Asker
 from support.web_daemon import WebProcess, running
+
+from edge_emotion.web.live import MAX_STREAMS
 
 pytestmark = [needs_chromium, needs_mosquitto]
 
@@ -181,6 +186,39 @@ def test_a_hidden_page_gives_its_stream_up_and_fills_the_gap_when_it_is_shown_ag
         assert missed not in page.evaluate(EVENTS)
         page.evaluate(HIDE, False)
         page.wait_for_selector(f"camera-view tr[data-seq='{missed}']", state="attached")
+
+
+def test_a_page_beyond_the_most_streams_shows_the_reason_until_there_is_room(
+    open_page: MakePage, daemon: WebProcess
+) -> None:
+    with ExitStack() as others:
+        for _ in range(MAX_STREAMS):
+            with suppress(AssertionError):  # pages of other tests read streams, too
+                others.enter_context(Asker(daemon.address).stream())
+        page = open_page()
+        until(page, "document.getElementById('connection').textContent.startsWith('20 pages and programs read')")
+    until(page, "document.getElementById('connection').textContent === 'Connected'")
+
+
+def test_events_that_are_no_longer_kept_are_told(
+    browser: Any, ingress: Ingress, daemon: WebProcess, subscriber: Subscriber
+) -> None:
+    with pages(browser, ingress.address) as open_page:
+        page = open_page()
+        seen = cause_events(subscriber)
+        page.wait_for_selector(f"camera-view tr[data-seq='{seen}']", state="attached")
+        ingress.away = True
+        ingress.drop()
+        until(page, "document.getElementById('connection').textContent.startsWith('No connection')")
+        missed = cause_events(subscriber)
+        daemon.stop()
+        daemon.start()
+        ingress.away = False
+        until(page, "document.getElementById('missed').textContent !== ''")
+        numbers = re.findall(r"[0-9]+", page.text_content("#missed"))
+        assert int(numbers[0]) - 1 <= missed <= int(numbers[1])
+        page.wait_for_selector(f"camera-view tr[data-seq='{int(numbers[1]) + 1}']", state="attached")
+        assert min(page.evaluate(EVENTS)) > missed
 
 
 def test_it_fits_a_phone_in_light_and_dark_without_a_fault_that_axe_finds(open_page: MakePage) -> None:

@@ -135,6 +135,7 @@ def test_all_nodes_are_shown_while_the_broker_is_there_and_again_when_it_is_back
     page = open_page("nodes")
     page.wait_for_selector("node-card h2:text('pi5: online')")
     page.wait_for_selector("node-card th:text('desk')")
+    page.wait_for_selector("node-card p:text-matches('^edge-emotion [0-9.]+; model [a-z_0-9]+ .*; interpreter [a-z]+')")
     subscriber.publish("edge-emotion/hall/availability", b"online")
     page.wait_for_selector("node-card h2:text('hall: online')")
     live = page.context.new_page()

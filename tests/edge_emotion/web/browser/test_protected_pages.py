@@ -67,6 +67,19 @@ def test_a_wrong_password_is_told_and_the_right_one_opens_the_page(open_page: Ma
     assert cookie["httpOnly"] and cookie["sameSite"] == "Strict"
 
 
+def test_after_the_login_comes_the_page_that_was_asked_for_and_no_other_address(
+    open_page: MakePage, daemon: WebProcess
+) -> None:
+    page = open_page("node")
+    log_in(page)
+    page.wait_for_selector("camera-settings")
+    for foreign in ("//evil.example", "https:evil.example", "/%5Cevil.example", "%5C%5Cevil.example", "javascript:1"):
+        page.goto(f"{daemon.address}login?next={foreign}")
+        log_in(page)
+        page.wait_for_selector("h1:text-is('Live')")
+        assert page.url == daemon.address
+
+
 def test_logging_out_needs_the_password_again(open_page: MakePage) -> None:
     page = open_page("login")
     log_in(page)
@@ -86,6 +99,8 @@ def test_an_open_page_goes_to_the_login_when_its_session_has_ended(open_page: Ma
     page.context.clear_cookies()
     page.click("#check")
     page.wait_for_selector("#password")
+    log_in(page)
+    page.wait_for_selector("camera-settings")
 
 
 def test_the_sign_for_the_preview_is_on_every_page_and_stays_in_view(open_page: MakePage, daemon: WebProcess) -> None:

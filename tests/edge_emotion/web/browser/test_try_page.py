@@ -147,6 +147,22 @@ def test_a_choice_of_model_and_classes_asks_again(open_page: MakePage, three: li
     assert page.locator("#point option").count() >= 2
 
 
+def test_another_operating_point_is_asked_for_and_changes_the_probabilities(
+    open_page: MakePage, three: list[File]
+) -> None:
+    sharp = cv2.imdecode(np.frombuffer(three[1]["buffer"], np.uint8), cv2.IMREAD_COLOR)
+    page = open_page("try")
+    page.set_input_files("#files", picture("blurred.png", cv2.GaussianBlur(sharp, (0, 0), 12)))  # else it is certain
+    status(page, "blurred.png")
+    shown = "document.querySelector('picture-result').answer?.faces[0].probabilities"
+    before = page.evaluate(f"JSON.stringify({shown})")
+    with page.expect_request(lambda request: "point=expressive" in request.url):
+        page.select_option("#point", "expressive")
+    page.wait_for_function(f"before => {shown} && JSON.stringify({shown}) !== before", arg=before)
+    assert status(page, "blurred.png").startswith("1 face; ")
+    assert sum(page.evaluate(shown).values()) == pytest.approx(1, abs=0.01)
+
+
 def test_fewer_than_two_classes_are_not_asked_for(open_page: MakePage, three: list[File]) -> None:
     page = open_page("try")
     page.wait_for_selector("#classes input", state="attached")
