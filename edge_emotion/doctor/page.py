@@ -64,8 +64,9 @@ def _is_free(settings: WebSettings) -> Finding:
 
 
 def _guarded(settings: WebSettings) -> str:
-    kinds = {"with a password": settings.password_file, "with a token": settings.token_file}
+    kinds = {"a password": settings.password_file, "a token": settings.token_file}
     given = [kind for kind, file in kinds.items() if file is not None]
+    secret = f", with {' and '.join(given)}" if given else ""
     if settings.trusted_proxy is not None:
-        given.append(f"only for the proxy {settings.trusted_proxy}")
-    return f", {' and '.join(given)}" if given else ", without a password: for users of this machine"
+        return f"{secret}, only for the proxy {settings.trusted_proxy}"
+    return secret or ", without a password: for users of this machine"
