@@ -119,7 +119,20 @@ def same_weights(note: object, other: object) -> bool:
 
 
 def _alike(key: str, known: object, wanted: object) -> bool:
+    if key == "recipe" and isinstance(known, dict):
+        return _with_newer_settings(known) == wanted
     return same_weights(known, wanted) if key in NAMES_RUNS else known == wanted
+
+
+def _with_newer_settings(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The recipe of a record, in which settings that came later have their defaults: these change nothing."""
+    required = {"name": "", "summary": "", "network": len, "input": recipe.get("input")}
+    try:
+        defaults = Recipe.model_validate(required).model_dump(mode="json")
+    except ValueError:
+        return recipe
+    nested = {key: value | recipe[key] for key, value in defaults.items() if isinstance(recipe.get(key), dict)}
+    return defaults | recipe | nested
 
 
 def create(path: Path, record: dict[str, Any]) -> None:

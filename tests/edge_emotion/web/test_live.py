@@ -59,6 +59,7 @@ def test_a_stream_begins_after_the_given_number_and_goes_on_without_gap_and_repe
             live.add_event(event(seq))
         stream = live.subscribe(3)
         live.add_event(event(6))
+        await asyncio.sleep(0)
         assert numbers(await received(stream)) == [4, 5, 6]
         live.add_event(event(7))
         assert numbers(await received(stream)) == [7]

@@ -26,7 +26,7 @@ from train.fitting.state import State
 from train.keras import K, tf
 from train.recipes.catalogue import find_recipe
 from train.recipes.recipe import Recipe, gray_input, rgb_input
-from train.runs.run_directory import BEST, HISTORY, RECORD, TrainingError, load_run, require_disk
+from train.runs.run_directory import BEST, HISTORY, RECORD, TrainingError, load_run, matching_record, require_disk
 
 pytestmark = pytest.mark.usefixtures("shallow_tiny")
 
@@ -113,6 +113,18 @@ def test_another_precision_is_another_run(few_faces: DataSet, tmp_path: Path) ->
     train(recipe(epochs=1), few_faces, tmp_path / "run", floats="float32")
     with pytest.raises(ConfigError, match="another precision"):
         train(recipe(epochs=1), few_faces, tmp_path / "run", floats="mixed_bfloat16")
+
+
+def test_a_run_of_an_older_version_goes_on_and_one_of_other_settings_does_not(tmp_path: Path) -> None:
+    """Its record lacks the settings that have come since; at their defaults they change nothing."""
+    now = {"recipe": find_recipe("tiny").model_dump(mode="json")}
+    old = json.loads(json.dumps(now))
+    del old["recipe"]["undersample"], old["recipe"]["augmentation"]["hue"]
+    (tmp_path / RECORD).write_text(json.dumps(old))
+    assert matching_record(tmp_path, now) == old
+    for changes in ({"undersample": 0.5}, {"augmentation": {"hue": 0.1}}, {"epochs": 3}):
+        with pytest.raises(ConfigError, match="another recipe"):
+            matching_record(tmp_path, {"recipe": find_recipe("tiny").change(**changes).model_dump(mode="json")})
 
 
 @pytest.mark.parametrize("text", ["[]", "{", '{"recipe": {}}', "null"])
