@@ -147,10 +147,11 @@ def main() -> None:
     for _ in range(TURNS):
         for run in runs:
             found[run.name].append(measure(run, seconds))
-    print("| | memory, MiB | processor, % of a core | frames/s |\n|---|---|---|---|")
+    print("| | memory, MiB | processor, % of a core | frames/s | processor, ms a frame |\n|---|---|---|---|---|")
     for name, figures in found.items():
         rss, cpu, fps = (statistics.median(getattr(one, key) for one in figures) for key in ("rss", "cpu", "fps"))
-        print(f"| {name} | {rss:.1f} | {cpu:.1f} | {fps:.2f} |")
+        per_frame = statistics.median(10 * one.cpu / one.fps for one in figures)
+        print(f"| {name} | {rss:.1f} | {cpu:.1f} | {fps:.2f} | {per_frame:.2f} |")
 
 
 if __name__ == "__main__":

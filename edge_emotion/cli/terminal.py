@@ -26,8 +26,14 @@ class CommandParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print usage and message, with a suggestion where there is one, and exit with code 2."""
         unknown = re.search(r"invalid choice: '(.+?)'|unrecognized arguments: ([^\s=]+)", message)
-        near = difflib.get_close_matches(unknown[1] or unknown[2], set(_words(self)), 1) if unknown else []
-        super().error(f"{message}; did you mean {near[0]}?" if near else message)
+        super().error(message + (_hint(unknown[1] or unknown[2], set(_words(self))) if unknown else ""))
+
+
+def _hint(unknown: str, words: set[str]) -> str:
+    if unknown in words and unknown.startswith("-"):
+        return "; this is an option of another command: add --help for those of this one"
+    near = difflib.get_close_matches(unknown, words, 1)
+    return f"; did you mean {near[0]}?" if near else ""
 
 
 def _words(parser: argparse.ArgumentParser) -> Iterator[str]:

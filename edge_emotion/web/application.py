@@ -111,7 +111,7 @@ class NodeRoutes:
 
     async def metrics(self, _request: Request) -> Response:
         """Figures for Prometheus."""
-        return Response(self._site.metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+        return Response(self._site.metrics.recent_text(), headers={"Content-Type": CONTENT_TYPE})
 
     async def login(self, request: Request) -> Response:
         """A session for a password."""

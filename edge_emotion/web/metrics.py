@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -23,6 +24,9 @@ from edge_emotion.web.node import Node
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX = "edge_emotion_"
+
+FRESH_SECONDS = 1.0
+"""For so long a text is given again: making it takes four times as long as the rest of its request."""
 
 SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
@@ -81,6 +85,7 @@ class Metrics(Collector):
         self._live, self._node = live, node
         self._lock = threading.Lock()
         self._cameras: dict[str, CameraTotals] = {}
+        self._recent, self._stale_at = b"", 0.0
         self._registry = CollectorRegistry()
         self._events = Counter(PREFIX + "events", "Events.", ("camera", "type", "emotion"), registry=self._registry)
         self._confidence = Histogram(
@@ -119,6 +124,13 @@ class Metrics(Collector):
     def text(self) -> bytes:
         """Everything in the text format."""
         return as_text(self._registry)
+
+    def recent_text(self) -> bytes:
+        """The same, not older than FRESH_SECONDS."""
+        now = time.monotonic()
+        if now >= self._stale_at:
+            self._recent, self._stale_at = self.text(), now + FRESH_SECONDS
+        return self._recent
 
     def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
         """The figures that are read at the time of the request."""

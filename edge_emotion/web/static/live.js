@@ -18,7 +18,9 @@ const missed = document.getElementById("missed");
 async function start() {
   const { web } = await info;
   if (web && !web.daemon) {
-    say(connection, "No camera: this server runs without a daemon. Use the page “Try a picture”.");
+    connection.replaceChildren("No camera: this server runs without a daemon. ", el("a", { href: "try" }, "Try a picture"),
+      web.broker ? " or look at all " : "", web.broker ? el("a", { href: "nodes" }, "nodes") : "", ".");
+    connection.className = "";
     return;
   }
   const { events } = await get(`events?limit=${HISTORY}`);

@@ -367,6 +367,13 @@ def test_the_nearest_name_is_suggested(
     assert f"did you mean {suggested}?" in capsys.readouterr().err
 
 
+def test_an_option_of_another_command_is_told_as_such(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["demo", "--listen", "127.0.0.1:80"])
+    error = capsys.readouterr().err
+    assert "an option of another command" in error and "did you mean" not in error
+
+
 def test_without_a_command_there_is_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     assert "check-config" in capsys.readouterr().out

@@ -19,9 +19,12 @@ import yaml
 from support.broker import Broker, free_port, needs_mosquitto, wait_until
 from support.page_stage import PageStage
 from support.paths import ROOT
+from support.samples import event
 
 from edge_emotion.daemon.capture import Capture
-from edge_emotion.web.metrics import CameraTotals
+from edge_emotion.web import metrics as metrics_module
+from edge_emotion.web.live import LiveState
+from edge_emotion.web.metrics import CameraTotals, Metrics
 
 FOLDER = ROOT / "deploy" / "prometheus"
 RULES, DASHBOARD = FOLDER / "edge-emotion-alerts.yml", FOLDER / "grafana-dashboard.json"
@@ -228,3 +231,15 @@ def test_counters_do_not_fall_when_a_camera_is_opened_by_another_thread() -> Non
     second.frames = 5
     totals.follow(second)
     assert totals.counts() == (105, 7, 2, 4)
+
+
+@pytest.mark.parametrize(("seconds", "renewed"), [(0.0, True), (3600.0, False)])
+def test_a_text_is_made_anew_only_when_it_is_stale(
+    seconds: float, renewed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics_module, "FRESH_SECONDS", seconds)
+    metrics = Metrics(LiveState(), None)
+    assert b"edge_emotion_events_total{" not in metrics.recent_text()
+    metrics.count_event(event(1))
+    assert (b"edge_emotion_events_total{" in metrics.recent_text()) == renewed
+    assert b"edge_emotion_events_total{" in metrics.text()

@@ -201,7 +201,7 @@ def test_too_many_streams_are_refused(stage: PageStage) -> None:
     with ExitStack() as stack:
         for _ in range(20):
             stack.enter_context(stage.page.stream())
-        assert "close a page" in stage.page.get("/api/v1/stream").detail
+        assert "20 pages and programs read the stream" in stage.page.get("/api/v1/stream").detail
 
 
 # Writing

@@ -169,7 +169,7 @@ def test_without_a_daemon_pictures_and_nodes_are_left(
     with alone(tmp_path, "--mqtt", f"127.0.0.1:{broker.port}") as server, pages(browser, server.address) as open_page:
         page = open_page()
         until(page, "document.getElementById('connection').textContent.startsWith('No camera')")
-        page.click("nav a:text-is('Nodes')")
+        page.click("#connection a:text-is('nodes')")
         page.wait_for_selector("node-card h2:text('pi5: online')")
         page.click("nav a:text-is('Node')")
         page.wait_for_selector("article.model")
