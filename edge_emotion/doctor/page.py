@@ -47,7 +47,7 @@ def _answers(settings: WebSettings) -> Finding:
         return Finding("fail", f"the daemon runs, and there is no page at {settings.listen}: {reason}", _LOG)
     finally:
         connection.close()
-    if found != (200, b'{"status":"ok"}'):
+    if found != (200, b'{"status":"ok"}') and not (settings.trusted_proxy and found[0] == 403):
         return Finding("fail", f"what answers at {settings.listen} is not well, or another program", _LOG)
     return Finding("ok", f"the page answers at {settings.listen}{_guarded(settings)}")
 
@@ -66,4 +66,7 @@ def _is_free(settings: WebSettings) -> Finding:
 def _guarded(settings: WebSettings) -> str:
     kinds = {"a password": settings.password_file, "a token": settings.token_file}
     given = [kind for kind, file in kinds.items() if file is not None]
-    return f", with {' and '.join(given)}" if given else ", without a password: for users of this machine"
+    secret = f", with {' and '.join(given)}" if given else ""
+    if settings.trusted_proxy is not None:
+        return f"{secret}, only for the proxy {settings.trusted_proxy}"
+    return secret or ", without a password: for users of this machine"

@@ -61,12 +61,13 @@ class Failures:
 
 
 class Access:
-    """Decides about requests by what their headers hold. Without password and token everybody may ask."""
+    """Decides about requests by sender and headers. Without password and token everybody who reaches it may ask."""
 
     def __init__(self, settings: WebSettings, password: str | None, token: str | None) -> None:
         self._password = None if password is None else Secret(password)
         self._token = None if token is None else Secret(token)
         self._known_token: bytes | None = None
+        self._proxy = settings.trusted_proxy
         self._hosts = {"localhost", *_own_names(), *settings.hosts}
         self._pages = frozenset(settings.hosts)
         self._sessions: dict[bytes, float] = {}
@@ -77,20 +78,31 @@ class Access:
         """True if a password or a token is set."""
         return self._password is not None or self._token is not None
 
-    def knows_host(self, host: str) -> bool:
-        """Whether a Host header names this machine, or is an address: those cannot be bound to it by foreign DNS."""
-        name = _host_name(host)
-        return name is not None and (name in self._hosts or _is_address(name))
+    def may_connect(self, sender: str) -> bool:
+        """Whether this address, that of the connection and of no header, may ask at all."""
+        return self._proxy is None or _address(sender) == self._proxy
 
-    def own_origin(self, origin: str, host: str) -> bool:
-        """Whether the page that sends a write was served by this server, which was asked as ``host``."""
+    def knows_host(self, host: str) -> bool:
+        """Whether a Host header names this machine, or is an address: those cannot be bound to it by foreign DNS.
+
+        A trusted proxy passes the name on by which it was reached itself, and its login is bound to that name.
+        """
+        name = _host_name(host)
+        return name is not None and (name in self._hosts or _is_address(name) or self._proxy is not None)
+
+    def own_origin(self, origin: str, host: str, forwarded_host: str | None = None) -> bool:
+        """Whether the page that sends a write was served by this server, which was asked as ``host``.
+
+        ``forwarded_host`` is the X-Forwarded-Host of a request, which counts only from a trusted proxy.
+        """
         try:
             parts = urlsplit(origin)
         except ValueError:
             return False
         if parts.scheme not in ("http", "https") or not parts.hostname:
             return False
-        return parts.netloc.lower() == host.lower() or parts.hostname in self._pages
+        names = {host.lower()} | ({forwarded_host.lower()} if forwarded_host and self._proxy else set())
+        return parts.netloc.lower() in names or parts.hostname in self._pages
 
     def logged_in(self, session: str | None) -> bool:
         """Whether a cookie holds a login that is still valid."""
@@ -154,8 +166,13 @@ def _host_name(host: str) -> str | None:
 
 
 def _is_address(name: str) -> bool:
+    return _address(name) is not None
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """None for anything else. An IPv4 client of a socket for both families (``::ffff:192.0.2.1``) is one of IPv4."""
     try:
-        ipaddress.ip_address(name)
+        found = ipaddress.ip_address(text)
     except ValueError:
-        return False
-    return True
+        return None
+    return found.ipv4_mapped or found if isinstance(found, ipaddress.IPv6Address) else found

@@ -49,6 +49,8 @@ class Guard:
         await (self._app if refusal is None else refusal)(scope, receive, guarded)
 
     async def _refusal(self, scope: Scope) -> ASGIApp | None:
+        if not self._access.may_connect((scope.get("client") or ("",))[0]):
+            return problem(403, "only web.trusted_proxy may ask here: open the page at that proxy")
         headers, path = Headers(scope=scope), scope["path"]
         host = headers.get("host", "")
         if not self._access.knows_host(host):
@@ -73,7 +75,7 @@ class Guard:
             return problem(415, f"expected Content-Type {wanted}, not {kind[:100]!r}")
         if by_program or (origin is None and path == PICTURES):  # image/* is nothing that a foreign page can send
             return None
-        if origin is None or not self._access.own_origin(origin, host):
+        if origin is None or not self._access.own_origin(origin, host, headers.get("x-forwarded-host")):
             return problem(403, "this was not sent by the page of this server: give its Origin, or a bearer token")
         return None
 

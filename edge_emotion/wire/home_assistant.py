@@ -76,6 +76,13 @@ def _camera(topics: Topics, camera: str, labels: Sequence[str]) -> dict[str, Com
             "icon": "mdi:account-multiple-outline",
             **seen,
         },
+        "occupancy": {
+            "platform": "binary_sensor",
+            "device_class": "occupancy",
+            "state_topic": state,
+            "value_template": "{{ 'ON' if value_json.faces > 0 else 'OFF' }}",
+            **seen,
+        },
         "expression": {
             "platform": "event",
             "event_types": [*labels, UNKNOWN],

@@ -24,6 +24,7 @@ REQUIRED = {
     "switch": {"command_topic"},  # mqtt/config.py, MQTT_RW_SCHEMA
     "number": {"command_topic"},
 }
+BINARY = {"occupancy", "problem"}  # binary_sensor/__init__.py, BinarySensorDeviceClass: those that are used here
 UNITS = {  # sensor/const.py, DEVICE_CLASS_UNITS
     "data_size": {"kB", "MB", "GB"},
     "duration": {"s", "min", "h"},
@@ -57,6 +58,8 @@ def check_component(component: dict[str, Any]) -> None:
     assert component.get("entity_category") in (None, "config", "diagnostic")  # const.py, EntityCategory
     if platform == "sensor":
         check_sensor(component)
+    if platform == "binary_sensor":
+        assert component["device_class"] in BINARY
     if platform in ("sensor", "binary_sensor"):
         # helpers/entity.py: only what can be set is configuration.
         assert component.get("entity_category") != "config"

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timezone
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from support.home_assistant import check_device
 
+from edge_emotion.datatypes import CameraState
 from edge_emotion.labels import EMOTIONS
 from edge_emotion.wire.home_assistant import device_config
+from edge_emotion.wire.payloads import state_to_json
 from edge_emotion.wire.topics import Topics
 
 TOPICS = Topics("home/emotion", "pi5")
@@ -30,7 +34,7 @@ def made(cameras: list[str], machine: dict[str, Any] = PI, topics: Topics = TOPI
 def test_the_device_obeys_home_assistants_rules(node: str, cameras: list[str], machine: dict[str, Any]) -> None:
     payload = made(cameras, machine, Topics("p", node))
     check_device(payload)
-    assert len(payload["components"]) == 7 * len(cameras) + (5 if machine is BARE else 7)
+    assert len(payload["components"]) == 8 * len(cameras) + (5 if machine is BARE else 7)
 
 
 @pytest.mark.parametrize(
@@ -43,6 +47,7 @@ def test_the_device_obeys_home_assistants_rules(node: str, cameras: list[str], m
         lambda c: c["desk_enabled"].pop("command_topic"),
         lambda c: c["desk_faces"].update(state_topic="a/+/b"),
         lambda c: c["desk_faces"].update(default_entity_id="sensor.Desk-faces"),
+        lambda c: c["desk_occupancy"].update(device_class="occupied"),
         lambda c: c["memory"].update(unit_of_measurement="s"),
         lambda c: c["cpu"].update(unique_id=c["memory"]["unique_id"]),
         lambda c: c.update({"a b": c["cpu"]}),
@@ -58,7 +63,7 @@ def test_the_rules_find_what_home_assistant_would_refuse(damage: Any) -> None:
 def test_what_a_camera_shows_needs_the_camera_and_what_can_be_set_does_not() -> None:
     components = made(["desk"])["components"]
     both = [{"topic": "home/emotion/pi5/availability"}, {"topic": "home/emotion/pi5/desk/availability"}]
-    for key in ("emotion", "confidence", "faces", "expression", "fps"):
+    for key in ("emotion", "confidence", "faces", "occupancy", "expression", "fps"):
         assert components[f"desk_{key}"]["availability"] == both
     for key in ("enabled", "threshold"):
         assert "availability" not in components[f"desk_{key}"], "a camera that is off can be switched on"
@@ -78,8 +83,18 @@ def test_topics_are_those_of_the_contract() -> None:
     components = made(["desk"])["components"]
     assert components["desk_emotion"]["state_topic"] == "home/emotion/pi5/desk/state"
     assert components["desk_emotion"]["options"] == [*EMOTIONS, "unknown", "nobody"]
+    assert components["desk_occupancy"]["state_topic"] == "home/emotion/pi5/desk/state"
     assert components["desk_expression"]["state_topic"] == "home/emotion/pi5/desk/events"
     assert components["desk_expression"]["event_types"] == [*EMOTIONS, "unknown"]
     assert components["desk_enabled"]["command_topic"] == "home/emotion/pi5/desk/enabled/set"
     assert components["desk_threshold"]["state_topic"] == "home/emotion/pi5/desk/threshold/state"
     assert components["outbox"]["state_topic"] == "home/emotion/pi5/stats"
+
+
+@pytest.mark.parametrize(("faces", "shown"), [(0, "OFF"), (1, "ON"), (7, "ON")])
+def test_a_camera_is_occupied_while_its_state_counts_faces(faces: int, shown: str) -> None:
+    """The template is an expression that Jinja and Python read alike; ON and OFF are Home Assistant's defaults."""
+    template = made(["desk"])["components"]["desk_occupancy"]["value_template"]
+    state = CameraState(datetime.now(timezone.utc), faces, None, None, {}, {})
+    published = SimpleNamespace(**json.loads(state_to_json(state)))
+    assert eval(template.strip("{} "), {"value_json": published}) == shown
