@@ -29,9 +29,10 @@ demo: .venv/.demo
 workstation: .venv/.workstation
 	@echo "ready: $(BIN)/python -m train recipes"
 
-# Two at a time: much of it waits for brokers and cameras. A file stays together, for what its tests share.
+# Three at a time, also on two cores: much of it waits for brokers and cameras. A file stays together, for what its
+# tests share.
 test: .venv/.test
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 test-portable: .venv/.test
 	$(OLD_PROCESSOR) $(BIN)/python -m pytest -n 2 --dist loadfile -m numeric $$(grep -rl mark.numeric tests --include=*.py)
