@@ -16,7 +16,7 @@ from support.mqtt_stage import INFO, TIMING, publish
 from support.subscribers import items_until
 
 from edge_emotion.cli.main import _broker, main
-from edge_emotion.client import Client, EventReceived, TlsSettings, broker_settings
+from edge_emotion.client import AvailabilityReceived, Client, EventReceived, TlsSettings, broker_settings
 from edge_emotion.config.settings import MqttSettings
 from edge_emotion.doctor.broker import broker as examine_broker
 from edge_emotion.errors import SinkError
@@ -90,8 +90,9 @@ def test_events_cross_websockets_in_both_directions_and_survive_a_lost_broker(
         publish(sink, range(1, 201))
         taken = events_until(client, 200)
         web.kill()
-        publish(sink, range(201, 221))
         web.start()
+        items_until(client, lambda item: isinstance(item, AvailabilityReceived))  # a killed broker forgets sessions
+        publish(sink, range(201, 221))
         taken += events_until(client, 220)
         with closing(Connection(chosen, "asker", None)) as asker, closing(Wakeup()) as wakeup:
             assert establish(asker, wakeup, SHORT) is None
