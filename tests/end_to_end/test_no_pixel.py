@@ -41,6 +41,7 @@ MAY_WRITE = {
     ("daemon.py", "save"): "the counter",
     ("streaming.py", "imencode"): "the preview, which web.preview: true asks for",
     ("control.py", "save"): "what was set for the cameras",
+    ("overrides.py", "save"): "the same",
 }
 
 
