@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class EngineRunner:
-    """A TensorRT engine with its buffers, for up to ``max_batch`` inputs at once; with ``graphs`` it uses CUDA graphs.
+    """A TensorRT engine with one input tensor, for batches of up to ``max_batch``; ``graphs``: run as CUDA graphs.
 
     Raises ModelError for a tensor that is not float, or in which another axis than the first is variable.
     """
