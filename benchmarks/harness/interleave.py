@@ -48,7 +48,7 @@ def interleave(
 def run_module(module: str, job: str, patience: float) -> str:
     """Run ``python -m module job`` in a subprocess of at most ``patience`` seconds; the last line that it prints.
 
-    Raises EdgeEmotionError with the subprocess' last line on stderr if it fails.
+    Raises EdgeEmotionError with the last line on stderr if it fails, or if it prints nothing or takes too long.
     """
     try:
         done = subprocess.run(

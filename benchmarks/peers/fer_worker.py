@@ -13,7 +13,7 @@ from benchmarks.peers.worker import one_core, serve
 
 
 def main(task: str, answer: str, variant: str) -> None:
-    """Do one task."""
+    """Do the task in the file ``task`` and write the file ``answer``; formats: worker.py."""
     one_core()
     import cv2
     from fer.fer import FER

@@ -13,7 +13,7 @@ from benchmarks.peers.worker import one_core, serve
 
 
 def main(task: str, answer: str) -> None:
-    """Do one task."""
+    """Do the task in the file ``task`` and write the file ``answer``; formats: worker.py."""
     one_core()
     cv2.setNumThreads(1)
     cascade = cv2.CascadeClassifier(cv2.data.haarcascades + "haarcascade_frontalface_default.xml")

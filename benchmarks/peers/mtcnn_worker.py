@@ -19,7 +19,7 @@ SMALLEST = 40
 
 
 def main(task: str, answer: str) -> None:
-    """Do one task."""
+    """Do the task in the file ``task`` and write the file ``answer``; formats: worker.py."""
     one_core()
     cv2.setNumThreads(1)
     detector = MTCNN(min_face_size=SMALLEST)

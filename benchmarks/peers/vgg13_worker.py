@@ -58,7 +58,7 @@ def vgg13(seed: int = 0) -> bytes:
 
 
 def main(task: str, answer: str) -> None:
-    """Do one task."""
+    """Do the task in the file ``task`` and write the file ``answer``; formats: worker.py."""
     one_core()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1

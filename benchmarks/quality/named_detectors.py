@@ -25,7 +25,7 @@ class Together:
         self._detectors = tuple(detectors)
 
     def detect(self, image: Image) -> Sequence[Face]:
-        """Faces in an H x W x 3 BGR picture."""
+        """Faces in an H x W x 3 BGR picture: of the first detector, then what each next one finds in addition."""
         found: list[Face] = []
         for detector in self._detectors:
             found += missing(detector.detect(image), found)

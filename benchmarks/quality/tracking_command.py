@@ -10,7 +10,7 @@ from edge_emotion.cli.terminal import positive_count
 
 
 def add_tracking(commands: Any) -> None:
-    """``tracking``."""
+    """Add ``tracking`` to the subparsers of the command line."""
     parser = commands.add_parser("tracking", help="whether people who cross each other keep their tracks")
     parser.add_argument("--scenes", type=positive_count, default=200, help="of each kind (200)")
     parser.add_argument("--seed", type=int, default=0, help="of the scenes (0)")

@@ -50,7 +50,7 @@ class Change:
 
     @property
     def _ranges(self) -> tuple[tuple[float, float], tuple[float, float]] | None:
-        """Range of the runs of each, or both 95 % intervals if both have one; None for too few runs.
+        """Before and after: range of the runs, or 95 % interval if both have one; None for too few runs.
 
         Too few: chance alone would separate the runs of two equal subjects more often than CHANCE (exact permutation
         test, Fisher 1935). Four runs of each are enough.
@@ -64,7 +64,7 @@ class Change:
 
     @property
     def verdict(self) -> str:
-        """``better`` or ``worse`` if p or the ranges are conclusive, else the reason why neither is stated."""
+        """``better`` or ``worse`` if p or the ranges are conclusive, else the reason; empty if ``better`` is None."""
         if self.before.better is None:
             return ""
         if self.p is not None:

@@ -21,7 +21,7 @@ WRONG, RIGHT, UNKNOWN = "01-"
 def keep_correctness(
     right: Mapping[str, npt.NDArray[np.int8]], faces: Faces, classes: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
-    """As part of a result's details. ``right``: artefact -> for each of N faces 1 right, 0 wrong, -1 no such class."""
+    """Entry of a result's details. ``right``: artefact -> for each of N faces 1 right, 0 wrong, -1 no such class."""
     signs = {name: "".join((WRONG + RIGHT + UNKNOWN)[one] for one in values) for name, values in right.items()}
     return {KEY: {"faces": fingerprint(faces, classes), "artefacts": signs}}
 

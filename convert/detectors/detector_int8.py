@@ -60,7 +60,7 @@ class Trial(NamedTuple):
 
 
 def quantise_detector(name: str, faces: Faces) -> bytes:
-    """A shipped detector as int8 throughout, ranges from 256 evenly spread faces in pictures (see train.data.crop)."""
+    """A shipped detector as int8 throughout; ranges from every n-th of ``faces``, 256 in all, each in a picture."""
     detector = make_detector(name)
     folder, spec = find_model(name), detector.manifest.input
     network = from_tflite(checked_file(folder, detector.manifest.file()))

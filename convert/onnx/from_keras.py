@@ -123,7 +123,7 @@ class _Builder:
         return Dense(layer.name, inputs, layer.name, kernel=kernel, bias=_bias(bias, kernel))
 
     def batch_norm(self, layer: Any, inputs: tuple[str, ...]) -> Weighted:
-        """Batch norm (Ioffe and Szegedy 2015) at inference: factor and shift per channel, folded into its layer."""
+        """The layer before a batch norm (Ioffe and Szegedy 2015), with its factor and shift per channel folded in."""
         before = self.nodes.get(inputs[0])
         (source,) = self._sources[layer.name]
         readers = [name for name, sources in self._sources.items() if source in sources]

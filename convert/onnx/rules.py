@@ -159,9 +159,9 @@ def _zero_point(view: View, node: onnx.NodeProto) -> Any:
 
 
 class _Kernel(NamedTuple):
-    """A layer and its weights as stored in the file: before Q/DQ, and before a Transpose, as in PyTorch exports.
+    """A layer and its weights as stored in the file, before the Q/DQ and Transpose nodes that lead to the layer.
 
-    ``rounding``: the Q/DQ nodes between, from the layer on. ``axis``: axis of the output channels in ``values``;
+    ``rounding``: these Q/DQ nodes, beginning at the layer. ``axis``: axis of the output channels in ``values``;
     ``rounded_axis``: the same at the DequantizeLinear.
     """
 

@@ -76,7 +76,7 @@ def _with_word(text: InputText, word: str) -> InputText:
 
 
 def _standardised(text: InputText, given: dict[str, str]) -> InputText:
-    """With mean and deviation, which count in the units of the range."""
+    """``text`` with mean and deviation, in units of its range, in scale and offset. Raises ConfigError."""
     if text.scale is None or text.offset is None or len(text.scale) > 1:
         raise ConfigError("--input: mean and deviation need the range in which they count: 0..1 or 0..255")
     values = {name: _numbers(name, given[name]) for name in given}
@@ -111,7 +111,7 @@ def parse_labels(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The labels in their order, and those of them that are none of our emotions.
 
     ``text``: names with commas between them, a known order, or a file with a name in each line, numbered or not.
-    Raises ConfigError for a name that cannot be a label, and for one that comes twice.
+    Raises ConfigError for a missing file, a single name, one that cannot be a label, or one that comes twice.
     """
     path = Path(text)
     if text.strip().lower() in ORDERS:

@@ -228,7 +228,7 @@ def _written(
 
 
 def _probe(imported: Imported) -> FloatArray:
-    """Outputs for drawn faces."""
+    """The model's outputs, PROBES x ..., for the drawn faces of the self-test."""
     spec = imported.manifest.input
     return backend_of(imported).run(normalise(self_test_inputs(spec, range(PROBES)), spec))[0]
 

@@ -1,4 +1,4 @@
-"""An ONNX file of other origin, changed at its ends by nodes of its own operator set."""
+"""An ONNX file from elsewhere; nodes of its operator set are added or removed at its input and output."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def _names(kinds: Any) -> dict[int, str]:
 
 
 def _constants(file: Path, model: Any, schema: Any) -> dict[int, npt.NDArray[Any]]:
-    """Index -> constant tensor of the file."""
+    """Index -> constant tensor of the file. Raises ModelError for one that is neither float nor int32."""
     types = {
         schema.TensorType.FLOAT32: np.float32,
         schema.TensorType.FLOAT16: np.float16,

@@ -115,5 +115,5 @@ def check_integer_only(file: Path) -> None:
 
 
 def operators(backend: TfliteBackend) -> dict[str, int]:
-    """Operator -> number of occurrences, as the plain kernels see the file."""
+    """Operator -> number of occurrences in the file; without plain kernels a delegate replaces some of them."""
     return dict(Counter(backend.operators))

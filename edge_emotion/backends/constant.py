@@ -27,7 +27,7 @@ class ConstantBackend:
 
     @property
     def output_shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Shapes of the given outputs."""
+        """Shapes of the given outputs, without the batch axis."""
         return tuple(output.shape for output in self._outputs)
 
     def run(self, batch: ModelInput) -> tuple[FloatArray, ...]:

@@ -27,7 +27,7 @@ class OnnxBackend:
     """One ONNX file with one input N x H x W x C, float32 or float16.
 
     ``providers`` are onnxruntime's execution providers, the preferred one first; what they cannot do falls to the
-    CPU. ``optimise`` switches its graph optimisations off, for comparison. Raises BackendUnavailable without
+    CPU. ``optimise=False`` switches graph optimisations off, for comparison. Raises BackendUnavailable without
     onnxruntime or for a provider that its package lacks, ModelError for a file that it cannot load.
     """
 

@@ -149,7 +149,7 @@ class TfliteBackend:
         return float(scale), int(zero_point)
 
     def run(self, batch: ModelInput) -> tuple[FloatArray, ...]:
-        """Float in, float out, whatever the tensors' types. Raises ModelError for another input shape."""
+        """Float or uint8 in, float out, whatever the tensors' types. Raises ModelError for another input shape."""
         check_batch(self._path, batch, self.input_shape)
         return run_in_pieces(self._run_piece, batch, MAX_BATCH if self._resizable else 1)
 
@@ -220,7 +220,7 @@ def _first_message_hidden() -> Iterator[None]:
 
 
 def quantise(values: ModelInput, tensor: Mapping[str, Any]) -> npt.NDArray[Any]:
-    """Real values in the tensor's type: round half to even to ``value / scale + zero_point``, clipped to its range."""
+    """Values in the type of ``tensor``; if integer, round(value / scale) (half to even) + zero_point, clipped."""
     dtype = np.dtype(tensor["dtype"])
     if dtype.kind == "f":
         return values.astype(dtype, copy=False)

@@ -62,7 +62,7 @@ class Strip(NamedTuple):
 
 
 def place_label(text: str, size: tuple[int, int], corner: tuple[int, int]) -> Strip:
-    """The strip above ``corner`` (x, y) in a picture of H x W pixels, moved and made smaller until it fits into it."""
+    """The strip above ``corner`` (x, y) in a picture of ``size`` (H, W) pixels, moved and shrunk until it fits."""
     high, wide = size
     scale = max(0.4, min(high, wide) / 800)
     (width, height), base = cv2.getTextSize(text, FONT, scale, _stroke(scale))

@@ -85,7 +85,7 @@ def _detector(classifier: EmotionClassifier, options: ClassifyOptions) -> FaceDe
 
 
 def _pictures(paths: Sequence[Path]) -> tuple[list[Path], int]:
-    """The pictures to do: files as given, of folders all below them that begin as pictures; 3 if a folder has none."""
+    """Files as given, and all below folders that are pictures or named like one; exit code, 3 if a folder has none."""
     found, code = [], 0
     for path in paths:
         if not path.is_dir():
@@ -160,7 +160,7 @@ def _findings_as_text(
 def _findings_as_json(
     path: Path, findings: Findings, classifier: EmotionClassifier, threshold: float, drawn: Path | None
 ) -> str:
-    """One line: the picture, the model and its faces; boxes and landmarks in pixels."""
+    """A line of JSON: the picture, the model and the faces, each with its box (x, y, width, height) in pixels."""
     manifest = classifier.manifest
     faces = [
         {

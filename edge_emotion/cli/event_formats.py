@@ -45,7 +45,7 @@ def item_as_json(item: Item) -> list[str]:
 
 
 def item_as_csv(item: Item) -> list[str]:
-    """An event in the columns of ``CSV_HEADER``; an emotion that the model lacks has an empty cell."""
+    """An event as one line, in the columns of ``CSV_HEADER``, empty for emotions that the model lacks; else no line."""
     if not isinstance(item, EventReceived):
         return []
     event, box = item.event, item.event.box
@@ -113,7 +113,7 @@ def _counted(number: int, thing: str) -> str:
 
 
 def _cell(value: object) -> object:
-    """Text without control characters, and without what a spreadsheet would take for a formula."""
+    """Text without control characters, after a ' if a spreadsheet would take it for a formula; else the value."""
     if not isinstance(value, str):
         return value
     text = printable(value)

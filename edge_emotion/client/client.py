@@ -51,9 +51,9 @@ class Client:
 
         - ``settings``: default is ``broker_settings()``, from the environment
         - ``node``, ``camera``: receive only these
-        - ``session``: a name under which the broker keeps messages while this program does not run; one name for each
-          program and choice of ``node`` and ``group``. An event is acknowledged when the next one is taken or the
-          ``with`` block ends without an error; otherwise it is sent again
+        - ``session``: a name under which the broker keeps messages for ``session_expiry`` s while this program does not
+          run; one for each program and choice of ``node`` and ``group``. An event is acknowledged when the next one is
+          taken or the ``with`` block ends without an error; otherwise it is sent again
         - ``group``: share the events with all clients of the same group, each event goes to one of them. States and
           availability go to all. No client receives all numbers, so gap detection is off
         - ``gaps=False``: no gap detection, for example if the broker's access rules hide some cameras of a node

@@ -39,7 +39,7 @@ class ReceivedMessage:
 
 
 class SubscriberConnection(Connection):
-    """One connection that subscribes and receives; like its parent, for the one thread that owns it."""
+    """A connection that subscribes to ``topics`` and calls ``deliver`` for each message; to be used by one thread."""
 
     def __init__(
         self,

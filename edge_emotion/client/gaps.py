@@ -114,7 +114,7 @@ class GapDetector:
 
     @property
     def positions(self) -> dict[str, int]:
-        """Node -> its last number: the ``positions`` of the next detector."""
+        """Node -> number of its last event, to be the ``positions`` of a later detector."""
         return {name: node.last for name, node in self._nodes.items()}
 
     @property

@@ -54,7 +54,7 @@ Item = EventReceived | StateReceived | AvailabilityReceived
 
 
 def read_event(address: Address, payload: bytes) -> EmotionEvent:
-    """The event. Raises ValueError for any other payload or an event of another origin, AnotherSchema."""
+    """The event. Raises AnotherSchema for one of another schema, ValueError if it is none or not from ``address``."""
     _limit(payload)
     try:
         event = event_from_json(payload)

@@ -25,10 +25,10 @@ MOST = 10_000
 
 
 def forget(settings: MqttSettings, node: str, *, force: bool = False, timing: Timing | None = None) -> list[str]:
-    """Empty every retained topic below ``<prefix>/<node>`` and the node's device in Home Assistant; returns them.
+    """Empty every retained topic below ``<prefix>/<node>`` and its device in Home Assistant; returns these topics.
 
-    Raises ConfigError if the node is online and not ``force``, SinkError if the broker cannot be reached or a topic
-    cannot be read or emptied.
+    Raises SinkError if the broker cannot be reached or refuses to show or empty a topic. Without ``force`` also if a
+    topic is still there afterwards, and ConfigError if the node is online.
     """
     timing = timing or Timing()
     topics = Topics(settings.prefix, node)
@@ -48,7 +48,7 @@ def forget(settings: MqttSettings, node: str, *, force: bool = False, timing: Ti
 
 
 class _Search:
-    """Connections to one broker for the topics of one node."""
+    """Finds and empties the retained topics of one node, with a new connection to the broker for each step."""
 
     def __init__(self, settings: MqttSettings, topics: Topics, timing: Timing, wakeup: Wakeup) -> None:
         self.broker = f"broker {settings.host}:{settings.effective_port}"

@@ -38,7 +38,7 @@ def checked_crop(value: tuple[float, float, float, float] | None) -> tuple[float
 
 
 def _checked_polygon(value: tuple[tuple[float, float], ...]) -> tuple[tuple[float, float], ...]:
-    """Raises ValueError for what is no polygon within the picture."""
+    """A polygon of three or more points with an area, (x, y) from 0 to 1. Raises ValueError for anything else."""
     if len(value) < 3:
         raise ValueError(f"a polygon has three points or more, not {len(value)}")
     for x, y in value:

@@ -31,7 +31,7 @@ def redact(source: int | str) -> str:
 
 
 def hide(text: str, source: int | str) -> str:
-    """A text of somebody else (an error of OpenCV) without what ``redact`` hides of ``source``."""
+    """A text from another library (an error of OpenCV) without what ``redact`` hides of ``source``."""
     secrets: list[str] = []
     shown = _redact(str(source), secrets)
     text = text.replace(str(source), shown)

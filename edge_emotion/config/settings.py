@@ -1,4 +1,4 @@
-"""Settings: one tree, from a YAML file < the environment (``EDGE_EMOTION_MQTT__HOST``) < the command line.
+"""Settings: one tree. The environment (``EDGE_EMOTION_MQTT__HOST``) overrides a YAML file, the command line both.
 
 Unknown keys and impossible values are errors that name the key and where it stands.
 """
@@ -196,7 +196,7 @@ def _switched(value: object) -> object:
 
 
 class DiscoverySettings(Section):
-    """The device in Home Assistant."""
+    """MQTT discovery, by which the node becomes a device in Home Assistant."""
 
     enabled: bool = True
     prefix: TopicPrefix = "homeassistant"

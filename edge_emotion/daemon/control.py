@@ -161,7 +161,7 @@ class Control:
         return changes
 
     def turn(self) -> None:
-        """Publish statistics after each ``stats_interval``; store what the commands of this turn have changed."""
+        """For each turn of the main loop: store changes by commands; publish statistics each ``stats_interval`` s."""
         self._features.save()
         now = time.monotonic()
         if self._shown_on and now - self._reported >= self.settings.stats_interval:
@@ -170,7 +170,7 @@ class Control:
                 channel.report(stats)
 
     def info(self) -> dict[str, Any]:
-        """The payload of ``info``."""
+        """The payload of the topic ``info``, plain JSON values."""
         page = {} if self._page is None else {"web": self._page.info()}
         return {**self._maker.description(self.settings)[0], **page}
 

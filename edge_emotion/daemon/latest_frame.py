@@ -8,7 +8,7 @@ from edge_emotion.datatypes import Frame
 
 
 class LatestFrame:
-    """A buffer of one frame. A new frame replaces one that was not taken, which counts as dropped."""
+    """A buffer of one frame. A new frame replaces the old one; ``dropped`` counts old ones that were never taken."""
 
     def __init__(self, changed: threading.Condition) -> None:
         self._changed = changed

@@ -1,6 +1,6 @@
 """BlazeFace (Bazarevsky et al. 2019, arXiv:1907.05047): boxes and six landmarks from one small network.
 
-Anchors, decoding and the blending of overlapping answers follow that paper and the published model cards.
+Anchors, decoding and the averaging of overlapping detections follow that paper and the published model cards.
 """
 
 from __future__ import annotations
@@ -92,9 +92,9 @@ def decode(regressors: FloatArray, anchors: FloatArray) -> FloatArray:
 
 
 def weighted_nms(points: FloatArray, scores: npt.NDArray[np.floating[Any]]) -> list[tuple[FloatArray, float]]:
-    """Blend answers for the same face: N x P x 2 points, N scores -> (P x 2, score) per face, best first.
+    """Mean of detections of the same face: N x P x 2 points, N scores -> (P x 2, highest score) per face, best first.
 
-    Unlike plain non-maximum suppression, overlapping answers are averaged by score, which steadies boxes over time.
+    Unlike in plain non-maximum suppression, overlapping ones are averaged by score, which steadies boxes over time.
     """
     blended = []
     while scores.size:

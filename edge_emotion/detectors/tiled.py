@@ -21,10 +21,10 @@ Tile = tuple[int, int, int, int]
 
 
 class TiledDetector:
-    """A detector of the whole picture with one for tiles of ``width`` x ``height`` pixels.
+    """Two detectors: ``whole`` for the whole picture, ``part`` for tiles of it, ``width`` x ``height`` pixels each.
 
-    ``per_call`` tiles are searched in each call, in turn; None: all of them. ``name`` is for the log, that says once if
-    pictures are no larger than a tile.
+    ``per_call`` tiles are searched in each call, in turn; None: all of them. ``name`` is used in the warning, logged
+    once, that pictures are no larger than a tile.
     """
 
     def __init__(

@@ -73,7 +73,7 @@ class YuNetDetector:
 
 
 def grid_cells(shapes: Sequence[tuple[int, int]], strides: Sequence[int]) -> tuple[FloatArray, FloatArray]:
-    """Corners (x, y) of all cells in model pixels, N x 2, and their strides, N x 1: levels in turn, rows of cells."""
+    """Top left (x, y) of all cells in model pixels, N x 2, and strides, N x 1; ``shapes``: rows, columns by level."""
     corners, steps = [], []
     for (height, width), stride in zip(shapes, strides, strict=True):
         y, x = np.mgrid[:height, :width].reshape(2, -1) * stride

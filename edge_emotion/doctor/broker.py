@@ -57,7 +57,7 @@ def _publish(connection: Connection, wakeup: Wakeup, timing: Timing, topic: str)
 
 
 def _success(settings: MqttSettings, topic: str) -> Finding:
-    """The check passed; warnings are about the settings."""
+    """The finding after a publication that the broker accepted: ok, or a warning about a setting."""
     detail = f"{_address(settings)} accepted {login_name(settings)} and a message on {topic}"
     if settings.protocol == "3.1.1":
         fix = 'set mqtt.protocol: "5" if the broker supports it; otherwise check with mosquitto_sub that events arrive'

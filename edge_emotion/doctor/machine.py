@@ -124,7 +124,7 @@ def temperature(root: Path = ROOT) -> Finding:
 
 
 def throttling(root: Path = ROOT) -> Finding:
-    """A finding on whether firmware or kernel slow the processor down; without vcgencmd, which a service cannot use."""
+    """A finding on whether firmware or kernel slow the processor down, from sysfs: a service cannot use vcgencmd."""
     flags = sensors.firmware(root) or sensors.Firmware((), ())
     now = [_THROTTLED[bit] for bit in flags.now]
     now += dict.fromkeys(f"{device.kind} slows down" for device in sensors.cooling(root) if device.active)

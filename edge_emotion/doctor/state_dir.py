@@ -38,7 +38,7 @@ def state(settings: Settings) -> Finding:
 
 
 def daemon_runs(settings: Settings) -> bool:
-    """True while a daemon of this node holds the lock of its event counter. Only looks: /proc/locks, proc(5)."""
+    """True while a daemon of this node holds the lock of its event counter, from /proc/locks, see proc(5)."""
     try:
         inode = (settings.state_path / f"{settings.node}.lock").stat().st_ino
         locks = Path("/proc/locks").read_text(encoding="ascii").splitlines()

@@ -24,9 +24,9 @@ _MOST = 64
 
 @dataclass(frozen=True, slots=True)
 class Mode:
-    """One format and size in pixels, and its highest rate in frames a second (0 if the driver does not say).
+    """One format and size in pixels, and its highest rate in frames a second (0 if the driver gives none).
 
-    With ``any_size`` everything up to this size can be had; 0 x 0 is a driver that does not tell sizes.
+    With ``any_size`` every size up to this one is possible; 0 x 0 if the driver gives no sizes.
     """
 
     pixels: str

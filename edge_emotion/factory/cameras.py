@@ -51,7 +51,7 @@ class CameraMaker:
         return camera
 
     def capture(self, settings: Settings, name: str) -> Capture:
-        """The camera's thread, not started yet. Raises BackendUnavailable for a missing library."""
+        """The capture thread of the camera ``name``, not started. Raises BackendUnavailable for a missing library."""
         return make_capture(name, settings.cameras[name], self._changed, fail_fast=self._fail_fast)
 
     def pipeline(self, settings: Settings, name: str, features: CameraOverrides) -> Pipeline:
@@ -130,7 +130,7 @@ def pipeline_settings(settings: Settings, camera: str) -> PipelineSettings:
 
 
 def view_of(camera: CameraSettings) -> View:
-    """How the pictures of a camera are seen; a rotation that is yet to be found is none."""
+    """Rotation, flip, crop, mask and zones of a camera; with ``rotate: auto`` the rotation is 0 at first."""
     rotate = 0 if camera.rotate == "auto" else camera.rotate
     return View(rotate, camera.flip, camera.crop, camera.mask, camera.zones)
 

@@ -63,9 +63,9 @@ INTERPRETERS = {
 
 @contextmanager
 def guarding_model(file: str) -> Iterator[None]:
-    """Whatever a model file makes an interpreter raise becomes a ModelError of one line, with the file's name.
+    """A context in which what an interpreter raises becomes a ModelError of one line, with the name of the model file.
 
-    Lack of memory is no fault of the file, and EdgeEmotionErrors are explained already.
+    MemoryError, which is no fault of the file, and EdgeEmotionError, which is explained already, pass unchanged.
     """
     try:
         yield

@@ -68,7 +68,7 @@ class EmotionClassifier:
         return face_batch(image, faces, self.manifest.input)
 
     def judge(self, crops: FloatArray) -> list[EmotionScores]:
-        """Scores of each of ``crops``, in one batch."""
+        """Scores of each of ``crops`` (N x H x W x C, from ``crops``), in one batch; an empty list for none."""
         return self.scores(self.logits(crops)) if len(crops) else []
 
     def logits(self, batch: FloatArray) -> FloatArray:

@@ -66,7 +66,7 @@ class InputSpec(Part):
 
     @property
     def detail(self) -> int:
-        """Size of a face in pixels that gives the model all the detail it can use; its input without ``crop``."""
+        """Largest useful size of a face in pixels: ``crop.detail``, without ``crop`` the longer side of the input."""
         return max(self.height, self.width) if self.crop is None else self.crop.detail
 
 

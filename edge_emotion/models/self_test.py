@@ -30,10 +30,10 @@ def self_test_inputs(spec: InputSpec, seeds: Sequence[int]) -> npt.NDArray[np.ui
 
 
 def run_self_test(classifier: EmotionClassifier, entry: ModelFile) -> float | None:
-    """Run the golden set of a file; the largest difference of a logit, None if the manifest holds none.
+    """Run the golden set of a file; returns the largest difference of a logit, None if the manifest holds no such set.
 
-    It is the file and the order of the labels that are tested, whatever the classifier's operating point and classes
-    are. Raises ModelError if this machine computes something else than the manifest promises.
+    The file and the order of the labels are tested, whatever the classifier's operating point and classes are. Raises
+    ModelError if this machine computes other values than the manifest has, or, even without a set, no logits.
     """
     golden, manifest, backend = entry.golden, classifier.manifest, classifier.backend
     seeds = range(PROBES) if golden is None else golden.seeds
@@ -95,7 +95,7 @@ def top_labels(manifest: ModelManifest, logits: FloatArray) -> tuple[str, ...]:
 
 
 def _self_test_input(spec: InputSpec, seed: int) -> npt.NDArray[np.uint8]:
-    """Whole numbers only, which every machine computes alike. The face is drawn on a grid of 192 x 192."""
+    """A drawn face, H x W x C, from a seed: by integers on a grid of 192 x 192, which every machine computes alike."""
     draw = np.random.RandomState(seed).randint
     y, x = (
         np.arange(size)[shape] * 192 // size

@@ -117,7 +117,7 @@ def _socket_failure(settings: MqttSettings, error: OSError | ValueError) -> Conn
 
 
 def _no_answer(settings: MqttSettings, why: str) -> ConnectFailure:
-    """No CONNACK came: MQTT does not tell more."""
+    """The failure when no CONNACK came, which leaves the cause open; the advice names the likely ones."""
     advice = []
     if settings.tls is None:
         advice.append("if it requires TLS, set mqtt.tls")

@@ -35,7 +35,7 @@ def tls_context(settings: TlsSettings) -> ssl.SSLContext:
 
 
 class _TlsSocket(ssl.SSLSocket):
-    """Closes the socket when the handshake fails; paho would leave that to the garbage collector."""
+    """A TLS socket that is closed when its handshake fails; paho would leave that to the garbage collector."""
 
     def do_handshake(self, block: bool = False) -> None:
         try:

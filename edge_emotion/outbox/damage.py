@@ -42,7 +42,7 @@ def rescue(connection: sqlite3.Connection | None) -> Rescued:
 
 
 def move_aside(path: Path, error: Exception, intact: int) -> None:
-    """Rename a damaged file. One such file is kept, not one for each accident: a disk has an end. Raises OSError."""
+    """Rename a damaged file to ``.damaged``, over an earlier one; ``intact``: events to log as kept. Raises OSError."""
     aside = path.with_name(path.name + ".damaged")
     path.replace(aside)
     for suffix in BESIDE:

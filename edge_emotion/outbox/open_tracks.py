@@ -68,7 +68,7 @@ class OpenTracks:
         return self.write(connection, payloads)
 
     def commit(self, places: dict[bytes, int]) -> None:
-        """The transaction has succeeded."""
+        """Keep ``places``, the result of ``write`` or ``replace``, after its transaction has succeeded."""
         self._places = places
 
     def load(self, connection: sqlite3.Connection) -> tuple[list[bytes], int]:

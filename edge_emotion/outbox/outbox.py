@@ -28,7 +28,7 @@ def _locked(method: Callable[Concatenate[Outbox, P], T]) -> Callable[Concatenate
 
 
 def _ignore() -> None:
-    """Nobody waits for this."""
+    """Does nothing: the default of ``on_new`` and ``on_sendable``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,14 +151,14 @@ class Outbox:
 
     @_locked
     def refuse(self, number: int | None = None) -> None:
-        """An event can never be delivered: count it, and forget it if it is here under ``number``."""
+        """Count an event that can never be delivered; with its ``number``, remove it if it was taken."""
         self.refused += 1
         if number is not None:
             self.acknowledge(number)
 
     @_locked
     def restart(self, now: float) -> None:
-        """A new connection: what is here waited for it, so it is given out (again), in order, as replayed."""
+        """For a new connection: all events are given out (again), oldest first, as replayed, except expired ones."""
         self._untaken.extendleft(reversed(self._taken.values()))
         self._taken.clear()
         self._fresh_from = self._next
@@ -166,7 +166,7 @@ class Outbox:
 
     @_locked
     def expire(self, now: float) -> None:
-        """Drop what has waited for longer than ``max_age`` s and is not on its way."""
+        """Drop and count events not taken that have waited more than ``max_age`` s; ``now``: monotonic seconds."""
         while self._untaken and now - self._untaken[0].since > self._max_age:
             self._forget(self._untaken.popleft().number)
             self.dropped += 1

@@ -177,7 +177,7 @@ class OutboxFile:
         return self._handle >= 0 and is_gone(self.path, self._handle)
 
     def close(self) -> None:
-        """Leave one synced file behind, as far as the disk allows. Never raises."""
+        """Move the write-ahead log into the file, as far as the disk allows, and close both. Never raises."""
         with self._lock:
             if self._connection is not None:
                 with suppress(Exception):  # damaged text in a message of SQLite is a UnicodeDecodeError

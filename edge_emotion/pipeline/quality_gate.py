@@ -70,7 +70,7 @@ class CropMeasures(NamedTuple):
 
 
 class QualityGate:
-    """Tells the doubts about faces from the crops that the classifier gets; ``spec`` is the input of its model."""
+    """Finds faces that are small, dark, blurred, turned or hidden, from crops for a model with input ``spec``."""
 
     def __init__(self, needed: NeededConfidence, spec: InputSpec) -> None:
         self._needed, self._spec = needed, spec

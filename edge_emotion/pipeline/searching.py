@@ -24,10 +24,10 @@ class Proposals(Protocol):
 
 
 class QuickDetector(Protocol):
-    """A detector that is fast and says when it is unsure."""
+    """A fast detector whose result shows whether faces may have been missed."""
 
     def propose(self, image: Image) -> Proposals:
-        """Faces in an H x W x 3 BGR picture."""
+        """Faces in an H x W x 3 BGR picture, and whether some may have been missed."""
 
 
 class Known(NamedTuple):

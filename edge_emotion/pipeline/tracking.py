@@ -179,6 +179,6 @@ class Tracker:
 
 
 def touching(one: Box, other: Box) -> bool:
-    """Whether two boxes overlap or nearly do."""
+    """Whether two boxes overlap, or would if they were TOUCHING times as large."""
     across, down = (abs(here - there) for here, there in zip(one.centre, other.centre, strict=True))
     return 2 * across < TOUCHING * (one.width + other.width) and 2 * down < TOUCHING * (one.height + other.height)

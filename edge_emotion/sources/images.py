@@ -121,7 +121,7 @@ def _find(images: str | Path | Sequence[str | Path]) -> tuple[Path, ...]:
 
 
 def _expand(pattern: Path) -> Iterator[Path]:
-    """Match a pattern that may be absolute, which Path.glob alone refuses."""
+    """The paths that match a pattern. It may be absolute, which Path.glob alone refuses."""
     fixed = list(takewhile(lambda part: not re.search(r"[*?[]", part), pattern.parts))
     wild = pattern.parts[len(fixed) :]
     return Path(*fixed).glob(str(Path(*wild))) if wild else iter(())

@@ -36,7 +36,7 @@ class Arrival(NamedTuple):
 
 
 def always(_: float) -> bool:
-    """Due whenever it came."""
+    """True: a ``Due`` for which every frame is to be decoded."""
     return True
 
 

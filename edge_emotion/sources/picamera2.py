@@ -143,7 +143,7 @@ class Picamera2Source:
 
 
 def _import_picamera2() -> Any:
-    """Return the class picamera2.Picamera2."""
+    """The class picamera2.Picamera2. Raises BackendUnavailable if it cannot be imported."""
     try:
         return importlib.import_module("picamera2").Picamera2
     except ValueError as error:  # what extension modules raise that were built for another numpy

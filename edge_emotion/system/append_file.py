@@ -81,7 +81,7 @@ class LineOutput:
 class AppendedFile(LineOutput):
     """A file that only ever holds whole lines: a line for which the disk has no room is undone.
 
-    What a power cut left of a last line is closed off, never removed. Only one process at a time writes to it. A
+    An incomplete last line, as after a power cut, is ended, never removed. Only one process at a time writes to it. A
     FIFO may be without a reader; then ``write`` raises BrokenPipeError until there is one.
     """
 

@@ -124,7 +124,7 @@ class Access:
         return right
 
     def login(self, password: str) -> str | None:
-        """A session for the right password, or the token; None for any other. Takes up to 100 ms."""
+        """The id of a new session if ``password`` is the password or the token, else None. Takes up to 100 ms."""
         tried = [secret.matches(password) for secret in (self._password, self._token) if secret is not None]
         if not any(tried):
             return None

@@ -29,7 +29,7 @@ RETRY = 10.0
 
 
 class BrokerNodes:
-    """Subscribes when it is asked the first time, in a thread of its own."""
+    """The nodes on a broker, received in a thread that begins with the first call of ``listed``."""
 
     def __init__(self, settings: MqttSettings) -> None:
         self._settings, self._infos = settings, NodeInfos(settings, MAX_NODES)

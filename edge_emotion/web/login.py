@@ -24,7 +24,7 @@ class Checks:
         self._turn, self._waiting, self._failures = asyncio.Lock(), 0, Failures()
 
     async def run(self, check: Callable[[str], Found], text: str) -> Found:
-        """The result of ``check``; anything false is a failure. Raises Problem if too many wait."""
+        """The result of ``check(text)``; a false one comes late, as a failed login. Raises Problem if too many wait."""
         if self._waiting >= MAX_WAITING:
             raise Problem(429, "too many logins are being checked: try again later", {"Retry-After": "10"})
         self._waiting += 1

@@ -65,7 +65,7 @@ class CameraTotals:
         self._capture: Capture | None = None
 
     def follow(self, capture: Capture) -> None:
-        """Count on with this thread."""
+        """Add the counts of this capture thread to those of the earlier ones."""
         if capture is not self._capture:
             self._before, self._capture = self.counts(), capture
 

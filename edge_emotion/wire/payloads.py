@@ -52,7 +52,7 @@ def availability_to_payload(online: bool | None) -> bytes:
 
 
 def availability_from_payload(payload: bytes) -> bool | None:
-    """The inverse of ``availability_to_payload``. Raises ValueError for any other payload."""
+    """True for ``online``, False for ``offline``, None for an empty payload. Raises ValueError for any other."""
     try:
         return {ONLINE: True, OFFLINE: False, CLEARED: None}[payload]
     except KeyError:

@@ -153,7 +153,7 @@ def merge(into: dict[str, Any], more: Mapping[str, Any]) -> None:
 
 
 def without_effect(recipe: Recipe, named: set[str], *, start: str | None, taught: bool) -> Iterator[str]:
-    """Messages about settings without effect: those in the command (``named``), or made useless by its --weights.
+    """Messages about settings of ``recipe`` that have no effect; some only if the command sets them (``named``).
 
     start: where the network starts, None for random weights; taught: whether there are teachers.
     """

@@ -97,9 +97,9 @@ class DetectorTraining:
         return log
 
     def _batches(self, first: int, count: int) -> Iterator[tuple[Any, Any]]:
-        """Scenes number ``first`` and on, each as its number and the seed make it.
+        """The ``count`` scenes from number ``first`` on, in batches; each depends only on its number and the seed.
 
-        Pictures B x H x W x 3, and boxes B x MOST_FACES x 4, those that are none of size 0.
+        Pictures B x H x W x 3, and boxes B x MOST_FACES x 4, with boxes of size 0 after the real ones.
         """
         recipe = self._recipe
         for start in range(first, first + count - recipe.batch + 1, recipe.batch):
@@ -111,7 +111,7 @@ class DetectorTraining:
             yield tf.constant(np.stack([picture for picture, _ in scenes]).astype(np.float32)), tf.constant(boxes)
 
     def _validate(self) -> float:
-        """Mean loss on scenes that training does not see."""
+        """Mean loss on scenes that are not used for training."""
         count = max(self._recipe.validation, self._recipe.batch)
         batches = self._batches(VALIDATION_SEED * self._recipe.batch, count)
         return float(np.mean([float(self._compiled_loss(*batch)) for batch in batches]))
@@ -124,7 +124,7 @@ class DetectorTraining:
         return loss
 
     def _loss(self, pictures: Any, faces: Any) -> Any:
-        """Class (the overlap is its target), objectness and overlap of the boxes, for each cell that answers."""
+        """Sum of the losses of class (target: the overlap), objectness and overlap, over the cells with a face."""
         logits, boxes = self._predict(pictures)
         scores = tf.sqrt(tf.reduce_prod(tf.sigmoid(logits), axis=-1))
         truth = tf.ensure_shape(tf.numpy_function(self._targets, [scores, boxes, faces], tf.float32), boxes.shape)

@@ -72,7 +72,7 @@ def label_faces(
 
 
 def scene(faces: LabelledFaces, height: int, width: int, generator: Generator) -> tuple[Image, Boxes]:
-    """One picture, H x W x 3 BGR, and the boxes of the up to MOST_FACES faces in it, which do not hide one another."""
+    """A picture, H x W x 3 BGR, of up to MOST_FACES faces apart; their boxes, N x 4: middle x, y, width, height."""
     picture = background(faces, height, width, generator).astype(np.float32)
     boxes: list[tuple[float, float, float, float]] = []
     taken: list[Box] = []
@@ -124,13 +124,13 @@ def _paste(
 
 
 def _oval() -> npt.NDArray[np.float32]:
-    """1 where a face is pasted, 0 in the corners of its crop."""
+    """A mask of 64 x 64: 1 where a face is pasted, 0 in the corners of its crop."""
     mask = np.zeros((64, 64), np.float32)
     return np.asarray(cv2.ellipse(mask, (32, 32), (31, 36), 0, 0, 360, 1.0, -1), np.float32)
 
 
 def _cover(crop: Image, y: float, high: float, generator: Generator) -> Image:
-    """A bar over the eyes or the mouth, in any grey."""
+    """The crop with a grey bar over eyes or mouth; ``y``, ``high``: middle, height of the face as shares of it."""
     size = crop.shape[0]
     line = y + high * (generator.choice((-0.12, 0.3)) + generator.normal(0, 0.03))
     half = high * generator.uniform(0.06, 0.16)

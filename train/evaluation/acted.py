@@ -100,7 +100,7 @@ def fit_points(
 def with_likely(
     samples: Mapping[str, Sample], prior: Sequence[float], point: OperatingPoint, labels: Sequence[str]
 ) -> OperatingPoint:
-    """The point with a probability threshold above which the emotions contain the true one COVERAGE of the time.
+    """The point with ``likely_from``: the emotions from this probability on hold the true one for COVERAGE of faces.
 
     Split conformal prediction with the probability of the true class as score. The lowest threshold of all kinds of
     faces is used, so that it holds for each.

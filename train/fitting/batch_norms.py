@@ -1,8 +1,8 @@
 """Statistics of batch norms: their momentum, and their values for averaged weights.
 
 The moving statistics of a batch norm belong to the weights that the last steps had. Averaged weights compute other
-values, and in a short run the statistics are still close to where they began: the network then answers the same for
-every face, while it does well in training.
+values, and in a short run the statistics are still close to where they began: the network then has the same output for
+every face, although it is accurate in training.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ def fit(
 
 
 def _learnable(data: DataSet, *, near: bool) -> DataSet:
-    """The data set without copies. Raises DataError if a class has no training face, or no face is left to validate."""
+    """``data`` after ``drop_copies``. Raises DataError if a class has no training face, or validation has none."""
     data, dropped = drop_copies(data, near=near)
     if dropped:
         print(dropped)

@@ -38,7 +38,7 @@ class WandbLogger(K.callbacks.Callback):  # type: ignore[misc]
         self._run.log(dict(logs or {}), step=epoch)
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
-        """Upload pictures and what is left."""
+        """Upload the pictures, and end the run."""
         if images := {name: self._image(str(file)) for name, file in self._pictures().items()}:
             self._run.log(images)
         self._run.finish()

@@ -64,7 +64,7 @@ def classifier(x: Any, classes: int, dropout: float) -> Any:
 
 
 def logits(x: Any, classes: int, name: str = "logits") -> Any:
-    """The head, in float32 in mixed precision as well: a float16 loss would lose its small terms."""
+    """A dense layer, N x C -> N x classes; float32 in mixed precision, too: a float16 loss would lose small terms."""
     return K.layers.Dense(classes, name=name, dtype="float32")(x)
 
 

@@ -39,9 +39,9 @@ HEADS = {"scores": ("cls", "obj"), "boxes": ("bbox",)}
 
 
 def build_yunet(height: int, width: int, *, batch: int | None = 1) -> Model:
-    """The network without weights: pixels B, G, R from 0 to 255, 1 x H x W x 3 -> for each stride two outputs.
+    """The network without weights: pixels B, G, R from 0 to 255, N x H x W x 3 -> for each stride two outputs.
 
-    The first, 1 x h x w x 2, holds the logits of class and objectness, the second, 1 x h x w x 4, the offset of the
+    The first, N x h x w x 2, holds the logits of class and objectness, the second, N x h x w x 4, the offset of the
     middle from the cell's corner and the logarithm of width and height, in strides.
     """
     pixels = K.Input((height, width, 3), batch_size=batch, name="pixels")

@@ -40,7 +40,7 @@ def rgb_input(size: int, *, scale: float = 1 / 128, offset: float = -1.0) -> Inp
 
 
 def class_names(value: Any) -> Any:
-    """Parse '4', 4, 'happy, sad' or a list into canonical names in the order of EMOTIONS; return others unchanged."""
+    """Key of CLASS_SETS ('4', 4), 'happy, sad' or list as canonical names in the order of EMOTIONS; else unchanged."""
     if isinstance(value, (int, str)):
         value = CLASS_SETS.get(str(value).strip()) or [name for name in str(value).split(",") if name.strip()]
     if isinstance(value, (list, tuple)):
@@ -153,7 +153,7 @@ class Recipe(BaseModel):
     def change(self, **values: Any) -> Recipe:
         """A recipe with other settings, validated; ``augmentation`` and ``input`` are merged, all else is replaced.
 
-        Raises ConfigError for a setting that does not exist or an invalid value.
+        Raises ConfigError for an invalid value, and for a setting that does not exist or is fixed (``name``).
         """
         fixed = [key for key in ("name", "network", "summary") if key in values]
         if fixed:

@@ -63,7 +63,7 @@ class Run:
         return {key: [float(row[key]) for row in rows] for key in (rows[0] if rows else ())}
 
     def require_trained_on(self, data: DataSet) -> None:
-        """Raises ConfigError for a run that is not finished, or that was trained on another data set."""
+        """Raises ConfigError if the run is not finished, or if its held-out splits were not those of ``data``."""
         if not self.finished:
             raise ConfigError(
                 f"{self.path} is not finished: run its train fit command again, it continues where it stopped"
@@ -188,7 +188,7 @@ def versions() -> dict[str, str]:
 
 
 def code_version() -> str:
-    """The commit of this checkout, with '+' after changes; 'unknown' outside of git."""
+    """The commit of this checkout, with '+' at its end if files were changed; 'unknown' outside of git."""
     try:
         done = subprocess.run(
             ["git", "describe", "--always", "--dirty=+", "--abbrev=12"],

@@ -20,7 +20,7 @@ Key = Mapping[str, str]
 class EngineCache:
     """One engine in ``folder``: ``<name>.plan``, and ``<name>.json`` with its key and its hash.
 
-    A cache is a convenience: what it cannot write is logged, and built again the next time.
+    A failed write is not raised but logged: the engine is then built again at the next start.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
@@ -64,7 +64,7 @@ class EngineCache:
             return b""
 
     def store_timings(self, key: Key, timings: bytes) -> None:
-        """Keep the timing cache."""
+        """Write TensorRT's timing cache of this version and GPU to the folder; a failure is only logged."""
         try:
             write_bytes(self._timings_path(key), timings)
         except OSError as error:

@@ -1,6 +1,6 @@
 """Scales of a float model's tensors, measured on real faces by ``convert``, in the form that TensorRT's builder reads.
 
-Only for TensorRT 8.6 and 10, and only where a model is not to have Q/DQ nodes, which say the same within the file.
+Only for TensorRT 8.6 and 10, and only for models without Q/DQ nodes, which hold these scales in the model's file.
 """
 
 from __future__ import annotations

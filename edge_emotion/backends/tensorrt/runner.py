@@ -18,9 +18,9 @@ log = logging.getLogger(__name__)
 
 
 class EngineRunner:
-    """An engine ready to run up to ``max_batch`` inputs at once.
+    """A TensorRT engine with one input tensor, for batches of up to ``max_batch``; ``graphs``: run as CUDA graphs.
 
-    Raises ModelError for an engine whose tensors are not one float input and float outputs, all N x ....
+    Raises ModelError for a tensor that is not float, or in which another axis than the first is variable.
     """
 
     def __init__(self, trt: Any, cuda: Cuda, engine: Any, *, graphs: bool) -> None:

@@ -121,7 +121,7 @@ class Announcer:
         self._send_queue.retain(self._topic, self._published)
 
     def _forget(self, topic: str) -> None:
-        """Remove from the file what the broker has cleared."""
+        """Remove a topic that the broker has cleared from the records, and write their file."""
         self._stale.discard(topic)
         if self._device is None or topic != self._topic:
             self._devices.discard(topic)

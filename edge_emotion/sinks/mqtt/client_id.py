@@ -12,7 +12,7 @@ _MACHINE = ("/etc/machine-id", "/sys/firmware/devicetree/base/serial-number")
 
 
 def make_client_id(node: str, token: str, file: Path | None) -> str:
-    """``edge-emotion-<node>-<eight digits>``; random without a ``token``.
+    """``edge-emotion-<node>-<eight hexadecimal digits>``; random without a ``token`` or ``file``.
 
     The same one after a crash makes the broker end the old connection first, so that its last will cannot arrive
     later. Two nodes with one client id would disconnect each other, so the digits depend on the machine and on the

@@ -54,12 +54,12 @@ class SendQueue:
 
     @property
     def has_dirty_retained(self) -> bool:
-        """True while a retained topic is to be published."""
+        """True while a retained topic waits to be published."""
         with self._lock:
             return bool(self._dirty_retained)
 
     def attach(self, wakeup: Wakeup) -> None:
-        """From now on, set this one whenever there is something to ``take``."""
+        """Have ``wakeup`` set, from now on, whenever there is something to ``take``."""
         self._wakeup = wakeup
 
     def wake(self) -> None:
@@ -92,10 +92,10 @@ class SendQueue:
         self.wake()
 
     def take(self, in_flight: Collection[str], events: bool) -> Message | None:
-        """The next message to publish, in the order in which messages were added; None if there is none.
+        """The next message to publish: responses and stats, then retained topics, then events; None if there is none.
 
-        No retained topic that is in ``in_flight``, whose last message is not acknowledged. Without ``events`` only
-        retained topics, whatever waits before them.
+        A retained topic waits for the events that were added before it, and while it is ``in_flight``: sent, and not
+        acknowledged. Without ``events`` no event is taken, and no topic waits for one.
         """
         while True:
             with self._lock:

@@ -76,7 +76,7 @@ def load_folders(path: Path, options: Options) -> DataSet:
 
 
 def list_folders(path: Path, name_of: NameOf, others: list[Path]) -> list[Picture]:
-    """Every picture with its label and, where there are split folders, its split; other files go to ``others``."""
+    """Pictures with their label and, in split folders, their split; other files go to ``others``. DataError if none."""
     places: list[tuple[Split | None, Path]] = [*split_folders(path).items()] or [(None, path)]
     pictures = [picture for split, place in places for picture in _labelled(place, split, name_of, others)]
     if not pictures:
