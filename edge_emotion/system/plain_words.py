@@ -6,7 +6,6 @@ import re
 
 PLAIN_WORDS = {
     ("missing",): "is required",
-    ("string_pattern_mismatch",): "only letters, digits, - and _ are allowed here",
     ("string_type", "path_type"): "must be text",
     ("int_parsing", "int_type", "int_from_float"): "must be a whole number",
     ("float_parsing", "float_type"): "must be a number",
@@ -16,9 +15,15 @@ PLAIN_WORDS = {
 }
 """By the beginnings of pydantic's types of errors."""
 
+_NAME = re.compile(r"String should match pattern '\^\[a-zA-Z0-9_-\]\S*'$")
+_PATTERN = "String should match pattern"
+
 
 def in_plain_words(kind: str, message: str) -> str:
     """A message for people; ``kind`` is pydantic's type of the error."""
     plain = next((text for kinds, text in PLAIN_WORDS.items() if kind.startswith(kinds)), message)
     plain = re.sub("^(Value|Assertion) error, ", "", plain)
+    if plain.startswith(_PATTERN):
+        is_name = _NAME.match(plain)
+        return "only letters, digits, - and _ are allowed here" if is_name else plain.replace(_PATTERN, "must match")
     return plain.replace("Input should be a valid", "must be a").replace("Input should be", "must be")
