@@ -68,7 +68,7 @@ def pages(browser: Any, origin: str) -> Iterator[MakePage]:
 
     def open_page(path: str = "", *, width: int = 1100, height: int = 900, **options: Any) -> Any:
         context = browser.new_context(viewport={"width": width, "height": height}, **options)
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(60_000)
         contexts.append((context, Errors(context, origin)))
         page = context.new_page()
         page.goto(origin + path)
