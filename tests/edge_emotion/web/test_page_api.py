@@ -187,17 +187,21 @@ def test_a_stream_that_reconnects_gets_what_it_missed(stage: PageStage) -> None:
         assert next(messages)["id"] == str(first)
 
 
-def test_a_viewer_that_leaves_is_forgotten(stage: PageStage) -> None:
-    def streams() -> float:
-        return sample(stage, "edge_emotion_page_streams")
+def streams(stage: PageStage) -> float:
+    """The number of streams, of which the page counts those of viewers that have just left for a moment."""
+    return sample(stage, "edge_emotion_page_streams")
 
+
+def test_a_viewer_that_leaves_is_forgotten(stage: PageStage) -> None:
+    stage.wait(lambda: streams(stage) == 0)
     with stage.page.stream() as messages:
         next(messages)
-        assert streams() == 1
-    stage.wait(lambda: streams() == 0)
+        stage.wait(lambda: streams(stage) == 1)
+    stage.wait(lambda: streams(stage) == 0)
 
 
 def test_too_many_streams_are_refused(stage: PageStage) -> None:
+    stage.wait(lambda: streams(stage) == 0)
     with ExitStack() as stack:
         for _ in range(20):
             stack.enter_context(stage.page.stream())
