@@ -49,30 +49,10 @@ HIDE = """hidden => {
 
 
 @pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    broker = Broker(tmp_path_factory.mktemp("broker")).start()
-    yield broker
-    broker.stop()
-
-
-@pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory, broker: Broker) -> Iterator[WebProcess]:
     mqtt = {"host": "127.0.0.1", "port": broker.port, "stats_interval": 1}
     with running(tmp_path_factory.mktemp("daemon"), mqtt=mqtt) as started:
         yield started
-
-
-@pytest.fixture(scope="module")
-def subscriber(broker: Broker) -> Iterator[Subscriber]:
-    subscriber = Subscriber(broker, "browser-test")
-    yield subscriber
-    subscriber.close()
-
-
-@pytest.fixture
-def open_page(browser: Any, daemon: WebProcess) -> Iterator[MakePage]:
-    with pages(browser, daemon.address) as function:
-        yield function
 
 
 @pytest.fixture(scope="module")
@@ -82,13 +62,6 @@ def live(browser: Any, daemon: WebProcess) -> Iterator[Any]:
         page = function()
         page.wait_for_selector("face-card .bars li")
         yield page
-
-
-@pytest.fixture
-def ingress(daemon: WebProcess) -> Iterator[Ingress]:
-    started = Ingress(daemon.port)
-    yield started
-    started.close()
 
 
 def cause_events(subscriber: Subscriber) -> int:

@@ -21,29 +21,9 @@ SET = """value => fetch("api/v1/set", {
 
 
 @pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    broker = Broker(tmp_path_factory.mktemp("broker")).start()
-    yield broker
-    broker.stop()
-
-
-@pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory, broker: Broker) -> Iterator[WebProcess]:
     with running(tmp_path_factory.mktemp("daemon"), mqtt={"host": "127.0.0.1", "port": broker.port}) as started:
         yield started
-
-
-@pytest.fixture(scope="module")
-def subscriber(broker: Broker) -> Iterator[Subscriber]:
-    subscriber = Subscriber(broker, "browser-test")
-    yield subscriber
-    subscriber.close()
-
-
-@pytest.fixture
-def open_page(browser: Any, daemon: WebProcess) -> Iterator[MakePage]:
-    with pages(browser, daemon.address) as function:
-        yield function
 
 
 @pytest.fixture(scope="module")

@@ -25,19 +25,6 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebProcess]:
         yield started
 
 
-@pytest.fixture
-def open_page(browser: Any, daemon: WebProcess) -> Iterator[MakePage]:
-    with pages(browser, daemon.address) as function:
-        yield function
-
-
-@pytest.fixture
-def ingress(daemon: WebProcess) -> Iterator[Ingress]:
-    started = Ingress(daemon.port)
-    yield started
-    started.close()
-
-
 def log_in(page: Any) -> None:
     page.fill("#password", PASSWORD)
     page.keyboard.press("Enter")

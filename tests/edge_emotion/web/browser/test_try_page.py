@@ -14,7 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from support.browser import MakePage, needs_chromium, overflow, pages, screenshot, tab_until, until, violations
+from support.browser import MakePage, needs_chromium, overflow, screenshot, tab_until, until, violations
 from support.web_daemon import CLIP, WebProcess, running
 
 from edge_emotion.datatypes import Image
@@ -28,12 +28,6 @@ File = dict[str, Any]
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebProcess]:
     with running(tmp_path_factory.mktemp("daemon")) as started:
         yield started
-
-
-@pytest.fixture
-def open_page(browser: Any, daemon: WebProcess) -> Iterator[MakePage]:
-    with pages(browser, daemon.address) as function:
-        yield function
 
 
 @pytest.fixture(scope="module")
