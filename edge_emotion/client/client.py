@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import re
-import secrets
 import time
 from collections.abc import Iterator, Mapping
 
 from edge_emotion.client.connection import ReceivedMessage
 from edge_emotion.client.gaps import GapDetector, Totals
 from edge_emotion.client.items import EventReceived, Item
-from edge_emotion.client.network_thread import SubscriberThread
+from edge_emotion.client.network_thread import SubscriberThread, subscriber_id
 from edge_emotion.client.reader import CameraStatus, Reader
 from edge_emotion.client.settings import broker_settings
 from edge_emotion.config.settings import MqttSettings
@@ -71,7 +70,7 @@ class Client:
         detector = GapDetector(positions) if gaps and group is None else None
         self._reader = Reader(self._settings.prefix, node, camera, detector)
         # Never the configured client id: a broker disconnects the daemon if it has the same one.
-        client_id = f"edge-emotion-subscriber-{session or secrets.token_hex(4)}"
+        client_id = subscriber_id(session)
         keep = session_expiry if session else 0
         self._network = SubscriberThread(
             self._settings, client_id, self._topics(group), keep=keep, timing=timing or Timing()

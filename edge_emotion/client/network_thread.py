@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import queue
+import secrets
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -27,6 +28,11 @@ QUEUE_LIMIT = 100_000
 
 SESSION_EXPIRY = 300
 """Seconds for which the broker keeps the session of a client that has lost its connection (MQTT 5 only)."""
+
+
+def subscriber_id(session: str | None = None) -> str:
+    """The client id of a subscriber with this name of a persistent session; a random one without."""
+    return f"edge-emotion-subscriber-{session or secrets.token_hex(4)}"
 
 
 class SubscriberThread:

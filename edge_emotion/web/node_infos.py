@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import secrets
 import threading
 from contextlib import closing
 from typing import Any
 
 from edge_emotion.client.connection import ReceivedMessage
-from edge_emotion.client.network_thread import SubscriberThread
+from edge_emotion.client.network_thread import SubscriberThread, subscriber_id
 from edge_emotion.config.settings import MqttSettings
 from edge_emotion.errors import EdgeEmotionError
 from edge_emotion.mqtt.timing import Timing
@@ -56,8 +55,7 @@ class NodeInfos:
 
     def _subscriber(self) -> SubscriberThread:
         topics = [Topics(self._settings.prefix, "+").info]
-        client_id = f"edge-emotion-subscriber-{secrets.token_hex(4)}"
-        self._network = SubscriberThread(self._settings, client_id, topics, keep=0, timing=Timing())
+        self._network = SubscriberThread(self._settings, subscriber_id(), topics, keep=0, timing=Timing())
         return self._network
 
     def _read(self, network: SubscriberThread) -> None:
