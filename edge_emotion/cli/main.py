@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_emotion import __version__
+from edge_emotion.cli.broker_options import broker_of, connection_options, connection_settings
 from edge_emotion.cli.examples import EXAMPLES
 from edge_emotion.cli.terminal import (
     CommandParser,
@@ -26,7 +27,7 @@ from edge_emotion.cli.terminal import (
 from edge_emotion.errors import ConfigError
 
 if TYPE_CHECKING:
-    from edge_emotion.config.settings import MqttSettings, Settings
+    from edge_emotion.config.settings import Settings
 
 EXIT_CODES = """exit codes: 0 done; 1 unexpected error; 2 wrong arguments or configuration; 3 no frames (camera, file);
 4 model damaged or unfit; 5 a library is missing; 6 events cannot be delivered; 8 max_rss is reached;
@@ -80,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     _subscribe_options(command("subscribe", _subscribe, "the events of one or all nodes as they arrive"))
     forget = command("forget", _forget, "empty the retained topics of a node that is gone")
     forget.add_argument("node", type=_name, metavar="NODE", help="name of the node")
-    _connection_options(forget)
+    connection_options(forget)
     forget.add_argument("--force", action="store_true", help="also if the node is online")
     _web_options(command("web", _web, "a page for pictures and for the nodes of a broker, without a daemon"))
     _settings_options(command("check-config", _check_config, "check the settings and print them, secrets redacted"))
@@ -97,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
 def _settings_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="YAML settings")
     parser.add_argument("--source", help="one camera named 'camera': device index, path, URL, folder, pipeline")
-    parser.add_argument("--mqtt", metavar="HOST[:PORT]", help="the broker; also ws://HOST[:PORT]/PATH, wss://")
+    parser.add_argument("--mqtt", metavar="HOST[:PORT][,...]", help="the broker; also ws://HOST[:PORT]/PATH, wss://")
     parser.add_argument("--jsonl", metavar="FILE", help="events as JSON lines to a file, - for standard output")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="any setting: policy.threshold=0.6"
@@ -119,7 +120,7 @@ def _web_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--host", action="append", default=[], metavar="NAME", help="a name of this machine in addresses"
     )
-    _connection_options(parser, default="the nodes are not shown")
+    connection_options(parser, default="the nodes are not shown")
 
 
 def _classify_options(parser: argparse.ArgumentParser) -> None:
@@ -140,21 +141,8 @@ def _classify_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _connection_options(
-    parser: argparse.ArgumentParser, default: str = "EDGE_EMOTION_MQTT__HOST, else localhost"
-) -> None:
-    parser.add_argument("--mqtt", metavar="HOST[:PORT]", help=f"the broker, also ws:// or wss:// (default: {default})")
-    parser.add_argument("--username", help="the password: EDGE_EMOTION_MQTT__PASSWORD or --password-file")
-    parser.add_argument("--password-file", type=Path)
-    parser.add_argument("--ca", type=Path, metavar="FILE", help="use TLS, trusting this authority")
-    parser.add_argument("--cert", type=Path, metavar="FILE", help="use TLS with this client certificate")
-    parser.add_argument("--key", type=Path, metavar="FILE", help="the key of --cert")
-    parser.add_argument("--protocol", choices=("5", "3.1.1"))
-    parser.add_argument("--prefix", help="first part of the topics (default: edge-emotion)")
-
-
 def _subscribe_options(parser: argparse.ArgumentParser) -> None:
-    _connection_options(parser)
+    connection_options(parser)
     parser.add_argument("--node", type=_name, help="only this node")
     parser.add_argument("--camera", type=_name, help="only cameras of this name")
     parser.add_argument("--session", type=_name, metavar="NAME", help="the broker stores events between two runs")
@@ -213,7 +201,7 @@ def _web(options: argparse.Namespace) -> None:
         token_file=options.page_token_file,
         hosts=options.host,
     )
-    web(settings, None if options.mqtt is None else _connection_settings(options))
+    web(settings, None if options.mqtt is None else connection_settings(options))
 
 
 def _classify(options: argparse.Namespace) -> int:
@@ -238,7 +226,7 @@ def _subscribe(options: argparse.Namespace) -> int:
     from edge_emotion.cli.subscribe import subscribe
     from edge_emotion.client import Client
 
-    settings = _connection_settings(options)
+    settings = connection_settings(options)
     client = Client(settings, node=options.node, camera=options.camera, session=options.session, group=options.group)
     return subscribe(client, form=options.format, output=options.output, count=options.count, duration=options.duration)
 
@@ -246,26 +234,7 @@ def _subscribe(options: argparse.Namespace) -> int:
 def _forget(options: argparse.Namespace) -> None:
     from edge_emotion.cli.forget import forget_node
 
-    forget_node(_connection_settings(options), options.node, force=options.force)
-
-
-def _connection_settings(options: argparse.Namespace) -> MqttSettings:
-    """Broker and login from the options, else from the environment. Raises ConfigError."""
-    from edge_emotion.client import TlsSettings, broker_settings
-
-    if (options.cert is None) != (options.key is None):
-        raise ConfigError("--cert and --key go together: give both or none")
-    broker = {} if options.mqtt is None else _broker(options.mqtt)
-    files = {"ca": options.ca, "certificate": options.cert, "key": options.key}
-    tls = broker.pop("tls", {}) | {key: file for key, file in files.items() if file is not None}
-    return broker_settings(
-        **broker,
-        username=options.username,
-        password_file=options.password_file,
-        protocol=options.protocol,
-        prefix=options.prefix,
-        tls=TlsSettings.model_validate(tls) if tls else None,
-    )
+    forget_node(connection_settings(options), options.node, force=options.force)
 
 
 def _check_config(options: argparse.Namespace) -> None:
@@ -296,28 +265,9 @@ def _overrides(options: argparse.Namespace) -> dict[str, Any]:
     if options.source is not None:
         layer["cameras"] = {"camera": {"source": options.source}}
     if options.mqtt is not None:
-        layer["mqtt"] = _broker(options.mqtt)
+        layer["mqtt"] = broker_of(options.mqtt)
     if options.jsonl is not None:
         layer["jsonl"] = {"path": options.jsonl}
     for text in options.set:
         layer = merged(layer, parse_override(text))
     return layer
-
-
-def _broker(text: str) -> dict[str, Any]:
-    """``host``, ``host:port``, ``[v6]:port`` or an address with a scheme as MQTT settings. Raises ConfigError."""
-    address = re.fullmatch(r"(mqtt|ws)(s?)://(\[[^]]+\]|[^/:@]+)(?::([0-9]+))?(/.*)?", text)
-    if address is not None:
-        scheme, secure, host, port, path = address.groups()
-        parts = {"host": host, "port": port and int(port), "tls": {"insecure": False} if secure else None}
-        if scheme == "ws":
-            parts |= {"transport": "websockets", "path": path}
-        return {key: value for key, value in parts.items() if value is not None}
-    if re.match("(mqtt|ws)s?://", text):
-        raise ConfigError(f"--mqtt {text}: expected HOST[:PORT], mqtts://HOST[:PORT], ws://... or wss://...")
-    host, colon, port = text.rpartition(":")
-    if not colon or (":" in host and not host.startswith("[")) or port.endswith("]"):
-        return {"host": text}
-    if not (port.isascii() and port.isdecimal() and 1 <= int(port) <= 65535):
-        raise ConfigError(f"--mqtt {text}: the port {port!r} is not a number from 1 to 65535")
-    return {"host": host, "port": int(port)}

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from edge_emotion.client.connection import ReceivedMessage
 from edge_emotion.client.gaps import GapDetector, Totals
 from edge_emotion.client.items import EventReceived, Item
-from edge_emotion.client.network_thread import SubscriberThread, subscriber_id
+from edge_emotion.client.network_thread import SHARE, SubscriberThread, subscriber_id
 from edge_emotion.client.reader import CameraStatus, Reader
 from edge_emotion.client.settings import broker_settings
 from edge_emotion.config.settings import MqttSettings
@@ -62,8 +62,10 @@ class Client:
         for name in (node, camera, session, group):
             if name is not None and not re.fullmatch(NAME_PATTERN, name):
                 raise ConfigError(f"{name!r} is no name: use letters, digits, - and _, at most 64")
-        if session is not None and self._settings.protocol != "5":
-            raise ConfigError("a named session needs MQTT 5: leave out session, or set protocol 5")
+        if group is not None and self._settings.protocol != "5":
+            raise ConfigError(
+                "a group needs MQTT 5, 3.1.1 has no shared subscriptions: leave out group, or set protocol 5"
+            )
         if not 1 <= session_expiry < 2**32:
             raise ConfigError(f"session_expiry {session_expiry} is not a number of seconds from 1 to {2**32 - 1}")
         self._node, self._shared = node, group is not None
@@ -141,7 +143,7 @@ class Client:
         """Do what ``with`` does at its beginning; then call ``close`` at the end."""
         if self._settings.tls is not None and self._settings.tls.insecure:
             _log.warning(
-                "mqtt.tls.insecure is set: messages of any host that answers as %s are accepted", self._settings.host
+                "mqtt.tls.insecure is set: messages of any host that answers as %s are accepted", self._settings.address
             )
         if self._shared:
             _log.info("the events are shared with a group: gap detection is off")
@@ -192,7 +194,7 @@ class Client:
     def _topics(self, group: str | None) -> list[str]:
         """Topics of all cameras, whatever ``camera`` is: the event numbers are those of the node."""
         root = f"{self._settings.prefix}/{self._node or '+'}"
-        share = f"$share/{group}/" if group else ""
+        share = f"{SHARE}{group}/" if group else ""
         return [f"{root}/availability", f"{root}/+/availability", f"{root}/+/state", f"{share}{root}/+/events"]
 
 

@@ -5,12 +5,11 @@ Unknown keys and impossible values are errors that name the key and where it sta
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 import socket
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -23,6 +22,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from edge_emotion.config.broker_hosts import HostPort, plain_host, split_host
 from edge_emotion.config.geometry import PolygonSetting, checked_crop, checked_fourcc, checked_rotation
 from edge_emotion.config.section import Section, read_secret
 from edge_emotion.config.source_spec import is_one_picture
@@ -203,9 +203,14 @@ class DiscoverySettings(Section):
 
 
 class MqttSettings(Section):
-    """The broker."""
+    """The broker, or several of which one is used at a time."""
 
-    host: str = Field(default="localhost", min_length=1)
+    host: Annotated[str | None, StringConstraints(min_length=1), AfterValidator(plain_host)] = Field(
+        default=None, description="default localhost, unless there are hosts"
+    )
+    hosts: Annotated[tuple[HostPort, ...], BeforeValidator(_listed), Field(max_length=32)] = Field(
+        default=(), description="several brokers, host or host:port; the next one is used when a connection is lost"
+    )
     port: int | None = Field(
         default=None, ge=1, le=65535, description="default 1883, with TLS 8883; over websockets 80, with TLS 443"
     )
@@ -220,6 +225,9 @@ class MqttSettings(Section):
     prefix: TopicPrefix = "edge-emotion"
     client_id: Annotated[str | None, BeforeValidator(_text)] = None
     keepalive: int = Field(default=30, ge=5, le=3600)
+    reconnect_spread: float = Field(
+        default=0.0, ge=0, le=3600, description="seconds over which lost connections come back; 5 if there are hosts"
+    )
     tls: TlsSettings | None = None
     outbox: int = Field(default=10_000, ge=1, description="events that wait for the broker; the oldest are dropped")
     outbox_max_age: float = Field(default=604_800.0, ge=0, description="seconds; older ones are dropped; 0: none")
@@ -233,19 +241,18 @@ class MqttSettings(Section):
     )
     discovery: Annotated[DiscoverySettings, BeforeValidator(_switched)] = DiscoverySettings()
 
-    @field_validator("host")
+    @model_validator(mode="before")
     @classmethod
-    def _plain_host(cls, host: str) -> str:
-        address = host.strip("[]")
-        try:
-            ipaddress.ip_address(address)
-        except ValueError:
-            if re.search(r"[\s/:]", host):
-                hint = "; for ws://, set mqtt.transport: websockets, mqtt.path" if host.startswith("ws") else ""
-                raise ValueError(
-                    f"expected a host name or address, without scheme; the port is mqtt.port{hint}"
-                ) from None
-        return address
+    def _defaults(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        return ({"reconnect_spread": 5.0} if given.get("hosts") else {"host": "localhost"}) | given
+
+    @model_validator(mode="after")
+    def _host_or_hosts(self) -> MqttSettings:
+        if self.host is not None and self.hosts:
+            raise ValueError("host and hosts exclude each other: write every broker into hosts")
+        return self
 
     @model_validator(mode="after")
     def _one_password(self) -> MqttSettings:
@@ -257,9 +264,25 @@ class MqttSettings(Section):
 
     @property
     def effective_port(self) -> int:
-        """The port that is used."""
+        """The port of a broker that is given without one."""
         plain, secure = (80, 443) if self.transport == "websockets" else (1883, 8883)
         return self.port or (plain if self.tls is None else secure)
+
+    @property
+    def endpoints(self) -> tuple[tuple[str, int], ...]:
+        """Host and port of each broker, in the order in which they are tried."""
+        pairs = [split_host(each) for each in self.hosts] or [(self.host or "localhost", None)]
+        return tuple((host, port or self.effective_port) for host, port in pairs)
+
+    @property
+    def brokers(self) -> tuple[MqttSettings, ...]:
+        """These settings once for each broker, with its ``host`` and ``port`` and without ``hosts``."""
+        return tuple(self.model_copy(update={"host": host, "port": port, "hosts": ()}) for host, port in self.endpoints)
+
+    @property
+    def address(self) -> str:
+        """``host:port`` of the broker, or of all, separated by commas."""
+        return ",".join(f"{host}:{port}" for host, port in self.endpoints)
 
     def read_password(self) -> str | None:
         """The password from the setting or its file. Raises ConfigError for a file that cannot be read."""
