@@ -24,6 +24,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from edge_emotion.config.broker_hosts import HostPort, plain_host, split_host
 from edge_emotion.config.geometry import PolygonSetting, checked_crop, checked_fourcc, checked_rotation
+from edge_emotion.config.merge import merged
 from edge_emotion.config.section import Section, read_secret
 from edge_emotion.config.source_spec import is_one_picture
 from edge_emotion.config.web_settings import WebSettings
@@ -202,6 +203,22 @@ class DiscoverySettings(Section):
     prefix: TopicPrefix = "homeassistant"
 
 
+FLEET: dict[str, Any] = {
+    "heartbeat": 600.0,
+    "stats_interval": 600.0,
+    "jitter": 0.2,
+    "keepalive": 300,
+    "reconnect_spread": 30.0,
+    "discovery": {"enabled": False},
+}
+"""Defaults of ``mqtt.profile: fleet``: 100,000 nodes, one camera each, publish 333 messages a second while idle."""
+
+
+def _expanded(given: dict[str, Any]) -> dict[str, Any]:
+    """With ``discovery`` as a mapping, where it is only true or false."""
+    return given | ({"discovery": _switched(given["discovery"])} if "discovery" in given else {})
+
+
 class MqttSettings(Section):
     """The broker, or several of which one is used at a time."""
 
@@ -239,14 +256,22 @@ class MqttSettings(Section):
     stats_interval: float = Field(
         default=STATS_INTERVAL, ge=1, le=86_400, description="seconds between two reports in stats"
     )
+    jitter: float = Field(
+        default=0.0, ge=0, le=0.5, description="share by which heartbeat and stats_interval vary, at random"
+    )
     discovery: Annotated[DiscoverySettings, BeforeValidator(_switched)] = DiscoverySettings()
+    profile: Literal["standard", "fleet"] = Field(
+        default="standard", description="fleet: defaults for thousands of nodes, docs/how-to/fleet.md"
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _defaults(cls, given: Any) -> Any:
+        """Defaults that depend on other settings; what is given stays."""
         if not isinstance(given, dict):
             return given
-        return ({"reconnect_spread": 5.0} if given.get("hosts") else {"host": "localhost"}) | given
+        several = {"reconnect_spread": 5.0} if given.get("hosts") else {"host": "localhost"}
+        return merged(several | (FLEET if given.get("profile") == "fleet" else {}), _expanded(given))
 
     @model_validator(mode="after")
     def _host_or_hosts(self) -> MqttSettings:
@@ -351,6 +376,11 @@ class Settings(BaseSettings):
     def stats_interval(self) -> float:
         """Seconds between two reports of statistics."""
         return STATS_INTERVAL if self.mqtt is None else self.mqtt.stats_interval
+
+    @property
+    def jitter(self) -> float:
+        """Share by which the two times above vary."""
+        return 0.0 if self.mqtt is None else self.mqtt.jitter
 
     @property
     def state_path(self) -> Path:

@@ -25,9 +25,10 @@ class NatsServer:
         self.port = free_port()
         self._folder, self._process = folder, None
         self._config = folder / "nats.conf"
+        # After ack_wait it sends again what is not acknowledged.
         self._config.write_text(
             f"server_name: one\nlisten: 127.0.0.1:{free_port()}\njetstream {{ store_dir: {folder}/jetstream }}\n"
-            f'mqtt {{ listen: 127.0.0.1:{self.port}, ack_wait: "1s" }}\n',  # sends again what is not acknowledged by then
+            f'mqtt {{ listen: 127.0.0.1:{self.port}, ack_wait: "1s" }}\n',
             encoding="utf-8",
         )
 
