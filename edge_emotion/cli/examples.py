@@ -16,6 +16,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "edge-emotion subscribe --mqtt localhost",
         "edge-emotion subscribe --mqtt broker.local --username listener --password-file secret --format csv",
     ),
+    "collect": (
+        "edge-emotion collect --mqtt localhost",
+        "edge-emotion collect --mqtt one.example,two.example --postgres postgresql://collector@db.example/emotions",
+    ),
     "forget": ("edge-emotion forget pi5 --mqtt localhost",),
     "web": ("edge-emotion web", "edge-emotion web --mqtt localhost"),
     "check-config": ("edge-emotion check-config --config edge-emotion.yaml",),

@@ -21,6 +21,7 @@ from edge_emotion.cli.terminal import (
     complete_words,
     fraction,
     positive_count,
+    positive_days,
     positive_seconds,
     run_command,
 )
@@ -79,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     _demo_options(command("demo", _demo, "the whole chain on a bundled clip, with a broker of its own"))
     _classify_options(command("classify", _classify, "emotions of the faces in picture files"))
     _subscribe_options(command("subscribe", _subscribe, "the events of one or all nodes as they arrive"))
+    _collect_options(command("collect", _collect, "store the events of all nodes in PostgreSQL or a DuckDB file"))
     forget = command("forget", _forget, "empty the retained topics of a node that is gone")
     forget.add_argument("node", type=_name, metavar="NODE", help="name of the node")
     connection_options(forget)
@@ -152,6 +154,19 @@ def _subscribe_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("text", "jsonl", "csv"), default="text")
     parser.add_argument("--json", action="store_const", dest="format", const="jsonl", help="the same as --format jsonl")
     parser.add_argument("--output", type=Path, metavar="FILE", help="append to this file instead of printing")
+
+
+def _collect_options(parser: argparse.ArgumentParser) -> None:
+    connection_options(parser)
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--postgres", metavar="DSN", help="connection string: postgresql://USER@HOST/DATABASE")
+    where.add_argument(
+        "--duckdb", type=Path, metavar="FILE", default=Path("emotions.duckdb"), help="default: emotions.duckdb"
+    )
+    parser.add_argument("--session", type=_name, metavar="NAME", help="of the broker's session (default: collect)")
+    parser.add_argument("--group", type=_name, help="share the events with the other collectors of this group")
+    parser.add_argument("--keep", type=positive_days, metavar="DAYS", help="delete events that are older; not the sums")
+    parser.add_argument("--duration", type=positive_seconds, metavar="S", help="stop after so many seconds")
 
 
 def _name(text: str) -> str:
@@ -229,6 +244,19 @@ def _subscribe(options: argparse.Namespace) -> int:
     settings = connection_settings(options)
     client = Client(settings, node=options.node, camera=options.camera, session=options.session, group=options.group)
     return subscribe(client, form=options.format, output=options.output, count=options.count, duration=options.duration)
+
+
+def _collect(options: argparse.Namespace) -> int:
+    from edge_emotion.cli.collect import collect, open_database
+
+    return collect(
+        connection_settings(options),
+        open_database(options.postgres, options.duckdb),
+        session=options.session,
+        group=options.group,
+        keep_days=options.keep,
+        duration=options.duration,
+    )
 
 
 def _forget(options: argparse.Namespace) -> None:
