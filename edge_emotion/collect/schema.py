@@ -11,11 +11,15 @@ _STEPS = sorted((files("edge_emotion.collect") / "migrations").iterdir(), key=la
 VERSION = len(_STEPS)
 """The version that this program reads and writes; ``migrations/000N_*.sql`` leads from version N - 1 to N."""
 
+_FOREIGN = (
+    "SELECT 1 FROM information_schema.tables WHERE table_name = 'emotion_event' AND table_schema = current_schema()"
+)
+
 
 def upgrade(database: Database, to: int = VERSION) -> int:
     """Bring the tables to version ``to``, with what is in them, and return their version of before, 0 for none.
 
-    All steps are one transaction. Raises ConfigError if the tables are those of a newer program.
+    All steps are one transaction. Raises ConfigError if the tables are those of a newer program, or of another one.
     """
     with database.transaction():
         database.lock_schema()
@@ -25,6 +29,10 @@ def upgrade(database: Database, to: int = VERSION) -> int:
             raise ConfigError(
                 f"{database.name} has tables of version {found}, this program supports {VERSION}: install the "
                 "edge-emotion that has made them, or a newer one"
+            )
+        if not found and database.execute(_FOREIGN):
+            raise ConfigError(
+                f"{database.name} has a table emotion_event of another program, such as Telegraf: use another database"
             )
         for step in range(found, to):
             for statement in statements(_STEPS[step].read_text(encoding="utf-8")):

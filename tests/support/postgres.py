@@ -48,8 +48,10 @@ class PostgresServer:
         return f"host=127.0.0.1 port={self.port} user=tester dbname=postgres connect_timeout=5"
 
     def start(self) -> PostgresServer:
-        """Start; returns when it accepts connections."""
+        """Start, unless it runs; returns when it accepts connections."""
         assert BIN is not None
+        if self._process is not None:
+            return self
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [BIN / "postgres", "-D", self._data, "-p", str(self.port), "-c", "listen_addresses=127.0.0.1",

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.paths import ROOT
 from support.postgres import PostgresServer, needs_postgres
 from support.samples import CAPTURED, event
 
@@ -185,6 +187,13 @@ def test_tables_of_a_newer_version_are_refused_and_left_alone(database: Database
     assert database.execute("SELECT count(*) FROM emotion_event") == [(0,)]
 
 
+def test_a_table_of_another_program_is_left_alone(database: Database) -> None:
+    database.execute("CREATE TABLE emotion_event (time TIMESTAMPTZ NOT NULL)")
+    with pytest.raises(ConfigError, match="has a table emotion_event of another program"):
+        upgrade(database)
+    assert database.execute("SELECT * FROM emotion_event") == []
+
+
 def test_a_step_that_fails_leaves_the_tables_as_they_were(database: Database) -> None:
     upgrade(database, to=1)
     database.execute("CREATE TABLE emotion_day (something_else TEXT)")
@@ -249,3 +258,13 @@ def test_others_read_a_duckdb_file_while_nothing_is_stored_and_are_waited_for(tm
         reading.communicate("", timeout=60)
     assert store.add(items(3)) == 1
     store.close()
+
+
+def test_the_queries_of_the_documentation_run_and_answer(database: Database) -> None:
+    now = datetime.now(timezone.utc)
+    store = store_of(database)
+    store.add([received(event(seq, ts=now, type=kind)) for seq, kind in ((1, "start"), (3, "change"), (4, "end"))])
+    page = (ROOT / "docs" / "how-to" / "collect.md").read_text(encoding="utf-8")
+    queries = re.findall(r"```sql\n(.*?);\n```", page, re.DOTALL)
+    answers = [len(database.execute(query)) for query in queries]
+    assert answers == [1, 1, 1, 1, 1, 0, 1], list(zip(queries, answers, strict=True))
