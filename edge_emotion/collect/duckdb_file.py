@@ -82,5 +82,3 @@ class DuckDbFile:
             if isinstance(error, duckdb.IOException):
                 raise StoreAway(f"{self.name}: {text}") from error
             raise SinkError(f"{self.name}: {text}") from error
-        except UnicodeEncodeError as error:
-            raise RowRefused(str(error)) from error

@@ -81,7 +81,7 @@ class Postgres:
         except _AWAY as error:
             self.close()
             raise StoreAway(f"{self.name}: {_line(error)}") from error
-        except (psycopg.DataError, UnicodeEncodeError) as error:
+        except psycopg.DataError as error:
             raise RowRefused(_line(error)) from error
         except psycopg.Error as error:
             self.close()

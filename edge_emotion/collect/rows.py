@@ -72,8 +72,11 @@ def key_of(prefix: str, item: EventReceived) -> Key:
 
 
 def event_rows(items: dict[Key, EventReceived]) -> list[Row]:
-    """Rows of ``emotion_event``, in the order of the keys."""
-    return [(key.prefix, *(value(items[key]) for _, value in _EVENT.values())) for key in sorted(items)]
+    """Rows of ``emotion_event``, in the order of the keys. Raises UnicodeEncodeError for a text with a surrogate."""
+    rows = [(key.prefix, *(value(items[key]) for _, value in _EVENT.values())) for key in sorted(items)]
+    for row in rows:
+        "".join(value for value in row if isinstance(value, str)).encode()
+    return rows
 
 
 def day_rows(items: Iterable[tuple[Key, EventReceived]]) -> list[Row]:

@@ -55,7 +55,7 @@ class Store:
         batch = {key_of(self._prefix, item): item for item in items}
         try:
             return self._add(batch)
-        except RowRefused as error:
+        except (RowRefused, UnicodeEncodeError) as error:
             if len(batch) > 1:
                 return sum(self.add([item]) for item in batch.values())
             self.refused += 1
