@@ -12,8 +12,15 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from edge_emotion.collect.database import RowRefused, StoreAway
 from edge_emotion.errors import ConfigError, SinkError
 
-CONNECT_TIMEOUT = 10
-"""Seconds for a connection, unless the connection string has another number."""
+DEFAULTS = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
+"""Words of the connection string that are used unless it has them: a server whose machine is gone is noticed within a
+minute (seconds, the last one milliseconds)."""
 
 _LOCK = 0x656D6F74
 """Number of the advisory lock of the schema: two collectors may start at the same moment."""
@@ -34,7 +41,7 @@ class Postgres:
                 "--postgres: this is no connection string: expected postgresql://USER@HOST/DATABASE, or words such as "
                 "host=HOST dbname=DATABASE"
             ) from None
-        self._dsn = make_conninfo(dsn, connect_timeout=given.get("connect_timeout") or CONNECT_TIMEOUT)
+        self._dsn = make_conninfo(dsn, **{key: value for key, value in DEFAULTS.items() if key not in given})
         where = [str(given[key]) for key in ("host", "port", "dbname", "service") if given.get(key)]
         self.name = f"PostgreSQL ({' '.join(where)})" if where else "PostgreSQL"
         self._connection: psycopg.Connection[tuple[Any, ...]] | None = None
