@@ -11,11 +11,12 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import cv2
 from playwright.sync_api import sync_playwright
 
-from train.__main__ import main as train
+from train.commands.cli import main as train
 
 ROOT = Path(__file__).parents[1]
 PLOTS = ROOT / "docs/results/plots"
@@ -56,7 +57,7 @@ def _draw_page(folder: Path, data: str) -> None:
         view.goto((page / "report.html").as_uri())
         place = view.locator(BELOW).bounding_box()
         assert place is not None, f"{BELOW} is not on the page"
-        top = {"x": 0, "y": 0, "width": WIDTH, "height": place["y"]}
+        top: Any = {"x": 0, "y": 0, "width": WIDTH, "height": place["y"]}
         view.screenshot(path=PLOTS / "report.png", full_page=True, clip=top)
         browser.close()
 
