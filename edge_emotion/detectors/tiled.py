@@ -17,8 +17,8 @@ SAME_PLACE = 0.3
 """Two faces whose boxes overlap by more than this (intersection over union) are one that was found twice."""
 
 INSIDE = 0.7
-"""A face with more than this share of its box inside of another one's: a part of it that a tile's edge has cut off, or a
-box around head and shoulders."""
+"""Share of a box inside of another one, from which on the two are one face: one of them is a part that the edge of a
+tile has cut off, or goes around head and shoulders."""
 
 Tile = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels."""
