@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from edge_emotion import __version__
 from edge_emotion.cli.broker_options import broker_of, connection_options, connection_settings
+from edge_emotion.cli.classify_options import classify_options, run_classify
 from edge_emotion.cli.examples import EXAMPLES
 from edge_emotion.cli.terminal import (
     CommandParser,
     add_debug,
     add_examples,
     complete_words,
-    fraction,
     positive_count,
     positive_days,
     positive_seconds,
@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         help="each event as a line of text on standard output (default: if that is a terminal)",
     )
     _demo_options(command("demo", _demo, "the whole chain on a bundled clip, with a broker of its own"))
-    _classify_options(command("classify", _classify, "emotions of the faces in picture files"))
+    classify_options(command("classify", run_classify, "emotions of the faces in picture files"))
     _subscribe_options(command("subscribe", _subscribe, "the events of one or all nodes as they arrive"))
     _collect_options(command("collect", _collect, "store the events of all nodes in PostgreSQL or a DuckDB file"))
     forget = command("forget", _forget, "empty the retained topics of a node that is gone")
@@ -123,30 +123,6 @@ def _web_options(parser: argparse.ArgumentParser) -> None:
         "--host", action="append", default=[], metavar="NAME", help="a name of this machine in addresses"
     )
     connection_options(parser, default="the nodes are not shown")
-
-
-def _classify_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="a picture, or a folder of pictures")
-    parser.add_argument("--model", default="mobilenet_v2", help="a shipped model or a model folder")
-    parser.add_argument(
-        "--detector", default="blazeface_back", help="blazeface_back, or blazeface_short for close faces"
-    )
-    parser.add_argument("--classes", help="only these emotions, comma-separated: happiness,sadness,anger")
-    parser.add_argument("--operating-point", help="an operating point of the model (see its manifest)")
-    parser.add_argument("--threshold", type=fraction, default=0.0, help="less confidence than this is 'unknown' (0..1)")
-    parser.add_argument(
-        "--range",
-        choices=("near", "room", "hall"),
-        default="room",
-        help="room, hall: parts of large pictures are searched, too, for small faces (default: room)",
-    )
-    parser.add_argument("--cropped", action="store_true", help="the pictures are face crops: no face detection")
-    parser.add_argument("--json", action="store_true", help="one JSON object per picture and line")
-    parser.add_argument("--annotate", type=Path, metavar="DIR", help="write the pictures with boxes and labels there")
-    parser.add_argument("--force", action="store_true", help="with --annotate: write over files that are there")
-    parser.add_argument(
-        "--max-megapixels", type=positive_count, default=25, help="larger pictures are refused unread (default: 25)"
-    )
 
 
 def _subscribe_options(parser: argparse.ArgumentParser) -> None:
@@ -223,25 +199,6 @@ def _web(options: argparse.Namespace) -> None:
         hosts=options.host,
     )
     web(settings, None if options.mqtt is None else connection_settings(options))
-
-
-def _classify(options: argparse.Namespace) -> int:
-    from edge_emotion.cli.classify import ClassifyOptions, classify
-
-    chosen = ClassifyOptions(
-        model=options.model,
-        detector=options.detector,
-        range=options.range,
-        classes=options.classes.split(",") if options.classes else None,
-        operating_point=options.operating_point,
-        threshold=options.threshold,
-        cropped=options.cropped,
-        as_json=options.json,
-        annotate_into=options.annotate,
-        force=options.force,
-        max_pixels=round(1e6 * options.max_megapixels),
-    )
-    return classify(options.images, chosen)
 
 
 def _subscribe(options: argparse.Namespace) -> int:
