@@ -16,7 +16,7 @@ from edge_emotion.system.image_header import files_below
 
 
 def pictures_of(given: Sequence[Path], listed: Path | None, shard: tuple[int, int] | None) -> tuple[list[Path], int]:
-    """Files as given, all pictures below folders, and those of the list, each once; of these the share ``shard``.
+    """Files as given, all pictures below folders, and those of the list once; of these the share ``shard``.
 
     Also the exit code so far, 3 if a folder has no picture. Raises ConfigError if nothing is given, SourceError for a
     list that cannot be read.
@@ -24,7 +24,9 @@ def pictures_of(given: Sequence[Path], listed: Path | None, shard: tuple[int, in
     if not given and listed is None:
         raise ConfigError("there is no picture: give files, folders, or --from LIST")
     found, code = _expanded(given)
-    found = list(dict.fromkeys([*found, *([] if listed is None else _read(listed))]))
+    if listed is not None:
+        given_already = set(found)
+        found += [path for path in dict.fromkeys(_read(listed)) if path not in given_already]
     first, step = shard or (1, 1)
     return found[first - 1 :: step], code
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from support.paths import ROOT
 
 from edge_emotion.cli.main import main
 from edge_emotion.datatypes import Image
@@ -115,3 +117,17 @@ def test_what_is_impossible_is_one_line(album: list[str], capsys: pytest.Capture
             main(["classify", "--from", "list", "--shard", wrong])
     assert Path("notes").read_text(encoding="utf-8") == "milk\neggs"
     assert Path("word").read_text(encoding="utf-8") == "milk"
+
+
+def test_the_documented_program_for_dask_gives_the_rows_of_a_single_run(album: list[str], tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "how-to" / "archives.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(program.splitlines()) <= 30
+    Path("archive.py").write_text(program, encoding="utf-8")
+    environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
+    command = [sys.executable, "archive.py", "list", "parts", *OPTIONS]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "parts/rows-1.jsonl\nparts/rows-2.jsonl\n"), done.stderr
+    assert main(["classify", "--from", "list", "--output", "all", *OPTIONS]) == 0
+    parts = [*rows("parts/rows-1.jsonl"), *rows("parts/rows-2.jsonl")]
+    assert sorted(map(str, parts)) == sorted(map(str, rows("all")))
