@@ -268,3 +268,21 @@ def test_the_queries_of_the_documentation_run_and_answer(database: Database) -> 
     queries = re.findall(r"```sql\n(.*?);\n```", page, re.DOTALL)
     answers = [database.execute(f"SELECT count(*) FROM ({query}) AS answer")[0][0] for query in queries]
     assert answers == [1, 1, 1, 1, 1, 0, 1], list(zip(queries, answers, strict=True))
+
+
+def test_the_example_draws_what_is_stored(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    store = store_of(DuckDbFile(tmp_path / "emotions.duckdb"))
+    moods = ("happiness", "sadness", "neutral")
+    store.add([received(event(seq, ts=CAPTURED + timedelta(hours=seq), emotion=moods[seq % 3])) for seq in range(20)])
+    store.close()
+    picture = tmp_path / "emotions.png"
+    command = [
+        sys.executable,
+        str(ROOT / "examples" / "plot_emotions.py"),
+        str(tmp_path / "emotions.duckdb"),
+        str(picture),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert picture.read_bytes().startswith(b"\x89PNG")
