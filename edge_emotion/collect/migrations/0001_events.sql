@@ -29,7 +29,6 @@ CREATE TABLE emotion_event (
     -- A node that has lost its counter begins again with 1: other ids. Hypertables need the time in the key.
     PRIMARY KEY (prefix, node, seq, id, ts)
 );
-CREATE INDEX emotion_event_ts ON emotion_event (ts);
 
 -- Numbers that are missing between two that came. A run ends where the node has lost its counter: a further number 1.
 CREATE VIEW emotion_gaps AS
