@@ -15,6 +15,8 @@ from edge_emotion.wire.payloads import read_object
 BODY_SECONDS = 20.0
 """Longest time for a body to arrive."""
 
+MAX_SEQ = 2**53 - 1
+"""Highest number of an event that may be asked for: every reader of JSON takes it exactly."""
 
 PATIENCE = 3
 """So many times the limit are read and thrown away before the connection is closed."""

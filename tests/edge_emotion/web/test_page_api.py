@@ -102,6 +102,11 @@ def test_the_description_has_every_route_of_the_api_and_no_dead_reference(stage:
     document = stage.page.get("/openapi.json").json
     assert set(document["paths"]) == set(OPERATIONS)
     assert document["paths"]["/api/v1/set"]["post"]["summary"] == "Set a feature of a camera."
+    operations = [operation for methods in document["paths"].values() for operation in methods.values()]
+    parameters = [each for operation in operations for each in operation.get("parameters", [])]
+    assert len(parameters) > 5 and all(each["schema"]["description"] for each in parameters)
+    body = document["paths"]["/api/v1/set"]["post"]["requestBody"]["content"]["application/json"]
+    assert answers.Setting.model_validate(body["example"]).feature == "threshold"
     text = json.dumps(document)
     for name in {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}:
         assert name in document["components"]["schemas"]
