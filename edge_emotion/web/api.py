@@ -154,7 +154,8 @@ class Api:
 
     async def reload(self, request: Request) -> Response:
         """Read the settings again."""
-        await read_command(request)
+        if await read_command(request):
+            raise Problem(422, "expected an empty object: what is read is the configuration file")
         node = self._node()
         changes = await self._execute(node, node.control.reload)
         return JSONResponse(changes.as_dict())

@@ -60,8 +60,8 @@ async def read_command(request: Request) -> dict[str, Any]:
 
 def whole_number(request: Request, name: str, least: int, most: int) -> int | None:
     """A number of the query; None if it is not given. Raises Problem."""
-    text = request.query_params.get(name, "")
-    if not text:
+    text = request.query_params.get(name)
+    if text is None:
         return None
     if not re.fullmatch(r"[0-9]{1,18}", text) or not least <= int(text) <= most:
         raise Problem(400, f"{name} must be a whole number from {least} to {most}")

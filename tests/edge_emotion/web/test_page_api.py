@@ -139,7 +139,10 @@ def test_events_since_a_number(stage: PageStage) -> None:
     assert stage.page.get(f"/api/v1/events?since={newest['newest'] + 1000}").json["events"] == []
 
 
-@pytest.mark.parametrize("query", ["since=-1", "since=x", "limit=0", "limit=1001", "since=1e3", "since=" + "9" * 30])
+@pytest.mark.parametrize(
+    "query",
+    ["since=-1", "since=x", "since=", f"since={2**53}", "limit=0", "limit=1001", "since=1e3", "since=" + "9" * 30],
+)
 def test_an_impossible_number_is_one_line(query: str, stage: PageStage) -> None:
     answer = stage.page.get(f"/api/v1/events?{query}")
     assert (answer.status, "must be a whole number" in answer.detail) == (400, True)
@@ -290,6 +293,8 @@ def test_a_reload_applies_what_has_changed_and_tells_what_waits(stage: PageStage
         stage.write(policy={"threshold": 7})
         answer = stage.page.post("/api/v1/reload")
         assert (answer.status, "policy.threshold" in answer.detail) == (422, True)
+        answer = stage.page.post("/api/v1/reload", {"policy": {"threshold": 0.2}})
+        assert (answer.status, "an empty object" in answer.detail) == (422, True)
     finally:
         stage.write(policy={}, classifier={"model": "tiny"})
         assert stage.page.post("/api/v1/reload").status == 200
