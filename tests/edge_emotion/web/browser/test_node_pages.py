@@ -133,6 +133,7 @@ def test_all_nodes_are_shown_while_the_broker_is_there_and_again_when_it_is_back
         live.evaluate(SET, {"camera": "desk", "feature": "classes", "value": classes})
     until(live, f"document.querySelector('camera-view').history.marks.length > {seen}")
     assert live.text_content("#connection") == "Connected"
+    page.wait_for_selector("node-card h2:text('pi5: unknown')")
     broker.start()
     page.wait_for_selector("node-card h2:text('pi5: online')")
     page.wait_for_selector("node-card:has(h2:text('pi5: online')) p:text('Last event: ')")
