@@ -1,6 +1,8 @@
 # make demo            the whole chain on a bundled clip
 # make workstation     what training, conversion and benchmarks need
-# make test            every test, with a real broker and the TensorFlow part
+# make test            every test: test-device and test-workstation
+# make test-device     those of what runs on devices, with real brokers, cameras and a browser
+# make test-workstation  those of training, conversion and benchmarks, with TensorFlow
 # make test-portable   the tests marked `numeric` once more, as an old processor computes
 # make check           formatting, lint, types
 # make test-arm64      the program and its wheels for arm64, emulated
@@ -21,7 +23,7 @@ OLD_PROCESSOR := TF_ENABLE_ONEDNN_OPTS=0 ONEDNN_MAX_CPU_ISA=SSE41 OPENCV_CPU_DIS
 	NPY_DISABLE_CPU_FEATURES="X86_V3 X86_V4 AVX2 FMA3" GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX2,-FMA \
 	TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1
 
-.PHONY: demo workstation test test-portable test-arm64 check constraints clean
+.PHONY: demo workstation test test-device test-workstation test-portable test-arm64 check constraints clean
 
 demo: .venv/.demo
 	$(BIN)/edge-emotion demo
@@ -29,10 +31,17 @@ demo: .venv/.demo
 workstation: .venv/.workstation
 	@echo "ready: $(BIN)/python -m train recipes"
 
-# Three at a time, also on two cores: much of it waits for brokers and cameras. A file stays together, for what its
-# tests share.
-test: .venv/.test
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+# Two halves, which `make --jobs 2 --output-sync=target test` runs beside each other: one waits for brokers and cameras, the
+# other one computes. A file stays together, for what its tests share.
+test: test-device test-workstation
+
+WORKSTATION := tests/train tests/convert tests/benchmarks
+
+test-device: .venv/.test
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests $(WORKSTATION:%=--ignore %)
+
+test-workstation: .venv/.test
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(WORKSTATION)
 
 test-portable: .venv/.test
 	$(OLD_PROCESSOR) $(BIN)/python -m pytest -n 2 --dist loadfile -m numeric $$(grep -rl mark.numeric tests --include=*.py)

@@ -21,7 +21,7 @@ def add_detection(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--detector", action="append", default=[], metavar="MODEL",
-        help=f"name, folder, PROPOSER+blazeface_short, some of these joined by commas; may be repeated ({DETECTOR})",
+        help=f"name, folder, haar (OpenCV's), PROPOSER+blazeface_short, some with commas; may be repeated ({DETECTOR})",
     )  # fmt: skip
     parser.add_argument("--precision", choices=("int8", "float32"), help="of their files (the first that each has)")
     threshold = DetectorSettings().threshold

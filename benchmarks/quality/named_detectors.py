@@ -1,9 +1,10 @@
-"""Detectors by name: ``NAME``, ``PROPOSER+blazeface_short``, and several of these joined by commas."""
+"""Detectors by name: ``NAME``, ``haar``, ``PROPOSER+blazeface_short``, and several of these joined by commas."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from benchmarks.quality import haar
 from edge_emotion.config.settings import DetectorSettings
 from edge_emotion.datatypes import Face, Image
 from edge_emotion.errors import ConfigError
@@ -39,6 +40,8 @@ def named_detector(name: str, *, precision: str | None, threshold: float, min_si
         return Together(
             [named_detector(part, precision=precision, threshold=threshold, min_size=min_size) for part in parts]
         )
+    if name == haar.NAME:
+        return haar.HaarDetector(min_size)
     proposer, cascade, refiner = name.partition(CASCADE)
     if not cascade:
         return make_detector(name, precision=precision, threshold=threshold, min_size=min_size)
@@ -53,6 +56,11 @@ def named_detector(name: str, *, precision: str | None, threshold: float, min_si
 
 def files_of(name: str, precision: str | None) -> dict[str, str]:
     """The sha256 of each file that the detector of this name runs."""
-    parts = name.replace(CASCADE, TOGETHER).split(TOGETHER)
-    entries = {part: load_manifest(find_model(part)).file(precision if part == name else None) for part in parts}
-    return {f"{part}: {entry.file}": entry.sha256 for part, entry in entries.items()}
+    files: dict[str, str] = {}
+    for part in name.replace(CASCADE, TOGETHER).split(TOGETHER):
+        if part == haar.NAME:
+            files |= haar.file_of_cascade()
+        else:
+            entry = load_manifest(find_model(part)).file(precision if part == name else None)
+            files[f"{part}: {entry.file}"] = entry.sha256
+    return files

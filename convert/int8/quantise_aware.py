@@ -7,14 +7,15 @@ are calibrated before the first step and then fixed; an input range that follows
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from tensorflow_model_optimization.python.core.quantization.keras.quantize_layer import QuantizeLayer
 from tensorflow_model_optimization.quantization.keras import QuantizeConfig, QuantizeWrapperV2, quantizers
 
-from convert.int8.fold import CONVOLUTIONS, WEIGHTED, consumers, rebuild
+from convert.int8.fold import CONVOLUTIONS, consumers, rebuild
 from convert.onnx.from_keras import export_graph
 from convert.onnx.graph import Graph
 from convert.onnx.scales import STEPS, Scales, whole_steps
@@ -92,7 +93,7 @@ def _simulate(folded: Model, pixels: Range, ranges: Mapping[str, Range]) -> Mode
         copy.build(layer.input_shape)
         copy.set_weights(layer.get_weights())
         reach = ranges.get(layer.name, Range(-1.0, 1.0))
-        return QuantizeWrapperV2(copy, Int8(reach if layer.name in outputs else None), name=layer.name)
+        return Int8Layer(copy, Int8(reach if layer.name in outputs else None), name=layer.name)
 
     return rebuild(folded, wrapped, at_input=QuantizeLayer(FixedRange(pixels), name="quantise"))
 
@@ -120,7 +121,7 @@ def unwrap(simulated: Model) -> Model:
     def bare(layer: Layer) -> Layer | None:
         if isinstance(layer, QuantizeLayer):
             return None
-        if not isinstance(layer, QuantizeWrapperV2):
+        if not isinstance(layer, Int8Layer):
             return type(layer).from_config(layer.get_config())
         copy = type(layer.layer).from_config(layer.layer.get_config())
         copy.build(layer.input_shape)
@@ -130,20 +131,24 @@ def unwrap(simulated: Model) -> Model:
     return rebuild(simulated, bare)
 
 
-def rounded(simulated: Model) -> Model:
-    """The same network with weights that are whole steps, which every writer rounds to the same integers.
+@contextmanager
+def rounded(simulated: Model) -> Iterator[None]:
+    """In this context the weights of a network are whole steps, which every writer rounds to the same integers.
 
     Its outputs stay the same. Otherwise a weight close to the middle between two steps could become one integer in
     TensorFlow's float32 arithmetic, ``floor((weight + reach) / step + 0.5)``, and the other one in ours.
     """
-    folded = unwrap(simulated)
-    for layer in folded.layers:
-        if isinstance(layer, WEIGHTED):
-            kernel, bias = layer.get_weights()
-            view = np.asarray(channels_last(layer, kernel))
+    kernels = [(layer.layer, kernel) for layer in _wrappers(simulated) for kernel, _, _ in layer._weight_vars]
+    kept = [kernel.numpy() for _, kernel in kernels]
+    try:
+        for (layer, kernel), values in zip(kernels, kept, strict=True):
+            view = np.asarray(channels_last(layer, values))
             scales = _weight_scales(view)
-            layer.set_weights([np.reshape(whole_steps(view, scales) * scales, kernel.shape), bias])
-    return _simulate(folded, _input_range_of(simulated), _output_ranges_of(simulated))
+            kernel.assign(np.reshape(whole_steps(view, scales) * scales, values.shape))
+        yield
+    finally:
+        for (_, kernel), values in zip(kernels, kept, strict=True):
+            kernel.assign(values)
 
 
 def explicit(simulated: Model) -> tuple[Graph, Scales]:
@@ -151,8 +156,8 @@ def explicit(simulated: Model) -> tuple[Graph, Scales]:
 
     Raises ModelError for a network with other zero points than 0.
     """
-    network = rounded(simulated)
-    return export_graph(unwrap(network)), scales_of(network)
+    with rounded(simulated):
+        return export_graph(unwrap(simulated)), scales_of(simulated)
 
 
 def scales_of(simulated: Model) -> Scales:
@@ -179,7 +184,7 @@ def _weight_scales(kernel: Tensor) -> FloatArray:
 
 
 def _wrappers(simulated: Model) -> list[Layer]:
-    return [layer for layer in simulated.layers if isinstance(layer, QuantizeWrapperV2)]
+    return [layer for layer in simulated.layers if isinstance(layer, Int8Layer)]
 
 
 def _input_range_of(simulated: Model) -> Range:
@@ -194,6 +199,18 @@ def _output_ranges_of(simulated: Model) -> dict[str, Range]:
 
 def _range_of(ends: Mapping[str, Any]) -> Range:
     return Range(float(ends["low"].numpy()), float(ends["high"].numpy()))
+
+
+class Int8Layer(QuantizeWrapperV2):  # type: ignore[misc]
+    """A layer with simulated int8 weights and outputs. It computes the same in training as otherwise.
+
+    So each quantiser stands in the graph once; the base class puts one for training and one for inference there.
+    """
+
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
+    def call(self, inputs: Tensor, training: Any = None, **options: Any) -> Tensor:
+        """The layer's outputs in their simulated form."""
+        return super().call(inputs, training=False, **options)
 
 
 class KernelRange(quantizers.Quantizer):  # type: ignore[misc]

@@ -52,7 +52,8 @@ def calibrated(model: Model, batches: Callable[[], Iterable[FloatArray]]) -> byt
 
 def quantisation_aware(model: Model, *, integer_ends: bool = True) -> bytes:
     """An int8 file with the ranges of a model that simulates int8; its input and output are int8, or float."""
-    return _integer(_converter(rounded(model)), integer_ends=integer_ends)
+    with rounded(model):
+        return _integer(_converter(model), integer_ends=integer_ends)
 
 
 def floating(model: Model, *, half: bool) -> bytes:

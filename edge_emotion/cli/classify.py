@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from edge_emotion.cli.annotate import annotate
+from edge_emotion.config.settings import Range
 from edge_emotion.config.source_spec import may_be_picture
 from edge_emotion.datatypes import EmotionScores, Face, Image
 from edge_emotion.detectors.whole_picture import WholePicture
 from edge_emotion.errors import ConfigError, SinkError, SourceError
-from edge_emotion.factory.models import make_classifier, make_detector
+from edge_emotion.factory.models import make_classifier, photograph_detector
 from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.pipeline.face_quality import face_quality
 from edge_emotion.protocols import FaceDetector
@@ -31,6 +32,7 @@ class ClassifyOptions:
 
     model: str
     detector: str
+    range: Range
     classes: Sequence[str] | None
     operating_point: str | None
     threshold: float
@@ -81,7 +83,9 @@ def _clear_progress() -> None:
 
 def _detector(classifier: EmotionClassifier, options: ClassifyOptions) -> FaceDetector:
     crop = classifier.manifest.input.crop
-    return WholePicture(crop.margin, crop.shift) if options.cropped and crop else make_detector(options.detector)
+    if options.cropped and crop:
+        return WholePicture(crop.margin, crop.shift)
+    return photograph_detector(options.detector, reach=options.range)
 
 
 def _pictures(paths: Sequence[Path]) -> tuple[list[Path], int]:

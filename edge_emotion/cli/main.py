@@ -134,6 +134,12 @@ def _classify_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--classes", help="only these emotions, comma-separated: happiness,sadness,anger")
     parser.add_argument("--operating-point", help="an operating point of the model (see its manifest)")
     parser.add_argument("--threshold", type=fraction, default=0.0, help="less confidence than this is 'unknown' (0..1)")
+    parser.add_argument(
+        "--range",
+        choices=("near", "room", "hall"),
+        default="room",
+        help="room, hall: parts of large pictures are searched, too, for small faces (default: room)",
+    )
     parser.add_argument("--cropped", action="store_true", help="the pictures are face crops: no face detection")
     parser.add_argument("--json", action="store_true", help="one JSON object per picture and line")
     parser.add_argument("--annotate", type=Path, metavar="DIR", help="write the pictures with boxes and labels there")
@@ -240,6 +246,7 @@ def _classify(options: argparse.Namespace) -> int:
     chosen = ClassifyOptions(
         model=options.model,
         detector=options.detector,
+        range=options.range,
         classes=options.classes.split(",") if options.classes else None,
         operating_point=options.operating_point,
         threshold=options.threshold,

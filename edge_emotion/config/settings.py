@@ -65,6 +65,9 @@ SourceText = Annotated[
 """A source; a bare number in YAML is a device index."""
 
 
+Range = Literal["near", "room", "hall"]
+
+
 class CameraSettings(Section):
     """One camera. Values of ``source``: docs/how-to/cameras.md; times are seconds."""
 
@@ -81,7 +84,7 @@ class CameraSettings(Section):
     rotate: Annotated[int | Literal["auto"], BeforeValidator(checked_rotation)] = Field(
         default=0, description="degrees clockwise by which pictures are turned; auto: told from the faces"
     )
-    range: Literal["near", "room", "hall"] = Field(
+    range: Range = Field(
         default="near", description="room, hall: parts of large pictures are searched, too, for faces further away"
     )
     flip: Literal["none", "horizontal", "vertical"] = "none"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from edge_emotion.datatypes import Face, Image
+from edge_emotion.datatypes import Box, Face, Image
 from edge_emotion.protocols import FaceDetector
 
 log = logging.getLogger(__name__)
@@ -16,6 +16,10 @@ OVERLAP = 0.25
 SAME_PLACE = 0.3
 """Two faces whose boxes overlap by more than this (intersection over union) are one that was found twice."""
 
+INSIDE = 0.7
+"""Share of a box inside of another one, from which on the two are one face: one of them is a part that the edge of a
+tile has cut off, or goes around head and shoulders."""
+
 Tile = tuple[int, int, int, int]
 """Left, top, right, bottom in pixels."""
 
@@ -23,8 +27,8 @@ Tile = tuple[int, int, int, int]
 class TiledDetector:
     """Two detectors: ``whole`` for the whole picture, ``part`` for tiles of it, ``width`` x ``height`` pixels each.
 
-    ``per_call`` tiles are searched in each call, in turn; None: all of them. ``name`` is used in the warning, logged
-    once, that pictures are no larger than a tile.
+    ``per_call`` tiles are searched in each call, in turn; None: all of them. ``name`` is for the warning, logged once,
+    that pictures are no larger than a tile; None: there is no warning.
     """
 
     def __init__(
@@ -36,14 +40,14 @@ class TiledDetector:
         height: int,
         per_call: int | None = 1,
         max_faces: int = 64,
-        name: str = "tiles",
+        name: str | None = None,
     ) -> None:
         self._whole, self._part = whole, part
         self._size, self._per_call, self._max_faces = (width, height), per_call, max_faces
         self._name = name
         self._shape: tuple[int, ...] = ()
         self._tiles: Sequence[Tile] = ()
-        self._next, self._said = 0, False
+        self._next, self._said = 0, name is None
 
     def detect(self, image: Image) -> Sequence[Face]:
         """Faces in an H x W x 3 BGR picture, best score first; small ones only where this call's tiles are."""
@@ -51,11 +55,12 @@ class TiledDetector:
             self._divide(image)
         found = list(self._whole.detect(image))
         for left, top, right, bottom in self._due():
-            for face in self._part.detect(image[top:bottom, left:right]):
-                moved = face.moved(left, top)
-                if all(moved.box.iou(other.box) <= SAME_PLACE for other in found):
-                    found.append(moved)
-        return sorted(found, key=lambda face: face.score, reverse=True)[: self._max_faces]
+            found += [face.moved(left, top) for face in self._part.detect(image[top:bottom, left:right])]
+        kept: list[Face] = []
+        for face in sorted(found, key=lambda face: face.score, reverse=True):
+            if not any(_same_place(face.box, other.box) for other in kept):
+                kept.append(face)
+        return kept[: self._max_faces]
 
     def _due(self) -> Sequence[Tile]:
         count = len(self._tiles) if self._per_call is None else min(self._per_call, len(self._tiles))
@@ -75,6 +80,10 @@ class TiledDetector:
                 "%s: pictures of %d x %d are searched as one: set range: near, or a larger width and height",
                 self._name, width, height,
             )  # fmt: skip
+
+
+def _same_place(one: Box, other: Box) -> bool:
+    return one.iou(other) > SAME_PLACE or max(one.covered_by(other), other.covered_by(one)) > INSIDE
 
 
 def tiles(width: int, height: int, tile_width: int, tile_height: int) -> list[Tile]:

@@ -10,10 +10,12 @@ from pathlib import Path
 
 from edge_emotion.config.settings import CameraSettings
 from edge_emotion.config.source_spec import SourceKind, classify_source, device_path
+from edge_emotion.datatypes import Image
 from edge_emotion.doctor import v4l2
+from edge_emotion.doctor.reach import reach_as_text
 from edge_emotion.doctor.report import Check, Finding
 from edge_emotion.doctor.users import group_name, is_member, user_name
-from edge_emotion.factory.cameras import make_source
+from edge_emotion.factory.cameras import make_source, view_of
 
 _EXCLUSIVE = ("device", "picamera2", "pipeline")
 """Kinds of sources that only one program at a time can open."""
@@ -30,18 +32,25 @@ _MARGIN = 60.0
 """Seconds beyond the camera's own time-outs: a small device takes long to load OpenCV for the first time."""
 
 
-def camera_check(name: str, settings: CameraSettings, *, in_use: bool) -> Check:
-    """The check of one camera. ``in_use``: the daemon runs, so what only one program can open is not opened."""
+Size = tuple[int, int]
+"""Width and height in pixels."""
+
+
+def camera_check(name: str, settings: CameraSettings, *, min_size: int, in_use: bool) -> Check:
+    """The check of one camera, whose faces have at least ``min_size`` pixels.
+
+    ``in_use``: the daemon runs, so what only one program can open is not opened.
+    """
     key = f"cameras.{name}.source"
     return Check(
         f"camera {name}",
-        lambda: examine_camera(settings, key, in_use=in_use),
+        lambda: examine_camera(settings, key, min_size=min_size, in_use=in_use),
         _FIXES[classify_source(settings.source)].format(key=key),
         settings.open_timeout + settings.read_timeout + _MARGIN,
     )
 
 
-def examine_camera(settings: CameraSettings, key: str, *, in_use: bool) -> Finding:
+def examine_camera(settings: CameraSettings, key: str, *, min_size: int, in_use: bool) -> Finding:
     """Check one camera and read one frame, which is discarded. Raises SourceError or BackendUnavailable."""
     kind = classify_source(settings.source)
     make_source(settings)  # a library that is missing comes first
@@ -60,9 +69,10 @@ def examine_camera(settings: CameraSettings, key: str, *, in_use: bool) -> Findi
     about = "" if offer is None else modes_as_text(offer) + "; "
     if in_use and kind in _EXCLUSIVE:
         return _compared(f"{about}not opened, the daemon uses it", settings, offer, None)
-    width, height, seconds = _take_frame(settings)
-    detail = f"{about}a frame of {width} x {height} after {seconds:.1f} s"
-    return _compared(detail, settings, offer, (width, height) if kind in ("device", "picamera2") else None)
+    frame, seen, seconds = _take_frame(settings)
+    detail = f"{about}a frame of {frame[0]} x {frame[1]} after {seconds:.1f} s"
+    detail += f"; {reach_as_text(settings, frame, seen, min_size)}"
+    return _compared(detail, settings, offer, frame if kind in ("device", "picamera2") else None)
 
 
 def modes_as_text(offer: v4l2.Offer) -> str:
@@ -80,15 +90,19 @@ def _mode(mode: v4l2.Mode) -> str:
     return f"{mode.pixels}{size}" + (f" at {mode.fps:g}/s" if mode.fps else "")
 
 
-def _take_frame(settings: CameraSettings) -> tuple[int, int, float]:
-    """Width and height of a frame in pixels, and seconds until it came."""
+def _take_frame(settings: CameraSettings) -> tuple[Size, Size, float]:
+    """Width and height of a frame and of what is seen of it, in pixels, and seconds until it came."""
     source, start = make_source(settings), time.monotonic()
     try:
         source.open()
-        height, width = source.read().image.shape[:2]
+        image = source.read().image
     finally:
         source.close()
-    return width, height, time.monotonic() - start
+    return _size(image), _size(view_of(settings).apply(image)), time.monotonic() - start
+
+
+def _size(image: Image) -> Size:
+    return image.shape[1], image.shape[0]
 
 
 def _compared(detail: str, settings: CameraSettings, offer: v4l2.Offer | None, got: tuple[int, int] | None) -> Finding:

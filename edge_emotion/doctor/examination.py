@@ -49,7 +49,10 @@ def checks(settings: Settings | None) -> Sequence[Check]:
 def _configured(settings: Settings) -> list[Check]:
     in_use = daemon_runs(settings)
     found = [Check("state", partial(state, settings), "set state_dir to a folder that this user can reach")]
-    found += [camera_check(name, camera, in_use=in_use) for name, camera in settings.cameras.items()]
+    found += [
+        camera_check(name, camera, min_size=settings.detector.min_size, in_use=in_use)
+        for name, camera in settings.cameras.items()
+    ]
     if settings.mqtt is not None:
         look, fix = partial(broker, settings.mqtt, settings.node), "correct the file that it names, or its rights"
         found.append(Check("broker", look, fix))

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from edge_emotion.config.settings import CameraSettings, ClassifierSettings, DetectorSettings, Settings
+from edge_emotion.config.settings import CameraSettings, ClassifierSettings, DetectorSettings, Range, Settings
 from edge_emotion.errors import BackendUnavailable, ConfigError, ModelError
 from edge_emotion.factory.interpreters import INTERPRETERS, guarding_model
 from edge_emotion.factory.model_trial import try_out
@@ -32,7 +32,10 @@ FAR = "yunet_640"
 """The detector that searches the tiles of large pictures."""
 
 TILES = {"room": (960, 720), "hall": (640, 480)}
-"""Width and height of a tile in pixels of the picture, by the ``range`` of a camera."""
+"""Width and height of a tile in pixels of the picture, by the ``range`` of a camera or of ``classify``."""
+
+SMALLEST = 24
+"""Pixels: smaller faces are not looked for in tiles of photographs."""
 
 NO_MODEL = "none"
 """Name of a model that shall not be used."""
@@ -248,6 +251,22 @@ def far_detector(models: Models, options: DetectorSettings, camera: CameraSettin
     width, height = TILES[camera.range]
     part, label = cascade(FAR, options, models.near), f"camera {name}, range {camera.range}"
     return TiledDetector(models.detector, part, width=width, height=height, max_faces=options.max_faces, name=label)
+
+
+def photograph_detector(name: str, *, reach: Range = "room", threads: int = 1) -> FaceDetector:
+    """The detector ``name`` for single pictures: where they are larger than a tile, all tiles are searched, too.
+
+    Raises ModelError or BackendUnavailable.
+    """
+    whole = make_detector(name, threads=threads)
+    if reach == "near":
+        return whole
+    from edge_emotion.detectors.tiled import TiledDetector
+
+    options = DetectorSettings(model=name, min_size=SMALLEST, threads=threads)
+    width, height = TILES[reach]
+    part = cascade(FAR, options, make_detector(NEAR, threads=threads))
+    return TiledDetector(whole, part, width=width, height=height, per_call=None)
 
 
 def fastest_precision(name: str) -> str | None:

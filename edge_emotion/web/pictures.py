@@ -10,12 +10,13 @@ from typing import Any
 from edge_emotion.config.settings import ClassifierSettings, DetectorSettings, QualitySettings, Settings
 from edge_emotion.datatypes import EmotionScores, Face, Image
 from edge_emotion.errors import UnknownModel
-from edge_emotion.factory.models import ModelDetector, configured_classifier, make_detector
+from edge_emotion.factory.models import configured_classifier, photograph_detector
 from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.models.folder import find_model, load_manifest, shipped_models
 from edge_emotion.models.manifest import Metrics, ModelManifest
 from edge_emotion.pipeline.face_quality import face_quality
 from edge_emotion.pipeline.quality_gate import Doubt, NeededConfidence, QualityGate
+from edge_emotion.protocols import FaceDetector
 from edge_emotion.system.image_files import decode_picture
 from edge_emotion.system.image_header import MAX_PIXELS
 from edge_emotion.web.frame_view import placed, rounded
@@ -40,7 +41,7 @@ class PictureClassifier:
         quality = QualitySettings() if settings is None else settings.quality
         self._needed = NeededConfidence(**quality.model_dump())
         self._turn = threading.Lock()
-        self._detector: ModelDetector | None = None
+        self._detector: FaceDetector | None = None
         self._loaded: tuple[str, EmotionClassifier] | None = None
 
     def cards(self) -> list[dict[str, Any]]:
@@ -101,7 +102,7 @@ class PictureClassifier:
 
     def _find(self, image: Image) -> Sequence[Face]:
         if self._detector is None:
-            self._detector = make_detector(self._finds.model, threads=self._finds.threads)
+            self._detector = photograph_detector(self._finds.model, threads=self._finds.threads)
         return self._detector.detect(image)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,10 +95,15 @@ def _detected(
     if crop is None:
         raise ConfigError(f"{network.name} defines no crop: give face crops, without --detect")
     detector = make_detector(options.detector or DETECTOR)
-    found = []
+    found, without = [], []
     for file, name, picture in zip(options.image, names, pictures, strict=True):
         faces = detector.detect(picture)
         if not faces:
-            raise DataError(f"no face found in {file}; without --detect the whole picture counts as a face")
+            without.append(str(file))
         found += [(f"{name}-{i}", align(picture, face, crop)) for i, face in enumerate(faces, 1)]
+    missing = f"no face found in {', '.join(without)}"
+    if not found:
+        raise DataError(f"{missing}; without --detect the whole picture counts as a face")
+    if without:
+        print(f"note: {missing}", file=sys.stderr)
     return [name for name, _ in found], [face for _, face in found]

@@ -39,6 +39,7 @@ def batches(faces: Faces, recipe: Recipe, balance: Balance, *, first_epoch: int 
                 yield model_pixels(faces.images[rows], spec), faces.votes[rows], weights[rows]
             epoch += 1
 
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]  # it has no loops, and starts sooner
     def prepare(pixels: Tensor, votes: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         images, targets, weights = mix(recipe.augmentation(tf.cast(pixels, tf.float32)), votes, weights, recipe)
         targets = targets * (1 - recipe.label_smoothing) + recipe.label_smoothing / votes.shape[1]

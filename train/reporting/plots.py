@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -101,16 +102,19 @@ def operating_curve_plot(
     """Balanced accuracy over accuracy for growing prior adjustment; ``marked``: model -> name -> operating point."""
     figure = Figure((6.0, 4.4))
     axes = figure.add_subplot()
+    markers = dict(
+        zip(dict.fromkeys(label for points in marked.values() for label in points), cycle("Ds^v"), strict=False)
+    )
     for place, (name, curve) in enumerate(curves.items()):
         colour = _run_colour(place)
         accuracies, balanced = [p.accuracy for p in curve], [p.balanced_accuracy for p in curve]
         axes.plot(accuracies, balanced, marker=".", color=colour, label=_plain(name), linewidth=1)
         for label, point in marked.get(name, {}).items():
-            where = point.accuracy, point.balanced_accuracy
-            axes.plot(*where, marker="D", color=colour)
-            axes.annotate(_plain(label), where, textcoords="offset points", xytext=(6, 4), fontsize=8)
+            axes.plot(point.accuracy, point.balanced_accuracy, marker=markers[label], markersize=7, color=colour)
+    for label, marker in markers.items():
+        axes.plot([], [], linestyle="", marker=marker, color="grey", label=_plain(label))
     label_axes(axes, "operating curve: strength of the prior adjustment", "accuracy", "balanced accuracy")
-    if len(curves) >= LEGEND_FROM:
+    if len(curves) >= LEGEND_FROM or markers:
         _legend_beside(axes)
     return plot_of(figure)
 

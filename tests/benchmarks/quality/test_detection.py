@@ -162,7 +162,7 @@ def test_the_command_measures_every_detector_on_the_same_pictures(
 ) -> None:
     root, file = folder_of(tmp_path, {"a.png": (astronaut, [ASTRONAUT])}), tmp_path / "d.json"
     names = ("blazeface_back", "blazeface_short")
-    options = [option for name in names for option in ("--detector", name)]
+    options = [option for name in (*names, "haar") for option in ("--detector", name)]
     assert main(["detection", "--data", str(root), *options, "--json", str(file)]) == 0
     assert "recall" in capsys.readouterr().out
     result = read_result(file)
@@ -171,7 +171,10 @@ def test_the_command_measures_every_detector_on_the_same_pictures(
         assert recall is not None and (recall.value, recall.n) == (100, 1)
         rolled = result.find(name, "found, rolled 45")
         assert rolled is not None and rolled.value == 100
-    assert sorted(result.artefacts) == [f"{name}: {name}.tflite" for name in names]
+    opencv = result.find("haar", "recall, 100-149 px")
+    assert opencv is not None and opencv.value == 100
+    files = [*(f"{name}: {name}.tflite" for name in names), "haar: haarcascade_frontalface_default.xml"]
+    assert sorted(result.artefacts) == files
     assert any(note.startswith("found only by blazeface_back: 0") for note in result.notes)
     markdown = tmp_path / "d.md"
     assert main(["show", str(file), "--metric", "recall", "--markdown", str(markdown)]) == 0

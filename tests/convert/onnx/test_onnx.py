@@ -245,7 +245,9 @@ def integers_of_onnx(view: View) -> list[tuple[bytes, bytes]]:
 
 
 def test_to_choose_the_integers_again_changes_nothing(learned: Learned) -> None:
-    once, again = (explicit_form(network)[0] for network in (learned.simulated, rounded(learned.simulated)))
+    once, _ = explicit_form(learned.simulated)
+    with rounded(learned.simulated):
+        again, _ = explicit_form(learned.simulated)
     for first, second in zip(once.weighted, again.weighted, strict=True):
         np.testing.assert_allclose(second.kernel, first.kernel, rtol=1e-6)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -38,12 +39,18 @@ def leave(broker: Broker, *nodes: str, **settings: str) -> list[MqttSink]:
     return sinks
 
 
-def retained(broker: Broker, *login: str) -> list[str]:
-    subscriber = Subscriber(broker, f"look-{len(login)}", *login)
-    wait_until(lambda: subscriber.messages)
-    found = sorted(message.topic for message in subscriber.messages if message.payload)
+def retained(broker: Broker, expected: int) -> list[str]:
+    """Topics with a retained message, once there are ``expected`` of them and the broker has sent what else it has."""
+    subscriber = Subscriber(broker, f"look-{time.monotonic_ns()}")
+    wait_until(lambda: len(topics_with_payload(subscriber)) >= expected)
+    subscriber.publish("look/end", b"")
+    wait_until(lambda: subscriber.on("look/end"))
     subscriber.close()
-    return found
+    return topics_with_payload(subscriber)
+
+
+def topics_with_payload(subscriber: Subscriber) -> list[str]:
+    return sorted({message.topic for message in list(subscriber.messages) if message.payload})
 
 
 @pytest.mark.parametrize("protocol", ["5", "3.1.1"])
@@ -63,7 +70,7 @@ def test_topics_and_device_of_a_gone_node_go_and_those_of_others_stay(
         "homeassistant/device/edge-emotion_pi5/config",
         "5 retained topics of node pi5 were emptied",
     ]
-    left = retained(broker)
+    left = retained(broker, 5)
     assert len(left) == 5 and all("pi55" in topic for topic in left)
     assert main(command) == 0
     assert "nothing is retained below edge-emotion/pi5" in capsys.readouterr().out
@@ -77,7 +84,7 @@ def test_a_node_that_is_online_is_refused_unless_forced(broker: Broker, capsys: 
     assert (
         capsys.readouterr().err.splitlines()[-1].startswith("error: node pi5 is online: stop it first, or use --forc")
     )
-    assert len(retained(broker)) == 5
+    assert len(retained(broker, 5)) == 5
     assert main([*command, "--force"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "5 retained topics of node pi5 were emptied"
     sink.close()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -12,6 +14,7 @@ import pytest
 from support.pipelines import Moods, settings_with
 from support.values import face, frame
 
+from edge_emotion.cli.main import main
 from edge_emotion.datatypes import Box, Face, Image
 from edge_emotion.detectors.scripted import ScriptedDetector
 from edge_emotion.detectors.tiled import TiledDetector, tiles
@@ -96,11 +99,33 @@ def models(name: str = "blazeface_back") -> Models:
     return Models(make_detector(name, min_size=40), classifier, near)
 
 
+THERE = Box(1400 + 150, 700 + 45, 54, 54)
+"""The face of ``far_away``, in pixels."""
+
+
+def far_away(astronaut: Image) -> Image:
+    """A 4K picture in which the astronaut is small."""
+    picture = np.full((2160, 3840, 3), 90, np.uint8)
+    picture[700:988, 1400:1784] = cv2.resize(astronaut, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
+    return picture
+
+
+def test_a_face_far_away_in_a_photograph_is_classified_unless_only_near_ones_are_wanted(
+    astronaut: Image, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photograph = tmp_path / "photograph.png"
+    cv2.imwrite(str(photograph), far_away(astronaut))
+    assert main(["classify", str(photograph), "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["faces"]
+    assert Box(*found["box"]).iou(THERE) > 0.5 and found["emotion"] == "happiness"
+    assert main(["classify", str(photograph), "--json", "--range", "near"]) == 0
+    faces = json.loads(capsys.readouterr().out)["faces"]
+    assert not [face for face in faces if Box(*face["box"]).iou(THERE) > 0.1]
+
+
 def test_a_face_far_away_in_a_large_picture_becomes_a_track(astronaut: Image) -> None:
     """A face of 54 px in 4K, which a search in the whole does not see, is confirmed once a tile has shown it."""
-    small = cv2.resize(astronaut, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
-    picture = np.full((2160, 3840, 3), 90, np.uint8)
-    picture[700:988, 1400:1784] = small
+    picture = far_away(astronaut)
 
     def events_of(name: str) -> list[Any]:
         cameras = {"desk": {"source": "0", "range": name}}
@@ -110,7 +135,7 @@ def test_a_face_far_away_in_a_large_picture_becomes_a_track(astronaut: Image) ->
         pipeline = make_pipeline(pipeline_settings(settings, "desk"), have, count(1).__next__, detector=detector)
         return [event for n in range(40) for event in pipeline.process(frame(n / 15, picture))]
 
-    there = Box((1400 + 150) / 3840, (700 + 45) / 2160, 54 / 3840, 54 / 2160)
+    there = Box(THERE.x / 3840, THERE.y / 2160, THERE.width / 3840, THERE.height / 2160)
     assert not [event for event in events_of("near") if event.box.iou(there) > 0.3]
     assert [event.type for event in events_of("room") if event.box.iou(there) > 0.5] == ["start"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import struct
 import subprocess
 import threading
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 from support.compiler import compile_c
 from support.source_fakes import DEVICE, FakePicamera2, fake_picamera2, fake_video_capture, mjpeg_server, picture
@@ -29,7 +31,7 @@ WEBCAM = {"YUYV": [(640, 480, (15, 30)), (1280, 720, (10,))], "MJPG": [(1280, 72
 
 
 def look(source: str, *, in_use: bool = False, **options: Any) -> Finding:
-    check = camera_check("desk", CameraSettings(source=source, **options), in_use=in_use)
+    check = camera_check("desk", CameraSettings(source=source, **options), min_size=40, in_use=in_use)
     ((name, finding),) = run_checks([check])
     assert name == "camera desk"
     return finding
@@ -193,6 +195,23 @@ def test_a_clip_and_a_folder_of_pictures_are_read(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "one.png"), picture())
     assert "a frame of 640 x 480" in look(str(CLIP)).detail
     assert (look(str(tmp_path)).status, look(str(tmp_path / "none" / "*.png")).status) == ("ok", "fail")
+
+
+@pytest.mark.parametrize(
+    ("size", "options", "reach"),
+    [
+        ((640, 480), {}, "faces from 58 px on are found, up to about 1.5 m with a lens of 60 degrees"),
+        ((1920, 1080), {}, "from 173 px on are found, up to about 1.5 m .*; with range: room up to about 6.7 m"),
+        ((1920, 1080), {"range": "hall"}, "faces from 40 px on are found, up to about 6.7 m with a lens of 60 degrees"),
+        ((1920, 1080), {"crop": (0.0, 0.0, 0.25, 0.25)}, "from 44 px on are found, up to about 6.0 m .* degrees"),
+        ((640, 480), {"range": "room"}, "faces from 58 px on are found, up to about 1.5 m .* degrees"),
+    ],
+)
+def test_how_far_a_camera_sees_follows_from_its_pictures_and_settings(
+    tmp_path: Path, size: tuple[int, int], options: dict[str, Any], reach: str
+) -> None:
+    cv2.imwrite(str(tmp_path / "one.png"), np.zeros((size[1], size[0], 3), np.uint8))
+    assert re.search(f"{reach}$", look(str(tmp_path), **options).detail)
 
 
 def test_a_stream_is_reached_and_a_silent_one_is_given_up() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from train.fitting.fit import fit
 from train.fitting.losses import make_loss
 from train.fitting.schedule import LearningRate, make_optimizer
 from train.keras import K
+from train.networks import vision_transformer
 from train.recipes.catalogue import RECIPES, find_recipe
 from train.recipes.recipe import Recipe
 from train.runs.run_directory import load_run
@@ -64,7 +66,11 @@ def test_every_recipe_learns_from_a_step_and_its_weights_are_kept(
     np.testing.assert_array_equal(model(pixels, training=False), answers)
 
 
-def test_a_run_of_a_transformer_is_finished(few_faces: DataSet, tmp_path: Path) -> None:
+def test_a_run_of_a_transformer_is_finished(
+    few_faces: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of two blocks: its six take most of the time, and are in the test above."""
+    monkeypatch.setattr(vision_transformer, "SMALL", replace(vision_transformer.SMALL, depth=2))
     recipe = small("vit")
     best = fit(recipe, few_faces, tmp_path / "run", weights=None, start="random", steps=2)
     assert best.is_file()

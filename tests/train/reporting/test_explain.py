@@ -316,6 +316,16 @@ def test_a_shipped_model_is_explained_by_its_float_file(picture: Path, tmp_path:
     assert names(tmp_path / "out") == ["gradcam-01-a_portrait-1-head_relu.png", "sheet-gradcam-head_relu.png"]
 
 
+def test_pictures_without_a_face_are_named_and_the_others_explained(
+    tiny_run: Path, picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wall, out = tmp_path / "wall.png", tmp_path / "out"
+    cv2.imwrite(str(wall), np.full((200, 200, 3), 90, np.uint8))
+    assert command(tiny_run, "--image", wall, picture, "--detect", "--out", out) == 0
+    assert capsys.readouterr().err == f"note: no face found in {wall}\n"
+    assert len(names(out)) == 2
+
+
 # Kinds of networks
 
 
