@@ -21,7 +21,12 @@ SINCE: Schema = {
     "maximum": MAX_SEQ,
     "description": "only events with a higher number (seq)",
 }
-LIMIT: Schema = {"type": "integer", "minimum": 1, "maximum": KEPT_EVENTS, "description": "at most so many, the newest"}
+LIMIT: Schema = {
+    "type": "integer",
+    "minimum": 1,
+    "maximum": KEPT_EVENTS,
+    "description": "at most so many; without since the newest",
+}
 CAMERA: Schema = {"type": "string", "description": "name of the camera"}
 BINARY: Schema = {"type": "string", "format": "binary"}
 
