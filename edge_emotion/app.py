@@ -26,11 +26,13 @@ def make_daemon(
     fail_fast: bool = False,
     load: Callable[[], Settings] | None = None,
     more_sinks: Sequence[EventSink] = (),
+    on_page: Callable[[str], None] | None = None,
 ) -> Daemon:
     """A daemon as the settings describe it; no camera and no connection is opened yet.
 
     ``fail_fast`` ends the run when a camera cannot be opened the first time, instead of trying again. ``load`` reads
-    the settings again for a reload. ``more_sinks`` get all events beside the sinks of the settings.
+    the settings again for a reload. ``more_sinks`` get all events beside the sinks of the settings. ``on_page`` gets
+    the address of the page, if there is one, when it is served.
     """
     models = make_models(settings)
     sequence, changed = EventCounter(settings.state_path, settings.node), threading.Condition()
@@ -38,7 +40,7 @@ def make_daemon(
     features = OverrideStore(kept, models.classifier.manifest.labels)
     maker = CameraMaker(models, sequence, changed, fail_fast=fail_fast)
     cameras = [maker.camera(settings, name, features[name]) for name in settings.cameras]
-    page = None if settings.web is None else PageSink(settings.web)
+    page = None if settings.web is None else PageSink(settings.web, on_page)
     own = make_sinks(settings, models.classifier, models.detector, sequence)
     sinks = [*own, *([] if page is None else [page]), *more_sinks]
     max_rss = None if settings.max_rss is None else settings.max_rss * MIB

@@ -19,6 +19,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import yaml
 from support.broker import Broker, Subscriber, free_port, password_access, wait_until
@@ -75,6 +77,16 @@ def test_the_app_and_its_repository_obey_the_supervisors_rules() -> None:
         path for path in ROOT.glob("*/**/config.yaml") if not path.parts[len(ROOT.parts)].startswith((".", "runs"))
     ]
     assert others == [APP / "config.yaml"], "the Supervisor takes every config.yaml of a repository for an app"
+
+
+def test_icon_and_logo_have_the_expected_sizes_and_are_those_that_the_script_draws(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, ROOT / "scripts" / "draw_app_icon.py", tmp_path], check=True, timeout=60)
+    for name, size in {"icon.png": (128, 128, 4), "logo.png": (100, 250, 4)}.items():
+        kept, drawn = (cv2.imread(str(folder / name), cv2.IMREAD_UNCHANGED) for folder in (APP, tmp_path))
+        assert kept is not None and drawn is not None
+        assert kept.shape == drawn.shape == size
+        assert np.abs(kept.astype(int) - drawn).mean() < 1  # another OpenCV may draw the edges otherwise
+        assert 0.05 < (kept[..., 3] > 0).mean() < 0.6
 
 
 @pytest.mark.parametrize(

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import signal
-import socket
 import tempfile
 import threading
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 from edge_emotion.app import make_daemon
 from edge_emotion.cli.event_formats import item_as_text
+from edge_emotion.cli.shown_page import page_settings
 from edge_emotion.client import AvailabilityReceived, Client
 from edge_emotion.config.loader import load
 from edge_emotion.mqtt.local_broker import HOST, START_TIMEOUT, amqtt_broker, find_mosquitto, free_port, mosquitto
-from edge_emotion.web.sink import require_extra
 
 CLIP = Path(__file__).parent.parent / "demo.mp4"
-
-
-PAGE_PORT = 8765
-"""Of the page, if it is free."""
 
 
 def demo(source: str | None = None, *, seconds: float | None = None, web: bool = False) -> None:
@@ -29,7 +23,7 @@ def demo(source: str | None = None, *, seconds: float | None = None, web: bool =
 
     Raises SourceError if the source cannot be read, BackendUnavailable if the page needs a library.
     """
-    page = _page() if web else {}
+    page = page_settings() if web else {}
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)  # until the daemon handles them: the broker must not outlive this process
     port = free_port()
@@ -69,14 +63,6 @@ def demo(source: str | None = None, *, seconds: float | None = None, web: bool =
                     timer.cancel()
             printer.join(START_TIMEOUT)
     print(f"summary: {summary}")
-
-
-def _page() -> dict[str, Any]:
-    """The settings of the page: at its usual port, or at any free one."""
-    require_extra()
-    with socket.socket() as tried:
-        free = tried.connect_ex((HOST, PAGE_PORT)) != 0
-    return {"web": {"listen": f"{HOST}:{PAGE_PORT if free else free_port()}"}}
 
 
 def _stop(number: int, _frame: object) -> None:

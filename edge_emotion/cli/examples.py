@@ -3,6 +3,7 @@
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "run": (
         "edge-emotion run --source 0 --mqtt localhost",
+        "edge-emotion run --source 0 --show",
         "edge-emotion run --source rtsp://camera.local/stream --jsonl events.jsonl --set policy.threshold=0.6",
         "edge-emotion run --config edge-emotion.yaml",
     ),

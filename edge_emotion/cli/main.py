@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +76,9 @@ def _parser() -> argparse.ArgumentParser:
         "--print",
         action=argparse.BooleanOptionalAction,
         help="each event as a line of text on standard output (default: if that is a terminal)",
+    )
+    run.add_argument(
+        "--show", action="store_true", help="open the page in a browser; without web in the settings at 127.0.0.1:8765"
     )
     _demo_options(command("demo", _demo, "the whole chain on a bundled clip, with a broker of its own"))
     classify_options(command("classify", run_classify, "emotions of the faces in picture files"))
@@ -165,13 +168,28 @@ def _run(options: argparse.Namespace) -> int:
     from edge_emotion.config.loader import load
 
     overrides = _overrides(options) | ({"log_level": "debug"} if options.debug else {})
-    settings = load(options.config, overrides)
+    sections, on_page = _page_to_show() if options.show else ({}, None)
+    settings = load(options.config, overrides, sections=sections)
+    if options.show and settings.web is None:
+        raise ConfigError("--show: the settings switch the page off (web is null): give its settings, or none")
     logging.getLogger().setLevel(settings.log_level.upper())
     printed = [PrintedEvents()] if _prints_events(options.print, settings) else []
-    daemon = make_daemon(settings, load=lambda: load(options.config, overrides), more_sinks=printed)
+    daemon = make_daemon(
+        settings,
+        load=lambda: load(options.config, overrides, sections=sections),
+        more_sinks=printed,
+        on_page=on_page,
+    )
     daemon.handle_signals()
     logging.getLogger(__name__).info("%s", daemon.run())
     return 0
+
+
+def _page_to_show() -> tuple[dict[str, Any], Callable[[str], None]]:
+    """Settings of the page where there are none, and the function that opens it. Raises BackendUnavailable."""
+    from edge_emotion.cli.shown_page import page_settings, show_page
+
+    return page_settings(), show_page
 
 
 def _prints_events(wanted: bool | None, settings: Settings) -> bool:

@@ -20,8 +20,16 @@ from edge_emotion.system.paths import printable
 from edge_emotion.system.plain_words import in_plain_words
 
 
-def load(file: Path | None = None, overrides: Mapping[str, Any] | None = None, *, environment: bool = True) -> Settings:
+def load(
+    file: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    environment: bool = True,
+    sections: Mapping[str, Any] | None = None,
+) -> Settings:
     """The settings from ``file``, under the environment, under ``overrides`` (a nested mapping).
+
+    ``sections`` are whole sections for which none of them has anything.
 
     Raises ConfigError for the first fault: what, at which key, what to do.
     """
@@ -41,7 +49,9 @@ def load(file: Path | None = None, overrides: Mapping[str, Any] | None = None, *
         ) -> tuple[PydanticBaseSettingsSource, ...]:
             variables = env_settings() if environment else {}
             from_environment = _with_camera_names(variables, from_file, overrides or {})
-            layers = (from_environment, from_file)
+            given = {*(overrides or {}), *from_environment, *from_file}
+            missing = {name: section for name, section in (sections or {}).items() if name not in given}
+            layers = (from_environment, from_file, missing)
             return init_settings, *(InitSettingsSource(settings_cls, init_kwargs=layer) for layer in layers)
 
     try:

@@ -11,7 +11,7 @@ import numpy as np
 from edge_emotion.datatypes import Image
 from edge_emotion.errors import SinkError, SourceError
 from edge_emotion.system.atomic_file import write_bytes
-from edge_emotion.system.image_header import MAX_PIXELS, picture_kind, picture_size
+from edge_emotion.system.image_header import MAX_PIXELS, other_kind, picture_kind, picture_size
 from edge_emotion.system.opencv_build import reads_pictures
 
 MAX_BYTES = 256 * 2**20
@@ -27,10 +27,10 @@ def read_picture(file: Path, max_pixels: int = MAX_PIXELS) -> Image:
 
 
 def decode_picture(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image:
-    """As ``read_picture``, for the content of a file; ``name`` is for errors."""
+    """As ``read_picture``, for the content of a file; ``name`` is for errors. The first one of an animation."""
     kind, size = picture_kind(data), picture_size(data)
     if kind is None:
-        raise SourceError(f"{name} is not a readable image: give a JPEG, PNG, BMP or WebP")
+        raise SourceError(_no_picture(data, name))
     if size is not None and size[0] * size[1] > max_pixels:
         raise SourceError(
             f"{name} has {size[0]} x {size[1]} pixels, more than {max_pixels / 1e6:g} million: make it smaller"
@@ -41,10 +41,19 @@ def decode_picture(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Imag
     except cv2.error:
         image = None
     if image is None and not reads_pictures(kind):
-        raise SourceError(f"{name} is a picture in {kind}, which this OpenCV cannot read: convert it to JPEG")
+        raise SourceError(f"{name} is {kind}, which is not read: give JPEG or PNG")
     if image is None:
         raise SourceError(f"{name} is not a readable image, but begins as {kind}: is it whole? else convert it to JPEG")
     return np.asarray(image, np.uint8)
+
+
+def _no_picture(data: bytes, name: str) -> str:
+    """Why the content of a file is not decoded."""
+    if not data:
+        return f"{name} is empty (0 bytes): give a JPEG, PNG, BMP or WebP"
+    if other := other_kind(data):
+        return f"{name} is {other}, which is not read: give JPEG or PNG"
+    return f"{name} is not a readable image: give a JPEG, PNG, BMP or WebP"
 
 
 def _read(file: Path) -> bytes:

@@ -60,6 +60,25 @@ _HEIC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 _BMP_HEADERS = frozenset(struct.pack("<I", size) for size in (12, 40, 52, 56, 64, 108, 124))
 
 
+_OTHER: tuple[tuple[re.Pattern[bytes], str], ...] = (
+    (re.compile(rb"%PDF-"), "a PDF document"),
+    (re.compile(rb"\xff\x0a|\0\0\0\x0cJXL "), "JPEG XL"),
+    (re.compile(rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  "), "JPEG 2000"),
+    (re.compile(rb"8BPS"), "a Photoshop file"),
+    (re.compile(rb"\0\0\x01\0"), "an icon (ICO)"),
+    (re.compile(rb".{4}ftyp|\x1aE\xdf\xa3|RIFF.{4}AVI ", re.DOTALL), "a video"),
+    (re.compile(rb"PK\x03\x04|PK\x05\x06|\x1f\x8b|7z\xbc\xaf|Rar!"), "an archive"),
+    (re.compile(rb"\s*(?:<\?xml.*|<!DOCTYPE svg.*|<!--.*)?<svg[\s>]", re.DOTALL), "SVG"),
+    (re.compile(rb"\s*<(?:!doctype html|html)[\s>]", re.IGNORECASE), "an HTML page"),
+)
+
+
+def other_kind(data: bytes) -> str | None:
+    """What people send that is none of ``picture_kind``, with its article: 'SVG', 'a PDF document'; else None."""
+    begin = data[:2048].removeprefix(b"\xef\xbb\xbf")
+    return next((kind for pattern, kind in _OTHER if pattern.match(begin)), None)
+
+
 def picture_size(data: bytes) -> Size | None:
     """Width and height in pixels that the header of a picture holds; None if there is no such header."""
     kind = picture_kind(data[:_HEAD])

@@ -19,7 +19,7 @@ from edge_emotion.web.live import KEPT_EVENTS, MAX_STREAMS, TooManyStreams
 from edge_emotion.web.node import Node
 from edge_emotion.web.pictures import MAX_BYTES, MAX_PIXELS
 from edge_emotion.web.problems import Problem
-from edge_emotion.web.requests import read_body, read_command, whole_number
+from edge_emotion.web.requests import MAX_SEQ, read_body, read_command, whole_number
 from edge_emotion.web.streaming import EventStream, PreviewStream
 from edge_emotion.web.website import Site
 from edge_emotion.wire.topics import FEATURES, SetCommand
@@ -30,7 +30,6 @@ COMMAND_SECONDS = 20.0
 CLASSIFY_SECONDS = 30.0
 """Longest time for one picture."""
 
-MAX_SEQ = 10**18 - 1
 NO_DAEMON = "this page runs without a daemon: no camera is read here"
 
 
@@ -155,7 +154,8 @@ class Api:
 
     async def reload(self, request: Request) -> Response:
         """Read the settings again."""
-        await read_command(request)
+        if await read_command(request):
+            raise Problem(422, "expected an empty object: what is read is the configuration file")
         node = self._node()
         changes = await self._execute(node, node.control.reload)
         return JSONResponse(changes.as_dict())

@@ -47,6 +47,9 @@ class BrokerNodes:
         with self._lock:
             if self._failure is not None:
                 raise SinkError(self._failure)
+            if self._client is not None and not self._client.connected:
+                broker = f"{self._settings.host}:{self._settings.effective_port}"
+                raise SinkError(f"the connection to the broker {broker} is lost: it is being made again")
             return [self._shown(name, node) for name, node in sorted(self._nodes.items())]
 
     def close(self) -> None:

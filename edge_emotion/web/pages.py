@@ -18,6 +18,7 @@ PAGES = {
     "/try": "try.html",
     "/node": "node.html",
     "/nodes": "nodes.html",
+    "/api": "api.html",
     "/login": "login.html",
 }
 """Path -> file."""

@@ -15,6 +15,8 @@ from edge_emotion.wire.payloads import read_object
 BODY_SECONDS = 20.0
 """Longest time for a body to arrive."""
 
+MAX_SEQ = 2**53 - 1
+"""Highest number of an event that may be asked for: every reader of JSON takes it exactly."""
 
 PATIENCE = 3
 """So many times the limit are read and thrown away before the connection is closed."""
@@ -58,8 +60,8 @@ async def read_command(request: Request) -> dict[str, Any]:
 
 def whole_number(request: Request, name: str, least: int, most: int) -> int | None:
     """A number of the query; None if it is not given. Raises Problem."""
-    text = request.query_params.get(name, "")
-    if not text:
+    text = request.query_params.get(name)
+    if text is None:
         return None
     if not re.fullmatch(r"[0-9]{1,18}", text) or not least <= int(text) <= most:
         raise Problem(400, f"{name} must be a whole number from {least} to {most}")

@@ -28,11 +28,12 @@ MISSING = "pip install 'edge-emotion[web]'"
 class PageSink:
     """Serves the page while the daemon runs. Whatever fails there is logged, and the daemon goes on without a page."""
 
-    def __init__(self, web: WebSettings) -> None:
+    def __init__(self, web: WebSettings, on_open: Callable[[str], None] | None = None) -> None:
+        """``on_open`` gets the address of the page when it is served."""
         self.live = LiveState()
         self.failure: str | None = None
         """Why there is no page; None while there is one."""
-        self._web = web
+        self._web, self._on_open = web, on_open
         self._preview = Preview() if web.preview else None
         self._tap = FrameTap(self.live, self._preview)
         self._server: PageServer | None = None
@@ -56,6 +57,8 @@ class PageSink:
             log.error("there is no page: %s", error)
         else:
             log.info("the page is at %s", self._server.url)
+            if self._on_open is not None:
+                self._on_open(self._server.url)
 
     def on_frame(self, camera: Camera) -> None:
         """Called in the main loop after each frame."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -104,10 +104,11 @@ def is_model(weights: str) -> bool:
 
 
 @contextmanager
-def weights_file(weights: str | None, recipe: Recipe, faces: Faces) -> Iterator[str | None]:
+def weights_file(weights: str | None, recipe: Recipe, faces: Faces, classes: Sequence[str]) -> Iterator[str | None]:
     """The weights as ``fit`` takes them: an exported model's become a file for the time of the training.
 
-    Raises ConfigError for a model of another recipe, and what ``write_exported`` raises.
+    If the model knows all ``classes``, their outputs are kept; otherwise the head starts anew. Raises ConfigError for a
+    model of another recipe, and what ``write_exported`` raises.
     """
     if weights in (None, "imagenet") or not is_model(weights):
         yield weights
@@ -120,7 +121,7 @@ def weights_file(weights: str | None, recipe: Recipe, faces: Faces) -> Iterator[
         raise ConfigError(f"--weights {weights}: its network is that of --recipe {made_by}, not of {recipe.name}")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "start.h5"
-        write_exported(weights, lambda spec: statistics_input(faces, spec), file)
+        write_exported(weights, lambda spec: statistics_input(faces, spec), file, classes)
         yield str(file)
 
 
@@ -194,7 +195,7 @@ def _fit(options: argparse.Namespace) -> None:
     from train.fitting.fit import fit
     from train.reporting.logged_pictures import logged_pictures
 
-    with weights_file(weights, recipe, data["train"]) as file:
+    with weights_file(weights, recipe, data["train"], data.classes) as file:
         best = fit(
             recipe, data, options.run or Path("runs") / recipe.name, weights=file, start=start,
             teachers=options.teacher, loggers=options.log, draw=logged_pictures if options.log_pictures else None,

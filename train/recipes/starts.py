@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,14 +43,27 @@ class Start:
 STARTS = {"faceres": Start(FACERES, "mobilenet_v1", faceres), "dlib": Start(DLIB, "dlib_resnet", dlib)}
 
 
-def write_exported(name: str, faces: Callable[[InputSpec], FloatArray], out: Path) -> str:
+def write_exported(
+    name: str, faces: Callable[[InputSpec], FloatArray], out: Path, classes: Sequence[str] | None = None
+) -> str:
     """Write the float weights of an exported model, including its head, as .h5; returns the name of its recipe.
 
-    faces: returns pictures as input of a model with this InputSpec. Raises what ``rebuild_exported`` does.
+    faces: returns pictures as input of a model with this InputSpec. ``classes``: the only outputs of the head, if the
+    model knows all of them. Raises what ``rebuild_exported`` does.
     """
-    model, recipe, _ = rebuild_exported(name, faces)
+    model, recipe, manifest = rebuild_exported(name, faces)
+    if classes is not None and set(classes) < set(manifest.labels):
+        model = _with_classes(model, recipe, [manifest.labels.index(label) for label in classes])
     _save(model, out)
     return recipe.name
+
+
+def _with_classes(model: Any, recipe: Recipe, columns: list[int]) -> Any:
+    """The same network with only these outputs."""
+    fewer = recipe.build(len(columns), weights=None)
+    *body, kernel, bias = model.get_weights()
+    fewer.set_weights([*body, kernel[:, columns], bias[columns]])
+    return fewer
 
 
 def rebuild_exported(

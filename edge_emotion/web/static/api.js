@@ -14,6 +14,11 @@ export function get(path, seconds = 20) {
   return request(`api/v1/${path}`, {}, seconds);
 }
 
+/** The content of openapi.json. */
+export function description() {
+  return request("openapi.json", {}, 20);
+}
+
 /** Why GET api/v1/`path` is refused, as a Problem; null if it is not. The answer itself is not read. */
 export function refusal(path, seconds = 20) {
   return send(`api/v1/${path}`, {}, seconds).then((answer) => {

@@ -49,13 +49,16 @@ class CameraView extends HTMLElement {
     this.speed.close();
   }
 
+  /** Whether the camera is online; null while the device does not answer, and what it sees is not known either. */
   available(online) {
     this.online = online;
-    say(this.status, online ? "online" : "offline");
+    say(this.status, online === null ? "unknown" : online ? "online" : "offline");
     this.status.className = `badge ${online ? "good" : "bad"}`;
+    if (online === null) for (const each of [this.verdict, this.counts]) say(each, "");
   }
 
   frame(frame) {
+    if (this.online === null) this.available(true);
     this.#frame = frame;
     this.#came = Date.now();
     if (this.#drawing) return;

@@ -4,7 +4,7 @@ import { get, session } from "./api.js";
 import { el } from "./dom.js";
 
 /** Address, relative to the pages, and name of each. */
-export const PAGES = [["./", "Live"], ["try", "Try a picture"], ["node", "Node"], ["nodes", "Nodes"]];
+export const PAGES = [["./", "Live"], ["try", "Try a picture"], ["node", "Node"], ["nodes", "Nodes"], ["api", "API"]];
 
 /** The content of api/v1/info, asked for once; a failure is an empty one. */
 export const info = document.querySelector("page-header[alone]")
@@ -26,7 +26,7 @@ class PageHeader extends HTMLElement {
   show({ node, web }, nav) {
     this.name.textContent = node ?? "";
     if (!web) return;
-    if (!web.broker) this.links.at(-1).remove();
+    if (!web.broker) this.links.find((link) => link.getAttribute("href") === "nodes").remove();
     if (web.login) nav.append(el("button", { type: "button", class: "plain", onclick: logOut }, "Log out"));
     if (web.preview) this.append(sign());
   }

@@ -113,6 +113,7 @@ function onState(state, reason = "No connection to the device") {
   connection.className = `badge ${state === "open" ? "good" : "bad"}`;
   if (state === "open" && lost) refresh().catch(() => null);
   lost = state !== "open";
+  if (lost) views.forEach((each) => each.available(null));
 }
 
 function tick() {

@@ -50,14 +50,28 @@ function availability(online) {
   return online === null || online === undefined ? "unknown" : online ? "online" : "offline";
 }
 
+let nodes = [];
+
+function show() {
+  pool(list, nodes.length, () => el("node-card")).forEach((card, index) => card.show(nodes[index]));
+}
+
+/** What is no longer known when no answer comes. */
+function unknown(node) {
+  const cameras = Object.entries(node.cameras).map(([name, camera]) => [name, { ...camera, available: null, state: null }]);
+  return { ...node, available: null, cameras: Object.fromEntries(cameras) };
+}
+
 async function refresh() {
   if (document.hidden) return setTimeout(refresh, EVERY);
   try {
-    const nodes = await get("nodes");
-    pool(list, nodes.length, () => el("node-card")).forEach((card, index) => card.show(nodes[index]));
+    nodes = await get("nodes");
+    show();
     say(message, nodes.length ? "" : "No node has been seen yet.");
   } catch (error) {
     say(message, error.message);
+    nodes = nodes.map(unknown);
+    show();
     if (error.status === 404) return null;
   }
   return setTimeout(refresh, EVERY);

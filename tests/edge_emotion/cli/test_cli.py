@@ -197,12 +197,14 @@ def test_an_unreadable_picture_is_reported_and_the_others_are_done(
 ) -> None:
     text = tmp_path / "text.jpg"
     text.write_text("no picture")
-    assert main(["classify", str(tmp_path / "nowhere.jpg"), str(text), str(portrait)]) == 3
+    (empty := tmp_path / "empty.png").touch()
+    assert main(["classify", str(tmp_path / "nowhere.jpg"), str(text), str(empty), str(portrait)]) == 3
     out, err = capsys.readouterr()
     assert "happiness" in out
     assert err.splitlines() == [
         f"error: cannot read image {tmp_path / 'nowhere.jpg'}: No such file or directory",
         f"error: {text} is not a readable image: give a JPEG, PNG, BMP or WebP",
+        f"error: {empty} is empty (0 bytes): give a JPEG, PNG, BMP or WebP",
     ]
 
 

@@ -136,14 +136,17 @@ def test_no_images_is_an_error_at_open(tmp_path: Path, name: str) -> None:
         source.open()
 
 
-@pytest.mark.parametrize("content", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n"])
-def test_an_unreadable_image_is_named(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"", "empty"), (b"not a picture", "not a readable image"), (b"\x89PNG\r\n\x1a\n", "not a readable image")],
+)
+def test_an_unreadable_image_is_named(tmp_path: Path, content: bytes, reason: str) -> None:
     write(tmp_path / "1.png")
     (tmp_path / "2.png").write_bytes(content)
     source = ImagesSource(tmp_path, realtime=False)
     source.open()
     source.read()
-    with pytest.raises(SourceError, match=r"2\.png is not a readable image"):
+    with pytest.raises(SourceError, match=rf"2\.png is {reason}"):
         source.read()
 
 

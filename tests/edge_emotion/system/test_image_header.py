@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 import zlib
@@ -44,7 +45,7 @@ def test_the_header_has_the_size_of_the_decoded_picture(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"BM is no picture", b"\xff\xd8", b"%PDF-1.7", b"\0\0\0\x18ftypisom" + b"\0" * 20]
+    "data", [b"BM is no picture", b"\xff\xd8", b"<p>text", b"\0", b"\0\0\0\x18ftxpisom" + b"\0" * 20]
 )
 def test_what_is_no_picture_is_none(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(data)
@@ -100,17 +101,51 @@ def test_avif_is_read_and_what_opencv_cannot_read_is_named(tmp_path: Path, monke
     (tmp_path / "a.avif").write_bytes(encoded(".avif"))
     assert read_picture(tmp_path / "a.avif").shape == PICTURE.shape
     (tmp_path / "IMG_1.HEIC").write_bytes(HEIC)
-    with pytest.raises(
-        SourceError, match=r"IMG_1\.HEIC is a picture in HEIC, which this OpenCV cannot read: convert it"
-    ):
+    with pytest.raises(SourceError, match=r"IMG_1\.HEIC is HEIC, which is not read: give JPEG or PNG"):
         read_picture(tmp_path / "IMG_1.HEIC")
     torn = encoded(".avif")[:300]
     with pytest.raises(SourceError, match="begins as AVIF: is it whole"):
         decode_picture(torn, "a")
     monkeypatch.setattr(opencv_build, "_information", lambda: "    AVIF:      NO\n")
     for kind, data in (("AVIF", torn), ("GIF", b"GIF89a" + b"\x01\0" * 20)):
-        with pytest.raises(SourceError, match=f"is a picture in {kind}, which this OpenCV cannot read"):
+        with pytest.raises(SourceError, match=f"a is {kind}, which is not read: give JPEG or PNG"):
             decode_picture(data, "a")
+
+
+OTHERS = {
+    "a PDF document": [b"%PDF-1.7\n"],
+    "SVG": [
+        b"<svg xmlns='x'>",
+        b'\xef\xbb\xbf<?xml version="1.0"?>\n<!-- drawn -->\n<svg>',
+        b"<!DOCTYPE svg PUBLIC>\n<svg\n",
+    ],
+    "a video": [b"\0\0\0\x18ftypisom" + b"\0" * 20, b"\x1aE\xdf\xa3\x01", b"RIFF\x10\0\0\0AVI LIST"],
+    "JPEG XL": [b"\xff\x0a\xfa", b"\0\0\0\x0cJXL \r\n"],
+    "JPEG 2000": [b"\0\0\0\x0cjP  \r\n", b"\xff\x4f\xff\x51\0"],
+    "a Photoshop file": [b"8BPS\0\1"],
+    "an icon (ICO)": [b"\0\0\1\0\1\0"],
+    "an archive": [b"PK\3\4\x14", b"\x1f\x8b\x08", b"Rar!\x1a\x07", b"7z\xbc\xaf'\x1c"],
+    "an HTML page": [b"<!DOCTYPE html>", b"\n<html lang='en'>"],
+}
+
+
+def test_what_people_send_instead_of_a_picture_is_named_and_what_is_empty_is_called_so() -> None:
+    for kind, contents in OTHERS.items():
+        for data in contents:
+            with pytest.raises(SourceError) as error:
+                decode_picture(data, "the picture")
+            assert str(error.value) == f"the picture is {kind}, which is not read: give JPEG or PNG", data
+    with pytest.raises(SourceError, match=r"^the picture is empty \(0 bytes\): give a JPEG, PNG, BMP or WebP$"):
+        decode_picture(b"", "the picture")
+
+
+def test_of_an_animation_the_first_picture_is_read() -> None:
+    image = pytest.importorskip("PIL.Image")
+    frames = [image.new("RGB", (16, 16), colour) for colour in ("red", "blue")]
+    for kind in ("GIF", "WEBP", "PNG"):
+        frames[0].save(file := io.BytesIO(), kind, save_all=True, append_images=frames[1:])
+        blue, _, red = decode_picture(file.getvalue(), "a")[8, 8]
+        assert red > 240 and blue < 15
 
 
 def test_what_never_ends_is_not_read(tmp_path: Path) -> None:

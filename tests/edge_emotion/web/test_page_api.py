@@ -102,6 +102,11 @@ def test_the_description_has_every_route_of_the_api_and_no_dead_reference(stage:
     document = stage.page.get("/openapi.json").json
     assert set(document["paths"]) == set(OPERATIONS)
     assert document["paths"]["/api/v1/set"]["post"]["summary"] == "Set a feature of a camera."
+    operations = [operation for methods in document["paths"].values() for operation in methods.values()]
+    parameters = [each for operation in operations for each in operation.get("parameters", [])]
+    assert len(parameters) > 5 and all(each["schema"]["description"] for each in parameters)
+    body = document["paths"]["/api/v1/set"]["post"]["requestBody"]["content"]["application/json"]
+    assert answers.Setting.model_validate(body["example"]).feature == "threshold"
     text = json.dumps(document)
     for name in {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}:
         assert name in document["components"]["schemas"]
@@ -134,7 +139,10 @@ def test_events_since_a_number(stage: PageStage) -> None:
     assert stage.page.get(f"/api/v1/events?since={newest['newest'] + 1000}").json["events"] == []
 
 
-@pytest.mark.parametrize("query", ["since=-1", "since=x", "limit=0", "limit=1001", "since=1e3", "since=" + "9" * 30])
+@pytest.mark.parametrize(
+    "query",
+    ["since=-1", "since=x", "since=", f"since={2**53}", "limit=0", "limit=1001", "since=1e3", "since=" + "9" * 30],
+)
 def test_an_impossible_number_is_one_line(query: str, stage: PageStage) -> None:
     answer = stage.page.get(f"/api/v1/events?{query}")
     assert (answer.status, "must be a whole number" in answer.detail) == (400, True)
@@ -285,6 +293,8 @@ def test_a_reload_applies_what_has_changed_and_tells_what_waits(stage: PageStage
         stage.write(policy={"threshold": 7})
         answer = stage.page.post("/api/v1/reload")
         assert (answer.status, "policy.threshold" in answer.detail) == (422, True)
+        answer = stage.page.post("/api/v1/reload", {"policy": {"threshold": 0.2}})
+        assert (answer.status, "an empty object" in answer.detail) == (422, True)
     finally:
         stage.write(policy={}, classifier={"model": "tiny"})
         assert stage.page.post("/api/v1/reload").status == 200
@@ -341,7 +351,8 @@ def test_an_unknown_choice_is_one_line(query: str, hint: str, stage: PageStage, 
     ("data", "status", "hint"),
     [
         (b"no picture", 422, "not a readable image"),
-        (b"", 422, "not a readable image"),
+        (b"", 422, "the picture is empty (0 bytes)"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", 422, "the picture is HEIC, which is not read: give JPEG or PNG"),
         (b"\xff\xd8\xff\xe0" + bytes(100), 422, "not a readable image"),
         pytest.param(bomb(12_000), 422, "12000 x 12000 pixels, more than 25 million", id="bomb"),
         pytest.param(bytes(MAX_BYTES + 1), 413, "more than 10000000 bytes", id="large"),

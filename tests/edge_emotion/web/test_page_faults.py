@@ -95,7 +95,7 @@ def test_the_extra_that_is_not_installed(
         require_extra()
 
 
-@pytest.mark.parametrize("arguments", [["web"], ["demo", "--web"]])
+@pytest.mark.parametrize("arguments", [["web"], ["demo", "--web"], ["run", "--source", "0", "--show"]])
 def test_commands_for_the_page_end_without_the_extra(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
+import schemathesis
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
+from schemathesis import Case, GenerationMode, checks
 from support.page_stage import PASSWORD, Asker, PageStage, page_alone
 
 from edge_emotion.web.guard import OPEN
@@ -69,6 +71,7 @@ def request(method: str, target: str, query: str, headers: dict[str, str], body:
 
 REQUESTS = st.builds(request, METHODS, TARGETS, QUERIES, HEADERS, BODIES)
 LONG = {"max_examples": EXAMPLES, "deadline": None, "database": None, "suppress_health_check": list(HealthCheck)}
+SHORT = {**LONG, "max_examples": EXAMPLES // 6}
 
 
 def send(asker: Asker, data: bytes) -> int | None:
@@ -104,6 +107,64 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asker]:
 @given(REQUESTS | st.binary(max_size=300))
 def test_no_request_ends_or_changes_anything(stage: PageStage, data: bytes) -> None:
     assert send(stage.page, data) != 500
+
+
+Described = list[st.SearchStrategy[Case]]
+
+
+@pytest.fixture(scope="module")
+def described(stage: PageStage) -> Described:
+    """For each operation requests that follow the page's openapi.json, and such that break it in one place."""
+    document = schemathesis.openapi.from_dict(stage.page.get("/openapi.json").json).exclude(path="/api/v1/stream")
+    operations = [found.ok() for found in document.get_all_operations()]
+    assert len(operations) == len(OPERATIONS) - 1  # the stream never ends
+    return [
+        st.one_of([operation.as_strategy(generation_mode=mode) for mode in GenerationMode]) for operation in operations
+    ]
+
+
+AS_DESCRIBED = [
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_schema_conformance,
+    checks.negative_data_rejection,
+]
+
+
+def ask(case: Case, asker: Asker) -> int:
+    """The status of the answer, which must be one that is described; a write has the page's Origin."""
+    answer = case.call(base_url=asker.url, headers={"Origin": asker.url}, timeout=30)
+    case.validate_response(answer, checks=AS_DESCRIBED)
+    return int(answer.status_code)
+
+
+def test_requests_after_the_description_are_answered_as_described_and_change_only_settings(
+    stage: PageStage, described: Described
+) -> None:
+    before, statuses = stage.page.get("/api/v1/cameras").json, set()
+
+    def send_it(case: Case) -> None:
+        if case.path.endswith("/set") and isinstance(case.body, dict) and isinstance(case.body.get("camera"), str):
+            case.body["camera"] = "desk"  # a random name is that of no camera
+        statuses.add((case.path, ask(case, stage.page)))
+
+    for requests in described:
+        seed(22)(settings(**SHORT)(given(requests)(send_it)))()
+    assert {path for path, status in statuses if status == 200} == set(OPERATIONS) - {
+        "/api/v1/stream", "/api/v1/stats", "/api/v1/nodes", "/api/v1/preview/{camera}",
+    }  # fmt: skip
+    assert not [status for _, status in statuses if status >= 500 and status != 503]
+    for feature, value in {"enabled": True, "threshold": None, "classes": None}.items():
+        assert stage.page.post("/api/v1/set", {"camera": "desk", "feature": feature, "value": value}).status == 200
+    stage.wait(lambda: stage.page.get("/api/v1/cameras").json == before)
+
+
+def test_without_login_no_request_after_the_description_is_answered(guarded: Asker, described: Described) -> None:
+    def send_it(case: Case) -> None:
+        assert ask(case, guarded) == 401
+
+    for requests in described:
+        seed(23)(settings(**SHORT)(given(requests)(send_it)))()
 
 
 def test_after_all_that_the_daemon_is_as_before(stage: PageStage) -> None:

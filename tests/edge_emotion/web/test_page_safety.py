@@ -163,7 +163,7 @@ def test_a_form_logs_in_too_and_leads_to_the_live_page(asker: Asker) -> None:
 
 
 def test_after_the_login_comes_the_page_that_was_asked_for_and_no_other_address(asker: Asker) -> None:
-    for page in ("try", "node", "nodes", "live"):
+    for page in ("try", "node", "nodes", "live", "api"):
         assert asker.get(f"/{page}").headers["location"] == f"login?next={page}"
         assert after_login(page) == page
     assert asker.get("/").headers["location"] == "login"

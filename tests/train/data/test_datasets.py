@@ -224,7 +224,8 @@ def test_every_unreadable_picture_is_listed_with_its_reason(
         note = str(caught.value)
     assert "7 of 15 pictures" in note and note.count(".jpg") + note.count(".png") == 3
     listed = capsys.readouterr().err.splitlines()
-    assert len(listed) == 7 and all("is not a readable image" in line for line in listed)
+    assert len(listed) == 7 and sum("is not a readable image" in line for line in listed) == 6
+    assert sum("empty.png is empty (0 bytes)" in line for line in listed) == 1
     assert sum(f"torn{number}.jpg" in line for line in listed for number in range(5)) == 5
 
 

@@ -121,10 +121,12 @@ def test_a_lost_stream_comes_back_by_itself_and_fills_its_gap(
         ingress.away = True
         ingress.drop()
         until(page, "document.getElementById('connection').textContent.startsWith('No connection')")
+        assert page.text_content("camera-view h2") == "desk unknown" and page.text_content(".verdict") == ""
         missed = cause_events(subscriber)
         ingress.away = False
         page.wait_for_selector(f"camera-view tr[data-seq='{missed}']", state="attached")
         until(page, "document.getElementById('connection').textContent === 'Connected'")
+        until(page, "document.querySelector('camera-view h2').textContent === 'desk online'")
         assert set(range(seen, missed + 1)) <= set(page.evaluate(EVENTS))
         streams = [path for path, _ in ingress.requests if "/stream" in path]
         assert len(streams) >= 2

@@ -1,8 +1,12 @@
-"""The pages of this node and of all nodes in Chromium, with the real daemon and a real broker."""
+"""The pages of this node, of all nodes and of the API in Chromium, with the real daemon and a real broker."""
 
 from __future__ import annotations
 
+import json
+import shlex
+import urllib.request
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,8 @@ import yaml
 from support.broker import Broker, Subscriber, needs_mosquitto, wait_until
 from support.browser import MakePage, needs_chromium, overflow, pages, tab_until, until, violations
 from support.web_daemon import WebProcess, alone, running
+
+from edge_emotion.web.openapi import OPERATIONS
 
 pytestmark = [needs_chromium, needs_mosquitto]
 
@@ -127,16 +133,56 @@ def test_all_nodes_are_shown_while_the_broker_is_there_and_again_when_it_is_back
         live.evaluate(SET, {"camera": "desk", "feature": "classes", "value": classes})
     until(live, f"document.querySelector('camera-view').history.marks.length > {seen}")
     assert live.text_content("#connection") == "Connected"
+    page.wait_for_selector("node-card h2:text('pi5: unknown')")
     broker.start()
     page.wait_for_selector("node-card h2:text('pi5: online')")
     page.wait_for_selector("node-card:has(h2:text('pi5: online')) p:text('Last event: ')")
 
 
-@pytest.mark.parametrize("path", ["node", "nodes"])
+def operation(page: Any, name: str) -> Any:
+    return page.locator(f"section[aria-label='{name}']")
+
+
+def test_every_operation_of_the_api_is_shown_with_its_parameters_body_and_answers(open_page: MakePage) -> None:
+    page = open_page("api")
+    page.wait_for_selector(".operation")
+    titles = page.eval_on_selector_all(".operation h2", "found => found.map(each => each.textContent)")
+    assert {title.split(" ")[1] for title in titles} == set(OPERATIONS) and len(titles) == len(OPERATIONS)
+    events = operation(page, "GET /api/v1/events")
+    assert "Events of the past" in events.text_content()
+    tab_until(page, "[aria-label='GET /api/v1/events'] summary", 100)
+    page.keyboard.press("Enter")
+    assert "limit integer from 1 to 1000, optional: at most so many" in events.locator("details[open]").text_content()
+    events.locator("summary:text-is('Answer 200')").click()
+    events.locator("summary:text-is('Event')").click()  # what a type names is shown when it is opened
+    events.locator("summary:text-is('Track')").click()
+    assert "duration number" in events.locator("details details details[open]").text_content()
+    events.locator("summary:text-matches('^Errors 400, 401')").click()
+    assert "400: Bad Request" in events.text_content() and "detail string" in events.text_content()
+    body = operation(page, "POST /api/v1/set").locator("details", has_text="Body")
+    body.locator("summary").click()
+    assert 'feature "enabled" or "threshold" or "classes"' in body.text_content()
+
+
+def test_the_command_of_an_operation_is_copied_and_works_as_it_stands(open_page: MakePage, daemon: WebProcess) -> None:
+    page = open_page("api", permissions=["clipboard-read", "clipboard-write"])
+    for name in ("GET /api/v1/state", "POST /api/v1/set"):
+        operation(page, name).locator("button").press("Enter")
+        until(page, f"document.getElementById('copied').textContent === 'Copied: {name}'")
+    words = shlex.split(page.evaluate("navigator.clipboard.readText()").replace('"camera":"camera"', '"camera":"desk"'))
+    headers = dict(word.split(": ", 1) for option, word in pairwise(words) if option == "-H")
+    sent = urllib.request.Request(words[-1], words[words.index("-d") + 1].encode(), headers)
+    with urllib.request.urlopen(sent, timeout=20) as answer:
+        assert json.load(answer) == {"camera": "desk", "feature": "threshold", "value": 0.6}
+
+
+@pytest.mark.parametrize("path", ["node", "nodes", "api"])
 def test_it_fits_a_phone_in_light_and_dark_without_a_fault_that_axe_finds(open_page: MakePage, path: str) -> None:
     page = open_page(path, width=390, height=844)
-    page.wait_for_selector("camera-settings, node-card tbody tr")
-    page.wait_for_selector("article.model, node-card")
+    page.wait_for_selector("camera-settings, node-card tbody tr, .operation")
+    page.wait_for_selector("article.model, node-card, .operation")
+    for summary in page.query_selector_all(".operation:last-child > details > summary"):
+        summary.click()
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
         assert overflow(page) <= 0
@@ -154,5 +200,7 @@ def test_without_a_daemon_pictures_and_nodes_are_left(
         page.click("nav a:text-is('Node')")
         page.wait_for_selector("article.model")
         assert not page.is_visible("#settings")
+        page.click("nav a:text-is('API')")
+        page.wait_for_selector(".operation")
         page.click("nav a:text-is('Try a picture')")
         page.wait_for_selector("#model option", state="attached")

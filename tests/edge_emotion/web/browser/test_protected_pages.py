@@ -34,7 +34,7 @@ def test_without_login_every_page_asks_for_the_password_and_shows_nothing_else(
     open_page: MakePage, daemon: WebProcess
 ) -> None:
     page = open_page()
-    for path in ("", "try", "node", "nodes"):
+    for path in ("", "try", "node", "nodes", "api"):
         page.goto(daemon.address + path)
         page.wait_for_selector("#password")
         assert page.locator("nav a").count() == 0 and page.text_content("page-header .node") == ""
@@ -129,6 +129,23 @@ def test_the_real_picture_is_shown_only_when_asked_for(open_page: MakePage) -> N
     assert page.locator("img").count() == 0
 
 
+def test_commands_of_the_api_have_the_place_of_the_token_and_no_broker_means_no_page_of_nodes(
+    open_page: MakePage, daemon: WebProcess
+) -> None:
+    page = open_page("api")
+    log_in(page)
+    page.wait_for_selector(".operation")
+    command = page.text_content("section[aria-label='POST /api/v1/reload'] pre")
+    assert command == (
+        "curl -H 'Authorization: Bearer TOKEN' -H 'Content-Type: application/json' -d '{}' "
+        f"{daemon.address}api/v1/reload"
+    )
+    assert "web.token_file" in page.text_content("#access")
+    assert page.eval_on_selector_all("nav a", "found => found.map(each => each.textContent)") == [
+        "Live", "Try a picture", "Node", "API",
+    ]  # fmt: skip
+
+
 def test_all_pages_work_below_the_prefix_of_an_ingress(browser: Any, ingress: Ingress) -> None:
     with pages(browser, ingress.address) as open_page:
         page = open_page()
@@ -138,6 +155,9 @@ def test_all_pages_work_below_the_prefix_of_an_ingress(browser: Any, ingress: In
         page.wait_for_selector("camera-settings")
         page.click("nav a:text('Try a picture')")
         page.wait_for_selector("#model option", state="attached")
+        page.click("nav a:text('API')")
+        page.wait_for_selector("code:text('curl -H')")
+        assert f"{ingress.address}api/v1/state" in page.text_content("section[aria-label='GET /api/v1/state'] pre")
         page.click("nav a:text('Live')")
         page.wait_for_selector("face-avatar g path")
         assert page.url == ingress.address

@@ -45,7 +45,7 @@ def test_every_file_that_a_page_names_is_there_and_every_file_is_named() -> None
     named |= {
         path.parent / link for path in OURS if path.suffix == ".js" for link in links(path) if link.endswith(".js")
     }
-    assert len(PAGES) == 5
+    assert len(PAGES) == 6
     assert {path.resolve() for path in named} | set(PAGES) == {path for path in FILES if path.name != "LICENSE"}
 
 
