@@ -123,8 +123,8 @@ class PageServer:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """False for what uvicorn logs about viewers that were too slow."""
-    return "without completing response" not in record.getMessage()
+    """False for what uvicorn logs about viewers that were too slow, and for each request that is no HTTP."""
+    return not any(known in record.getMessage() for known in ("without completing response", "Invalid HTTP request"))
 
 
 def _listening(settings: WebSettings) -> socket.socket:
