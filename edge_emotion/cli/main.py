@@ -19,6 +19,7 @@ from edge_emotion.cli.terminal import (
     add_examples,
     complete_words,
     fraction,
+    path_of_something,
     positive_count,
     positive_seconds,
     run_command,
@@ -36,6 +37,14 @@ EXIT_CODES = """exit codes: 0 done; 1 unexpected error; 2 wrong arguments or con
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. An error is one line; a traceback only with --debug."""
+    try:
+        return run_command(_options(argv))
+    except KeyboardInterrupt:  # before there is a command
+        return 130
+
+
+def _options(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments; umask and log are set."""
     os.umask(os.umask(0o077) | 0o022)  # what a command makes can be written by its owner only
     parser = _parser()
     complete_words(parser)
@@ -45,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         format="%(asctime)s %(levelname)s %(message)s",
         stream=sys.stderr,
     )
-    return run_command(options)
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -126,7 +135,9 @@ def _web_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _classify_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="a picture, or a folder of pictures")
+    parser.add_argument(
+        "images", nargs="+", type=path_of_something, metavar="IMAGE", help="a picture, or a folder of pictures"
+    )
     parser.add_argument("--model", default="mobilenet_v2", help="a shipped model or a model folder")
     parser.add_argument(
         "--detector", default="blazeface_back", help="blazeface_back, or blazeface_short for close faces"
