@@ -44,7 +44,9 @@ def make_daemon(
     own = make_sinks(settings, models.classifier, models.detector, sequence)
     sinks = [*own, *([] if page is None else [page]), *more_sinks]
     max_rss = None if settings.max_rss is None else settings.max_rss * MIB
-    daemon = Daemon(cameras, sinks, changed, sequence, heartbeat=settings.heartbeat, max_rss=max_rss)
+    daemon = Daemon(
+        cameras, sinks, changed, sequence, heartbeat=settings.heartbeat, jitter=settings.jitter, max_rss=max_rss
+    )
     channels = [sink for sink in sinks if isinstance(sink, ControlChannel)]
     control = Control(daemon, maker, settings, features, channels, load or (lambda: settings), _examination, page)
     control.begin()

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from edge_emotion.cli.annotate import annotate
+from edge_emotion.cli.picture_list import RowFile
 from edge_emotion.config.settings import Range
-from edge_emotion.config.source_spec import IMAGE_SUFFIXES, may_be_picture
+from edge_emotion.config.source_spec import IMAGE_SUFFIXES
 from edge_emotion.datatypes import EmotionScores, Face, Image
 from edge_emotion.detectors.whole_picture import WholePicture
 from edge_emotion.errors import ConfigError, SinkError, SourceError
@@ -21,7 +23,6 @@ from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.pipeline.face_quality import face_quality
 from edge_emotion.protocols import FaceDetector
 from edge_emotion.system.image_files import read_picture, write_png
-from edge_emotion.system.image_header import files_below
 
 Findings = list[tuple[Face, EmotionScores]]
 
@@ -41,33 +42,54 @@ class ClassifyOptions:
     annotate_into: Path | None
     force: bool
     max_pixels: int
+    output: Path | None
+    resume: bool
 
 
-def classify(images: Sequence[Path], options: ClassifyOptions) -> int:
-    """Find and classify the faces in picture files and folders, print them; 0, or the exit code of the last fault.
+def classify(found: tuple[list[Path], int], options: ClassifyOptions) -> int:
+    """Find and classify the faces in pictures, print or write them; 0, or the exit code of the last fault.
 
-    A picture that cannot be read is reported on standard error and the others are still done.
+    ``found`` are the pictures, and the code of a fault while they were listed. A picture that cannot be read is
+    reported on standard error and the others are still done. Raises SinkError, ConfigError for files that cannot be
+    written.
     """
+    pictures, code = found
     classifier = make_classifier(options.model, classes=options.classes, operating_point=options.operating_point)
     detector = _detector(classifier, options)
-    pictures, code = _pictures(images)
     targets = _targets(pictures, options.annotate_into, force=options.force)
-    for number, path in enumerate(pictures, start=1):
-        _show_progress(number, len(pictures))
-        try:
-            image = read_picture(path, options.max_pixels)
-        except SourceError as error:
-            _clear_progress()
-            print(f"error: {error}", file=sys.stderr)
-            code = error.exit_code
-            continue
-        findings = find_emotions(image, detector, classifier)
-        _clear_progress()
-        as_output = _findings_as_json if options.as_json else _findings_as_text
-        if path in targets:
-            write_png(targets[path], annotate(image, findings, threshold=options.threshold))
-        print(as_output(path, findings, classifier, options.threshold, targets.get(path)))
+    with ExitStack() as stack:
+        emit: Callable[[str], None] = print
+        if options.output is not None:
+            rows = stack.enter_context(closing(RowFile(options.output, _model(classifier), resume=options.resume)))
+            emit, pictures = rows.write, rows.due(pictures)
+        for number, path in enumerate(pictures, start=1):
+            _show_progress(number, len(pictures))
+            try:
+                text = _classify_one(path, detector, classifier, options, targets.get(path))
+            except SourceError as error:
+                _clear_progress()
+                print(f"error: {error}", file=sys.stderr)
+                code = error.exit_code
+            else:
+                _clear_progress()
+                emit(text)
     return code
+
+
+def _classify_one(
+    path: Path, detector: FaceDetector, classifier: EmotionClassifier, options: ClassifyOptions, target: Path | None
+) -> str:
+    """The output for one picture, which is drawn into ``target``. Raises SourceError if it cannot be read."""
+    image = read_picture(path, options.max_pixels)
+    findings = find_emotions(image, detector, classifier)
+    if target is not None:
+        write_png(target, annotate(image, findings, threshold=options.threshold))
+    as_output = _findings_as_json if options.as_json else _findings_as_text
+    return as_output(path, findings, classifier, options.threshold, target)
+
+
+def _model(classifier: EmotionClassifier) -> dict[str, str]:
+    return {"name": classifier.manifest.name, "version": classifier.manifest.version}
 
 
 def _show_progress(number: int, total: int) -> None:
@@ -86,28 +108,6 @@ def _detector(classifier: EmotionClassifier, options: ClassifyOptions) -> FaceDe
     if options.cropped and crop:
         return WholePicture(crop.margin, crop.shift)
     return photograph_detector(options.detector, reach=options.range)
-
-
-def _pictures(paths: Sequence[Path]) -> tuple[list[Path], int]:
-    """Files as given, and all below folders that are pictures or named like one; exit code, 3 if a folder has none."""
-    found, code = [], 0
-    for path in paths:
-        if not path.is_dir():
-            found.append(path)
-            continue
-        inside = list(files_below(path))
-        pictures = [file for file in inside if may_be_picture(file)]
-        found += pictures
-        _report_left_out(path, [file for file in inside if file not in set(pictures)], len(pictures))
-        code = code if pictures else SourceError.exit_code
-    return found, code
-
-
-def _report_left_out(folder: Path, others: Sequence[Path], pictures: int) -> None:
-    """Count on standard error what a folder has, and name some of the files that are no pictures."""
-    names = ", ".join(file.name for file in others[:3]) + (", ..." if len(others) > 3 else "")
-    left_out = f"; {len(others)} other files are left out: {names}" if others else ""
-    print(f"{folder}: {pictures} pictures{left_out}", file=sys.stderr)
 
 
 def find_emotions(image: Image, detector: FaceDetector, classifier: EmotionClassifier) -> Findings:
@@ -184,6 +184,5 @@ def _findings_as_json(
         }
         for face, scores in findings
     ]
-    model = {"name": manifest.name, "version": manifest.version}
     annotated = {} if drawn is None else {"annotated": str(drawn)}
-    return json.dumps({"image": str(path), **annotated, "model": model, "faces": faces})
+    return json.dumps({"image": str(path), **annotated, "model": _model(classifier), "faces": faces})

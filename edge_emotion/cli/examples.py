@@ -11,11 +11,16 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "classify": (
         "edge-emotion classify portrait.jpg",
         "edge-emotion classify album --annotate drawn",
+        "edge-emotion classify --from pictures.txt --shard 1/2 --output rows-1.jsonl --resume",
         "edge-emotion classify faces --cropped --json > faces.jsonl",
     ),
     "subscribe": (
         "edge-emotion subscribe --mqtt localhost",
         "edge-emotion subscribe --mqtt broker.local --username listener --password-file secret --format csv",
+    ),
+    "collect": (
+        "edge-emotion collect --mqtt localhost",
+        "edge-emotion collect --mqtt one.example,two.example --postgres postgresql://collector@db.example/emotions",
     ),
     "forget": ("edge-emotion forget pi5 --mqtt localhost",),
     "web": ("edge-emotion web", "edge-emotion web --mqtt localhost"),

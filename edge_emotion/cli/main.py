@@ -12,22 +12,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_emotion import __version__
+from edge_emotion.cli.broker_options import broker_of, connection_options, connection_settings
+from edge_emotion.cli.classify_options import classify_options, run_classify
 from edge_emotion.cli.examples import EXAMPLES
 from edge_emotion.cli.terminal import (
     CommandParser,
     add_debug,
     add_examples,
     complete_words,
-    fraction,
-    path_of_something,
     positive_count,
+    positive_days,
     positive_seconds,
     run_command,
 )
 from edge_emotion.errors import ConfigError
 
 if TYPE_CHECKING:
-    from edge_emotion.config.settings import MqttSettings, Settings
+    from edge_emotion.config.settings import Settings
 
 EXIT_CODES = """exit codes: 0 done; 1 unexpected error; 2 wrong arguments or configuration; 3 no frames (camera, file);
 4 model damaged or unfit; 5 a library is missing; 6 events cannot be delivered; 8 max_rss is reached;
@@ -88,11 +89,12 @@ def _parser() -> argparse.ArgumentParser:
         "--show", action="store_true", help="open the page in a browser; without web in the settings at 127.0.0.1:8765"
     )
     _demo_options(command("demo", _demo, "the whole chain on a bundled clip, with a broker of its own"))
-    _classify_options(command("classify", _classify, "emotions of the faces in picture files"))
+    classify_options(command("classify", run_classify, "emotions of the faces in picture files"))
     _subscribe_options(command("subscribe", _subscribe, "the events of one or all nodes as they arrive"))
+    _collect_options(command("collect", _collect, "store the events of all nodes in PostgreSQL or a DuckDB file"))
     forget = command("forget", _forget, "empty the retained topics of a node that is gone")
     forget.add_argument("node", type=_name, metavar="NODE", help="name of the node")
-    _connection_options(forget)
+    connection_options(forget)
     forget.add_argument("--force", action="store_true", help="also if the node is online")
     _web_options(command("web", _web, "a page for pictures and for the nodes of a broker, without a daemon"))
     _settings_options(command("check-config", _check_config, "check the settings and print them, secrets redacted"))
@@ -109,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
 def _settings_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-c", "--config", type=Path, metavar="FILE", help="YAML settings")
     parser.add_argument("--source", help="one camera named 'camera': device index, path, URL, folder, pipeline")
-    parser.add_argument("--mqtt", metavar="HOST[:PORT]", help="the broker; also ws://HOST[:PORT]/PATH, wss://")
+    parser.add_argument("--mqtt", metavar="HOST[:PORT][,...]", help="the broker; also ws://HOST[:PORT]/PATH, wss://")
     parser.add_argument("--jsonl", metavar="FILE", help="events as JSON lines to a file, - for standard output")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="any setting: policy.threshold=0.6"
@@ -131,50 +133,11 @@ def _web_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--host", action="append", default=[], metavar="NAME", help="a name of this machine in addresses"
     )
-    _connection_options(parser, default="the nodes are not shown")
-
-
-def _classify_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "images", nargs="+", type=path_of_something, metavar="IMAGE", help="a picture, or a folder of pictures"
-    )
-    parser.add_argument("--model", default="mobilenet_v2", help="a shipped model or a model folder")
-    parser.add_argument(
-        "--detector", default="blazeface_back", help="blazeface_back, or blazeface_short for close faces"
-    )
-    parser.add_argument("--classes", help="only these emotions, comma-separated: happiness,sadness,anger")
-    parser.add_argument("--operating-point", help="an operating point of the model (see its manifest)")
-    parser.add_argument("--threshold", type=fraction, default=0.0, help="less confidence than this is 'unknown' (0..1)")
-    parser.add_argument(
-        "--range",
-        choices=("near", "room", "hall"),
-        default="room",
-        help="room, hall: parts of large pictures are searched, too, for small faces (default: room)",
-    )
-    parser.add_argument("--cropped", action="store_true", help="the pictures are face crops: no face detection")
-    parser.add_argument("--json", action="store_true", help="one JSON object per picture and line")
-    parser.add_argument("--annotate", type=Path, metavar="DIR", help="write the pictures with boxes and labels there")
-    parser.add_argument("--force", action="store_true", help="with --annotate: write over files that are there")
-    parser.add_argument(
-        "--max-megapixels", type=positive_count, default=25, help="larger pictures are refused unread (default: 25)"
-    )
-
-
-def _connection_options(
-    parser: argparse.ArgumentParser, default: str = "EDGE_EMOTION_MQTT__HOST, else localhost"
-) -> None:
-    parser.add_argument("--mqtt", metavar="HOST[:PORT]", help=f"the broker, also ws:// or wss:// (default: {default})")
-    parser.add_argument("--username", help="the password: EDGE_EMOTION_MQTT__PASSWORD or --password-file")
-    parser.add_argument("--password-file", type=Path)
-    parser.add_argument("--ca", type=Path, metavar="FILE", help="use TLS, trusting this authority")
-    parser.add_argument("--cert", type=Path, metavar="FILE", help="use TLS with this client certificate")
-    parser.add_argument("--key", type=Path, metavar="FILE", help="the key of --cert")
-    parser.add_argument("--protocol", choices=("5", "3.1.1"))
-    parser.add_argument("--prefix", help="first part of the topics (default: edge-emotion)")
+    connection_options(parser, default="the nodes are not shown")
 
 
 def _subscribe_options(parser: argparse.ArgumentParser) -> None:
-    _connection_options(parser)
+    connection_options(parser)
     parser.add_argument("--node", type=_name, help="only this node")
     parser.add_argument("--camera", type=_name, help="only cameras of this name")
     parser.add_argument("--session", type=_name, metavar="NAME", help="the broker stores events between two runs")
@@ -184,6 +147,19 @@ def _subscribe_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("text", "jsonl", "csv"), default="text")
     parser.add_argument("--json", action="store_const", dest="format", const="jsonl", help="the same as --format jsonl")
     parser.add_argument("--output", type=Path, metavar="FILE", help="append to this file instead of printing")
+
+
+def _collect_options(parser: argparse.ArgumentParser) -> None:
+    connection_options(parser)
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--postgres", metavar="DSN", help="connection string: postgresql://USER@HOST/DATABASE")
+    where.add_argument(
+        "--duckdb", type=Path, metavar="FILE", default=Path("emotions.duckdb"), help="default: emotions.duckdb"
+    )
+    parser.add_argument("--session", type=_name, metavar="NAME", help="of the broker's session (default: collect)")
+    parser.add_argument("--group", type=_name, help="share the events with the other collectors of this group")
+    parser.add_argument("--keep", type=positive_days, metavar="DAYS", help="delete events that are older; not the sums")
+    parser.add_argument("--duration", type=positive_seconds, metavar="S", help="stop after so many seconds")
 
 
 def _name(text: str) -> str:
@@ -248,60 +224,35 @@ def _web(options: argparse.Namespace) -> None:
         token_file=options.page_token_file,
         hosts=options.host,
     )
-    web(settings, None if options.mqtt is None else _connection_settings(options))
-
-
-def _classify(options: argparse.Namespace) -> int:
-    from edge_emotion.cli.classify import ClassifyOptions, classify
-
-    chosen = ClassifyOptions(
-        model=options.model,
-        detector=options.detector,
-        range=options.range,
-        classes=options.classes.split(",") if options.classes else None,
-        operating_point=options.operating_point,
-        threshold=options.threshold,
-        cropped=options.cropped,
-        as_json=options.json,
-        annotate_into=options.annotate,
-        force=options.force,
-        max_pixels=round(1e6 * options.max_megapixels),
-    )
-    return classify(options.images, chosen)
+    web(settings, None if options.mqtt is None else connection_settings(options))
 
 
 def _subscribe(options: argparse.Namespace) -> int:
     from edge_emotion.cli.subscribe import subscribe
     from edge_emotion.client import Client
 
-    settings = _connection_settings(options)
+    settings = connection_settings(options)
     client = Client(settings, node=options.node, camera=options.camera, session=options.session, group=options.group)
     return subscribe(client, form=options.format, output=options.output, count=options.count, duration=options.duration)
+
+
+def _collect(options: argparse.Namespace) -> int:
+    from edge_emotion.cli.collect import collect, open_database
+
+    return collect(
+        connection_settings(options),
+        open_database(options.postgres, options.duckdb),
+        session=options.session,
+        group=options.group,
+        keep_days=options.keep,
+        duration=options.duration,
+    )
 
 
 def _forget(options: argparse.Namespace) -> None:
     from edge_emotion.cli.forget import forget_node
 
-    forget_node(_connection_settings(options), options.node, force=options.force)
-
-
-def _connection_settings(options: argparse.Namespace) -> MqttSettings:
-    """Broker and login from the options, else from the environment. Raises ConfigError."""
-    from edge_emotion.client import TlsSettings, broker_settings
-
-    if (options.cert is None) != (options.key is None):
-        raise ConfigError("--cert and --key go together: give both or none")
-    broker = {} if options.mqtt is None else _broker(options.mqtt)
-    files = {"ca": options.ca, "certificate": options.cert, "key": options.key}
-    tls = broker.pop("tls", {}) | {key: file for key, file in files.items() if file is not None}
-    return broker_settings(
-        **broker,
-        username=options.username,
-        password_file=options.password_file,
-        protocol=options.protocol,
-        prefix=options.prefix,
-        tls=TlsSettings.model_validate(tls) if tls else None,
-    )
+    forget_node(connection_settings(options), options.node, force=options.force)
 
 
 def _check_config(options: argparse.Namespace) -> None:
@@ -332,28 +283,9 @@ def _overrides(options: argparse.Namespace) -> dict[str, Any]:
     if options.source is not None:
         layer["cameras"] = {"camera": {"source": options.source}}
     if options.mqtt is not None:
-        layer["mqtt"] = _broker(options.mqtt)
+        layer["mqtt"] = broker_of(options.mqtt)
     if options.jsonl is not None:
         layer["jsonl"] = {"path": options.jsonl}
     for text in options.set:
         layer = merged(layer, parse_override(text))
     return layer
-
-
-def _broker(text: str) -> dict[str, Any]:
-    """``host``, ``host:port``, ``[v6]:port`` or an address with a scheme as MQTT settings. Raises ConfigError."""
-    address = re.fullmatch(r"(mqtt|ws)(s?)://(\[[^]]+\]|[^/:@]+)(?::([0-9]+))?(/.*)?", text)
-    if address is not None:
-        scheme, secure, host, port, path = address.groups()
-        parts = {"host": host, "port": port and int(port), "tls": {"insecure": False} if secure else None}
-        if scheme == "ws":
-            parts |= {"transport": "websockets", "path": path}
-        return {key: value for key, value in parts.items() if value is not None}
-    if re.match("(mqtt|ws)s?://", text):
-        raise ConfigError(f"--mqtt {text}: expected HOST[:PORT], mqtts://HOST[:PORT], ws://... or wss://...")
-    host, colon, port = text.rpartition(":")
-    if not colon or (":" in host and not host.startswith("[")) or port.endswith("]"):
-        return {"host": text}
-    if not (port.isascii() and port.isdecimal() and 1 <= int(port) <= 65535):
-        raise ConfigError(f"--mqtt {text}: the port {port!r} is not a number from 1 to 65535")
-    return {"host": host, "port": int(port)}

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 
 from edge_emotion.cli.event_formats import CSV_HEADER, FORMATS, describe_totals
+from edge_emotion.cli.interrupts import termination_as_interrupt
 from edge_emotion.client import Client, EventReceived
 from edge_emotion.errors import SinkError
 from edge_emotion.system.append_file import AppendedFile, LineOutput, standard_output
@@ -34,7 +33,7 @@ def subscribe(
         try:
             if header is not None and output is None:
                 _write(lines, header)
-            with _termination_as_interrupt(), client:
+            with termination_as_interrupt(), client:
                 _copy(client, lines, form, count, until)
         except KeyboardInterrupt:  # the usual way to end it
             pass
@@ -72,13 +71,3 @@ def _write(lines: LineOutput, line: str) -> None:
                 step()
                 break
             lines.wait(PATIENCE)
-
-
-@contextmanager
-def _termination_as_interrupt() -> Iterator[None]:
-    """``timeout`` and systemd end it as Ctrl-C does."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -134,6 +134,14 @@ def positive_seconds(text: str) -> float:
     return value
 
 
+def positive_days(text: str) -> float:
+    """A finite number above 0, at most a hundred years of days, for argparse."""
+    value = float(text)
+    if not (math.isfinite(value) and 0 < value <= 36_525):
+        raise argparse.ArgumentTypeError(f"{text} is not a number of days between 0 and 36525")
+    return value
+
+
 def positive_count(text: str) -> int:
     """A whole number above 0, for argparse."""
     value = int(text)

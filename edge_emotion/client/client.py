@@ -7,10 +7,10 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 
-from edge_emotion.client.connection import ReceivedMessage
+from edge_emotion.client.connection import WINDOW, ReceivedMessage
 from edge_emotion.client.gaps import GapDetector, Totals
 from edge_emotion.client.items import EventReceived, Item
-from edge_emotion.client.network_thread import SubscriberThread, subscriber_id
+from edge_emotion.client.network_thread import SHARE, SubscriberThread, subscriber_id
 from edge_emotion.client.reader import CameraStatus, Reader
 from edge_emotion.client.settings import broker_settings
 from edge_emotion.config.settings import MqttSettings
@@ -44,6 +44,7 @@ class Client:
         group: str | None = None,
         gaps: bool = True,
         positions: Mapping[str, int] | None = None,
+        batch: int = 0,
         timing: Timing | None = None,
     ) -> None:
         """Nothing is connected yet. Raises ConfigError for an impossible name or combination.
@@ -56,14 +57,20 @@ class Client:
         - ``group``: share the events with all clients of the same group, each event goes to one of them. States and
           availability go to all. No client receives all numbers, so gap detection is off
         - ``gaps=False``: no gap detection, for example if the broker's access rules hide some cameras of a node
+        - ``batch``: up to so many items may be taken before ``acknowledge``, which acknowledges all of them; taking one
+          acknowledges none. Only events are received. Needs a ``session``
         - ``positions``: those of an earlier client, to detect events that were missed in between
         """
         self._settings = settings or broker_settings()
         for name in (node, camera, session, group):
             if name is not None and not re.fullmatch(NAME_PATTERN, name):
                 raise ConfigError(f"{name!r} is no name: use letters, digits, - and _, at most 64")
-        if session is not None and self._settings.protocol != "5":
-            raise ConfigError("a named session needs MQTT 5: leave out session, or set protocol 5")
+        if group is not None and self._settings.protocol != "5":
+            raise ConfigError(
+                "a group needs MQTT 5, 3.1.1 has no shared subscriptions: leave out group, or set protocol 5"
+            )
+        if batch and session is None:
+            raise ConfigError("a batch needs a session: without one the broker sends nothing again")
         if not 1 <= session_expiry < 2**32:
             raise ConfigError(f"session_expiry {session_expiry} is not a number of seconds from 1 to {2**32 - 1}")
         self._node, self._shared = node, group is not None
@@ -72,10 +79,16 @@ class Client:
         # Never the configured client id: a broker disconnects the daemon if it has the same one.
         client_id = subscriber_id(session)
         keep = session_expiry if session else 0
+        self._batch, topics = batch, self._topics(group)
         self._network = SubscriberThread(
-            self._settings, client_id, self._topics(group), keep=keep, timing=timing or Timing()
+            self._settings,
+            client_id,
+            topics[-1:] if batch else topics,
+            keep=keep,
+            timing=timing or Timing(),
+            window=max(WINDOW, 2 * batch),
         )
-        self._unacknowledged: ReceivedMessage | None = None
+        self._unacknowledged: list[ReceivedMessage] = []
 
     def __enter__(self) -> Client:
         """Connect and subscribe. Raises SinkError if there is no connection, ConfigError for unusable files."""
@@ -141,7 +154,7 @@ class Client:
         """Do what ``with`` does at its beginning; then call ``close`` at the end."""
         if self._settings.tls is not None and self._settings.tls.insecure:
             _log.warning(
-                "mqtt.tls.insecure is set: messages of any host that answers as %s are accepted", self._settings.host
+                "mqtt.tls.insecure is set: messages of any host that answers as %s are accepted", self._settings.address
             )
         if self._shared:
             _log.info("the events are shared with a group: gap detection is off")
@@ -169,21 +182,22 @@ class Client:
 
     def receive(self, timeout: float | None = None) -> Item | None:
         """The next item; None after ``timeout`` seconds without one, and after ``close``."""
-        self.acknowledge()
+        if not self._batch:
+            self.acknowledge()
         until = _deadline(timeout)
         while (message := self._network.get(_left(until))) is not None:
             item = self._reader.read(message)
             if item is not None:
-                self._unacknowledged = message
+                self._unacknowledged.append(message)
                 return item
             self._network.done(message)
         return None
 
     def acknowledge(self) -> None:
-        """Acknowledge the last item. The next call of ``receive`` does so, too."""
-        if self._unacknowledged is not None:
-            self._network.done(self._unacknowledged)
-            self._unacknowledged = None
+        """Acknowledge what was taken. The next call of ``receive`` does so, too, unless there is a ``batch``."""
+        for message in self._unacknowledged:
+            self._network.done(message)
+        self._unacknowledged.clear()
 
     def close(self) -> None:
         """Disconnect; iterations end. May be called from another thread, and twice."""
@@ -192,7 +206,7 @@ class Client:
     def _topics(self, group: str | None) -> list[str]:
         """Topics of all cameras, whatever ``camera`` is: the event numbers are those of the node."""
         root = f"{self._settings.prefix}/{self._node or '+'}"
-        share = f"$share/{group}/" if group else ""
+        share = f"{SHARE}{group}/" if group else ""
         return [f"{root}/availability", f"{root}/+/availability", f"{root}/+/state", f"{share}{root}/+/events"]
 
 

@@ -23,7 +23,7 @@ from edge_emotion.wire.payloads import MAX_PAYLOAD
 _MAX_PACKET = 2 * MAX_PAYLOAD
 """Bytes of a packet that are read: enough to recognise a payload that is too large."""
 
-_WINDOW = 100
+WINDOW = 100
 """ReceiveMaximum: messages that the broker may send before an earlier one is acknowledged."""
 
 
@@ -49,12 +49,18 @@ class SubscriberConnection(Connection):
         deliver: Callable[[ReceivedMessage], None],
         *,
         expiry: int,
+        keep_session: bool = False,
+        window: int = WINDOW,
     ) -> None:
-        """The broker keeps the session for ``expiry`` s after the connection has ended (MQTT 5 only)."""
-        super().__init__(settings, client_id, None, max_packet=_MAX_PACKET)
+        """The broker keeps the session for ``expiry`` s after the connection has ended (MQTT 5 only).
+
+        ``keep_session``: with MQTT 3.1.1 the broker keeps it, too, without limit. ``window``: messages that a broker of
+        MQTT 5 may send before an earlier one is acknowledged.
+        """
+        super().__init__(settings, client_id, None, max_packet=_MAX_PACKET, keep_session=keep_session)
         self.subscription_refusal: str | None = None
         """The broker's answer to SUBSCRIBE: None until it has arrived, then the refused topics, or an empty string."""
-        self._topics, self._deliver, self._expiry = topics, deliver, expiry
+        self._topics, self._deliver, self._expiry, self._most = topics, deliver, expiry, window
         self._client.on_subscribe = self._on_subscribe
         self._client.on_message = self._on_message
 
@@ -63,7 +69,7 @@ class SubscriberConnection(Connection):
         options: dict[str, Any] = {}
         if self._modern:
             # mosquitto 2.0.11 never saves a session that began clean, whatever its expiry says.
-            options = {"clean_start": False, "properties": _properties(PacketTypes.CONNECT, self._expiry)}
+            options = {"clean_start": False, "properties": _properties(PacketTypes.CONNECT, self._expiry, self._most)}
         self._open(timeout, **options)
 
     def request_topics(self) -> None:
@@ -107,11 +113,11 @@ class SubscriberConnection(Connection):
         self._deliver(ReceivedMessage(message.topic, bytes(message.payload), now, source, retained))
 
 
-def _properties(packet: int, expiry: int) -> Properties:
+def _properties(packet: int, expiry: int, window: int | None = None) -> Properties:
     properties = Properties(packet)  # type: ignore[no-untyped-call]
     properties.SessionExpiryInterval = expiry
-    if packet == PacketTypes.CONNECT:
-        properties.ReceiveMaximum = _WINDOW
+    if window is not None:
+        properties.ReceiveMaximum = window
     return properties
 
 

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from contextlib import closing, suppress
 from time import monotonic
 
-from edge_emotion.client.connection import ReceivedMessage, SubscriberConnection
+from edge_emotion.client.connection import WINDOW, ReceivedMessage, SubscriberConnection
 from edge_emotion.config.settings import MqttSettings
 from edge_emotion.errors import EdgeEmotionError, SinkError
 from edge_emotion.mqtt.connection import TICK
+from edge_emotion.mqtt.failover import Failover
 from edge_emotion.mqtt.handshake import establish, wait_for
 from edge_emotion.mqtt.timing import Timing
 from edge_emotion.mqtt.wakeup import Wakeup
@@ -30,6 +31,10 @@ SESSION_EXPIRY = 300
 """Seconds for which the broker keeps the session of a client that has lost its connection (MQTT 5 only)."""
 
 
+SHARE = "$share/"
+"""First level of a topic filter whose messages are shared by a group."""
+
+
 def subscriber_id(session: str | None = None) -> str:
     """The client id of a subscriber with this name of a persistent session; a random one without."""
     return f"edge-emotion-subscriber-{session or secrets.token_hex(4)}"
@@ -39,17 +44,25 @@ class SubscriberThread:
     """Keeps a connection to the broker until ``close``. ``open``, ``get``, ``done`` and ``close`` are for its user.
 
     With ``keep`` seconds above 0 the session survives this object by that time, and a message is acknowledged when its
-    user calls ``done``; otherwise as soon as it is in the queue.
+    user calls ``done``; otherwise as soon as it is in the queue. Then nothing is read from the network while ``window``
+    messages wait, so that none has to be dropped.
     """
 
     def __init__(
-        self, settings: MqttSettings, client_id: str, topics: Sequence[str], *, keep: int, timing: Timing
+        self,
+        settings: MqttSettings,
+        client_id: str,
+        topics: Sequence[str],
+        *,
+        keep: int,
+        timing: Timing,
+        window: int = WINDOW,
     ) -> None:
         self.connected = False
         """True from an accepted subscription until the end of that connection."""
-        self._settings, self._client_id, self._topics, self._timing = settings, client_id, topics, timing
-        self._keep = keep
-        self._broker = f"broker {settings.host}:{settings.effective_port}"
+        self._client_id, self._topics, self._timing = client_id, topics, timing
+        self._keep, self._window = keep, window
+        self._failover = Failover(settings, timing)
         self._received: queue.SimpleQueue[ReceivedMessage | None] = queue.SimpleQueue()
         self._done: deque[tuple[SubscriberConnection, int]] = deque()
         self._first_result: queue.SimpleQueue[EdgeEmotionError | None] = queue.SimpleQueue()
@@ -59,6 +72,10 @@ class SubscriberThread:
         self._logged = ""
         self._login_refused = False
         self._failed: SinkError | None = None
+
+    @property
+    def _broker(self) -> str:
+        return self._failover.name
 
     @property
     def waiting(self) -> int:
@@ -115,35 +132,46 @@ class SubscriberThread:
             self._received.put(None)
 
     def _keep_connected(self) -> None:
-        retry = Backoff(self._timing.first_retry, self._timing.longest_retry)
         login_retry = Backoff(self._timing.first_login_retry, self._timing.longest_login_retry)
+        refusals: list[str] = []
         opened = False
         while not self._closing.is_set():
-            delay = retry
+            lasted = 0.0
             try:
                 connection = self._connect()
             except EdgeEmotionError as error:
+                refusals.append(str(error))
+                if not opened and len(refusals) < self._failover.count:
+                    self._failover.advance(0.0)
+                    continue  # the next one at once: the caller waits
                 if not opened:
-                    self._first_result.put(error)
+                    self._first_result.put(_summed_up(refusals, error))
                     return
                 if not self._closing.is_set():
                     self._report(f"{error}; trying again")
-                if self._login_refused:
-                    delay = login_retry
             else:
                 self.connected = True  # before ``open`` returns
                 if not opened:
                     self._first_result.put(None)
                 opened = True
                 login_retry.reset()
-                if self._use(connection) >= self._timing.steady:
-                    retry.reset()
-            self._closing.wait(delay.next())
+                lasted = self._use(connection)
+            delay = self._failover.advance(lasted)
+            if self._login_refused and self._failover.all_failed:
+                delay = login_retry.next()
+            self._closing.wait(delay)
 
     def _connect(self) -> SubscriberConnection:
         """A connection that is accepted and has subscribed. Raises SinkError or ConfigError."""
-        expiry = self._keep or SESSION_EXPIRY
-        connection = SubscriberConnection(self._settings, self._client_id, self._topics, self._deliver, expiry=expiry)
+        connection = SubscriberConnection(
+            self._failover.settings,
+            self._client_id,
+            self._topics,
+            self._deliver,
+            expiry=self._keep or SESSION_EXPIRY,
+            keep_session=self._keep > 0,
+            window=self._window,
+        )
         if self._keep:
             connection.set_manual_acknowledgement()
         try:
@@ -151,6 +179,10 @@ class SubscriberThread:
             self._login_refused = failure is not None and failure.cause == "credentials"
             if failure is not None:
                 raise SinkError(f"{self._broker} {failure.reason}; {failure.advice}")
+            if not connection.limits.shared and any(topic.startswith(SHARE) for topic in self._topics):
+                raise SinkError(
+                    f"{self._broker} has no shared subscriptions: leave out the group, or use another broker"
+                )
             self._subscribe(connection)
         except SinkError:
             connection.close()
@@ -181,7 +213,7 @@ class SubscriberThread:
             self._logged = ""
         with closing(connection):
             while connection.alive and not self._closing.is_set():
-                connection.step(self._wakeup, TICK)
+                self._step(connection)
                 self._acknowledge(connection)
             self.connected = False
             if connection.alive:
@@ -191,6 +223,17 @@ class SubscriberThread:
                 twin = f"; is session {self._client_id!r} used by another client, too?" if self._keep else ""
                 self._report(f"lost {self._broker} ({connection.ended}); trying again{twin}")
         return monotonic() - start
+
+    def _step(self, connection: SubscriberConnection) -> None:
+        """Serve the network, unless as many unacknowledged messages wait as may.
+
+        Brokers of MQTT 5 then send none anyway. If that lasts longer than the keep-alive, the broker ends the
+        connection, and sends what is not acknowledged to the next one.
+        """
+        if self._keep and self.waiting >= self._window:
+            self._wakeup.wait(TICK)
+        else:
+            connection.step(self._wakeup, TICK)
 
     def _acknowledge(self, connection: SubscriberConnection) -> None:
         """Only messages of this connection: earlier ones are sent again, and their identifiers are used anew."""
@@ -210,3 +253,8 @@ class SubscriberThread:
         if text != self._logged:
             _log.warning("%s", text)
         self._logged = text
+
+
+def _summed_up(refusals: Sequence[str], last: EdgeEmotionError) -> EdgeEmotionError:
+    """One error for all brokers."""
+    return last if len(refusals) == 1 else type(last)(f"none of {len(refusals)} brokers: {' | '.join(refusals)}")

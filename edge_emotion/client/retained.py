@@ -11,6 +11,7 @@ from edge_emotion.client.connection import ReceivedMessage, SubscriberConnection
 from edge_emotion.config.settings import MqttSettings
 from edge_emotion.errors import ConfigError, SinkError
 from edge_emotion.mqtt.connection import Refusal
+from edge_emotion.mqtt.failover import Failover
 from edge_emotion.mqtt.handshake import establish, wait_for
 from edge_emotion.mqtt.timing import Timing
 from edge_emotion.mqtt.wakeup import Wakeup
@@ -51,12 +52,16 @@ class _Search:
     """Finds and empties the retained topics of one node, with a new connection to the broker for each step."""
 
     def __init__(self, settings: MqttSettings, topics: Topics, timing: Timing, wakeup: Wakeup) -> None:
-        self.broker = f"broker {settings.host}:{settings.effective_port}"
-        self._settings, self._timing, self._wakeup = settings, timing, wakeup
+        self._failover, self._timing, self._wakeup = Failover(settings, timing), timing, wakeup
         device = f"{settings.discovery.prefix}/device/edge-emotion_{topics.node}/config"
         self._filters = [f"{topics.root}/#", device]
         self._found: dict[str, bytes] = {}
         self._last = 0.0
+
+    @property
+    def broker(self) -> str:
+        """The broker in messages."""
+        return self._failover.name
 
     def retained(self) -> dict[str, bytes]:
         """Retained topics and their payloads. Raises SinkError."""
@@ -102,12 +107,17 @@ class _Search:
             )
 
     def _connect(self) -> SubscriberConnection:
+        """To the broker of before; the next one if it does not accept. Raises SinkError with the last reason."""
         client_id = f"edge-emotion-forget-{secrets.token_hex(4)}"
-        connection = SubscriberConnection(self._settings, client_id, self._filters, self._take, expiry=0)
-        failure = establish(connection, self._wakeup, self._timing)
-        if failure is not None:
+        for left in reversed(range(self._failover.count)):
+            connection = SubscriberConnection(self._failover.settings, client_id, self._filters, self._take, expiry=0)
+            failure = establish(connection, self._wakeup, self._timing)
+            if failure is None:
+                break
             connection.close()
-            raise SinkError(f"{self.broker} {failure.reason}; {failure.advice}")
+            if not left:
+                raise SinkError(f"{self.broker} {failure.reason}; {failure.advice}")
+            self._failover.advance(0.0)
         return connection
 
     def _take(self, message: ReceivedMessage) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -36,15 +37,16 @@ def broker_settings(
 ) -> MqttSettings:
     """Settings of the connection. Arguments that are None are taken from the environment, as by the daemon.
 
+    ``host`` may be several, ``"one.local,two.local:1884"``: the next is used when a connection fails or is lost.
     The variables are ``EDGE_EMOTION_MQTT__HOST``, ``__PORT``, ``__USERNAME``, ``__PASSWORD``, ``__TLS__CA`` and so on;
     the default is localhost without login. ``tls=TlsSettings()`` trusts the system's authorities. Raises ConfigError.
     """
     given = {
-        "host": host, "port": port, "username": username, "password": password, "password_file": password_file,
+        "port": port, "username": username, "password": password, "password_file": password_file,
         "protocol": protocol, "prefix": prefix, "transport": transport, "path": path,
         "tls": None if tls is None else tls.model_dump(exclude_none=True),
     }  # fmt: skip
-    given = {key: value for key, value in given.items() if value is not None}
+    given = {key: value for key, value in given.items() if value is not None} | _hosts(host)
     try:
         return _Environment(**({"mqtt": given} if given else {})).mqtt  # type: ignore[arg-type]
     except ValidationError as error:
@@ -53,3 +55,11 @@ def broker_settings(
         raise ConfigError(f"{where}: {in_plain_words(fault['type'], fault['msg'])}") from error
     except ValueError as error:  # pydantic-settings: a malformed JSON value in the environment
         raise ConfigError(f"environment: {error}") from error
+
+
+def _hosts(host: str | None) -> dict[str, Any]:
+    """``mqtt.host``, or ``mqtt.hosts`` for several with commas or with a port, and the other one unset."""
+    if host is None:
+        return {}
+    with_port = "," in host or host.count(":") == 1
+    return {"host": None, "hosts": host.split(",")} if with_port else {"host": host, "hosts": ()}

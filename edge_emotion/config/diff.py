@@ -16,7 +16,7 @@ from edge_emotion.config.settings import Settings
 LIVE: dict[str, tuple[str, ...]] = {
     "classifier": ("classes", "operating_point", "interval"),
     "detector": ("idle_interval", "refresh_interval", "idle_refresh_interval"),
-    "mqtt": ("heartbeat", "stats_interval", "discovery.enabled"),
+    "mqtt": ("profile", "heartbeat", "stats_interval", "jitter", "discovery.enabled"),
 }
 """Keys of these sections that need no restart."""
 

@@ -1,4 +1,4 @@
-"""The base of the parts of the settings, and files that hold a secret."""
+"""The base of the parts of the settings, forms of their values, and files that hold a secret."""
 
 from __future__ import annotations
 
@@ -14,6 +14,20 @@ class Section(BaseModel):
     """Base of every part of the tree."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def as_text(value: object) -> object:
+    """A number that YAML made of a text, as it was written."""
+    if isinstance(value, bool):
+        raise ValueError("YAML reads yes, no, on and off as true and false: quote a text")
+    if not isinstance(value, (int, float)):
+        return value
+    return getattr(value, "written", None) or str(value)
+
+
+def listed(value: object) -> object:
+    """``happy, sad`` as a list."""
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
 def read_secret(key: str, file: Path) -> str:

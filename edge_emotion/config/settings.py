@@ -5,7 +5,6 @@ Unknown keys and impossible values are errors that name the key and where it sta
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 import socket
@@ -16,7 +15,6 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
-    SecretStr,
     StringConstraints,
     field_validator,
     model_validator,
@@ -24,7 +22,12 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from edge_emotion.config.geometry import PolygonSetting, checked_crop, checked_fourcc, checked_rotation
-from edge_emotion.config.section import Section, read_secret
+from edge_emotion.config.mqtt_settings import HEARTBEAT as HEARTBEAT
+from edge_emotion.config.mqtt_settings import STATS_INTERVAL as STATS_INTERVAL
+from edge_emotion.config.mqtt_settings import DiscoverySettings as DiscoverySettings
+from edge_emotion.config.mqtt_settings import MqttSettings as MqttSettings
+from edge_emotion.config.mqtt_settings import TlsSettings as TlsSettings
+from edge_emotion.config.section import Section, as_text, listed
 from edge_emotion.config.source_spec import is_one_picture
 from edge_emotion.config.web_settings import WebSettings
 from edge_emotion.errors import ConfigError
@@ -34,32 +37,13 @@ from edge_emotion.wire.topics import NAME_PATTERN, RESERVED
 
 ENV_PREFIX = "EDGE_EMOTION_"
 
-HEARTBEAT = 60.0
-"""Seconds after which the state of a camera is published again although it is unchanged."""
-
-STATS_INTERVAL = 60.0
-"""Seconds between two reports of statistics."""
-
-
-def _text(value: object) -> object:
-    """A number that YAML made of a text, as it was written."""
-    if isinstance(value, bool):
-        raise ValueError("YAML reads yes, no, on and off as true and false: quote a text")
-    if not isinstance(value, (int, float)):
-        return value
-    return getattr(value, "written", None) or str(value)
-
-
-Name = Annotated[str, BeforeValidator(_text), StringConstraints(pattern=NAME_PATTERN)]
+Name = Annotated[str, BeforeValidator(as_text), StringConstraints(pattern=NAME_PATTERN)]
 """Part of a topic: letters, digits, - and _."""
-
-
-TopicPrefix = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9_-]+(/[a-zA-Z0-9_-]+)*$", max_length=200)]
 
 
 SourceText = Annotated[
     str,
-    BeforeValidator(_text),
+    BeforeValidator(as_text),
     StringConstraints(min_length=1, strip_whitespace=True),
 ]
 """A source; a bare number in YAML is a device index."""
@@ -119,11 +103,6 @@ class DetectorSettings(Section):
     threads: int = Field(default=1, ge=1, le=64)
 
 
-def _listed(value: object) -> object:
-    """``happy, sad`` as a list."""
-    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
-
-
 class ClassifierSettings(Section):
     """Classifying emotions."""
 
@@ -133,7 +112,7 @@ class ClassifierSettings(Section):
     )
     precision: Literal["int8", "float16", "float32"] | None = None
     operating_point: str | None = None
-    classes: Annotated[tuple[str, ...] | None, BeforeValidator(_listed)] = None
+    classes: Annotated[tuple[str, ...] | None, BeforeValidator(listed)] = None
     interval: float = Field(
         default=0.1, ge=0, le=60, description="seconds between two classifications of the same face"
     )
@@ -176,99 +155,6 @@ class QualitySettings(Section):
     hidden_eyes: float = Field(default=0.9, ge=0, le=1)
     hidden_mouth: float = Field(default=0.8, ge=0, le=1)
     small: float = Field(default=0.75, ge=0, le=1, description="less than 24 pixels")
-
-
-class TlsSettings(Section):
-    """TLS towards the broker. Without ``ca`` the system's authorities count."""
-
-    ca: Path | None = None
-    certificate: Path | None = None
-    key: Path | None = None
-    insecure: bool = Field(default=False, description="do not check the broker's name and certificate")
-
-    @model_validator(mode="after")
-    def _pair(self) -> TlsSettings:
-        if (self.certificate is None) != (self.key is None):
-            raise ValueError("certificate and key go together: give both or none")
-        return self
-
-
-def _switched(value: object) -> object:
-    """``false`` for ``{enabled: false}``."""
-    return {"enabled": value} if isinstance(value, bool) else value
-
-
-class DiscoverySettings(Section):
-    """MQTT discovery, by which the node becomes a device in Home Assistant."""
-
-    enabled: bool = True
-    prefix: TopicPrefix = "homeassistant"
-
-
-class MqttSettings(Section):
-    """The broker."""
-
-    host: str = Field(default="localhost", min_length=1)
-    port: int | None = Field(
-        default=None, ge=1, le=65535, description="default 1883, with TLS 8883; over websockets 80, with TLS 443"
-    )
-    transport: Literal["tcp", "websockets"] = "tcp"
-    path: Annotated[str, StringConstraints(pattern=r"^/[!-~]*$", max_length=1000)] = Field(
-        default="/mqtt", description="of the address, over websockets"
-    )
-    username: Annotated[str | None, BeforeValidator(_text)] = None
-    password: Annotated[SecretStr | None, BeforeValidator(_text)] = None
-    password_file: Path | None = None
-    protocol: Annotated[Literal["5", "3.1.1"], BeforeValidator(_text)] = "5"
-    prefix: TopicPrefix = "edge-emotion"
-    client_id: Annotated[str | None, BeforeValidator(_text)] = None
-    keepalive: int = Field(default=30, ge=5, le=3600)
-    tls: TlsSettings | None = None
-    outbox: int = Field(default=10_000, ge=1, description="events that wait for the broker; the oldest are dropped")
-    outbox_max_age: float = Field(default=604_800.0, ge=0, description="seconds; older ones are dropped; 0: none")
-    outbox_sync_interval: float = Field(
-        default=0.5, ge=0, le=60, description="seconds of waiting events that a power cut may cost; 0: none"
-    )
-    drain_timeout: float = Field(default=3.0, ge=0, le=60, description="seconds to deliver the rest at a stop")
-    heartbeat: float = Field(default=HEARTBEAT, gt=0, le=3600, description="seconds between unchanged states")
-    stats_interval: float = Field(
-        default=STATS_INTERVAL, ge=1, le=86_400, description="seconds between two reports in stats"
-    )
-    discovery: Annotated[DiscoverySettings, BeforeValidator(_switched)] = DiscoverySettings()
-
-    @field_validator("host")
-    @classmethod
-    def _plain_host(cls, host: str) -> str:
-        address = host.strip("[]")
-        try:
-            ipaddress.ip_address(address)
-        except ValueError:
-            if re.search(r"[\s/:]", host):
-                hint = "; for ws://, set mqtt.transport: websockets, mqtt.path" if host.startswith("ws") else ""
-                raise ValueError(
-                    f"expected a host name or address, without scheme; the port is mqtt.port{hint}"
-                ) from None
-        return address
-
-    @model_validator(mode="after")
-    def _one_password(self) -> MqttSettings:
-        if self.password is not None and self.password_file is not None:
-            raise ValueError("password and password_file exclude each other")
-        if self.username is None and (self.password is not None or self.password_file is not None):
-            raise ValueError("a password needs a username")
-        return self
-
-    @property
-    def effective_port(self) -> int:
-        """The port that is used."""
-        plain, secure = (80, 443) if self.transport == "websockets" else (1883, 8883)
-        return self.port or (plain if self.tls is None else secure)
-
-    def read_password(self) -> str | None:
-        """The password from the setting or its file. Raises ConfigError for a file that cannot be read."""
-        if self.password_file is None:
-            return None if self.password is None else self.password.get_secret_value()
-        return read_secret("mqtt.password_file", self.password_file)
 
 
 class JsonlSettings(Section):
@@ -334,6 +220,11 @@ class Settings(BaseSettings):
     def stats_interval(self) -> float:
         """Seconds between two reports of statistics."""
         return STATS_INTERVAL if self.mqtt is None else self.mqtt.stats_interval
+
+    @property
+    def jitter(self) -> float:
+        """Share by which the two times above vary."""
+        return 0.0 if self.mqtt is None else self.mqtt.jitter
 
     @property
     def state_path(self) -> Path:

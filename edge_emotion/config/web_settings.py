@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, IPvAnyAddress, field_validator, model_validator
 
-from edge_emotion.config.section import Section, read_secret
+from edge_emotion.config.section import Section, listed, read_secret
 from edge_emotion.errors import ConfigError
 
 LEAST_SECRET = 8
@@ -19,18 +19,13 @@ _LISTEN = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[^:\s]+):(?P<port>[0-9]{1,5})
 _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 
 
-def _listed(value: object) -> object:
-    """``one.local, two.local`` as a list."""
-    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
-
-
 class WebSettings(Section):
     """A page, an API and metrics over HTTP; nothing listens unless this section is there."""
 
     listen: str = Field(default="127.0.0.1:8765", description="address and port; [::1]:8765 with IPv6; port 0: any")
     password_file: Path | None = Field(default=None, description="for people who look at the page; 8 characters")
     token_file: Path | None = Field(default=None, description="for programs, Authorization: Bearer; 8 characters")
-    hosts: Annotated[tuple[str, ...], BeforeValidator(_listed)] = Field(
+    hosts: Annotated[tuple[str, ...], BeforeValidator(listed)] = Field(
         default=(), description="names of this machine in addresses of the page, besides its host name and localhost"
     )
     trusted_proxy: IPvAnyAddress | None = Field(

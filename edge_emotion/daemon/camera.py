@@ -11,6 +11,7 @@ from edge_emotion.daemon.camera_stats import CameraMeter
 from edge_emotion.daemon.capture import Capture, Status
 from edge_emotion.datatypes import CameraState
 from edge_emotion.pipeline.pipeline import Pipeline
+from edge_emotion.system.backoff import Jitter
 
 KEPT_LATENCIES = 10_000
 
@@ -30,6 +31,7 @@ class Camera:
     """Monotonic seconds of the last processed frame."""
     state: CameraState | None = None
     state_at: float = 0.0
+    jitter: Jitter = field(default_factory=Jitter)
     meter: CameraMeter = field(default_factory=CameraMeter)
 
     @property

@@ -20,6 +20,7 @@ from edge_emotion.daemon.overrides import CameraOverrides, OverrideStore
 from edge_emotion.daemon.reload import Maker, apply_changes
 from edge_emotion.errors import EdgeEmotionError
 from edge_emotion.protocols import ControlChannel, StatusChannel
+from edge_emotion.system.backoff import Jitter
 from edge_emotion.system.log_limit import LogLimit
 from edge_emotion.system.telemetry import Machine
 from edge_emotion.wire.payloads import SCHEMA, format_time, read_object, to_json
@@ -81,6 +82,7 @@ class Control:
         self._refused, self._machine = LogLimit(log), Machine()
         self._examining = threading.Lock()
         self._began = self._reported = time.monotonic()
+        self._jitter = Jitter()
 
     def begin(self) -> None:
         """Publish the features and connect the daemon and the channels to this object."""
@@ -164,7 +166,9 @@ class Control:
         """For each turn of the main loop: store changes by commands; publish statistics each ``stats_interval`` s."""
         self._features.save()
         now = time.monotonic()
-        if self._shown_on and now - self._reported >= self.settings.stats_interval:
+        interval = self.settings.stats_interval * self._jitter.factor(self.settings.jitter)
+        if self._shown_on and now - self._reported >= interval:
+            self._jitter.renew()
             stats = self._stats(now) | ({} if self.broker is None else _delivery(self.broker))
             for channel in self._shown_on:
                 channel.report(stats)

@@ -42,8 +42,9 @@ STOP_TIMEOUT = 5.0
 class Daemon:
     """Runs until every camera has ended, a signal comes or ``stop`` is called.
 
-    ``heartbeat`` is the time in seconds after which an unchanged state is published again. ``cameras`` and
-    ``heartbeat`` may change while it runs, in its own thread: from a ``post``ed job, ``on_turn`` or ``on_sighup``.
+    ``heartbeat`` is the time in seconds after which an unchanged state is published again; it varies by the share
+    ``jitter``. ``cameras``, ``heartbeat`` and ``jitter`` may change while it runs, in its own thread: from a
+    ``post``ed job, ``on_turn`` or ``on_sighup``.
     ``max_rss`` is the limit of the process's resident memory in bytes; None is no limit.
     """
 
@@ -55,10 +56,11 @@ class Daemon:
         sequence: EventCounter,
         *,
         heartbeat: float = HEARTBEAT,
+        jitter: float = 0.0,
         max_rss: int | None = None,
     ) -> None:
         self.cameras, self._sinks, self._max_rss = list(cameras), list(sinks), max_rss
-        self._changed, self._sequence, self.heartbeat = changed, sequence, heartbeat
+        self._changed, self._sequence, self.heartbeat, self.jitter = changed, sequence, heartbeat, jitter
         self._stopped = threading.Event()
         self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._leaving: list[threading.Thread] = []
@@ -270,8 +272,9 @@ class Daemon:
         if state is None:
             return
         changed = camera.state is None or _published_values(state) != _published_values(camera.state)
-        if changed or now - camera.state_at >= self.heartbeat:
+        if changed or now - camera.state_at >= self.heartbeat * camera.jitter.factor(self.jitter):
             camera.state, camera.state_at = state, now
+            camera.jitter.renew()
             for sink in self._sinks:
                 sink.camera_state(camera.name, state)
 

@@ -59,5 +59,5 @@ def apply_changes(changes: Changes, old: Settings, daemon: Daemon, maker: Maker,
         camera.pipeline.set_threshold(features[camera.name].threshold_in(new))
     for camera in made:
         daemon.add(camera)
-    daemon.heartbeat = new.heartbeat
+    daemon.heartbeat, daemon.jitter = new.heartbeat, new.jitter
     logging.getLogger().setLevel(new.log_level.upper())

@@ -19,15 +19,25 @@ _LOCAL = ("localhost", "127.0.0.1", "::1")
 def broker(settings: MqttSettings, node: str, timing: Timing | None = None) -> Finding:
     """Log in as the daemon does, with another client id, and publish once below the node's topics, not retained.
 
-    Raises ConfigError or SinkError for files that cannot be read.
+    Of several brokers each is checked: a failure if none works, a warning if only some do. Raises ConfigError or
+    SinkError for files that cannot be read.
     """
-    timing = timing or Timing()
+    findings = [_one(each, node, timing or Timing()) for each in settings.brokers]
+    worst = next((each for status in ("fail", "warn") for each in findings if each.status == status), findings[0])
+    if len(findings) == 1:
+        return worst
+    detail = "; ".join(each.detail for each in findings)
+    works = any(each.status != "fail" for each in findings)
+    return Finding("warn" if works and worst.status == "fail" else worst.status, detail, worst.fix)
+
+
+def _one(settings: MqttSettings, node: str, timing: Timing) -> Finding:
     topic = f"{Topics(settings.prefix, node).root}/doctor"
     connection = Connection(settings, f"edge-emotion-doctor-{secrets.token_hex(4)}", None)
     with closing(connection), closing(Wakeup()) as wakeup:
         failure = establish(connection, wakeup, timing)
         if failure is not None:
-            return Finding("fail", f"{_address(settings)} {failure.reason}", failure.advice)
+            return Finding("fail", f"{settings.address} {failure.reason}", failure.advice)
         return _publish(connection, wakeup, timing, topic) or _success(settings, topic)
 
 
@@ -47,18 +57,18 @@ def _publish(connection: Connection, wakeup: Wakeup, timing: Timing, topic: str)
     fix = f"add to the broker's acl_file: {user}{rule}; restart the broker"
     if not answers:
         why = connection.ended or f"no acknowledgement within {timing.answer:g} s"
-        return Finding("fail", f"{_address(settings)} did not accept a message on {topic}: {why}", fix)
+        return Finding("fail", f"{settings.address} did not accept a message on {topic}: {why}", fix)
     connection.disconnect()
     refusal = answers[0][1]
     if refusal is None:
         return None
     who = login_name(settings)
-    return Finding("fail", f"{_address(settings)}: {who} may not publish on {topic}: {refusal.reason}", fix)
+    return Finding("fail", f"{settings.address}: {who} may not publish on {topic}: {refusal.reason}", fix)
 
 
 def _success(settings: MqttSettings, topic: str) -> Finding:
     """The finding after a publication that the broker accepted: ok, or a warning about a setting."""
-    detail = f"{_address(settings)} accepted {login_name(settings)} and a message on {topic}"
+    detail = f"{settings.address} accepted {login_name(settings)} and a message on {topic}"
     if settings.protocol == "3.1.1":
         fix = 'set mqtt.protocol: "5" if the broker supports it; otherwise check with mosquitto_sub that events arrive'
         return Finding("warn", f"{detail}; MQTT 3.1.1 does not report a refusal by the access rules", fix)
@@ -68,7 +78,3 @@ def _success(settings: MqttSettings, topic: str) -> Finding:
         detail += "; the password crosses the network in plain text"
         return Finding("warn", detail, "set mqtt.tls: docs/how-to/broker.md")
     return Finding("ok", f"{detail}{'' if settings.tls is None else ', over TLS'}")
-
-
-def _address(settings: MqttSettings) -> str:
-    return f"{settings.host}:{settings.effective_port}"

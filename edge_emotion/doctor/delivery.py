@@ -23,16 +23,29 @@ _LOG = "read why in its log: journalctl -u edge-emotion; sudo systemctl restart 
 def delivery(settings: Settings, mqtt: MqttSettings, timing: Timing | None = None, *, pause: float = 2.0) -> Finding:
     """Whether the daemon that runs as this node is online for others, and whether its outbox empties.
 
-    Events that still wait after ``pause`` s are stuck: they take some milliseconds. Raises ConfigError or SinkError
-    for files that cannot be read.
+    With several brokers it is enough that it is online at one. Events that still wait after ``pause`` s are stuck: they
+    take some milliseconds. Raises ConfigError or SinkError for files that cannot be read.
     """
-    timing = timing or Timing()
     topic = Topics(mqtt.prefix, settings.node).availability
+    for each in mqtt.brokers:
+        fault = _fault(each, topic, timing or Timing(), _waiting(settings))
+        if fault is None:
+            break
+    if fault is not None:
+        return Finding("fail", fault, _LOG)
+    if _count(settings):
+        time.sleep(pause)
+    detail = f"the daemon is online on {topic}: {_waiting(settings)}"
+    return Finding("warn", detail, _LOG) if _count(settings) else Finding("ok", detail)
+
+
+def _fault(mqtt: MqttSettings, topic: str, timing: Timing, waiting: str) -> str | None:
+    """Why the node is not online at this broker; None if it is."""
     connection = Connection(mqtt, f"edge-emotion-doctor-{secrets.token_hex(4)}", None)
     with closing(connection), closing(Wakeup()) as wakeup:
         failure = establish(connection, wakeup, timing)
         if failure is not None:
-            return Finding("fail", f"no event can leave ({_waiting(settings)}): the broker {failure.reason}", _LOG)
+            return f"no event can leave ({waiting}): the broker {failure.reason}"
         connection.subscribe([topic], retained=True)
         found: list[bytes] = []
 
@@ -44,13 +57,8 @@ def delivery(settings: Settings, mqtt: MqttSettings, timing: Timing | None = Non
         if connection.alive:
             connection.disconnect()
     if not found:
-        return Finding("fail", f"the daemon runs, and the broker has nothing on {topic}: {_waiting(settings)}", _LOG)
-    if found[-1] != ONLINE:
-        return Finding("fail", f"the daemon runs, and is offline on {topic}: {_waiting(settings)}", _LOG)
-    if _count(settings):
-        time.sleep(pause)
-    detail = f"the daemon is online on {topic}: {_waiting(settings)}"
-    return Finding("warn", detail, _LOG) if _count(settings) else Finding("ok", detail)
+        return f"the daemon runs, and the broker has nothing on {topic}: {waiting}"
+    return None if found[-1] == ONLINE else f"the daemon runs, and is offline on {topic}: {waiting}"
 
 
 def _count(settings: Settings) -> int | None:

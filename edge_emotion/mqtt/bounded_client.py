@@ -32,9 +32,22 @@ class BoundedClient(Client):
     """
 
     def __init__(
-        self, max_packet: int, client_id: str, protocol: MQTTProtocolVersion, transport: Literal["tcp", "websockets"]
+        self,
+        max_packet: int,
+        client_id: str,
+        protocol: MQTTProtocolVersion,
+        transport: Literal["tcp", "websockets"],
+        *,
+        clean_session: bool | None = None,
     ) -> None:
-        super().__init__(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=protocol, transport=transport)
+        """``clean_session`` is for MQTT 3.1.1 only, and None with MQTT 5."""
+        super().__init__(
+            CallbackAPIVersion.VERSION2,
+            client_id=client_id,
+            clean_session=clean_session,
+            protocol=protocol,
+            transport=transport,
+        )
         self.opening: list[Any] = []
         """Sockets of a connection that is being made; paho leaves them open if that fails."""
         self._max_packet = max_packet
@@ -73,15 +86,20 @@ class BoundedClient(Client):
                 raise ValueError(f"a websocket frame above {MAX_FRAME} bytes")
 
 
-def new_client(settings: MqttSettings, client_id: str, max_packet: int = MAX_PACKET) -> BoundedClient:
+def new_client(
+    settings: MqttSettings, client_id: str, max_packet: int = MAX_PACKET, *, keep_session: bool = False
+) -> BoundedClient:
     """A client with its protocol, credentials and TLS, not yet connected.
+
+    ``keep_session`` applies to MQTT 3.1.1 only: the broker then keeps the session until a client without it comes.
 
     Raises ConfigError for an unreadable ``password_file`` or a string that MQTT cannot transmit, SinkError for unusable
     TLS files.
     """
     protocol = MQTTProtocolVersion.MQTTv5 if settings.protocol == "5" else MQTTProtocolVersion.MQTTv311
     _check_string("client_id", client_id)
-    client = BoundedClient(max_packet, client_id, protocol, settings.transport)
+    clean = not keep_session if protocol == MQTTProtocolVersion.MQTTv311 else None
+    client = BoundedClient(max_packet, client_id, protocol, settings.transport, clean_session=clean)
     client.ws_set_options(path=settings.path)
     if settings.username is not None:
         password = settings.read_password()

@@ -22,6 +22,9 @@ from edge_emotion.mqtt.wakeup import Wakeup
 _CREDENTIALS = (134, 135)
 """CONNACK reasons of MQTT 5, section 3.2.2.2; paho maps 4 and 5 of 3.1.1 onto them."""
 
+_UNSUPPORTED_VERSION = 132
+"""The CONNACK reason of a broker without this version of MQTT; paho maps 1 of 3.1.1 onto it."""
+
 _TRANSIENT = (128, 131, 145, 151)
 """PUBACK reasons after which the same message may be accepted later (MQTT 5, 3.4.2.1): unspecified error,
 implementation specific error, packet identifier in use, quota exceeded."""
@@ -49,11 +52,12 @@ class IncomingMessage(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BrokerLimits:
-    """Limits that a broker of MQTT 5 announces (CONNACK, 3.2.2.3): bytes of a packet, QoS, retained messages."""
+    """What a broker of MQTT 5 announces (CONNACK, 3.2.2.3): packet size, QoS, retained and shared topics."""
 
     packet: float = math.inf
     qos: int = 1
     retain: bool = True
+    shared: bool = True
 
 
 UNLIMITED = BrokerLimits()
@@ -82,12 +86,13 @@ class Connection:
         *,
         max_packet: int = MAX_PACKET,
         limits: BrokerLimits = UNLIMITED,
+        keep_session: bool = False,
     ) -> None:
         """``will`` is topic and payload of the last will, retained; None: no last will.
 
         Of a received packet at most ``max_packet`` bytes are read. ``limits`` are those of an earlier connection: they
-        apply to the last will, because a broker refuses a client whose last will exceeds them. Raises like
-        ``new_client``.
+        apply to the last will, because a broker refuses a client whose last will exceeds them. ``keep_session``: a
+        broker of MQTT 3.1.1 resumes and keeps the session of this client id. Raises like ``new_client``.
         """
         self.limits = limits
         """Of this broker, from CONNACK on."""
@@ -97,6 +102,8 @@ class Connection:
         """The reason in CONNACK if the broker did not accept."""
         self.credentials_refused = False
         """True if that reason is the user name, the password or missing rights."""
+        self.version_refused = False
+        """True if that reason is the version of MQTT."""
         self.ended: str | None = None
         """Why the connection has ended; None while it is open."""
         self.window = WINDOW
@@ -106,7 +113,7 @@ class Connection:
         self._acknowledged: list[tuple[int, Refusal | None]] = []
         self._messages: list[IncomingMessage] = []
         self._error: str | None = None
-        self._client = client = new_client(settings, client_id, max_packet)
+        self._client = client = new_client(settings, client_id, max_packet, keep_session=keep_session)
         if will is not None:
             client.will_set(*will, qos=limits.qos, retain=limits.retain)
         client.on_connect = self._on_connect
@@ -131,7 +138,7 @@ class Connection:
     def _open(self, timeout: float, **options: Any) -> None:
         """Raises OSError or UnicodeError."""
         self._client.connect_timeout = timeout
-        host, port = self.settings.host, self.settings.effective_port
+        host, port = self.settings.endpoints[0]
         try:
             self._client.connect(host, port, self.settings.keepalive, **options)
         except BaseException as error:
@@ -223,6 +230,7 @@ class Connection:
         self.accepted = not answer.is_failure
         self.refusal = str(answer) if answer.is_failure else ""
         self.credentials_refused = answer.value in _CREDENTIALS
+        self.version_refused = answer.value == _UNSUPPORTED_VERSION
         self.window = min(WINDOW, getattr(properties, "ReceiveMaximum", WINDOW))
         self.limits = _limits(self.limits, answer, properties)
 
@@ -254,4 +262,5 @@ def _limits(before: BrokerLimits, answer: ReasonCode, properties: Properties | N
         packet=getattr(properties, "MaximumPacketSize", math.inf),
         qos=min(1, getattr(properties, "MaximumQoS", 1)),
         retain=bool(getattr(properties, "RetainAvailable", 1)),
+        shared=bool(getattr(properties, "SharedSubscriptionAvailable", 1)),
     )

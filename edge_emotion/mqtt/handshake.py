@@ -61,7 +61,8 @@ def establish(
         return _no_answer(settings, connection.ended or f"no answer within {seconds:g} s")
     if connection.credentials_refused:
         return _credentials_refused(settings, connection.refusal)
-    return ConnectFailure("refused", f"refuses the connection ({connection.refusal})", "see the broker's log")
+    advice = _other_version(settings) if connection.version_refused else "see the broker's log"
+    return ConnectFailure("refused", f"refuses the connection ({connection.refusal})", advice)
 
 
 def wait_for(
@@ -116,6 +117,11 @@ def _socket_failure(settings: MqttSettings, error: OSError | ValueError) -> Conn
     return ConnectFailure(cause, reason, advice)
 
 
+def _other_version(settings: MqttSettings) -> str:
+    """The advice for a broker that refuses this version of MQTT."""
+    return 'set mqtt.protocol: "3.1.1"' if settings.protocol == "5" else 'set mqtt.protocol: "5"'
+
+
 def _no_answer(settings: MqttSettings, why: str) -> ConnectFailure:
     """The failure when no CONNACK came, which leaves the cause open; the advice names the likely ones."""
     advice = []
@@ -126,7 +132,7 @@ def _no_answer(settings: MqttSettings, why: str) -> ConnectFailure:
     else:
         advice.append("see the broker's log: it may reject mqtt.tls.certificate")
     if settings.protocol == "5" and "ssl" not in why.lower():
-        advice.append('if it does not support MQTT 5, set mqtt.protocol: "3.1.1"')
+        advice.append(f"if it does not support MQTT 5, {_other_version(settings)}")
     return ConnectFailure("no answer", f"does not answer as an MQTT broker ({why})", "; ".join(advice))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import threading
 from contextlib import suppress
@@ -26,6 +27,11 @@ class Wakeup:
         with self._lock, suppress(BlockingIOError):  # the buffer is full of earlier calls, which are enough
             if not self._closed:
                 self._writer.send(b"\0")
+
+    def wait(self, timeout: float) -> None:
+        """Return after ``set``, or after ``timeout`` s."""
+        if select.select([self._reader], [], [], timeout)[0]:
+            self.clear()
 
     def clear(self) -> None:
         """Discard the calls of ``set`` so far."""

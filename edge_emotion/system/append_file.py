@@ -10,9 +10,13 @@ import stat
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 from edge_emotion.errors import SinkError
 from edge_emotion.system.paths import expand
+
+_BLOCK = 65_536
+"""Bytes that are read at once."""
 
 _GONE = select.POLLERR | select.POLLHUP | select.POLLNVAL
 
@@ -81,14 +85,14 @@ class LineOutput:
 class AppendedFile(LineOutput):
     """A file that only ever holds whole lines: a line for which the disk has no room is undone.
 
-    An incomplete last line, as after a power cut, is ended, never removed. Only one process at a time writes to it. A
-    FIFO may be without a reader; then ``write`` raises BrokenPipeError until there is one.
+    An incomplete last line, as after a power cut, is ended, or with ``mend="remove"`` removed. Only one process at a
+    time writes to it. A FIFO may be without a reader; then ``write`` raises BrokenPipeError until there is one.
     """
 
-    def __init__(self, path: Path, header: str | None = None) -> None:
+    def __init__(self, path: Path, header: str | None = None, *, mend: Literal["end", "remove"] = "end") -> None:
         """Append to what is there; ``header`` is the first line of the file. Raises SinkError."""
         super().__init__(-1, str(expand(path)))
-        self._path, self._header, self._regular = expand(path), header, False
+        self._path, self._header, self._mend, self._regular = expand(path), header, mend, False
         self._handle = self._open()
         try:
             self._begin()
@@ -174,9 +178,23 @@ class AppendedFile(LineOutput):
         self._lock()
         size = os.fstat(self._handle).st_size
         if size and os.pread(self._handle, 1, size - 1) != b"\n":
-            self._append(b"\n")
+            if self._mend == "end":
+                self._append(b"\n")
+            else:
+                os.ftruncate(self._handle, self._whole_lines(size))
         if self._header is not None:
             self._head(self._header.encode(), size)
+
+    def _whole_lines(self, size: int) -> int:
+        """Bytes up to the end of the last whole line."""
+        end = size
+        while end:
+            begin = max(0, end - _BLOCK)
+            found = os.pread(self._handle, end - begin, begin).rfind(b"\n")
+            if found >= 0:
+                return begin + found + 1
+            end = begin
+        return 0
 
     def _head(self, header: bytes, size: int) -> None:
         if not size:

@@ -1,9 +1,28 @@
-"""Delays between attempts to get back something that was lost: a broker, a camera."""
+"""Random parts of times: delays between attempts to get back a broker or a camera, and repeated intervals."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable
+
+
+class Jitter:
+    """A factor around 1 for repeated intervals: many nodes that start at the same moment drift apart.
+
+    ``draw`` gives -1 to 1. Intervals of a mean of ``m`` seconds vary by ``share * m`` in both directions.
+    """
+
+    def __init__(self, draw: Callable[[], float] = lambda: random.uniform(-1, 1)) -> None:
+        self._draw = draw
+        self._last = draw()
+
+    def factor(self, share: float) -> float:
+        """The factor of the current interval."""
+        return 1 + share * self._last
+
+    def renew(self) -> None:
+        """Draw anew, for the next interval."""
+        self._last = self._draw()
 
 
 class Backoff:

@@ -11,7 +11,8 @@ from contextlib import closing
 
 from edge_emotion.config.settings import MqttSettings
 from edge_emotion.errors import EdgeEmotionError, SinkError
-from edge_emotion.mqtt.connection import TICK, UNLIMITED, Connection, Refusal
+from edge_emotion.mqtt.connection import TICK, UNLIMITED, BrokerLimits, Connection, Refusal
+from edge_emotion.mqtt.failover import Failover
 from edge_emotion.mqtt.handshake import ConnectFailure, establish
 from edge_emotion.mqtt.timing import Timing
 from edge_emotion.mqtt.wakeup import Wakeup
@@ -62,13 +63,14 @@ class Sender:
         self._settings, self._client_id, self._will = settings, client_id, will
         self._send_queue, self._outbox = send_queue, send_queue.outbox
         self._timing, self._handlers = timing, handlers
-        self._broker = f"broker {settings.host}:{settings.effective_port}"
+        self._failover = Failover(settings, timing)
         self._wakeup = Wakeup()
         self._stop = threading.Event()
         self._end_delay = threading.Event()
         self._deadline = math.inf
         self._finished = False
-        self._limits = UNLIMITED
+        self._limits: dict[str, BrokerLimits] = {}
+        """Address of a broker -> its limits, as far as known."""
         self._republish_at = math.inf
         self._in_flight: dict[int, Message] = {}
         self._last_acknowledged = 0.0
@@ -76,7 +78,7 @@ class Sender:
         self._resume_at: float | None = None
         """While the broker refuses messages for the moment: when to publish them again."""
         self._refused_retained: list[Message] = []
-        self.log = ConnectionLog(self._broker)
+        self.log = ConnectionLog(self._failover.name)
         """What was logged about the connection."""
 
     def run(self) -> None:
@@ -85,7 +87,7 @@ class Sender:
         try:
             self._keep_connected()
         except BaseException as error:  # noqa: BLE001 - a thread that ends unseen leaves the node mute
-            self.failure = f"{self._broker}: the network thread has ended: {type(error).__name__}: {error}"
+            self.failure = f"{self.log.broker}: the network thread has ended: {type(error).__name__}: {error}"
             self.ended = SinkError(self.failure)
             _log.debug("traceback of this error", exc_info=True)
         finally:
@@ -117,23 +119,24 @@ class Sender:
         self._republish_at = min(self._republish_at, time.monotonic() + self._timing.birth * random.uniform(0.2, 1))
 
     def _keep_connected(self) -> None:
-        retry = Backoff(self._timing.first_retry, self._timing.longest_retry)
         login_retry = Backoff(self._timing.first_login_retry, self._timing.longest_login_retry)
         while not self._finished and self._remaining() > 0:
             last = self._stop.is_set() and not len(self._outbox)
             self._end_delay.clear()
             self._turn()
-            if self._attempt() > self._timing.steady:
-                retry.reset()
+            delay = self._failover.advance(self._attempt())
             if self.failure is None:
                 login_retry.reset()
+            elif self._failover.all_failed:
+                delay = login_retry.next()
             if last or (self._stop.is_set() and self.failure is not None):
                 return
             if self._stop.is_set():  # only the drain time is left: no long delays any more
                 time.sleep(max(0.0, min(DRAIN_RETRY, self._remaining())))
-            elif self._delay((retry if self.failure is None else login_retry).next()):
-                retry.reset()
+            elif self._delay(delay):
+                self._failover.reset()
                 login_retry.reset()
+            self.log.broker = self._failover.name
 
     def _delay(self, seconds: float) -> bool:
         """Wait; True if ``stop`` or ``retry_now`` ended it."""
@@ -168,15 +171,16 @@ class Sender:
     def _connect(self) -> float:
         """As ``_attempt``. Raises what is a fault of this program."""
         try:
-            will = (self._will, OFFLINE)
-            connection = Connection(self._settings, self._client_id, will, limits=self._limits)
+            settings, will = self._failover.settings, (self._will, OFFLINE)
+            limits = self._limits.get(settings.address, UNLIMITED)
+            connection = Connection(settings, self._client_id, will, limits=limits)
         except (OSError, ValueError, EdgeEmotionError) as error:
             self.failure = None
-            self.log.report(logging.WARNING, f"{self._broker} is not reachable: {error}; trying again")
+            self.log.report(logging.WARNING, f"{self.log.broker} is not reachable: {error}; trying again")
             return 0.0
         with closing(connection):
             failure = establish(connection, self._wakeup, self._timing, self._remaining)
-            self._limits = connection.limits
+            self._limits[settings.address] = connection.limits
             if failure is None:
                 return self._use(connection)
             self._report_failure(failure)
@@ -185,13 +189,13 @@ class Sender:
     def _report_failure(self, failure: ConnectFailure) -> None:
         if failure.cause == "credentials":
             self.failure = (
-                f"{self._broker} {failure.reason}; trying again every few minutes, and at a reload; {failure.advice}; "
-                f"until then up to {self._settings.outbox} events wait"
+                f"{self.log.broker} {failure.reason}; trying again every few minutes, and at a reload; "
+                f"{failure.advice}; until then up to {self._settings.outbox} events wait"
             )
             self.log.report(logging.ERROR, self.failure)
         elif failure.cause != "stopped":
             self.failure = None
-            self.log.report(logging.WARNING, f"{self._broker} {failure.reason}; trying again; {failure.advice}")
+            self.log.report(logging.WARNING, f"{self.log.broker} {failure.reason}; trying again; {failure.advice}")
 
     def _use(self, connection: Connection) -> float:
         self._in_flight.clear()
@@ -214,7 +218,7 @@ class Sender:
             client_id = self._settings.client_id
             twin = f"; is mqtt.client_id {client_id!r} used by another client too?" if client_id else ""
             self.log.report(
-                logging.WARNING, f"lost {self._broker} ({connection.ended}); events wait; trying again{twin}"
+                logging.WARNING, f"lost {self.log.broker} ({connection.ended}); events wait; trying again{twin}"
             )
         return time.monotonic() - start
 
@@ -312,7 +316,7 @@ class Sender:
             self._refused_retained.append(message)
         if self._resume_at is None:
             self._resume_at = time.monotonic() + self._publish_retry.next()
-        status = f"{self._broker} does not accept messages for the moment ({refusal.reason}); trying again"
+        status = f"{self.log.broker} does not accept messages for the moment ({refusal.reason}); trying again"
         self.log.report(logging.WARNING, status)
 
     def _remaining(self) -> float:

@@ -143,7 +143,7 @@ class MqttSink:
             raise SinkError("an MQTT sink opens only once; make a new one")
         self.check()  # here, so that its errors end the start of the program
         if self._settings.tls is not None and self._settings.tls.insecure:
-            _log.warning("mqtt.tls.insecure is set: events go to any host that answers as %s", self._settings.host)
+            _log.warning("mqtt.tls.insecure is set: events go to any host that answers as %s", self._settings.address)
         self._open_file()
         self._announce()
         token, path = ("", None) if self._file is None else (self._file.token, self._file.path)
@@ -227,7 +227,9 @@ class MqttSink:
         left = self._outbox.clear() if kept else self._outbox.discard()
         if left:
             fate = "they wait for the next start" if kept else "they are lost"
-            _log.warning("stopped while %d events were not delivered to broker %s; %s", left, self._settings.host, fate)
+            _log.warning(
+                "stopped while %d events were not delivered to broker %s; %s", left, self._settings.address, fate
+            )
 
     def _announce(self) -> None:
         discovery = self._settings.discovery
@@ -274,16 +276,14 @@ class MqttSink:
 
     def _log_forbidden(self, root: str, reason: str) -> None:
         prefix, _, node = root.rpartition("/")
-        port = self._settings.effective_port
         _log.error(
             "the broker refuses to clear the retained topics below %s, which this node has left (%s): do it as a user "
-            "who may: edge-emotion forget %s --prefix %s --mqtt %s:%d --username NAME",
+            "who may: edge-emotion forget %s --prefix %s --mqtt %s --username NAME",
             root,
             reason,
             node,
             prefix,
-            self._settings.host,
-            port,
+            self._settings.address,
         )
 
     def _open_file(self) -> None:

@@ -23,7 +23,7 @@ pytestmark = needs_mosquitto
     ("options", "fault"),
     [({"node": "#"}, "no name"), ({"camera": "a/b"}, "no name"), ({"group": "+"}, "no name"),
      ({"session": ""}, "no name"), ({"session": "me", "session_expiry": 0}, "session_expiry"),
-     ({"session": "me", "settings": broker_settings(protocol="3.1.1")}, "needs MQTT 5")],
+     ({"group": "me", "settings": broker_settings(protocol="3.1.1")}, "needs MQTT 5")],
 )  # fmt: skip
 def test_impossible_choices_are_refused_at_once(options: dict[str, object], fault: str) -> None:
     with pytest.raises(ConfigError, match=fault):

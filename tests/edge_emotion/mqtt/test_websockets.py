@@ -15,7 +15,8 @@ from support.broker import Authority, Broker, free_port, needs_mosquitto, wait_u
 from support.mqtt_stage import INFO, TIMING, publish
 from support.subscribers import items_until
 
-from edge_emotion.cli.main import _broker, main
+from edge_emotion.cli.broker_options import broker_of
+from edge_emotion.cli.main import main
 from edge_emotion.client import AvailabilityReceived, Client, EventReceived, TlsSettings, broker_settings
 from edge_emotion.config.settings import MqttSettings
 from edge_emotion.doctor.broker import broker as examine_broker
@@ -134,7 +135,7 @@ def test_the_commands_and_the_doctor_take_such_addresses(
     ],
 )
 def test_an_address_is_read_into_the_settings(text: str, expected: tuple[object, ...]) -> None:
-    read = MqttSettings.model_validate(_broker(text))
+    read = MqttSettings.model_validate(broker_of(text))
     assert (read.host, read.effective_port, read.transport, read.path, read.tls is not None) == expected
 
 
