@@ -251,7 +251,7 @@ def test_the_command_line_starts_without_heavy_libraries() -> None:
         (["run", "--source", "a ! b", "--jsonl", "-"], 5, "GStreamer"),
         (["run", "--source", "picamera2", "--jsonl", "-"], 5, "python3-picamera2"),
         (["check-config"], 2, "cameras: is required"),
-        (["subscribe", "--mqtt", ""], 2, "mqtt.host: must have at least 1 character"),
+        (["subscribe", "--mqtt", ""], 2, "--mqtt '': a host is missing"),
         (["subscribe", "--mqtt", "localhost:1"], 6, "broker localhost:1 is not reachable"),
         (["subscribe", "--mqtt", "localhost:99999"], 2, "the port '99999' is not a number from 1 to 65535"),
         (

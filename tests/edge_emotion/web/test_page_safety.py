@@ -303,6 +303,17 @@ def test_a_method_that_no_route_has_is_405(plain: Asker) -> None:
         assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD, POST"), method
 
 
+def test_a_flood_of_requests_that_are_none_is_a_few_lines_in_the_log(
+    plain: Asker, caplog: pytest.LogCaptureFixture
+) -> None:
+    host, port = plain.host.split(":")
+    for _ in range(20):
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            connection.sendall(b"no request\r\n\r\n")
+            assert b" 400 " in connection.recv(4096)
+    assert caplog.messages == ["the page: Invalid HTTP request received."] * 5
+
+
 def test_cookies_of_other_programs_on_the_same_host_do_not_log_out(asker: Asker) -> None:
     session = login(asker).split(";")[0]
     for other in ('state={"x": 1}', "a b=c d", "alone", "x[y]=1", "path/name=1", "=", 'quoted="half', "; ;"):
