@@ -180,9 +180,7 @@ def test_a_data_set_may_itself_lie_in_a_hidden_folder(tmp_path: Path, faces: lis
 
 def test_an_unknown_class_folder_is_named_with_the_known_ones(tmp_path: Path, faces: list[Pixels]) -> None:
     write_folders(tmp_path, faces, ["train/anger", "train/bored"])
-    with pytest.raises(
-        DataError, match=r"train/bored: unknown label 'bored'; .*happy.*--label-map bored=EMOTION"
-    ):
+    with pytest.raises(DataError, match=r"train/bored: unknown label 'bored'; .*happy.*--label-map bored=EMOTION"):
         load(tmp_path)
 
 
