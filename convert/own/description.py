@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -137,7 +138,10 @@ def _label(name: str) -> str:
     key = re.sub(r"[\s-]+", "_", name.strip().lower())
     key = ALIASES.get(key, key)
     if key not in EMOTIONS and not own_label(key):
+        plain = unicodedata.normalize("NFKD", key).encode("ascii", "ignore").decode()
+        hint = f"; for example {plain}" if plain != key and own_label(plain) else ""
         raise ConfigError(
-            f"--labels: {name.strip()!r} cannot be a label: take a letter, then letters, digits and _, 32 in all"
+            f"--labels: {name.strip()!r} cannot be a label: take a letter of a to z, then letters, digits and _, "
+            f"32 in all{hint}"
         )
     return key

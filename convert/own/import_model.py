@@ -89,7 +89,7 @@ def adapt(source: Path, facts: Facts, folder: Path) -> Imported:
     """A file in ``folder`` that takes N x H x W x C and gives logits, with a manifest without figures."""
     network, notes = _open(source, facts.input)
     spec = _input_spec(source, network, facts, notes)
-    softmax = network.remove_softmax()
+    softmax, sigmoid = network.remove_softmax(), network.ends_in_sigmoid()
     if softmax:
         notes.append("output: the softmax at the end was removed; the runtime computes it")
     network.flatten_output(len(facts.labels))
@@ -97,7 +97,7 @@ def adapt(source: Path, facts: Facts, folder: Path) -> Imported:
     outputs = _probe(imported)
     if not np.ptp(outputs, axis=0).any():
         raise ModelError(f"{source} gives the same values for each drawn face: is --input right, and is it trained?")
-    reason = no_logits(outputs)
+    reason = no_logits(outputs) or ("values of a sigmoid" if sigmoid and not softmax else None)
     if reason is None:
         if not softmax:
             notes.append("output: logits, as they are")

@@ -53,10 +53,7 @@ class OnnxFile:
 
     def remove_softmax(self) -> bool:
         """Make the softmax's input the output; False if the network does not end in one."""
-        makers = {output: node for node in self._graph.node for output in node.output}
-        last = makers.get(self._graph.output[0].name)
-        while last is not None and last.op_type in PASSED:
-            last = makers.get(last.input[0])
+        last = self._last()
         if last is None or last.op_type != "Softmax":
             return False
         kind, shape = self._kind(last.input[0]), self._graph.output[0].type.tensor_type.shape
@@ -65,6 +62,19 @@ class OnnxFile:
         self._graph.output[0].type.tensor_type.shape.CopyFrom(shape)
         self._remove_unused()
         return True
+
+    def ends_in_sigmoid(self) -> bool:
+        """Whether the outputs are those of a sigmoid."""
+        last = self._last()
+        return last is not None and last.op_type == "Sigmoid"
+
+    def _last(self) -> Any:
+        """The last node that computes something; None if there is none."""
+        makers = {output: node for node in self._graph.node for output in node.output}
+        last = makers.get(self._graph.output[0].name)
+        while last is not None and last.op_type in PASSED:
+            last = makers.get(last.input[0])
+        return last
 
     def flatten_output(self, count: int) -> None:
         """Make the output a float N x ``count``."""

@@ -28,6 +28,10 @@ class NetworkFile(Protocol):
         """Make the softmax's input the output; False if the network does not end in one."""
         ...
 
+    def ends_in_sigmoid(self) -> bool:
+        """Whether the outputs are those of a sigmoid: small ones look like logits."""
+        ...
+
     def flatten_output(self, count: int) -> None:
         """Make the output N x ``count``."""
         ...

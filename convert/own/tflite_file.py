@@ -58,15 +58,25 @@ class TfliteFile:
 
     def remove_softmax(self) -> bool:
         """Make the softmax's input the output; False if the network does not end in one, or in one with a factor."""
-        makers = {int(index): one for one in self._graph.operators for index in one.outputs}
-        last = makers.get(int(self._graph.outputs[0]))
-        while last is not None and self._name(last) in PASSED:
-            last = makers.get(int(last.inputs[0]))
+        last = self._last()
         if last is None or self._name(last) != "SOFTMAX" or last.builtinOptions.beta != 1:
             return False
         self._graph.outputs = [int(last.inputs[0])]
         self._remove_unused()
         return True
+
+    def ends_in_sigmoid(self) -> bool:
+        """Whether the outputs are those of a sigmoid."""
+        last = self._last()
+        return last is not None and self._name(last) == "LOGISTIC"
+
+    def _last(self) -> Any:
+        """The last operator that computes something; None if there is none."""
+        makers = {int(index): one for one in self._graph.operators for index in one.outputs}
+        last = makers.get(int(self._graph.outputs[0]))
+        while last is not None and self._name(last) in PASSED:
+            last = makers.get(int(last.inputs[0]))
+        return last
 
     def flatten_output(self, count: int) -> None:
         """Make the output N x ``count``."""

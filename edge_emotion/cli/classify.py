@@ -14,6 +14,7 @@ import numpy as np
 from edge_emotion.cli.annotate import annotate
 from edge_emotion.cli.picture_list import RowFile
 from edge_emotion.config.settings import Range
+from edge_emotion.config.source_spec import IMAGE_SUFFIXES
 from edge_emotion.datatypes import EmotionScores, Face, Image
 from edge_emotion.detectors.whole_picture import WholePicture
 from edge_emotion.errors import ConfigError, SinkError, SourceError
@@ -118,10 +119,15 @@ def find_emotions(image: Image, detector: FaceDetector, classifier: EmotionClass
 def _targets(images: Sequence[Path], folder: Path | None, *, force: bool) -> dict[Path, Path]:
     """The file of each annotated picture; numbered where another one or an original already has the name.
 
-    Raises SinkError if the folder cannot be made, ConfigError if one of the files is there already, without ``force``.
+    Raises SinkError if the folder cannot be made, ConfigError if one of the files is there already, without ``force``,
+    and for the name of a picture where a folder is wanted.
     """
     if folder is None:
         return {}
+    if folder.suffix.lower() in IMAGE_SUFFIXES and not folder.is_dir():
+        raise ConfigError(
+            f"--annotate takes a folder, and {folder} is the name of a picture: give --annotate {folder.stem}"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -6,13 +6,15 @@ import argparse
 import re
 from pathlib import Path
 
-from edge_emotion.cli.terminal import fraction, positive_count
+from edge_emotion.cli.terminal import fraction, path_of_something, positive_count
 from edge_emotion.errors import ConfigError
 
 
 def classify_options(parser: argparse.ArgumentParser) -> None:
     """Add them."""
-    parser.add_argument("images", nargs="*", type=Path, metavar="IMAGE", help="a picture, or a folder of pictures")
+    parser.add_argument(
+        "images", nargs="*", type=path_of_something, metavar="IMAGE", help="a picture, or a folder of pictures"
+    )
     parser.add_argument(
         "--from", dest="listed", type=Path, metavar="LIST", help="a file with one path in each line; - standard input"
     )

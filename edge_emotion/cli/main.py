@@ -38,6 +38,14 @@ EXIT_CODES = """exit codes: 0 done; 1 unexpected error; 2 wrong arguments or con
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. An error is one line; a traceback only with --debug."""
+    try:
+        return run_command(_options(argv))
+    except KeyboardInterrupt:  # before there is a command
+        return 130
+
+
+def _options(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments; umask and log are set."""
     os.umask(os.umask(0o077) | 0o022)  # what a command makes can be written by its owner only
     parser = _parser()
     complete_words(parser)
@@ -47,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         format="%(asctime)s %(levelname)s %(message)s",
         stream=sys.stderr,
     )
-    return run_command(options)
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:

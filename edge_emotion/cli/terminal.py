@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import NoReturn
 
 from edge_emotion.errors import BackendUnavailable, EdgeEmotionError
@@ -108,6 +109,13 @@ def complete_words(parser: argparse.ArgumentParser) -> None:
 def add_debug(parser: argparse.ArgumentParser, *, default: bool | str = False) -> None:
     """``--debug``; ``default=argparse.SUPPRESS`` lets a subcommand take it, too, without undoing it."""
     parser.add_argument("--debug", action="store_true", default=default, help="log more, show tracebacks")
+
+
+def path_of_something(text: str) -> Path:
+    """A path that is not empty: an unset variable of a shell must not mean the current folder."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("a path must not be empty")
+    return Path(text)
 
 
 def fraction(text: str) -> float:

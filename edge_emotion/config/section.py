@@ -34,5 +34,7 @@ def read_secret(key: str, file: Path) -> str:
     """The text of the file that the setting ``key`` names, without its last line break. Raises ConfigError."""
     try:
         return expand(file).read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{key} {file}: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"{key} {file}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{key} {file}: it is no text in UTF-8") from error

@@ -205,7 +205,10 @@ class Settings(BaseSettings):
         if self.mqtt is None and self.jsonl is None and self.web is None:
             pictures = (camera.source for camera in self.cameras.values() if is_one_picture(camera.source))
             hint = next((f"; for the emotions of a picture: edge-emotion classify {path}" for path in pictures), "")
-            raise ValueError(f"events have nowhere to go: set mqtt (host), jsonl (path) or web (listen){hint}")
+            options = "as options --mqtt, --jsonl, run --show"
+            raise ValueError(
+                f"events have nowhere to go: set mqtt (host), jsonl (path) or web (listen); {options}{hint}"
+            )
         return self
 
     @property

@@ -23,11 +23,8 @@ from edge_emotion.sources.stream_lag import Freshness
 from edge_emotion.system.opencv_build import has_gstreamer
 from edge_emotion.system.paths import expand
 
-# Both say what our own errors say, in many lines and at every attempt to open a camera that is away.
+# It says what our own errors say, in many lines and at every attempt to open a camera that is away.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-if "OPENCV_LOG_LEVEL" not in os.environ:
-    # OpenCV 4.10 has it here, 4.14 there.
-    (getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel)(0)
 
 _CLOSE_GRACE = 1.0
 """Seconds that ``close`` waits for a device to be given back."""

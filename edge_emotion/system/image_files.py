@@ -11,7 +11,14 @@ import numpy as np
 from edge_emotion.datatypes import Image
 from edge_emotion.errors import SinkError, SourceError
 from edge_emotion.system.atomic_file import write_bytes
-from edge_emotion.system.image_header import MAX_PIXELS, other_kind, picture_kind, picture_size
+from edge_emotion.system.image_header import (
+    MAX_PIXELS,
+    MAX_SCANS,
+    other_kind,
+    picture_kind,
+    picture_size,
+    too_many_scans,
+)
 from edge_emotion.system.opencv_build import reads_pictures
 
 MAX_BYTES = 256 * 2**20
@@ -35,6 +42,8 @@ def decode_picture(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Imag
         raise SourceError(
             f"{name} has {size[0]} x {size[1]} pixels, more than {max_pixels / 1e6:g} million: make it smaller"
         )
+    if too_many_scans(data):
+        raise SourceError(f"{name} is a JPEG of more than {MAX_SCANS} scans, which takes too long: save it anew")
     try:
         # Without a size its header is damaged, and nobody knows how large it would become.
         image = None if size is None else cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)

@@ -9,12 +9,20 @@ import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from edge_emotion.system.av1_size import av1_size
+
 MAX_PIXELS = 25_000_000
 """Largest picture that is decoded unless told otherwise: 75 MB in memory."""
 
+MAX_SCANS, MAX_SEGMENTS = 100, 10_000
+"""Most of a JPEG: progressive ones have some ten scans, with a few segments each."""
+
 _HEAD = 32
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_NO_LENGTH = frozenset((0x01, *range(0xD0, 0xD8)))
+_NO_LENGTH = frozenset({0x01})
+_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
+_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
+"""Without restarts, which stand in the data of a scan."""
 
 Size = tuple[int, int]
 
@@ -84,7 +92,7 @@ def picture_size(data: bytes) -> Size | None:
     kind = picture_kind(data[:_HEAD])
     try:
         return None if kind is None else _SIZES[kind](data)
-    except (struct.error, IndexError):
+    except (struct.error, IndexError, ValueError):
         return None
 
 
@@ -101,19 +109,41 @@ def files_below(folder: Path) -> Iterator[Path]:
 
 def _jpeg(data: bytes) -> Size | None:
     """The first start of frame; segments before it, with thumbnails in them, are skipped by their lengths."""
-    at = 2
-    while data[at] == 0xFF:
-        marker = data[at + 1]
+    for marker, at in _jpeg_segments(data):
         if marker in _START_OF_FRAME:
-            height, width = struct.unpack_from(">HH", data, at + 5)
+            height, width = struct.unpack_from(">HH", data, at + 3)
             return width, height
-        if marker == 0xFF:
-            at += 1
-        elif marker in _NO_LENGTH:
-            at += 2
-        else:
-            at += 2 + max(2, struct.unpack_from(">H", data, at + 2)[0])
     return None
+
+
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
+    """Marker of each segment up to the end of the picture, and the place of its length.
+
+    Bytes between segments are skipped exactly as libjpeg does: else a file could show us one size and libjpeg another.
+    """
+    at = 2
+    while found := _MARKER.search(data, at):
+        marker, at = found[1][0], found.end()
+        if marker == _END_OF_IMAGE:
+            return
+        if marker not in _NO_LENGTH:
+            yield marker, at
+            at += max(2, struct.unpack_from(">H", data, at)[0])
+
+
+def too_many_scans(data: bytes) -> bool:
+    """True for a JPEG of more than MAX_SCANS scans: each costs a pass over all pixels, and takes only some bytes."""
+    if picture_kind(data[:_HEAD]) != "JPEG":
+        return False
+    scans = 0
+    try:
+        for number, (marker, _) in enumerate(_jpeg_segments(data)):
+            scans += marker == _START_OF_SCAN
+            if scans > MAX_SCANS or number > MAX_SEGMENTS:
+                return True
+    except struct.error:  # its end is missing
+        pass
+    return False
 
 
 def _png(data: bytes) -> Size | None:
@@ -150,16 +180,23 @@ def _webp(data: bytes) -> Size | None:
     return (width & 0x3FFF, height & 0x3FFF) if data[12:16] == b"VP8 " else None
 
 
+_TIFF_SIZE, _TIFF_TILE = (256, 257), (322, 323)
+"""Tags of the width and height of the picture, and of a tile, which a reader holds as a whole."""
+
+
 def _tiff(data: bytes) -> Size | None:
+    """Of the picture, or of a tile if that is larger."""
     order = "<" if data[:2] == b"II" else ">"
     at = struct.unpack_from(order + "I", data, 4)[0]
     found: dict[int, int] = {}
     for number in range(struct.unpack_from(order + "H", data, at)[0]):
         entry = at + 2 + 12 * number
         tag, kind = struct.unpack_from(order + "HH", data, entry)
-        if tag in (256, 257):
-            found[tag] = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, entry + 8)[0]
-    return (found[256], found[257]) if len(found) == 2 else None
+        if tag in (*_TIFF_SIZE, *_TIFF_TILE):
+            size = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, entry + 8)[0]
+            found[tag] = max(size, found.get(tag, 0))  # of a tag twice, readers take one or the other
+    sizes = [(found[wide], found[high]) for wide, high in (_TIFF_SIZE, _TIFF_TILE) if wide in found and high in found]
+    return max(sizes, key=_area) if _TIFF_SIZE[0] in found and _TIFF_SIZE[1] in found else None
 
 
 def _heif(data: bytes) -> Size | None:
@@ -169,7 +206,17 @@ def _heif(data: bytes) -> Size | None:
     while at >= 0:
         sizes.append(struct.unpack_from(">II", data, at + 8))
         at = data.find(b"ispe", at + 4)
-    return max(sizes, key=lambda size: size[0] * size[1], default=None)
+    return max(sizes, key=_area, default=None)
+
+
+def _area(size: Size) -> int:
+    return size[0] * size[1]
+
+
+def _avif(data: bytes) -> Size | None:
+    """The larger one of what the boxes say and of what the decoder finds."""
+    told, coded = _heif(data), av1_size(data)
+    return None if told is None or coded is None else max(told, coded, key=_area)
 
 
 _SIZES: dict[str, Callable[[bytes], Size | None]] = {
@@ -180,6 +227,6 @@ _SIZES: dict[str, Callable[[bytes], Size | None]] = {
     "WebP": _webp,
     "TIFF": _tiff,
     "PNM": _pnm,
-    "AVIF": _heif,
+    "AVIF": _avif,
     "HEIC": _heif,
 }

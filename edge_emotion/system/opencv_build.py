@@ -1,11 +1,16 @@
-"""Features of the installed OpenCV build."""
+"""Features of the installed OpenCV build. What it logs, our own errors say in one line: its log is off."""
 
 from __future__ import annotations
 
+import os
 import re
 from functools import cache
 
 import cv2
+
+if "OPENCV_LOG_LEVEL" not in os.environ:
+    # OpenCV 4.10 has it here, 4.14 there.
+    (getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel)(0)
 
 
 def has_gstreamer() -> bool:

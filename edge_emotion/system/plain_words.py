@@ -16,6 +16,7 @@ PLAIN_WORDS = {
 """By the beginnings of pydantic's types of errors."""
 
 _NAME = re.compile(r"String should match pattern '\^\[a-zA-Z0-9_-\]\S*'$")
+_LENGTH = re.compile(r"^(?:String|Dictionary|Tuple|List) should have (at (?:least|most) \d+ \w+)(?: after validation)?")
 _PATTERN = "String should match pattern"
 
 
@@ -26,4 +27,5 @@ def in_plain_words(kind: str, message: str) -> str:
     if plain.startswith(_PATTERN):
         is_name = _NAME.match(plain)
         return "only letters, digits, - and _ are allowed here" if is_name else plain.replace(_PATTERN, "must match")
+    plain = _LENGTH.sub(r"must have \1", plain)
     return plain.replace("Input should be a valid", "must be a").replace("Input should be", "must be")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from http.cookies import CookieError, SimpleCookie
-
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -18,6 +17,7 @@ OPEN = frozenset({"/login", "/healthz"})
 """Answered without login, as are the files below STATIC: they ship with the program and hold nothing of the node."""
 STATIC = "/static/"
 PICTURES = "/api/v1/classify"
+METHODS = ("GET", "HEAD", "POST")
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; "
@@ -51,7 +51,7 @@ class Guard:
     async def _refusal(self, scope: Scope) -> ASGIApp | None:
         if not self._access.may_connect((scope.get("client") or ("",))[0]):
             return problem(403, "only web.trusted_proxy may ask here: open the page at that proxy")
-        headers, path = Headers(scope=scope), scope["path"]
+        headers, path, method = Headers(scope=scope), scope["path"], scope["method"]
         host = headers.get("host", "")
         if not self._access.knows_host(host):
             return problem(421, f"this machine is not known as {host[:100]!r}: add the name to web.hosts")
@@ -60,7 +60,12 @@ class Guard:
             right = await self._has_token(bearer) if bearer else self._access.logged_in(session_of(headers))
             if not right:
                 return _login_first(scope)
-        if scope["method"] not in ("GET", "HEAD"):
+        if method not in METHODS:
+            return problem(405, "another method is needed here", {"Allow": ", ".join(METHODS)})
+        if path.startswith("/api/") and headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+            # It could not read the answer, but would take streams from others and have the doctor examine for ever.
+            return problem(403, "the page of another site asked for this: open the page of this server")
+        if method == "POST":
             return self._write_refusal(headers, path, host, by_program=bool(bearer) and self._access.needs_login)
         return None
 
@@ -82,11 +87,8 @@ class Guard:
 
 def session_of(headers: Headers) -> str | None:
     """The session that the cookie of a request holds."""
-    try:
-        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return None
-    return None if found is None else found.value
+    # Browsers send the cookies of all programs of a host to each of its ports, and some are not of the standard's form.
+    return cookie_parser(headers.get("cookie", "")).get(COOKIE)
 
 
 def _bearer(headers: Headers) -> str | None:

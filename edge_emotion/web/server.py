@@ -19,6 +19,7 @@ from edge_emotion.daemon.control import Control
 from edge_emotion.daemon.daemon import Daemon
 from edge_emotion.errors import ConfigError
 from edge_emotion.system.listening import bound_socket, remedy
+from edge_emotion.system.log_limit import LogLimit
 from edge_emotion.web.access import Access
 from edge_emotion.web.application import make_application
 from edge_emotion.web.live import LiveState
@@ -96,7 +97,7 @@ class PageServer:
         )
         for name in ("uvicorn.error", "uvicorn.access"):
             logging.getLogger(name).setLevel(logging.WARNING)
-        logging.getLogger("uvicorn.error").addFilter(_is_news)
+        logging.getLogger("uvicorn.error").addFilter(UvicornLog())
         self._server = Server(config)
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)
         self._thread.start()
@@ -122,9 +123,19 @@ class PageServer:
         await self._server.serve([self._socket])
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    """False for what uvicorn logs about viewers that were too slow."""
-    return "without completing response" not in record.getMessage()
+class UvicornLog(logging.Filter):
+    """Leaves out what uvicorn logs about slow viewers, and limits the lines that any client can cause."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._limit = LogLimit(log)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """True for a line that is logged as it is."""
+        message = record.getMessage()
+        if "without completing response" not in message and record.levelno == logging.WARNING:
+            self._limit.warning("the page: %s", message)
+        return record.levelno > logging.WARNING and "without completing response" not in message
 
 
 def _listening(settings: WebSettings) -> socket.socket:

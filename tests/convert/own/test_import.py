@@ -12,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from convert.cli import main
+from convert.own.onnx_file import OnnxFile
 from edge_emotion.errors import ModelError
 from edge_emotion.factory.models import make_classifier
 from edge_emotion.models.folder import load_manifest
@@ -99,10 +100,8 @@ def test_a_network_of_keras_3_that_rescales_pixels_itself_needs_no_range(pixels:
 
     keras.utils.set_random_seed(0)
     parts = [keras.layers.Rescaling(1 / 127.5, offset=-1), keras.layers.Conv2D(4, 5, strides=4, activation="relu")]
-    parts += [keras.layers.Flatten(), keras.layers.Dense(3, activation="sigmoid", kernel_initializer="glorot_normal")]
+    parts += [keras.layers.Flatten(), keras.layers.Dense(3, activation="sigmoid")]  # none of its values is near 0 or 1
     model = keras.Sequential([keras.layers.Input((48, 48, 3)), *parts])
-    kernel, bias = model.layers[-1].get_weights()
-    model.layers[-1].set_weights([9 * kernel, bias])
     model.save(tmp_path / "own.keras")
     colour = np.concatenate([pixels, pixels[::-1], 255 - pixels], axis=-1)
     classifier = imported(tmp_path / "own.keras", tmp_path / "m", labels="Happy, sad, tired")
@@ -145,6 +144,18 @@ def torch_like(path: Path, *, softmax: bool, classes: int = 7, side: int | str =
     return run
 
 
+def test_the_end_of_a_network_is_known_also_where_its_values_look_like_logits(tmp_path: Path) -> None:
+    ends = {"Sigmoid": True, "Softmax": False, "Relu": False}
+    for last, is_sigmoid in ends.items():
+        nodes = [helper.make_node("Flatten", ["x"], ["flat"]), helper.make_node(last, ["flat"], ["end"])]
+        nodes.append(helper.make_node("Identity", ["end"], ["y"]))
+        shapes = [("x", ["batch", 3, 16, 16]), ("y", ["batch", 768])]
+        given, taken = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes)
+        graph = helper.make_graph(nodes, "g", [given], [taken])
+        onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / last)
+        assert OnnxFile(tmp_path / last).ends_in_sigmoid() == is_sigmoid, last
+
+
 def test_an_onnx_file_with_channels_first_and_imagenets_mean_and_deviation_gives_its_own_probabilities(
     pixels: Pixels, tmp_path: Path
 ) -> None:
@@ -181,6 +192,8 @@ def test_what_does_not_fit_is_refused_in_one_line_and_nothing_is_written(
         ),
         ("own.h5", "happy,joy", ("0..1",), 2, "happiness comes twice"),
         ("own.h5", "happy,4ever", ("0..1",), 2, "'4ever' cannot be a label"),
+        ("own.h5", "happy,wütend", ("0..1",), 2, "digits and _, 32 in all; for example wutend"),
+        ("own.h5", "happy,怒り", ("0..1",), 2, "digits and _, 32 in all"),
         ("own.h5", "happy,unknown", ("0..1",), 2, "'unknown' cannot be a label"),
         ("own.h5", FER2013, ("64x64", "0..1"), 2, "takes 48 x 48 x 1"),
         ("own.h5", FER2013, ("rgb", "0..1"), 2, "takes 1 channels"),

@@ -208,6 +208,31 @@ def test_an_unreadable_picture_is_reported_and_the_others_are_done(
     ]
 
 
+def test_a_picture_in_place_of_a_folder_and_an_empty_path_are_refused(
+    portrait: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["classify", str(portrait), "--annotate", str(tmp_path / "new.PNG")]) == 2
+    assert "new.PNG is the name of a picture: give --annotate new" in capsys.readouterr().err
+    assert not (tmp_path / "new.PNG").exists()
+    with pytest.raises(SystemExit, match="2"):
+        main(["classify", ""])
+    assert "a path must not be empty" in capsys.readouterr().err
+
+
+def test_ctrl_c_before_a_command_begins_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_parser: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("edge_emotion.cli.main.complete_words", interrupted)
+    assert main(["models"]) == 130
+
+
+def test_the_command_line_starts_without_heavy_libraries() -> None:
+    program = "import sys, edge_emotion.cli.main; print({'numpy', 'cv2', 'pydantic'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "set()"
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -216,7 +241,7 @@ def test_an_unreadable_picture_is_reported_and_the_others_are_done(
         (["classify", "--operating-point", "hot", "x.png"], 2, "no operating point 'hot'"),
         (["classify", "--threshold", "2", "x.png"], 2, "not between 0 and 1"),
         (["run"], 2, "cameras: is required"),
-        (["run", "--source", "0"], 2, "nowhere to go"),
+        (["run", "--source", "0"], 2, "as options --mqtt, --jsonl, run --show"),
         (["run", "--config", "nowhere.yaml"], 2, "cannot read configuration nowhere.yaml"),
         (["run", "--source", "nowhere.mp4", "--jsonl", "-"], 3, "no video file nowhere.mp4"),
         (["run", "--source", "*.nothing", "--jsonl", "-"], 3, "*.nothing"),
@@ -226,6 +251,7 @@ def test_an_unreadable_picture_is_reported_and_the_others_are_done(
         (["run", "--source", "a ! b", "--jsonl", "-"], 5, "GStreamer"),
         (["run", "--source", "picamera2", "--jsonl", "-"], 5, "python3-picamera2"),
         (["check-config"], 2, "cameras: is required"),
+        (["subscribe", "--mqtt", ""], 2, "--mqtt '': a host is missing"),
         (["subscribe", "--mqtt", "localhost:1"], 6, "broker localhost:1 is not reachable"),
         (["subscribe", "--mqtt", "localhost:99999"], 2, "the port '99999' is not a number from 1 to 65535"),
         (

@@ -107,6 +107,7 @@ def test_the_node_defaults_to_a_name_that_topics_allow(file: Path, monkeypatch: 
         (GOOD + "mqtt_: {}", "mqtt_: unknown key; did you mean 'mqtt'?"),
         ("mqtt: {}", "cameras: is required"),
         ("cameras: {}\nmqtt: {}", "cameras: "),
+        ("cameras: {}", "must have at least 1 item"),
         ("cameras: {a: {source: 0}}", "events have nowhere to go: set mqtt (host), jsonl (path) or web (listen)"),
         ("cameras: {a b: {source: 0}}\nmqtt: {}", "cameras.a b: only letters, digits, - and _"),
         ("node: a/b\ncameras: {a: {source: 0}}\nmqtt: {}", "node: only letters, digits, - and _"),

@@ -87,6 +87,50 @@ def test_a_small_file_that_claims_to_be_huge_is_refused_before_it_is_decoded(
         read_picture(tmp_path / "bomb")
 
 
+def jpeg_with_skipped_header(width: int, height: int) -> bytes:
+    """FF 00 is no segment to libjpeg: who skips it by a length finds the small header at the end."""
+    whole, huge = encoded(".jpg"), claiming("JPG", width, height)
+    at = whole.index(b"\xff\xc0")
+    small = whole[at : at + 2 + struct.unpack_from(">H", whole, at + 2)[0]]
+    return b"\xff\xd8\xff\x00" + struct.pack(">H", len(huge)) + huge[2:] + small + b"\xff\xd9"
+
+
+def tiff_with_tags(*tags: tuple[int, int]) -> bytes:
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
+
+
+def avif_that_understates(width: int, height: int) -> bytes:
+    """Its boxes have another size than the frame that is coded."""
+    data = cv2.imencode(".avif", np.zeros((height, width, 3), np.uint8), [cv2.IMWRITE_AVIF_SPEED, 10])[1].tobytes()
+    at = data.index(b"ispe")
+    return data[: at + 8] + struct.pack(">II", 64, 64) + data[at + 16 :]
+
+
+def test_a_second_size_in_a_file_does_not_hide_the_one_that_is_decoded() -> None:
+    files = {
+        "16000 x 12000": [
+            jpeg_with_skipped_header(16_000, 12_000),
+            tiff_with_tags((256, 16_000), (256, 64), (257, 12_000), (257, 64)),
+            tiff_with_tags((256, 64), (257, 64), (322, 16_000), (323, 12_000)),
+        ],
+        "1100 x 1000": [avif_that_understates(1100, 1000)],
+    }
+    for size, contents in files.items():
+        for data in contents:
+            with pytest.raises(SourceError, match=f"a has {size} pixels, more than 1 million"):
+                decode_picture(data, "a", 1_000_000)
+
+
+def test_a_jpeg_of_very_many_scans_is_refused_and_one_of_some_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encoded(".jpg", cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
+    last = data[data.rindex(b"\xff\xda") : -2]
+    assert decode_picture(data, "a").shape == PICTURE.shape
+    monkeypatch.setattr(cv2, "imdecode", None)
+    with pytest.raises(SourceError, match="a is a JPEG of more than 100 scans"):
+        decode_picture(data[:-2] + last * 100 + b"\xff\xd9", "a")
+
+
 def test_the_limit_can_be_set(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(encoded(".png"))
     assert read_picture(tmp_path / "a", max_pixels=31 * 47).shape == PICTURE.shape

@@ -61,9 +61,9 @@ def test_an_address_that_is_not_ours(tmp_path: Path, caplog: pytest.LogCaptureFi
 @pytest.mark.parametrize(
     ("make", "hint"),
     [
-        (lambda file: None, "No such file"),
-        (lambda file: file.mkdir(), "Is a directory"),
-        (lambda file: file.write_bytes(b"\xff\xfe\x00" * 9), "decode"),
+        (lambda file: None, "password: No such file"),
+        (lambda file: file.mkdir(), "password: Is a directory"),
+        (lambda file: file.write_bytes(b"\xff\xfe\x00" * 9), "password: it is no text in UTF-8"),
         (lambda file: file.write_text(""), "at least 8 characters"),
     ],
 )

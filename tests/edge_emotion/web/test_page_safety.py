@@ -287,6 +287,40 @@ def test_a_foreign_page_cannot_have_pictures_classified(plain: Asker) -> None:
     assert answer.status == 403
 
 
+def test_the_page_of_another_site_cannot_use_up_streams_or_the_doctor(plain: Asker) -> None:
+    for site in ("cross-site", "same-site"):
+        for path in ("/api/v1/info", "/api/v1/doctor", "/api/v1/stream"):
+            answer = plain.get(path, Sec_Fetch_Site=site)
+            assert (answer.status, "another site" in answer.detail) == (403, True), (site, path)
+    for site in ("same-origin", "none"):
+        assert plain.get("/api/v1/info", Sec_Fetch_Site=site).status == 200
+    assert plain.get("/", Sec_Fetch_Site="cross-site").status == 200
+
+
+def test_a_method_that_no_route_has_is_405(plain: Asker) -> None:
+    for method in ("OPTIONS", "TRACE", "PUT", "DELETE", "PATCH", "NONSENSE"):
+        answer = plain.ask(method, "/api/v1/info", {})
+        assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD, POST"), method
+
+
+def test_a_flood_of_requests_that_are_none_is_a_few_lines_in_the_log(
+    plain: Asker, caplog: pytest.LogCaptureFixture
+) -> None:
+    host, port = plain.host.split(":")
+    for _ in range(20):
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            connection.sendall(b"no request\r\n\r\n")
+            assert b" 400 " in connection.recv(4096)
+    assert caplog.messages == ["the page: Invalid HTTP request received."] * 5
+
+
+def test_cookies_of_other_programs_on_the_same_host_do_not_log_out(asker: Asker) -> None:
+    session = login(asker).split(";")[0]
+    for other in ('state={"x": 1}', "a b=c d", "alone", "x[y]=1", "path/name=1", "=", 'quoted="half', "; ;"):
+        for cookies in (f"{other}; {session}", f"{session}; {other}"):
+            assert asker.get("/api/v1/info", Cookie=cookies).status == 200, cookies
+
+
 # Headers and contents
 
 

@@ -29,6 +29,7 @@ import pandas as pd
 
 from train.commands.data_options import add_data_options, read_data
 from train.data.layouts import LAYOUTS, DataError, DataSet, FaceFinder, detect_layout, load
+from train.data.layouts.images import report_bad
 from train.data.layouts.memory_limit import available_memory, require_memory
 from train.data.layouts.splits import hashed_split
 from train.data.layouts.tables import face_from_text, text_size
@@ -179,7 +180,7 @@ def test_a_data_set_may_itself_lie_in_a_hidden_folder(tmp_path: Path, faces: lis
 
 def test_an_unknown_class_folder_is_named_with_the_known_ones(tmp_path: Path, faces: list[Pixels]) -> None:
     write_folders(tmp_path, faces, ["train/anger", "train/bored"])
-    with pytest.raises(DataError, match=r"train/bored: unknown label 'bored'; known are neutral, .*happy"):
+    with pytest.raises(DataError, match=r"train/bored: unknown label 'bored'; .*happy.*--label-map bored=EMOTION"):
         load(tmp_path)
 
 
@@ -676,3 +677,9 @@ def test_loading_folders_needs_neither_tensorflow_nor_pandas(tmp_path: Path, fac
     )
     done = subprocess.run([sys.executable, "-c", code, tmp_path], cwd=ROOT, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == []
+
+
+def test_of_very_many_faults_the_first_hundred_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    report_bad("d", [f"fault {number}" for number in range(30_000)], 30_000, skip=True)
+    lines = capsys.readouterr().err.splitlines()
+    assert (len(lines), lines[99], lines[100]) == (101, "fault 99", "and 29900 more")

@@ -137,7 +137,10 @@ def _labels(path: Path, table: Any) -> npt.NDArray[np.int64]:
     if len(wrong):
         row = int(wrong[0])
         found = table["emotion"].iloc[row]
-        raise DataError(f"{path}, row {row + 2}: unknown label {found}, expected 0 to {len(FER2013) - 1}")
+        raise DataError(
+            f"{path}, row {row + 2}: unknown label {found}, expected 0 to {len(FER2013) - 1}; other numbers: "
+            "--layout csv --label-map NUMBER=EMOTION,NUMBER=EMOTION,..."
+        )
     return labels.astype(np.int64)
 
 

@@ -35,8 +35,8 @@ Colour = Literal["gray", "bgr"]
 CHUNK = 256
 """Pictures that are decoded between two updates of the progress."""
 
-NAMED = 3
-"""Unreadable pictures that a message names; it counts the others, and all are listed on stderr."""
+NAMED, LISTED = 3, 100
+"""Unreadable pictures that a message names, and those that are listed on stderr; the others are counted."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,9 @@ def emotion_of(name: str, where: Path | str, names: Mapping[str, str] = MappingP
         return canonical(name)
     except ConfigError as error:
         known = ", ".join((*names, *EMOTIONS, *ALIASES))
-        raise DataError(f"{where}: unknown label {name!r}; known are {known}") from error
+        raise DataError(
+            f"{where}: unknown label {name!r}; known are {known}; --label-map {name}=EMOTION,... adds others"
+        ) from error
 
 
 def left_out(others: Sequence[Path], root: Path) -> tuple[str, ...]:
@@ -227,12 +229,14 @@ def _show(done: int, total: int) -> None:
 
 
 def report_bad(name: str, bad: Sequence[str], count: int, *, skip: bool) -> str:
-    """List the faults of pictures on stderr; returns a note with their number and the first ones.
+    """List the faults of LISTED pictures on stderr; returns a note with their number and the first ones.
 
     Raises DataError with the same content unless ``skip``.
     """
-    for reason in bad:
+    for reason in bad[:LISTED]:
         print(reason, file=sys.stderr)
+    if len(bad) > LISTED:
+        print(f"and {len(bad) - LISTED} more", file=sys.stderr)
     first = "; ".join(bad[:NAMED]) + (" ..." if len(bad) > NAMED else "")
     if not skip:
         raise DataError(
