@@ -194,7 +194,8 @@ class _Writer:
         step = scales.reshape(-1, *[1] * (node.kernel.ndim - 1))
         self._constant(kernel, whole_steps(node.kernel, step) * step)
         scale = self._constant(kernel + "_scale", scales)
-        zeros = self._constant(f"zero_points_{len(scales)}", np.zeros(len(scales), np.int8))
+        # Of its own: onnxruntime's exact int8 on processors without VNNI replaces it, and refuses one that is shared.
+        zeros = self._constant(f"{kernel}_zero_points", np.zeros(len(scales), np.int8))
         self._round(kernel, kernel, scale, zeros, axis=0)
         return [kernel + "_dequantized", bias]
 

@@ -13,15 +13,17 @@ from train.commands.explain import add_explain
 from train.commands.fit_command import add_fit, add_recipes
 from train.commands.inspect_data import add_inspect
 from train.commands.pseudo_label_command import add_crops, add_pseudo_label
+from train.commands.record_command import add_record
 from train.commands.report import add_report
 from train.commands.weights_command import add_weights
 
 COMMANDS = (
-    add_recipes, add_inspect, add_weights, add_crops, add_pseudo_label, add_fit, add_evaluate, add_report, add_explain,
-    add_crop, add_detector,
+    add_recipes, add_record, add_inspect, add_weights, add_crops, add_pseudo_label, add_fit, add_evaluate, add_report,
+    add_explain, add_crop, add_detector,
 )  # fmt: skip
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
+    "record": ("python -m train record happy --session anna-1 --data my-faces",),
     "inspect": ("python -m train inspect my-faces --out look", "python -m train inspect my-faces --group-by session"),
     "fit": (
         "python -m train fit --recipe tiny --data my-faces --set classes=4 --set mixup=0.2",
