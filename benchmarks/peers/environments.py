@@ -44,8 +44,10 @@ def python_of(peer: Peer, cache: Path) -> Path:
     """
 
     def make(folder: Path) -> None:
-        _call("venv", [sys.executable, "-m", "venv", str(folder)])
-        pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        # The pip of this environment installs into that one: to give each its own takes seconds.
+        _call("venv", [sys.executable, "-m", "venv", "--without-pip", str(folder)])
+        pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python")]
+        pip += ["install", "--quiet", "--disable-pip-version-check"]
         _call("pip", [*pip, *peer.packages])
         if peer.bare:
             _call("pip", [*pip, "--no-deps", *peer.bare])
