@@ -20,7 +20,7 @@ from edge_emotion.errors import BackendUnavailable
 _log = logging.getLogger(__name__)
 
 
-def open_database(postgres: str | None, file: Path) -> Database:
+def open_database(postgres: str | None, file: Path, command: str = "collect") -> Database:
     """The database, not yet connected. Raises BackendUnavailable, ConfigError for a wrong connection string."""
     try:
         if postgres is not None:
@@ -32,7 +32,7 @@ def open_database(postgres: str | None, file: Path) -> Database:
         return DuckDbFile(file)
     except ImportError as error:
         raise BackendUnavailable(
-            f"collect needs {error.name}: pip install '.[collect]' in the clone, or edge-emotion[collect]"
+            f"{command} needs {error.name}: pip install '.[collect]' in the clone, or edge-emotion[collect]"
         ) from error
 
 
@@ -52,7 +52,7 @@ def collect(
     if group is not None and settings.protocol != "5":
         _log.warning("MQTT 3.1.1 has no shared subscriptions: this collector receives all events, with a session")
         group = None
-    client = Client(settings, session=session or _session(group), group=group, gaps=False, batch=BATCH)
+    client = Client(settings, session=session or _session(group), group=group, gaps=False, batch=BATCH, stats=True)
     store = Store(database, settings.prefix)
     collector = Collector(client, store, keep_days=keep_days)
     until = None if duration is None else time.monotonic() + duration

@@ -22,6 +22,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "edge-emotion collect --mqtt localhost",
         "edge-emotion collect --mqtt one.example,two.example --postgres postgresql://collector@db.example/emotions",
     ),
+    "drift": (
+        "edge-emotion drift",
+        "edge-emotion drift --postgres postgresql://collector@db.example/emotions --node pi5 --json",
+    ),
     "forget": ("edge-emotion forget pi5 --mqtt localhost",),
     "web": ("edge-emotion web", "edge-emotion web --mqtt localhost"),
     "check-config": ("edge-emotion check-config --config edge-emotion.yaml",),

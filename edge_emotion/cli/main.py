@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from edge_emotion import __version__
 from edge_emotion.cli.broker_options import broker_of, connection_options, connection_settings
 from edge_emotion.cli.classify_options import classify_options, run_classify
+from edge_emotion.cli.collect_options import collect_options, drift_options, run_collect, run_drift, valid_name
 from edge_emotion.cli.examples import EXAMPLES
 from edge_emotion.cli.terminal import (
     CommandParser,
@@ -21,7 +21,6 @@ from edge_emotion.cli.terminal import (
     add_examples,
     complete_words,
     positive_count,
-    positive_days,
     positive_seconds,
     run_command,
 )
@@ -91,9 +90,10 @@ def _parser() -> argparse.ArgumentParser:
     _demo_options(command("demo", _demo, "the whole chain on a bundled clip, with a broker of its own"))
     classify_options(command("classify", run_classify, "emotions of the faces in picture files"))
     _subscribe_options(command("subscribe", _subscribe, "the events of one or all nodes as they arrive"))
-    _collect_options(command("collect", _collect, "store the events of all nodes in PostgreSQL or a DuckDB file"))
+    collect_options(command("collect", run_collect, "store the events of all nodes in PostgreSQL or a DuckDB file"))
+    drift_options(command("drift", run_drift, "the cameras that have moved away from their own reference month"))
     forget = command("forget", _forget, "empty the retained topics of a node that is gone")
-    forget.add_argument("node", type=_name, metavar="NODE", help="name of the node")
+    forget.add_argument("node", type=valid_name, metavar="NODE", help="name of the node")
     connection_options(forget)
     forget.add_argument("--force", action="store_true", help="also if the node is online")
     _web_options(command("web", _web, "a page for pictures and for the nodes of a broker, without a daemon"))
@@ -138,36 +138,15 @@ def _web_options(parser: argparse.ArgumentParser) -> None:
 
 def _subscribe_options(parser: argparse.ArgumentParser) -> None:
     connection_options(parser)
-    parser.add_argument("--node", type=_name, help="only this node")
-    parser.add_argument("--camera", type=_name, help="only cameras of this name")
-    parser.add_argument("--session", type=_name, metavar="NAME", help="the broker stores events between two runs")
-    parser.add_argument("--group", type=_name, help="share the events with the others of this group")
+    parser.add_argument("--node", type=valid_name, help="only this node")
+    parser.add_argument("--camera", type=valid_name, help="only cameras of this name")
+    parser.add_argument("--session", type=valid_name, metavar="NAME", help="the broker stores events between two runs")
+    parser.add_argument("--group", type=valid_name, help="share the events with the others of this group")
     parser.add_argument("--count", type=positive_count, help="stop after so many events")
     parser.add_argument("--duration", type=positive_seconds, metavar="S", help="stop after so many seconds")
     parser.add_argument("--format", choices=("text", "jsonl", "csv"), default="text")
     parser.add_argument("--json", action="store_const", dest="format", const="jsonl", help="the same as --format jsonl")
     parser.add_argument("--output", type=Path, metavar="FILE", help="append to this file instead of printing")
-
-
-def _collect_options(parser: argparse.ArgumentParser) -> None:
-    connection_options(parser)
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument("--postgres", metavar="DSN", help="connection string: postgresql://USER@HOST/DATABASE")
-    where.add_argument(
-        "--duckdb", type=Path, metavar="FILE", default=Path("emotions.duckdb"), help="default: emotions.duckdb"
-    )
-    parser.add_argument("--session", type=_name, metavar="NAME", help="of the broker's session (default: collect)")
-    parser.add_argument("--group", type=_name, help="share the events with the other collectors of this group")
-    parser.add_argument("--keep", type=positive_days, metavar="DAYS", help="delete events that are older; not the sums")
-    parser.add_argument("--duration", type=positive_seconds, metavar="S", help="stop after so many seconds")
-
-
-def _name(text: str) -> str:
-    from edge_emotion.wire.topics import NAME_PATTERN
-
-    if not re.fullmatch(NAME_PATTERN, text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no name: letters, digits, - and _, 64 at most")
-    return text
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -234,19 +213,6 @@ def _subscribe(options: argparse.Namespace) -> int:
     settings = connection_settings(options)
     client = Client(settings, node=options.node, camera=options.camera, session=options.session, group=options.group)
     return subscribe(client, form=options.format, output=options.output, count=options.count, duration=options.duration)
-
-
-def _collect(options: argparse.Namespace) -> int:
-    from edge_emotion.cli.collect import collect, open_database
-
-    return collect(
-        connection_settings(options),
-        open_database(options.postgres, options.duckdb),
-        session=options.session,
-        group=options.group,
-        keep_days=options.keep,
-        duration=options.duration,
-    )
 
 
 def _forget(options: argparse.Namespace) -> None:

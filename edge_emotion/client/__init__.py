@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from edge_emotion.client.client import Client
 from edge_emotion.client.gaps import Arrival, Totals
-from edge_emotion.client.items import AvailabilityReceived, EventReceived, Item, StateReceived
+from edge_emotion.client.items import AvailabilityReceived, EventReceived, Item, StateReceived, StatsReceived
 from edge_emotion.client.reader import CameraStatus
 from edge_emotion.client.settings import broker_settings
 from edge_emotion.config.settings import TlsSettings
 from edge_emotion.mqtt.timing import Timing
 
 __all__ = [
-    "Arrival", "AvailabilityReceived", "CameraStatus", "Client", "EventReceived", "Item", "StateReceived", "Timing",
-    "TlsSettings", "Totals", "broker_settings",
+    "Arrival", "AvailabilityReceived", "CameraStatus", "Client", "EventReceived", "Item", "StateReceived",
+    "StatsReceived", "Timing", "TlsSettings", "Totals", "broker_settings",
 ]  # fmt: skip

@@ -45,6 +45,7 @@ class Client:
         gaps: bool = True,
         positions: Mapping[str, int] | None = None,
         batch: int = 0,
+        stats: bool = False,
         timing: Timing | None = None,
     ) -> None:
         """Nothing is connected yet. Raises ConfigError for an impossible name or combination.
@@ -58,7 +59,8 @@ class Client:
           availability go to all. No client receives all numbers, so gap detection is off
         - ``gaps=False``: no gap detection, for example if the broker's access rules hide some cameras of a node
         - ``batch``: up to so many items may be taken before ``acknowledge``, which acknowledges all of them; taking one
-          acknowledges none. Only events are received. Needs a ``session``
+          acknowledges none. Only events are received, and statistics. Needs a ``session``
+        - ``stats``: also receive the statistics of nodes, as far as a camera has a last hour in them
         - ``positions``: those of an earlier client, to detect events that were missed in between
         """
         self._settings = settings or broker_settings()
@@ -80,10 +82,11 @@ class Client:
         client_id = subscriber_id(session)
         keep = session_expiry if session else 0
         self._batch, topics = batch, self._topics(group)
+        topics = (topics[-1:] if batch else topics) + ([self._stats_topic(group)] if stats else [])
         self._network = SubscriberThread(
             self._settings,
             client_id,
-            topics[-1:] if batch else topics,
+            topics,
             keep=keep,
             timing=timing or Timing(),
             window=max(WINDOW, 2 * batch),
@@ -206,8 +209,14 @@ class Client:
     def _topics(self, group: str | None) -> list[str]:
         """Topics of all cameras, whatever ``camera`` is: the event numbers are those of the node."""
         root = f"{self._settings.prefix}/{self._node or '+'}"
-        share = f"{SHARE}{group}/" if group else ""
-        return [f"{root}/availability", f"{root}/+/availability", f"{root}/+/state", f"{share}{root}/+/events"]
+        return [f"{root}/availability", f"{root}/+/availability", f"{root}/+/state", f"{_share(group)}{root}/+/events"]
+
+    def _stats_topic(self, group: str | None) -> str:
+        return f"{_share(group)}{self._settings.prefix}/{self._node or '+'}/stats"
+
+
+def _share(group: str | None) -> str:
+    return f"{SHARE}{group}/" if group else ""
 
 
 def _deadline(timeout: float | None) -> float | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from edge_emotion.client.gaps import Arrival
 from edge_emotion.datatypes import CameraState, EmotionEvent
+from edge_emotion.wire.hours import FaceHour
 from edge_emotion.wire.payloads import MAX_PAYLOAD, SCHEMA, event_from_json, state_from_json
 from edge_emotion.wire.topics import Address
 
@@ -50,7 +52,16 @@ class AvailabilityReceived:
     received_at: datetime
 
 
-Item = EventReceived | StateReceived | AvailabilityReceived
+@dataclass(frozen=True, slots=True)
+class StatsReceived:
+    """Statistics of a node: the last hour of each camera that classified a face in it."""
+
+    node: str
+    hours: Mapping[str, FaceHour]
+    received_at: datetime
+
+
+Item = EventReceived | StateReceived | AvailabilityReceived | StatsReceived
 
 
 def read_event(address: Address, payload: bytes) -> EmotionEvent:

@@ -7,8 +7,17 @@ from dataclasses import dataclass, replace
 
 from edge_emotion.client.connection import ReceivedMessage
 from edge_emotion.client.gaps import GapDetector, Totals, Verdict, summed
-from edge_emotion.client.items import AvailabilityReceived, EventReceived, Item, StateReceived, read_event, read_state
+from edge_emotion.client.items import (
+    AvailabilityReceived,
+    EventReceived,
+    Item,
+    StateReceived,
+    StatsReceived,
+    read_event,
+    read_state,
+)
 from edge_emotion.datatypes import CameraState, EmotionEvent
+from edge_emotion.wire.hours import hours_from_stats
 from edge_emotion.wire.payloads import availability_from_payload
 from edge_emotion.wire.topics import Address, read_address
 
@@ -77,6 +86,9 @@ class Reader:
             return self._update_availability(address, message)
         if address.channel == "state" and address.camera is not None:
             return self._update_state(address.node, address.camera, message)
+        if address.channel == "stats" and address.camera is None:
+            hours = hours_from_stats(message.payload)
+            return StatsReceived(address.node, hours, message.received_at) if hours else None
         return self._check_arrival(read_event(address, message.payload), message)
 
     def _check_arrival(self, event: EmotionEvent, message: ReceivedMessage) -> EventReceived | None:

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
-from edge_emotion.client import Client, EventReceived
+from edge_emotion.client import Client, EventReceived, StatsReceived
 from edge_emotion.collect.database import StoreAway
 from edge_emotion.collect.store import Store
 from edge_emotion.system.backoff import Backoff
@@ -60,27 +60,30 @@ class Collector:
         self._client, self._store, self._keep_days, self._pace = client, store, keep_days, pace or Pace()
         self._cleaned_at: float | None = None
         self._away = False
+        self._stats: list[StatsReceived] = []
 
     def run(self, until: float | None = None) -> None:
         """Until ``until`` (monotonic seconds), or for ever. Raises SinkError for what waiting does not mend."""
         while until is None or time.monotonic() < until:
             self._clean()
             batch = self._take()
-            if batch:
+            if batch or self._stats:
                 self._keep(batch)
             else:
                 self._store.release()
 
     def _take(self) -> list[EventReceived]:
-        """The next batch; empty if nothing came."""
+        """The next batch; empty if nothing came. Statistics are put beside it."""
         batch: list[EventReceived] = []
         pause, full_at = self._pace.idle, time.monotonic() + self._pace.batch
-        while len(batch) < BATCH and (not batch or time.monotonic() < full_at):
+        while len(batch) + len(self._stats) < BATCH and (not (batch or self._stats) or time.monotonic() < full_at):
             item = self._client.receive(pause)
             if item is None:
                 break
             if isinstance(item, EventReceived):
                 batch.append(item)
+            elif isinstance(item, StatsReceived):
+                self._stats.append(item)
             pause = self._pace.lull
         return batch
 
@@ -89,7 +92,8 @@ class Collector:
         retry = Backoff(self._pace.first_retry, self._pace.longest_retry)
         while True:
             try:
-                new = self._store.add(batch)
+                self._store.add_hours(self._stats)
+                new = self._store.add(batch) if batch else 0
                 break
             except StoreAway as error:
                 self._report(error)
@@ -98,13 +102,14 @@ class Collector:
             self._away = False
             _log.info("the database is back")
         self._client.acknowledge()
+        self._stats.clear()
         self.counts.stored += new
         self.counts.known += len(batch) - new
 
     def _clean(self) -> None:
         """Delete old events, now and then."""
         now = time.monotonic()
-        if self._keep_days is None or (self._cleaned_at is not None and now - self._cleaned_at < self._pace.cleaning):
+        if self._cleaned_at is not None and now - self._cleaned_at < self._pace.cleaning:
             return
         self._cleaned_at = now
         try:

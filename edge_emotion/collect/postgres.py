@@ -66,6 +66,8 @@ class Postgres:
         """Indexes by time, which DuckDB needs not; a hypertable, if TimescaleDB is installed in this database."""
         self.execute("CREATE INDEX IF NOT EXISTS emotion_event_ts ON emotion_event (ts)")
         self.execute("CREATE INDEX IF NOT EXISTS emotion_event_received ON emotion_event USING brin (received_at)")
+        if self.execute("SELECT to_regclass('emotion_hour')")[0][0]:
+            self.execute("CREATE INDEX IF NOT EXISTS emotion_hour_hour ON emotion_hour (hour)")
         if self.execute("SELECT 1 FROM pg_extension WHERE extname = 'timescaledb'"):
             self.execute("SELECT create_hypertable('emotion_event', 'ts', if_not_exists => true, migrate_data => true)")
 

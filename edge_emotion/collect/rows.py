@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from datetime import timezone
+from datetime import timedelta, timezone
 from typing import Any, NamedTuple
 
-from edge_emotion.client import EventReceived
+from edge_emotion.client import EventReceived, StatsReceived
+from edge_emotion.wire.hours import EDGES
 
 Row = tuple[Any, ...]
 
@@ -57,6 +58,14 @@ DAY_SUMS = {
 """Columns of ``emotion_day`` and their types; the last one is a maximum."""
 
 
+HOUR_COLUMNS = {"hour": "timestamptz", "prefix": "text", "node": "text", "camera": "text"}
+HOUR_COLUMNS |= {"received_at": "timestamptz", "faces": "bigint", **dict.fromkeys((*EDGES, "emotions"), "json")}
+"""Column of ``emotion_hour`` -> its type."""
+
+LATEST = timedelta(days=1)
+"""An hour that was received so much later or earlier is of a node with a wrong clock, and is not stored."""
+
+
 class Key(NamedTuple):
     """What makes an event the same one: a node that has lost its counter uses a number again with another id."""
 
@@ -99,6 +108,19 @@ def day_rows(items: Iterable[tuple[Key, EventReceived]]) -> list[Row]:
             row[index] += value
         row[7] = max(row[7], event.latency_ms)
     return [(*key, *sums[key]) for key in sorted(sums)]
+
+
+def hour_rows(prefix: str, items: Iterable[StatsReceived]) -> list[Row]:
+    """Rows of ``emotion_hour``, one for each key, in the order of the keys."""
+    rows: dict[Row, Row] = {}
+    for item in items:
+        for camera, hour in item.hours.items():
+            if abs(item.received_at - hour.start) <= LATEST:
+                bins = [json.dumps(hour.histograms[name]) for name in EDGES]
+                emotions = json.dumps(dict(hour.emotions), ensure_ascii=False)
+                key = (hour.start, prefix, item.node, camera)
+                rows.setdefault(key, (item.received_at, hour.faces, *bins, emotions))
+    return [(*key, *rows[key]) for key in sorted(rows)]
 
 
 def columns(rows: Sequence[Row]) -> list[list[Any]]:

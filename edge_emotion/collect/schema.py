@@ -43,6 +43,19 @@ def upgrade(database: Database, to: int = VERSION) -> int:
     return int(found)
 
 
+def require(database: Database) -> None:
+    """Raises ConfigError unless the database has the tables of this version; changes nothing."""
+    tables = "SELECT 1 FROM information_schema.tables WHERE table_name = 'emotion_schema' AND table_schema = "
+    found = 0
+    if database.execute(tables + "current_schema()"):
+        found = database.execute("SELECT max(version) FROM emotion_schema")[0][0] or 0
+    if found < VERSION:
+        state = f"tables of version {found}, not {VERSION}" if found else "no tables of edge-emotion collect"
+        raise ConfigError(f"{database.name} has {state}: start edge-emotion collect, which makes and upgrades them")
+    if found > VERSION:
+        raise ConfigError(f"{database.name} has tables of version {found}, this program supports {VERSION}")
+
+
 def statements(script: str) -> list[str]:
     """The statements of a script without comments; none of ours contains a semicolon in a text."""
     lines = [line for line in script.splitlines() if not line.lstrip().startswith("--")]

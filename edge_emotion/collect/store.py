@@ -7,20 +7,32 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from edge_emotion.client import EventReceived
+from edge_emotion.client import EventReceived, StatsReceived
 from edge_emotion.collect.database import Database, RowRefused
 from edge_emotion.collect.rows import (
     DAY_KEY,
     DAY_SUMS,
     EVENT_COLUMNS,
+    HOUR_COLUMNS,
     Key,
     Row,
     columns,
     day_rows,
     event_rows,
+    hour_rows,
     key_of,
 )
 from edge_emotion.collect.schema import upgrade
+
+HOURS_KEPT = timedelta(days=400)
+"""Age from which hours of histograms are deleted, except those of a camera's reference month."""
+
+REFERENCE = timedelta(days=30)
+"""The reference month of a camera: so long from its first hour on."""
+
+_DELETE_HOURS = """DELETE FROM emotion_hour AS old WHERE hour < ? AND hour > (
+    SELECT min(early.hour) + CAST(? AS INTERVAL) FROM emotion_hour AS early
+    WHERE early.prefix = old.prefix AND early.node = old.node AND early.camera = old.camera)"""
 
 _log = logging.getLogger(__name__)
 
@@ -67,9 +79,22 @@ class Store:
         with self._database.transaction():
             self._database.execute("DELETE FROM emotion_event WHERE received_at < ?", [moment])
 
-    def keep(self, days: float, now: datetime) -> None:
-        """Delete events that were received more than ``days`` before ``now``."""
-        self.delete_before(now - timedelta(days=days))
+    def add_hours(self, items: Sequence[StatsReceived]) -> None:
+        """Store the hours in these statistics, each once: the first that came stays."""
+        rows = hour_rows(self._prefix, items)
+        if rows:
+            with self._database.transaction():
+                self._run(_insertion("emotion_hour", HOUR_COLUMNS) + " ON CONFLICT DO NOTHING", rows)
+
+    def keep(self, days: float | None, now: datetime) -> None:
+        """Delete events that were received more than ``days`` before ``now`` (None: none), and old hours.
+
+        Hours of a camera's first month stay: drift is measured against them.
+        """
+        if days is not None:
+            self.delete_before(now - timedelta(days=days))
+        with self._database.transaction():
+            self._database.execute(_DELETE_HOURS, [now - HOURS_KEPT, f"{REFERENCE.days} days"])
 
     def release(self) -> None:
         """There is nothing to store for the moment."""

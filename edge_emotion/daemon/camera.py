@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from edge_emotion.daemon.camera_stats import CameraMeter
 from edge_emotion.daemon.capture import Capture, Status
+from edge_emotion.daemon.face_histograms import FaceHistograms
 from edge_emotion.datatypes import CameraState
 from edge_emotion.pipeline.pipeline import Pipeline
 from edge_emotion.system.backoff import Jitter
+from edge_emotion.wire.hours import hour_to_object
 
 KEPT_LATENCIES = 10_000
 
@@ -33,11 +36,18 @@ class Camera:
     state_at: float = 0.0
     jitter: Jitter = field(default_factory=Jitter)
     meter: CameraMeter = field(default_factory=CameraMeter)
+    histograms: FaceHistograms = field(default_factory=FaceHistograms)
 
     @property
     def name(self) -> str:
         """The camera's name in topics."""
         return self.capture.name
+
+    def report(self, seconds: float) -> dict[str, Any]:
+        """Its part of the topic ``stats``, for the last ``seconds``."""
+        hour = self.histograms.last()
+        figures = {"status": self.status, **self.meter.report(self.capture, seconds)}
+        return figures if hour is None else figures | {"hour": hour_to_object(hour)}
 
     @property
     def has_news(self) -> bool:

@@ -202,10 +202,7 @@ class Control:
             "ts": format_time(datetime.now(timezone.utc)),
             "uptime": round(now - self._began, 1),
             "interval": round(seconds, 3),
-            "cameras": {
-                camera.name: {"status": camera.status, **camera.meter.report(camera.capture, seconds)}
-                for camera in self._daemon.cameras
-            },
+            "cameras": {camera.name: camera.report(seconds) for camera in self._daemon.cameras},
             "machine": self._machine.readings(),
         }
 

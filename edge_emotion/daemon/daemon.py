@@ -241,6 +241,8 @@ class Daemon:
         self.summary.seconds = now - self._began
         self.summary.latencies.append((now - camera.captured) * 1000)
         camera.meter.add_frame(camera.pipeline.times, now - camera.captured)
+        if camera.pipeline.judged:
+            camera.histograms.add(camera.pipeline.judged)
         self.on_frame(camera)
 
     def _publish(self, camera: Camera, events: Sequence[EmotionEvent]) -> None:

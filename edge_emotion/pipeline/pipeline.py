@@ -98,6 +98,8 @@ class Pipeline:
         self._last: Frame | None = None
         self.times: StageTimes | None = None
         """Of the last frame; None if it was skipped."""
+        self.judged: tuple[FaceNow, ...] = ()
+        """The faces of the last frame that were classified in it."""
 
     def set_threshold(self, threshold: float) -> None:
         """Replace the policy's threshold from the next frame on; tracks go on."""
@@ -105,7 +107,7 @@ class Pipeline:
 
     def process(self, frame: Frame) -> list[EmotionEvent]:
         """Detect, track, classify, smooth and decide; returns the events of this frame in their order."""
-        self._last = frame
+        self._last, self.judged = frame, ()
         if self._tracker.idle and 0 <= frame.timestamp - self._looked < JITTER_TOLERANCE * self._settings.idle_interval:
             self.times = None
             return []
@@ -132,6 +134,9 @@ class Pipeline:
             decision = self._policy.update(track.id, smoothed, frame.timestamp, doubt)
             if decision is not None:
                 events.append(self._event(decision, track, frame))
+        self.judged = tuple(
+            self._now(track, emotion) for track in due if (emotion := self._policy.settled(track.id)) is not None
+        )
         decided = perf_counter()
         self.times = StageTimes(
             detect=detected - begin,
@@ -177,11 +182,13 @@ class Pipeline:
 
     def faces(self) -> tuple[FaceNow, ...]:
         """The faces that ``state`` counts, with their places in the pixels of ``last_frame``."""
-        detail = self._classifier.manifest.input.detail
-        return tuple(FaceNow(track, now, face_quality(track.face, detail)) for track, now in self._shown())
+        return tuple(self._now(track, emotion) for track, emotion in self._shown())
 
     def _shown(self) -> list[tuple[Track, StableEmotion]]:
         return [(track, now) for track in self._tracker.confirmed if (now := self._policy.settled(track.id))]
+
+    def _now(self, track: Track, emotion: StableEmotion) -> FaceNow:
+        return FaceNow(track, emotion, face_quality(track.face, self._classifier.manifest.input.detail))
 
     def _turn(self, frame: Frame) -> list[EmotionEvent]:
         """Turn the view once the rotation is known: every track ends then, as its place is another one."""

@@ -7,7 +7,7 @@ import logging
 import threading
 from typing import Any
 
-from edge_emotion.client import AvailabilityReceived, Client, EventReceived, Item, StateReceived
+from edge_emotion.client import AvailabilityReceived, Client, EventReceived, Item, StateReceived, StatsReceived
 from edge_emotion.config.settings import MqttSettings
 from edge_emotion.errors import EdgeEmotionError, SinkError
 from edge_emotion.web.node_infos import NodeInfos
@@ -87,6 +87,8 @@ class BrokerNodes:
                 if node is not None:
                     node["last_event"] = json.loads(item.payload)
                     node["gaps"] = client.node_totals[item.event.node].missed
+            elif isinstance(item, StatsReceived):
+                pass  # not asked for
             elif item.camera is not None:
                 self._take_camera(item, item.camera)
             elif isinstance(item, AvailabilityReceived):

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ from edge_emotion.collect.postgres import Postgres
 from edge_emotion.collect.store import Store
 from edge_emotion.config.settings import MqttSettings
 from edge_emotion.errors import ConfigError
-from edge_emotion.wire.payloads import event_to_json
+from edge_emotion.wire.hours import EDGES, FaceHour, hour_to_object
+from edge_emotion.wire.payloads import event_to_json, to_json
 
 PACE = Pace(idle=0.05, first_retry=0.05, longest_retry=0.2)
 UNLIMITED = ("max_queued_messages 0", "max_inflight_messages 0")
@@ -43,7 +45,7 @@ def server() -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def empty(server: PostgresServer) -> PostgresServer:
-    server.start().query("DROP TABLE IF EXISTS emotion_event, emotion_day, emotion_schema CASCADE")
+    server.start().query("DROP TABLE IF EXISTS emotion_event, emotion_day, emotion_hour, emotion_schema CASCADE")
     return server
 
 
@@ -202,6 +204,26 @@ def test_a_duckdb_file_is_the_default_and_strange_messages_are_counted(
     file = DuckDbFile(tmp_path / "emotions.duckdb")
     assert file.execute("SELECT seq FROM emotion_event ORDER BY 1") == [(1,), (2,), (3,)]
     file.close()
+
+
+@needs_mosquitto
+def test_hours_of_stats_are_stored_once_beside_the_events(broker: Broker, tmp_path: Path) -> None:
+    now = datetime.now(timezone.utc)
+    start = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=1)
+    hour = FaceHour(start, 3, {name: (3, *[0] * len(edges)) for name, edges in EDGES.items()}, {"fear": 3})
+    figures = {"desk": {"status": "online", "hour": hour_to_object(hour)}, "old": {"status": "online"}}
+    stats = to_json({"schema": 1, "cameras": figures})
+    wrong = to_json({"cameras": {"desk": {"hour": hour_to_object(hour) | {"faces": 4}}}})
+    database = DuckDbFile(tmp_path / "emotions.duckdb")
+    settings = broker_settings("127.0.0.1", broker.port)
+    with collecting(settings, database, session="hours", stats=True) as collector:
+        messages = [("stats", stats), ("desk/events", event_to_json(event(1))), ("stats", wrong), ("stats", stats)]
+        publish_raw(broker, *messages)
+        wait_until(lambda: collector._client.not_understood == 1 and collector.counts.stored == 1)
+        publish_raw(broker, ("stats", stats), ("desk/events", event_to_json(event(2))))
+        wait_until(lambda: collector.counts.stored == 2)
+    assert database.execute("SELECT node, camera, faces, hour FROM emotion_hour") == [("pi5", "desk", 3, start)]
+    database.close()
 
 
 @needs_mosquitto

@@ -27,7 +27,7 @@ from edge_emotion.datatypes import EmotionEvent
 from edge_emotion.errors import ConfigError, SinkError
 
 RECEIVED = CAPTURED + timedelta(seconds=1)
-TABLES = "emotion_event, emotion_day, emotion_schema"
+TABLES = "emotion_event, emotion_day, emotion_hour, emotion_schema"
 
 
 @pytest.fixture(scope="module")
