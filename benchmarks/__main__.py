@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: latency, pipeline, soak, marks, accuracy, robustness, detection, peers, show, compare."""
+"""``python -m benchmarks``: latency, pipeline, accuracy, fleet and others; ``--help`` lists them."""
 
 from benchmarks.cli import main
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.fleet_command import add_fleet
 from benchmarks.harness.progress import erased_at_error, show_line
 from benchmarks.quality.detection_command import add_detection
 from benchmarks.quality.gate_command import add_gate
@@ -65,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     marks.add_argument("--seconds", type=positive_seconds, default=15.0, help="of each measurement that goes on (15)")
     add_outputs(marks)
     marks.set_defaults(command=_marks)
-    for add in (add_accuracy, add_robustness, add_gate, add_detection, add_tracking, add_peers):
+    for add in (add_accuracy, add_robustness, add_gate, add_detection, add_tracking, add_peers, add_fleet):
         add(commands)
     show = commands.add_parser("show", help="an earlier result, as a table, Markdown or a picture")
     show.add_argument("result", type=Path)

@@ -1,0 +1,185 @@
+"""Programs on loopback that a run starts, kills and ends by their process ids: mosquitto, NATS nodes, collectors."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+from benchmarks.fleet.node import PREFIX
+from benchmarks.harness.process import peak_rss, usage
+from benchmarks.harness.wait import wait_until
+from edge_emotion.errors import BackendUnavailable, SinkError
+from edge_emotion.mqtt.local_broker import HOST, find_mosquitto, free_port
+
+START, STOP = 60.0, 30.0
+"""Seconds, at most, to become ready and to end."""
+
+
+class Program:
+    """One program that may be started several times; its output goes to ``<name>.log`` in ``folder``."""
+
+    def __init__(self, name: str, command: Sequence[str | Path], folder: Path) -> None:
+        self.peak_rss, self.cpu = 0.0, 0.0
+        """MiB, at most; seconds of one core, of all its processes."""
+        self._command, self.log = [str(word) for word in command], folder / f"{name}.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._earlier_cpu = 0.0
+
+    @property
+    def runs(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start it in a session of its own: Ctrl-C in a terminal is for the benchmark, which then ends it."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log, start_new_session=True)
+
+    def sample(self) -> None:
+        """Read memory and CPU time of its process, if it runs."""
+        with suppress(OSError, KeyError):
+            if self._process is not None and self.runs:
+                self.peak_rss = max(self.peak_rss, peak_rss(self._process.pid))
+                self.cpu = self._earlier_cpu + usage(self._process.pid).cpu
+
+    def kill(self) -> None:
+        """End it with SIGKILL."""
+        self.sample()
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process, self._earlier_cpu = None, self.cpu
+
+    def terminate(self) -> None:
+        """Send SIGTERM, if it runs."""
+        self.sample()
+        if self._process is not None:
+            self._process.terminate()
+
+    def end(self, until: float) -> None:
+        """Wait for its end until ``until`` (monotonic seconds), then end it with SIGKILL."""
+        if self._process is not None:
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(max(0.0, until - time.monotonic()))
+        self.kill()
+
+    def check(self) -> None:
+        """Raises SinkError with the last line of its output if it has ended by itself."""
+        if self._process is not None and not self.runs:
+            lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            raise SinkError(f"{self._command[0]} has ended with {self._process.returncode}: {''.join(lines[-1:])}")
+
+
+class Mosquitto(Program):
+    """One mosquitto without limits on messages; what it keeps is in memory."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises BackendUnavailable if it is not installed."""
+        executable = find_mosquitto()
+        if executable is None:
+            raise BackendUnavailable("mosquitto is not installed: apt-get install --no-install-recommends mosquitto")
+        self.port = free_port()
+        config = folder / "mosquitto.conf"
+        lines = [f"listener {self.port} {HOST}", "allow_anonymous true", "persistence false", "log_type error"]
+        lines += ["max_queued_messages 0", "max_inflight_messages 1000"]
+        config.write_text("\n".join([*lines, ""]), encoding="utf-8")
+        super().__init__("mosquitto", [executable, "-c", config], folder)
+
+    def start(self) -> None:
+        """Start it; returns when it accepts connections."""
+        super().start()
+        wait_until(lambda: _accepts(self), "mosquitto does not accept connections", patience=START)
+
+
+class NatsNode(Program):
+    """One node of a cluster with JetStream; its streams survive ``kill`` and ``start``."""
+
+    def __init__(self, name: str, folder: Path, cluster_port: int, routes: Sequence[int]) -> None:
+        executable = shutil.which("nats-server", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+        if executable is None:
+            raise BackendUnavailable(
+                "nats-server is not installed: apt-get install --no-install-recommends nats-server"
+            )
+        self.port, self._monitor = free_port(), free_port()
+        config = folder / f"{name}.conf"
+        links = ", ".join(f'"nats://{HOST}:{port}"' for port in routes)
+        config.write_text(
+            f"server_name: {name}\nlisten: {HOST}:{free_port()}\nhttp: {HOST}:{self._monitor}\n"
+            f"jetstream {{ store_dir: {folder / name} }}\n"
+            f"cluster {{ name: fleet, listen: {HOST}:{cluster_port}, routes: [{links}] }}\n"
+            f'mqtt {{ listen: {HOST}:{self.port}, ack_wait: "5s", max_ack_pending: 1000 }}\n',
+            encoding="utf-8",
+        )
+        super().__init__(name, [executable, "-c", config], folder)
+
+    @property
+    def ready(self) -> bool:
+        """Whether it takes clients, and is in a cluster of three with a leader.
+
+        Not ``/healthz``: with 2.9.10 it also fails for consumers of clients that have gone.
+        """
+        self.check()
+        try:
+            joined = self._ask("routez").get("num_routes", 0) >= 2
+            return joined and bool(self._ask("jsz").get("meta_cluster", {}).get("leader")) and _accepts(self)
+        except (OSError, ValueError):
+            return False
+
+    def wait_ready(self) -> None:
+        """Raises EdgeEmotionError if it is not ready in time."""
+        wait_until(lambda: self.ready, f"the NATS node {self.log.stem} is not ready", patience=START, pause=0.1)
+
+    def _ask(self, page: str) -> dict[str, Any]:
+        with urlopen(f"http://{HOST}:{self._monitor}/{page}", timeout=2) as answer:
+            found: dict[str, Any] = json.load(answer)
+            return found
+
+
+def nats_cluster(folder: Path) -> list[NatsNode]:
+    """Three nodes that are not started yet. Raises BackendUnavailable."""
+    ports = [free_port() for _ in range(3)]
+    return [NatsNode(f"nats{index}", folder, port, ports) for index, port in enumerate(ports, 1)]
+
+
+class Collector(Program):
+    """``edge-emotion collect`` with a session of its own, into a DuckDB file of its own."""
+
+    def __init__(self, name: str, folder: Path, ports: Sequence[int], protocol: str, group: str | None) -> None:
+        self.file = folder / f"{name}.duckdb"
+        brokers = ",".join(f"{HOST}:{port}" for port in ports)
+        words = ["--mqtt", brokers, "--protocol", protocol, "--prefix", PREFIX]
+        words += ["--session", name, "--duckdb", str(self.file), *(["--group", group] if group else [])]
+        super().__init__(name, [sys.executable, "-m", "edge_emotion", "collect", *words], folder)
+
+    def subscribe(self) -> None:
+        """Connect and subscribe once: from now on the broker keeps events for the session. Raises SinkError."""
+        command = [*self._command, "--duration", "0.1"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=START)
+        if done.returncode:
+            raise SinkError(f"the collector: {done.stderr.strip()}")
+
+
+def _accepts(program: Mosquitto | NatsNode) -> bool:
+    program.check()
+    with socket.socket() as sock:
+        sock.settimeout(1.0)
+        return sock.connect_ex((HOST, program.port)) == 0
+
+
+def stop_all(programs: Sequence[Program]) -> None:
+    """End all of them, within STOP seconds together."""
+    for program in programs:
+        program.terminate()
+    until = time.monotonic() + STOP
+    for program in programs:
+        program.end(until)

@@ -1,0 +1,43 @@
+"""``python -m benchmarks fleet``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from benchmarks.harness.progress import show_line
+from benchmarks.results.outputs import add_outputs, check_outputs, put_out
+from edge_emotion.cli.interrupts import termination_as_interrupt
+from edge_emotion.cli.terminal import positive_count, positive_seconds
+
+FAULTS = 10
+"""Exit code if an event was lost, invented, stored twice or misplaced."""
+
+
+def add_fleet(commands: Any) -> None:
+    """Add ``fleet`` to the subparsers of the command line."""
+    parser = commands.add_parser(
+        "fleet", help="thousands of simulated nodes, brokers that are killed, every event counted"
+    )
+    parser.add_argument("--scenario", choices=("mosquitto", "nats"), action="append", help="may be repeated (both)")
+    parser.add_argument("--nodes", type=positive_count, default=1000, help="simulated nodes (1000)")
+    parser.add_argument("--rate", type=positive_count, default=500, help="events a second of all nodes together (500)")
+    parser.add_argument("--seconds", type=positive_seconds, default=30.0, help="of events, at least (30)")
+    parser.add_argument("--kills", type=int, choices=range(4), default=3, help="NATS nodes that are killed in turn (3)")
+    add_outputs(parser)
+    parser.set_defaults(command=_fleet)
+
+
+def _fleet(options: argparse.Namespace) -> int:
+    from benchmarks.fleet.proof import Plan
+    from benchmarks.fleet.report import measure_fleet
+
+    check_outputs(options)
+    plan = Plan(options.nodes, options.rate, options.seconds, options.kills)
+    with termination_as_interrupt():
+        result, faults = measure_fleet(options.scenario or ["mosquitto", "nats"], plan, show=show_line)
+    put_out(options, result)
+    for fault in faults:
+        print(f"not kept: {fault}", file=sys.stderr)
+    return FAULTS if faults else 0
