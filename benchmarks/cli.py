@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.fleet_command import add_fleet
+from benchmarks.fleet.command import add_fleet
 from benchmarks.harness.progress import erased_at_error, show_line
 from benchmarks.quality.detection_command import add_detection
 from benchmarks.quality.gate_command import add_gate

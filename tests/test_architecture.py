@@ -55,7 +55,7 @@ ORDER = {
         "benchmarks",
         "results",
         "harness",
-        "model_speed pipeline_speed quality",
+        "model_speed pipeline_speed quality fleet",
         "peers",
         "quality_commands",
         "cli",

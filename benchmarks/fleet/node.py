@@ -56,7 +56,9 @@ class Measured:
 class Node(asyncio.Protocol):
     """One node. ``run`` keeps it connected to one of the ports of HOST; ``make_event`` makes and sends an event."""
 
-    def __init__(self, name: str, ports: Sequence[int], level: packets.Level, measured: Measured) -> None:
+    def __init__(
+        self, name: str, ports: Sequence[int], level: packets.Level, measured: Measured, commands: bool
+    ) -> None:
         """It starts with the first port, and goes to the next one when a connection fails or is lost."""
         self.made: list[Made] = []
         """Event ``seq`` is ``made[seq - 1]``."""
@@ -69,6 +71,7 @@ class Node(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._ended = asyncio.Event()
         self._lost_at: float | None = None
+        self._commands = commands
         self._track, self._started, self._emotion = "", datetime.now(timezone.utc), EMOTIONS[0]
 
     @property
@@ -159,7 +162,8 @@ class Node(asyncio.Protocol):
         if self._lost_at is not None:
             self._measured.outages.append(time.monotonic() - self._lost_at)
         self.connected.set()
-        self._write(packets.subscribe(self._level, self._topics.command_filters, next(self._others)))
+        if self._commands:
+            self._write(packets.subscribe(self._level, self._topics.command_filters, next(self._others)))
         self._send_retained(self._topics.availability, ONLINE)
         self._send_retained(self._topics.camera(CAMERA, "availability"), ONLINE)
         self._send_retained(self._topics.info, to_json({"schema": 1, "cameras": {CAMERA: {"source": "simulated"}}}))

@@ -7,11 +7,13 @@ import resource
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.fleet.judge import Verdict, count_rows, judge, read_files
 from benchmarks.fleet.node import Measured
+from benchmarks.fleet.packets import Level
 from benchmarks.fleet.servers import Collector, Mosquitto, NatsNode, Program, nats_cluster, stop_all
 from benchmarks.fleet.simulator import Simulator
 from edge_emotion.errors import ConfigError
@@ -23,16 +25,21 @@ MOST_NODES = 27_000
 STORED = 60.0
 """Seconds without a further row after which a collector counts as finished."""
 SAMPLE = 0.25
+LEVELS: dict[str, Level] = {"3.1.1": 4, "5": 5}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Numbers of one run; ``seconds`` is how long events are made, at least. ``kills``: NATS nodes that are killed."""
+    """Numbers of one run; ``seconds`` is how long events are made, at least. ``kills``: NATS nodes that are killed.
+
+    ``commands``: nodes subscribe to their commands, as the daemon does.
+    """
 
     nodes: int = 1000
     rate: float = 500.0
     seconds: float = 30.0
     kills: int = 3
+    commands: bool = True
 
 
 @dataclass(frozen=True)
@@ -141,7 +148,8 @@ async def _run(scene: Scene, plan: Plan, folder: Path, show: Callable[[str], Non
     for program in (*scene.brokers, *scene.collectors):
         program.sample()
     before = [sum(one.peak_rss for one in programs) for programs in (scene.brokers, scene.collectors)]
-    simulator = Simulator(plan.nodes, [broker.port for broker in scene.brokers], 5 if scene.protocol == "5" else 4)
+    ports, level = [broker.port for broker in scene.brokers], LEVELS[scene.protocol]
+    simulator = Simulator(plan.nodes, ports, level, commands=plan.commands)
     sampling = asyncio.create_task(_sample((*scene.brokers, *scene.collectors)))
     try:
         connecting = await simulator.connect()
@@ -177,8 +185,9 @@ def _start(scene: Scene) -> None:
     for broker in scene.brokers:
         if isinstance(broker, NatsNode):
             broker.wait_ready()
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(Collector.subscribe, scene.collectors))
     for collector in scene.collectors:
-        collector.subscribe()
         collector.start()
 
 

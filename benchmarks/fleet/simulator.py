@@ -20,10 +20,11 @@ TICK = 0.01
 class Simulator:
     """Nodes ``n00000`` and so on, an equal share of them on each port first."""
 
-    def __init__(self, nodes: int, ports: Sequence[int], level: Level) -> None:
-        self.measured = Measured()
+    def __init__(self, nodes: int, ports: Sequence[int], level: Level, *, commands: bool = True) -> None:
+        """``commands``: the nodes subscribe to their commands."""
+        self.measured, counts = Measured(), range(nodes)
         self.nodes = [
-            Node(f"n{index:05}", _from(ports, index % len(ports)), level, self.measured) for index in range(nodes)
+            Node(f"n{each:05}", _from(ports, each % len(ports)), level, self.measured, commands) for each in counts
         ]
         self._tasks: list[asyncio.Task[None]] = []
         self._made = 0
@@ -37,9 +38,9 @@ class Simulator:
 
     async def send(self, rate: float, enough: Callable[[float], bool]) -> float:
         """Make ``rate`` events a second, each node in turn, until ``enough(seconds)``; returns the seconds."""
-        begin = time.monotonic()
+        begin, earlier = time.monotonic(), self._made
         while not enough(elapsed := time.monotonic() - begin):
-            for _ in range(self._made, int(elapsed * rate)):
+            for _ in range(self._made, earlier + int(elapsed * rate)):
                 self.nodes[self._made % len(self.nodes)].make_event()
                 self._made += 1
             await asyncio.sleep(TICK)

@@ -25,6 +25,7 @@ def add_fleet(commands: Any) -> None:
     parser.add_argument("--rate", type=positive_count, default=500, help="events a second of all nodes together (500)")
     parser.add_argument("--seconds", type=positive_seconds, default=30.0, help="of events, at least (30)")
     parser.add_argument("--kills", type=int, choices=range(4), default=3, help="NATS nodes that are killed in turn (3)")
+    parser.add_argument("--no-commands", action="store_true", help="nodes do not subscribe to their commands")
     add_outputs(parser)
     parser.set_defaults(command=_fleet)
 
@@ -34,7 +35,7 @@ def _fleet(options: argparse.Namespace) -> int:
     from benchmarks.fleet.report import measure_fleet
 
     check_outputs(options)
-    plan = Plan(options.nodes, options.rate, options.seconds, options.kills)
+    plan = Plan(options.nodes, options.rate, options.seconds, options.kills, not options.no_commands)
     with termination_as_interrupt():
         result, faults = measure_fleet(options.scenario or ["mosquitto", "nats"], plan, show=show_line)
     put_out(options, result)
