@@ -18,7 +18,7 @@ BEFORE_MEASURING = "--json {data}/none/result.json"
 """An output that cannot be written, which is found when everything is imported and nothing is measured yet."""
 
 NEED_NOTHING = {
-    "train": {"inspect": "{data}"},
+    "train": {"inspect": "{data}", "record": "happiness --session a/b --data {data}"},
     "convert": {"detector": "--models {data}/models", "verify": "tiny --data {data}", "card": None},
     "benchmarks": {
         "latency": "tiny " + BEFORE_MEASURING,
@@ -27,6 +27,7 @@ NEED_NOTHING = {
         "marks": BEFORE_MEASURING,
         "detection": "--data {data} " + BEFORE_MEASURING,
         "tracking": BEFORE_MEASURING,
+        "fleet": BEFORE_MEASURING,
         "show": "{data}/none.json",
         "compare": "{data}/none.json {data}/none.json",
     },

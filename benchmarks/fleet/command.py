@@ -27,7 +27,7 @@ def add_fleet(commands: Any) -> None:
     parser.add_argument("--kills", type=int, choices=range(4), default=3, help="NATS nodes that are killed in turn (3)")
     parser.add_argument("--no-commands", action="store_true", help="nodes do not subscribe to their commands")
     add_outputs(parser)
-    parser.set_defaults(command=_fleet)
+    parser.set_defaults(command=_fleet, install="in the clone, pip install '.[collect]'")
 
 
 def _fleet(options: argparse.Namespace) -> int:
