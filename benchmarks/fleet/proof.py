@@ -52,14 +52,21 @@ class Used:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """All that one run has shown; times in seconds."""
+class Times:
+    """Seconds: until all nodes were connected, of making events, until all were acknowledged, until all were stored."""
 
-    verdict: Verdict
     connecting: float
     sending: float
     draining: float
     storing: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """All that one run has shown."""
+
+    verdict: Verdict
+    times: Times
     measured: Measured
     brokers: Used
     collectors: Used
@@ -122,7 +129,6 @@ def nats_scene(folder: Path) -> Scene:
         share = plan.seconds / (plan.kills + 1)
         for broker in brokers[: plan.kills]:
             await _kill_for_a_while(broker, share, show)
-            await asyncio.to_thread(broker.wait_ready)
         await _kill_for_a_while(collector, share, show)
 
     return Scene(brokers, [collector], "3.1.1", disturb)
@@ -132,51 +138,61 @@ SCENARIOS: dict[str, Callable[[Path], Scene]] = {"mosquitto": mosquitto_scene, "
 """Scenario -> its parts, not yet started, in a folder for their files."""
 
 
-async def _kill_for_a_while(program: Program, seconds: float, show: Callable[[str], None]) -> None:
+async def _kill_for_a_while(program: NatsNode | Collector, seconds: float, show: Callable[[str], None]) -> None:
     """Kill it after a third of the time, start it again after another third."""
     await asyncio.sleep(seconds / 3)
     show(f"kill -9 {program.log.stem}")
     program.kill()
     await asyncio.sleep(seconds / 3)
     program.start()
+    await asyncio.to_thread(program.wait_ready)
     show(f"{program.log.stem} is started again")
     await asyncio.sleep(seconds / 3)
 
 
 async def _run(scene: Scene, plan: Plan, folder: Path, show: Callable[[str], None]) -> Outcome:
     await asyncio.to_thread(_start, scene)
-    for program in (*scene.brokers, *scene.collectors):
-        program.sample()
-    before = [sum(one.peak_rss for one in programs) for programs in (scene.brokers, scene.collectors)]
-    ports, level = [broker.port for broker in scene.brokers], LEVELS[scene.protocol]
-    simulator = Simulator(plan.nodes, ports, level, commands=plan.commands)
-    sampling = asyncio.create_task(_sample((*scene.brokers, *scene.collectors)))
+    before = _memory(scene)
+    simulator = Simulator(
+        plan.nodes, [broker.port for broker in scene.brokers], LEVELS[scene.protocol], commands=plan.commands
+    )
+    sampling = asyncio.create_task(_sample(scene))
     try:
-        connecting = await simulator.connect()
-        show(f"{plan.nodes} nodes connected in {connecting:.1f} s")
-        cpu = _cpu(scene)
-        disturbing = asyncio.ensure_future(scene.disturb(plan, show))
-        sending = await simulator.send(plan.rate, lambda elapsed: elapsed >= plan.seconds and disturbing.done())
-        await disturbing
-        begin = time.monotonic()
-        await simulator.drain()
-        draining = time.monotonic() - begin
-        show(f"every event is acknowledged after another {draining:.1f} s")
-        total = sum(len(node.made) for node in simulator.nodes)
-        begin = time.monotonic()
-        await _until_stored(scene.collectors, total)
-        storing = time.monotonic() - begin
-        show(f"the collectors ended after another {storing:.1f} s")
-        used = [after - earlier for after, earlier in zip(_cpu(scene), cpu, strict=True)]
-        await simulator.leave()
+        times, cpu = await _send_and_store(scene, plan, simulator, show)
     finally:
         sampling.cancel()
     await asyncio.to_thread(stop_all, scene.collectors)
     rows, gaps, summed = await asyncio.to_thread(read_files, [one.file for one in scene.collectors], folder)
     verdict = judge({f"n{index:05}": node for index, node in enumerate(simulator.nodes)}, rows, gaps, summed)
-    peaks = [sum(one.peak_rss for one in programs) for programs in (scene.brokers, scene.collectors)]
-    brokers, collectors = (Used(b, p, c) for b, p, c in zip(before, peaks, used[:2], strict=True))
-    return Outcome(verdict, connecting, sending, draining, storing, simulator.measured, brokers, collectors, used[2])
+    brokers, collectors = (Used(*each) for each in zip(before, _memory(scene), cpu[:2], strict=True))
+    return Outcome(verdict, times, simulator.measured, brokers, collectors, cpu[2])
+
+
+async def _send_and_store(
+    scene: Scene, plan: Plan, simulator: Simulator, show: Callable[[str], None]
+) -> tuple[Times, list[float]]:
+    """The whole way of all events; also returns the CPU seconds of brokers, collectors and this program for it."""
+    connecting = await simulator.connect()
+    show(f"{plan.nodes} nodes connected in {connecting:.1f} s")
+    cpu, disturbing = _cpu(scene), asyncio.ensure_future(scene.disturb(plan, show))
+    try:
+        sending = await simulator.send(plan.rate, lambda elapsed: elapsed >= plan.seconds and disturbing.done())
+        await disturbing
+    finally:
+        disturbing.cancel()
+    draining = await _timed(simulator.drain())
+    show(f"every event is acknowledged after another {draining:.1f} s")
+    storing = await _timed(_until_stored(scene.collectors, sum(len(node.made) for node in simulator.nodes)))
+    show(f"the collectors ended after another {storing:.1f} s")
+    used = [after - earlier for after, earlier in zip(_cpu(scene), cpu, strict=True)]
+    await simulator.leave()
+    return Times(connecting, sending, draining, storing), used
+
+
+async def _timed(work: Awaitable[None]) -> float:
+    begin = time.monotonic()
+    await work
+    return time.monotonic() - begin
 
 
 def _start(scene: Scene) -> None:
@@ -189,21 +205,32 @@ def _start(scene: Scene) -> None:
         list(pool.map(Collector.subscribe, scene.collectors))
     for collector in scene.collectors:
         collector.start()
+    for collector in scene.collectors:
+        collector.wait_ready()
+
+
+def _memory(scene: Scene) -> list[float]:
+    """Peak MiB until now of brokers and of collectors, each together."""
+    _read(scene)
+    return [sum(one.peak_rss for one in programs) for programs in (scene.brokers, scene.collectors)]
 
 
 def _cpu(scene: Scene) -> list[float]:
-    """CPU seconds until now of brokers, collectors and this program."""
-    for program in (*scene.brokers, *scene.collectors):
-        program.sample()
+    """CPU seconds until now of brokers, of collectors and of this program."""
+    _read(scene)
     parts = [sum(one.cpu for one in programs) for programs in (scene.brokers, scene.collectors)]
     return [*parts, time.process_time()]
 
 
-async def _sample(programs: Sequence[Program]) -> None:
+def _read(scene: Scene) -> None:
+    for program in (*scene.brokers, *scene.collectors):
+        program.sample()
+
+
+async def _sample(scene: Scene) -> None:
     while True:
+        _read(scene)
         await asyncio.sleep(SAMPLE)
-        for program in programs:
-            program.sample()
 
 
 async def _until_stored(collectors: Sequence[Collector], total: int) -> None:

@@ -56,8 +56,10 @@ def _measurements(scenario: str, plan: Plan, outcome: Outcome) -> list[Measureme
         better = None if each.name in ("made", "acknowledged", "stored") else "lower"
         found.append(_figure(scenario, each.name.replace("_", " "), "", getattr(verdict, each.name), better))
     found += [
-        _figure(scenario, "rate", "1/s", verdict.acknowledged / (outcome.sending + outcome.draining), "higher"),
-        _figure(scenario, "connecting", "s", outcome.connecting, "lower"),
+        _figure(
+            scenario, "rate", "1/s", verdict.acknowledged / (outcome.times.sending + outcome.times.draining), "higher"
+        ),
+        _figure(scenario, "connecting", "s", outcome.times.connecting, "lower"),
         _figure(scenario, "outage", "s", max(outcome.measured.outages, default=0.0), "lower"),
     ]
     waits = outcome.measured.waits
@@ -103,6 +105,6 @@ def _extrapolated(scenario: str, plan: Plan, outcome: Outcome) -> str:
 def _details(outcome: Outcome) -> dict[str, Any]:
     return {
         "verdict": asdict(outcome.verdict),
-        "seconds": {name: round(getattr(outcome, name), 2) for name in ("sending", "draining", "storing")},
+        "seconds": {name: round(seconds, 2) for name, seconds in asdict(outcome.times).items()},
         "connections_lost": len(outcome.measured.outages),
     }

@@ -161,6 +161,19 @@ class Collector(Program):
         words += ["--session", name, "--duckdb", str(self.file), *(["--group", group] if group else [])]
         super().__init__(name, [sys.executable, "-m", "edge_emotion", "collect", *words], folder)
 
+    def start(self) -> None:
+        """Start it; the file must not be opened before ``wait_ready``."""
+        self._log_before = self.log.stat().st_size if self.log.exists() else 0
+        super().start()
+
+    def wait_ready(self) -> None:
+        """Until it has opened its file: before that it ends if another process reads it. Raises EdgeEmotionError."""
+        wait_until(self._has_opened, f"the collector {self.log.stem} does not open its file", patience=START, pause=0.1)
+
+    def _has_opened(self) -> bool:
+        self.check()
+        return b"storing into" in self.log.read_bytes()[self._log_before :]
+
     def subscribe(self) -> None:
         """Connect and subscribe once: from now on the broker keeps events for the session. Raises SinkError."""
         command = [*self._command, "--duration", "0.1"]

@@ -23,7 +23,7 @@ from benchmarks.fleet import proof, report, servers
 from benchmarks.fleet.judge import Row, Verdict, judge
 from benchmarks.fleet.node import Made, Measured
 from benchmarks.fleet.packets import PUBACK, PacketReader, publish
-from benchmarks.fleet.proof import Outcome, Used
+from benchmarks.fleet.proof import Outcome, Times, Used
 from benchmarks.fleet.simulator import Simulator
 
 GOOD = Verdict(4, 4, 4, lost=0, invented=0, twice=0, gaps=0, misplaced=0, wrongly_summed=0, overtaken=0)
@@ -134,7 +134,7 @@ def test_a_lost_event_is_a_line_and_the_documented_code(
     used = Used(before=10.0, peak=20.0, cpu=1.0)
     measured = Measured(waits=array("d", [0.1]), outages=array("d", [2.0]))
     verdict = replace(GOOD, lost=3, wrongly_summed=1)
-    outcome = Outcome(verdict, 1.0, 4.0, 0.0, 1.0, measured, used, used, 1.0)
+    outcome = Outcome(verdict, Times(1.0, 4.0, 0.0, 1.0), measured, used, used, 1.0)
     monkeypatch.setattr(report, "prove", lambda *_: outcome)
     assert main(["fleet", "--nodes", "10", "--scenario", "nats", "--json", str(tmp_path / "f.json")]) == 10
     printed = capsys.readouterr()
