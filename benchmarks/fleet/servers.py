@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -18,7 +18,7 @@ from urllib.request import urlopen
 from benchmarks.fleet.node import PREFIX
 from benchmarks.harness.process import peak_rss, usage
 from benchmarks.harness.wait import wait_until
-from edge_emotion.errors import BackendUnavailable, SinkError
+from edge_emotion.errors import BackendUnavailable, EdgeEmotionError, SinkError
 from edge_emotion.mqtt.local_broker import HOST, find_mosquitto, free_port
 
 START, STOP = 60.0, 30.0
@@ -39,6 +39,11 @@ class Program:
     def runs(self) -> bool:
         """Whether it was started and has not ended."""
         return self._process is not None and self._process.poll() is None
+
+    @property
+    def last_line(self) -> str:
+        """The last line of its output."""
+        return "".join(self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:])
 
     def start(self) -> None:
         """Start it in a session of its own: Ctrl-C in a terminal is for the benchmark, which then ends it."""
@@ -76,8 +81,7 @@ class Program:
     def check(self) -> None:
         """Raises SinkError with the last line of its output if it has ended by itself."""
         if self._process is not None and not self.runs:
-            lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            raise SinkError(f"{self._command[0]} has ended with {self._process.returncode}: {''.join(lines[-1:])}")
+            raise SinkError(f"{self._command[0]} has ended with {self._process.returncode}: {self.last_line}")
 
 
 class Mosquitto(Program):
@@ -104,19 +108,20 @@ class Mosquitto(Program):
 class NatsNode(Program):
     """One node of a cluster with JetStream; its streams survive ``kill`` and ``start``."""
 
-    def __init__(self, name: str, folder: Path, cluster_port: int, routes: Sequence[int]) -> None:
+    def __init__(self, name: str, folder: Path, ports: Sequence[int], routes: Sequence[int]) -> None:
+        """``ports``: of the cluster, of clients, of MQTT, of the monitor; ``routes``: the first one of every node."""
         executable = shutil.which("nats-server", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
         if executable is None:
             raise BackendUnavailable(
                 "nats-server is not installed: apt-get install --no-install-recommends nats-server"
             )
-        self.port, self._monitor = free_port(), free_port()
+        cluster, clients, self.port, self._monitor = ports
         config = folder / f"{name}.conf"
         links = ", ".join(f'"nats://{HOST}:{port}"' for port in routes)
         config.write_text(
-            f"server_name: {name}\nlisten: {HOST}:{free_port()}\nhttp: {HOST}:{self._monitor}\n"
+            f"server_name: {name}\nlisten: {HOST}:{clients}\nhttp: {HOST}:{self._monitor}\n"
             f"jetstream {{ store_dir: {folder / name} }}\n"
-            f"cluster {{ name: fleet, listen: {HOST}:{cluster_port}, routes: [{links}] }}\n"
+            f"cluster {{ name: fleet, listen: {HOST}:{cluster}, routes: [{links}] }}\n"
             f'mqtt {{ listen: {HOST}:{self.port}, ack_wait: "5s", max_ack_pending: 1000 }}\n',
             encoding="utf-8",
         )
@@ -137,7 +142,10 @@ class NatsNode(Program):
 
     def wait_ready(self) -> None:
         """Raises EdgeEmotionError if it is not ready in time."""
-        wait_until(lambda: self.ready, f"the NATS node {self.log.stem} is not ready", patience=START, pause=0.1)
+        try:
+            wait_until(lambda: self.ready, f"the NATS node {self.log.stem} is not ready", patience=START, pause=0.1)
+        except EdgeEmotionError as error:
+            raise SinkError(f"{error}: {self.last_line}") from error
 
     def _ask(self, page: str) -> dict[str, Any]:
         with urlopen(f"http://{HOST}:{self._monitor}/{page}", timeout=2) as answer:
@@ -147,8 +155,11 @@ class NatsNode(Program):
 
 def nats_cluster(folder: Path) -> list[NatsNode]:
     """Three nodes that are not started yet. Raises BackendUnavailable."""
-    ports = [free_port() for _ in range(3)]
-    return [NatsNode(f"nats{index}", folder, port, ports) for index, port in enumerate(ports, 1)]
+    with ExitStack() as stack:  # all of them at once: else a port may be given twice
+        sockets = [stack.enter_context(socket.create_server((HOST, 0))) for _ in range(12)]
+        ports = [int(one.getsockname()[1]) for one in sockets]
+    routes = ports[::4]
+    return [NatsNode(f"nats{n + 1}", folder, ports[4 * n : 4 * n + 4], routes) for n in range(3)]
 
 
 class Collector(Program):
