@@ -105,8 +105,9 @@ def prove(scenario: str, plan: Plan, show: Callable[[str], None]) -> Outcome:
         programs: list[Program] = [*scene.brokers, *scene.collectors]
         try:
             return asyncio.run(_run(scene, plan, Path(name), lambda line: show(f"{scenario}: {line}")))
-        finally:
-            stop_all(programs)
+        finally:  # what they have is in the folder, which goes
+            for program in programs:
+                program.kill()
 
 
 def mosquitto_scene(folder: Path) -> Scene:
