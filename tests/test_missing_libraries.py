@@ -56,6 +56,8 @@ NEED_LIBRARIES = {
         "onnx": "{data}/run --data {data} --out {data}/out",
         "cross-check": "{data}/run --data {data}",
         "check-onnx": "{data}/net.onnx",
+        "release-key": "{data}/release.key",
+        "release": "tiny --key {data}/none.key --out {data}/out --serial 1",
     },
     "benchmarks": {
         "accuracy": "--data {table} --model tiny",
