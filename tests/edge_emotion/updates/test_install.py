@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import resource
 import shutil
 import signal
@@ -19,7 +20,7 @@ from support.releases import Workshop, as_tar, long_ago, workshop
 
 from convert.releases.secret_key import make_key_pair, read_secret_key
 from edge_emotion.cli.main import main
-from edge_emotion.errors import SinkError
+from edge_emotion.errors import EdgeEmotionError, SinkError
 from edge_emotion.factory.models import make_classifier
 from edge_emotion.updates import install as install_module
 from edge_emotion.updates.description import DESCRIPTION, MAX_RELEASE, SIGNATURE
@@ -335,6 +336,31 @@ def test_links_doubles_and_damage_in_a_tar_file_are_refused(
         only_line(capsys)
     assert run(models, shop, shop.folder / "none") == 2
     assert serial(models) == 5
+
+
+def test_a_tar_file_with_random_damage_is_refused_or_gives_exactly_what_was_signed(
+    shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    monkeypatch.setattr(install_module, "_try", lambda *_: None)  # no damage gets as far as that
+    release = shop.release(6)
+    whole, keys = as_tar(release).read_bytes(), [read_public_key(shop.public)]
+    heads = [place for place in range(0, len(whole), 512) if whole[place + 257 : place + 262] == b"ustar"]
+    draw, outcomes = random.Random(1), set()
+    for _ in range(150):
+        damaged = bytearray(whole)
+        damaged[draw.choice(heads) + draw.randrange(1500)] = draw.randrange(256)
+        (tmp_path / "damaged.tar").write_bytes(damaged)
+        try:
+            install(tmp_path / "damaged.tar", tmp_path / "models", keys)
+        except EdgeEmotionError as error:
+            outcomes.add(error.exit_code)
+            continue
+        outcomes.add(0)
+        installed = tmp_path / "models" / "tiny"
+        for file in release.iterdir():  # of the signature's first line nobody promises anything
+            assert file.name == SIGNATURE or (installed / file.name).read_bytes() == file.read_bytes()
+    assert outcomes == {0, 4, 12}
 
 
 def test_a_signed_model_that_computes_something_else_or_crashes_does_not_come_in(
