@@ -18,7 +18,7 @@ def install_release(options: argparse.Namespace) -> None:
         from edge_emotion.updates.minisign import read_public_key
     except ModuleNotFoundError as error:
         raise BackendUnavailable(
-            f"install needs {error.name}: pip install '.[update]' in the clone, or edge-emotion[update]"
+            f"install needs pynacl ({error}): pip install '.[update]' in the clone, or edge-emotion[update]"
         ) from error
     if options.back is not None:
         serial = go_back(options.models, options.back)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Annotated, Literal
 
 from packaging.version import InvalidVersion, Version
@@ -98,8 +98,8 @@ def require_current(release: Release, now: datetime) -> None:
     """Raises ReleaseRefused if the release has expired at ``now``."""
     if now >= release.expires:
         raise ReleaseRefused(
-            f"{release.title} has expired on {release.expires:%Y-%m-%d %H:%M} UTC, and the clock here is at "
-            f"{now:%Y-%m-%d %H:%M}: get a newer release"
+            f"{release.title} has expired on {release.expires.astimezone(timezone.utc):%Y-%m-%d %H:%M} UTC, and the "
+            f"clock here is at {now.astimezone(timezone.utc):%Y-%m-%d %H:%M}: get a newer release"
         )
 
 

@@ -124,6 +124,15 @@ def test_keys_are_those_of_the_options_or_of_the_settings_and_two_during_a_chang
     assert "no key is trusted" in only_line(capsys)
 
 
+def test_without_the_library_of_signatures_one_line_has_the_command_that_installs_it(
+    shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delitem(sys.modules, "edge_emotion.updates.minisign")
+    monkeypatch.setitem(sys.modules, "nacl.exceptions", None)
+    assert run(tmp_path, shop, tmp_path) == 5
+    assert only_line(capsys).endswith("pip install '.[update]' in the clone, or edge-emotion[update]")
+
+
 def test_a_release_without_the_precision_of_the_settings_is_refused(
     shop: Workshop, models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -445,7 +454,7 @@ def test_kill_9_at_any_step_leaves_a_whole_model_and_the_next_installation_works
     monkeypatch.setattr(install_module, "_try", lambda *_: None)  # interpreters do not survive a fork
     monkeypatch.setattr(os, "fsync", lambda _: None)  # what a process has written survives it
     whole = {file.name for file in (models / "tiny").iterdir()}
-    found = []
+    found: list[int] = []
     for step in range(200):
         trial = shutil.copytree(models, models.with_name(f"at-{step}"), symlinks=True)
         if not killed_at(step, lambda: install(release, trial, keys)):  # noqa: B023 - used at once
