@@ -13,6 +13,7 @@ import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.crashing_model import crashing_model
@@ -423,8 +424,12 @@ def test_a_disk_that_is_full_leaves_the_old_model(
     assert serial(models) == 5
 
 
-STEPS = {"open", "os.rename", "os.symlink", "os.mkdir", "os.remove", "os.rmdir"}
-"""Audit events at which a process is killed: before it opens, renames, makes or removes something."""
+STEPS = {"os.rename", "os.symlink", "os.mkdir", "os.remove", "os.rmdir"}
+"""Audit events at which a process is killed: before it renames, makes, removes, or opens for writing."""
+
+
+def changes_the_disk(event: str, arguments: tuple[Any, ...]) -> bool:
+    return event in STEPS or (event == "open" and bool((arguments[2] or 0) & (os.O_WRONLY | os.O_RDWR)))
 
 
 def killed_at(step: int, work: Callable[[], object]) -> bool:
@@ -433,10 +438,12 @@ def killed_at(step: int, work: Callable[[], object]) -> bool:
     if not process:
         left = step
 
-        def hook(event: str, _: object) -> None:
+        def hook(event: str, arguments: tuple[Any, ...]) -> None:
             nonlocal left
-            left -= event in STEPS
-            if left < 0 and event in STEPS:
+            if not changes_the_disk(event, arguments):
+                return
+            left -= 1
+            if left < 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 
         sys.addaudithook(hook)
