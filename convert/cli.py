@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from convert.onnx_commands import add_check_onnx, add_cross_check, add_onnx
 from convert.own.command import add_import
+from convert.releases.command import add_release, add_release_key
 from edge_emotion.cli.terminal import (
     CommandParser,
     add_debug,
@@ -40,6 +41,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "python -m convert import own.tflite --labels happy,sad,bored --out own",
     ),
     "verify": ("python -m convert verify models/tiny --data my-faces --run runs/tiny",),
+    "release-key": ("python -m convert release-key release.key --password-file password",),
+    "release": ("python -m convert release models/tiny --key release.key --out releases --serial 1",),
     "onnx": ("python -m convert onnx runs/tiny --data my-faces --out onnx",),
 }
 """Command -> calls of it, for ``--help``."""
@@ -100,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
         "--backend", choices=BACKENDS, help="default: all that are here but TensorRT, which builds first"
     )
     verify.set_defaults(command=_verify)
-    for add in (add_import, add_onnx, add_cross_check, add_check_onnx):
+    for add in (add_import, add_onnx, add_cross_check, add_check_onnx, add_release_key, add_release):
         add(commands)
     card = commands.add_parser("card", help="write MODEL_CARD.md from the manifests")
     card.set_defaults(command=_card)

@@ -42,6 +42,12 @@ class UnknownModel(ModelError):  # noqa: N818 - the name is clear without Error
     exit_code = 2
 
 
+class ReleaseRefused(EdgeEmotionError, ValueError):  # noqa: N818 - the name is clear without Error
+    """A release of a model that is not to be trusted: unknown key, wrong signature, expired, or an old serial."""
+
+    exit_code = 12
+
+
 class BackendUnavailable(EdgeEmotionError, ImportError):  # noqa: N818 - the name is clear without Error
     """An optional library is not installed; the message names the package."""
 

@@ -17,7 +17,8 @@ PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 def declared() -> Iterator[Requirement]:
     """What pyproject.toml asks for, with its wide ranges; read without a parser, as Python 3.10 has none."""
     text = (ROOT / "pyproject.toml").read_text()
-    for name in ("dependencies", "completion", "demo", "onnx", "web", "train", "convert", "test", "arm64", "check"):
+    extras, groups = ("completion", "demo", "onnx", "update", "web"), ("train", "convert", "test", "arm64", "check")
+    for name in ("dependencies", *extras, *groups):
         (body,) = re.findall(rf"^{name} = \[(.*?)\](?:  #[^\n]*)?\n", text, re.MULTILINE | re.DOTALL)
         found = (Requirement(entry) for entry in re.findall(r'"([^"]+)"', re.sub(r"\{.*?\}", "", body)))
         yield from (one for one in found if one.name != "edge-emotion")

@@ -18,7 +18,7 @@ BEFORE_MEASURING = "--json {data}/none/result.json"
 """An output that cannot be written, which is found when everything is imported and nothing is measured yet."""
 
 NEED_NOTHING = {
-    "train": {"inspect": "{data}", "record": "happiness --session a/b --data {data}"},
+    "train": {"inspect": "{data}", "record": "hapy --session a --data {data}"},
     "convert": {"detector": "--models {data}/models", "verify": "tiny --data {data}", "card": None},
     "benchmarks": {
         "latency": "tiny " + BEFORE_MEASURING,
@@ -57,6 +57,8 @@ NEED_LIBRARIES = {
         "onnx": "{data}/run --data {data} --out {data}/out",
         "cross-check": "{data}/run --data {data}",
         "check-onnx": "{data}/net.onnx",
+        "release-key": "{data}/release.key",
+        "release": "tiny --key {data}/none.key --out {data}/out --serial 1",
     },
     "benchmarks": {
         "accuracy": "--data {table} --model tiny",

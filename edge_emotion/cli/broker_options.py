@@ -76,7 +76,7 @@ def _address(text: str) -> dict[str, Any]:
         return {key: value for key, value in parts.items() if value is not None}
     if re.match("(mqtt|ws)s?://", text):
         raise ConfigError(f"--mqtt {text}: expected HOST[:PORT], mqtts://HOST[:PORT], ws://... or wss://...")
-    if not text.strip() or text.startswith(":"):
+    if not text.strip() or re.match(":(?!:)", text):
         raise ConfigError(f"--mqtt {text!r}: a host is missing")
     host, colon, port = text.rpartition(":")
     if not colon or (":" in host and not host.startswith("[")) or port.endswith("]"):

@@ -27,6 +27,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "edge-emotion drift --postgres postgresql://collector@db.example/emotions --node pi5 --json",
     ),
     "forget": ("edge-emotion forget pi5 --mqtt localhost",),
+    "install": (
+        "edge-emotion install tiny-7.tar --trust release.key.pub --models models",
+        "edge-emotion install --back tiny --models models",
+    ),
     "web": ("edge-emotion web", "edge-emotion web --mqtt localhost"),
     "check-config": ("edge-emotion check-config --config edge-emotion.yaml",),
     "doctor": ("edge-emotion doctor --config edge-emotion.yaml", "edge-emotion doctor --source 0 --json"),

@@ -32,22 +32,16 @@ def page_settings() -> dict[str, Any]:
 
 
 def show_page(url: str) -> None:
-    """Open the page in a thread, as a browser may block; where there is none, print the address to standard error."""
+    """Print the page's address to standard error, and open it where there is a browser, in a thread: that may block."""
     near = re.sub(r"//(0\.0\.0\.0|\[::\]):", "//localhost:", url)
-    threading.Thread(target=_show, args=(near,), name="browser", daemon=True).start()
+    print(f"the page is at {near}", file=sys.stderr, flush=True)
+    if any(os.environ.get(name) for name in DISPLAYS):
+        threading.Thread(target=_open, args=(near,), name="browser", daemon=True).start()
 
 
-def _show(url: str) -> None:
-    if not _opened(url):
-        print(f"no browser can be opened here; the page is at {url}", file=sys.stderr, flush=True)
-
-
-def _opened(url: str) -> bool:
-    if not any(os.environ.get(name) for name in DISPLAYS):
-        return False
+def _open(url: str) -> None:
     with suppress(webbrowser.Error, OSError):
         browser = webbrowser.get()
         # A browser of its kind without windows (lynx) would take this terminal.
         if os.environ.get("BROWSER") or type(browser) is not webbrowser.GenericBrowser:
-            return browser.open(url)
-    return False
+            browser.open(url)

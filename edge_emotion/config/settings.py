@@ -29,6 +29,7 @@ from edge_emotion.config.mqtt_settings import MqttSettings as MqttSettings
 from edge_emotion.config.mqtt_settings import TlsSettings as TlsSettings
 from edge_emotion.config.section import Section, as_text, listed
 from edge_emotion.config.source_spec import is_one_picture
+from edge_emotion.config.update_settings import UpdateSettings
 from edge_emotion.config.web_settings import WebSettings
 from edge_emotion.errors import ConfigError
 from edge_emotion.labels import canonical
@@ -184,6 +185,7 @@ class Settings(BaseSettings):
     mqtt: MqttSettings | None = None
     jsonl: JsonlSettings | None = None
     web: WebSettings | None = None
+    update: UpdateSettings = UpdateSettings()
     state_dir: Path | None = Field(
         default=None, description="default: $STATE_DIRECTORY, else ~/.local/state/edge-emotion"
     )

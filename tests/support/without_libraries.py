@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any
 
 RUNTIME_ONLY = {
-    "flatbuffers", "google", "h5py", "keras", "matplotlib", "onnx", "onnxruntime", "pandas", "safetensors",
+    "flatbuffers", "google", "h5py", "keras", "matplotlib", "nacl", "onnx", "onnxruntime", "pandas", "safetensors",
     "tensorflow", "tensorflow_model_optimization", "tf2onnx", "tf_keras", "tqdm",
 }  # fmt: skip
 """Top-level names of what the groups train and convert install."""

@@ -37,7 +37,7 @@ def programs(tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_page_is_opened_in_a_browser_with_windows_and_else_its_address_is_printed(
+def test_the_address_of_the_page_is_printed_and_opened_in_a_browser_with_windows(
     programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def shown(url: str, **environment: str) -> str:
@@ -52,11 +52,13 @@ def test_the_page_is_opened_in_a_browser_with_windows_and_else_its_address_is_pr
         return capsys.readouterr().err
 
     opened = tmp_path / "xdg-open.opened"
-    assert shown("http://0.0.0.0:8765/", DISPLAY=":7") == ""
+    assert shown("http://0.0.0.0:8765/", DISPLAY=":7") == "the page is at http://localhost:8765/\n"
     wait_until(lambda: opened.exists() and opened.read_text())
     assert opened.read_text() == "http://localhost:8765/\n"
-    printed = "no browser can be opened here; the page is at http://127.0.0.1:8765/\n"
+    opened.unlink()
+    printed = "the page is at http://127.0.0.1:8765/\n"
     assert shown("http://127.0.0.1:8765/") == printed
+    assert not opened.exists()
     (programs / "xdg-open").unlink()
     assert shown("http://127.0.0.1:8765/", WAYLAND_DISPLAY="wayland-0") == printed
     assert not (tmp_path / "lynx.opened").exists()  # it would take the terminal

@@ -1,0 +1,1 @@
+"""Signed releases of model folders, which ``edge-emotion install`` installs on nodes."""

@@ -1,0 +1,1 @@
+"""Releases of models: signed descriptions with their files, and their installation on a node."""
