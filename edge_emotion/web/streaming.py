@@ -101,9 +101,16 @@ async def _until_left(sending: Coroutine[Any, Any, None], receive: Receive) -> N
         await asyncio.wait((sender, leaver), return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in (sender, leaver):
-            task.cancel()
-            with suppress(asyncio.CancelledError, asyncio.TimeoutError):
-                await task
+            await _cancelled(task)
+
+
+async def _cancelled(task: asyncio.Future[None]) -> None:
+    """Cancel a task until it ends: before Python 3.12 ``wait_for`` loses a cancellation that comes with its result."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait((task,), timeout=0.2)
+    with suppress(asyncio.CancelledError, asyncio.TimeoutError):
+        task.result()
 
 
 async def _left(receive: Receive) -> None:

@@ -36,6 +36,7 @@ MAY_WRITE = {
     ("image_files.py", "imencode"): "classify --annotate, on the caller's own pictures",
     ("image_files.py", "tobytes"): "the same",
     ("counter_record.py", "dump"): "a record of numbers",
+    ("minisign.py", "b64encode"): "keys and signatures",
     ("node_lock.py", "dump"): "the same record",
     ("store.py", "dump"): "the same record",
     ("daemon.py", "save"): "the counter",

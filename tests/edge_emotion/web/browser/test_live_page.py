@@ -231,11 +231,13 @@ def test_it_can_be_read_with_the_keyboard_alone(open_page: MakePage) -> None:
 def test_a_page_that_stays_open_does_not_grow(live: Any) -> None:
     live.wait_for_selector("camera-view tbody tr", state="attached")
     live.evaluate(FILL, 550)
+    live.wait_for_selector("face-card .bars li", state="attached")  # a face has some fifty elements
     nodes, heap, _ = size(live)
     live.evaluate(FILL, 550)
     for _ in range(OPEN_MINUTES):
         live.wait_for_timeout(60_000)
         print(size(live))
+    live.wait_for_selector("face-card .bars li", state="attached")
     later_nodes, later_heap, kept = size(live)
     assert later_nodes <= nodes + 20 and later_heap < heap + 3e6 and kept <= 500
 
