@@ -42,7 +42,7 @@ class EventStream:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer."""
         try:
-            await (_head(EVENTS, send) if _is_head(scope) else _until_left(self._send_all(send), receive))
+            await (_head(EVENTS, send) if _is_head(scope) else until_left(self._send_all(send), receive))
         finally:
             self._live.unsubscribe(self._stream)
 
@@ -68,7 +68,7 @@ class PreviewStream:
             await _head(PICTURES, send)
             return
         with self._preview.looking(self._camera):
-            await _until_left(self._send_all(send), receive)
+            await until_left(self._send_all(send), receive)
 
     async def _send_all(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": PICTURES})
@@ -94,7 +94,7 @@ async def _head(headers: list[tuple[bytes, bytes]], send: Send) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-async def _until_left(sending: Coroutine[Any, Any, None], receive: Receive) -> None:
+async def until_left(sending: Coroutine[Any, Any, None], receive: Receive) -> None:
     """Send until that is done or the client has left."""
     sender, leaver = asyncio.ensure_future(sending), asyncio.ensure_future(_left(receive))
     try:

@@ -6,16 +6,19 @@ import asyncio
 import itertools
 import json
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, cast
 
 import numpy as np
 import pytest
+from starlette.types import Message
 from support.samples import event, state
 from support.values import frame
 
 from edge_emotion.daemon.camera import Camera
 from edge_emotion.pipeline.pipeline import StageTimes
 from edge_emotion.web.live import KEPT_EVENTS, MAX_STREAMS, MAX_WAITING, LiveState, Stream, TooManyStreams
+from edge_emotion.web.streaming import until_left
 from edge_emotion.web.tap import MAX_VIEWERS, CameraTap, FrameTap, Pace, Preview
 
 
@@ -265,3 +268,17 @@ def test_faces_are_asked_for_only_while_somebody_looks_and_not_for_every_frame()
         assert shown[0] == {**shown[0], "camera": "desk", "width": 640, "height": 480, "faces": []}
 
     in_loop(work)
+
+
+def test_a_stream_ends_although_its_first_cancellation_is_lost() -> None:
+    """As ``asyncio.wait_for`` loses it before Python 3.12 if the result comes at the same moment."""
+
+    async def sending() -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        await asyncio.sleep(60)
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    asyncio.run(asyncio.wait_for(until_left(sending(), receive), 10))
