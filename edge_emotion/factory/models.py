@@ -263,7 +263,7 @@ def photograph_detector(name: str, *, reach: Range = "room", threads: int = 1) -
         return whole
     from edge_emotion.detectors.tiled import TiledDetector
 
-    options = DetectorSettings(model=name, min_size=SMALLEST, threads=threads)
+    options = DetectorSettings(model=name, min_size=SMALLEST, max_faces=64, threads=threads)
     width, height = TILES[reach]
     part = cascade(FAR, options, make_detector(NEAR, threads=threads))
     return TiledDetector(whole, part, width=width, height=height, per_call=None)
