@@ -109,7 +109,8 @@ def _expanded(paths: Sequence[Path]) -> tuple[list[Path], int]:
         inside = list(files_below(path))
         pictures = [file for file in inside if may_be_picture(file)]
         found += pictures
-        _report_left_out(path, [file for file in inside if file not in set(pictures)], len(pictures))
+        taken = set(pictures)
+        _report_left_out(path, [file for file in inside if file not in taken], len(pictures))
         code = code if pictures else SourceError.exit_code
     return found, code
 
