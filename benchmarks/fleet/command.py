@@ -26,16 +26,30 @@ def add_fleet(commands: Any) -> None:
     parser.add_argument("--seconds", type=positive_seconds, default=30.0, help="of events, at least (30)")
     parser.add_argument("--kills", type=int, choices=range(4), default=3, help="NATS nodes that are killed in turn (3)")
     parser.add_argument("--no-commands", action="store_true", help="nodes do not subscribe to their commands")
+    parser.add_argument("--daemons", type=int, default=0, metavar="N", help="real daemons beside the nodes (0)")
+    parser.add_argument("--postgres", action="store_true", help="store in PostgreSQL, which is stopped for --away")
+    parser.add_argument("--partition", action="store_true", help="cut off one NATS node from the others for --away")
+    parser.add_argument("--away", type=positive_seconds, default=30.0, metavar="SECONDS", help="(30)")
     add_outputs(parser)
     parser.set_defaults(command=_fleet, install="in the clone, pip install '.[collect]'")
 
 
 def _fleet(options: argparse.Namespace) -> int:
-    from benchmarks.fleet.proof import Plan
     from benchmarks.fleet.report import measure_fleet
+    from benchmarks.fleet.scenes import Plan
 
     check_outputs(options)
-    plan = Plan(options.nodes, options.rate, options.seconds, options.kills, not options.no_commands)
+    plan = Plan(
+        options.nodes,
+        options.rate,
+        options.seconds,
+        options.kills,
+        not options.no_commands,
+        options.daemons,
+        options.postgres,
+        options.partition,
+        options.away,
+    )
     with termination_as_interrupt():
         result, faults = measure_fleet(options.scenario or ["mosquitto", "nats"], plan, show=show_line)
     put_out(options, result)

@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
-from benchmarks.fleet.node import PREFIX, Made
-from edge_emotion.collect.database import Database, StoreAway
-from edge_emotion.collect.duckdb_file import DuckDbFile
-from edge_emotion.collect.store import Store
+from benchmarks.fleet.node import Made
 
 Key = tuple[str, int]
 """Node and event number."""
-
-_ROWS = """SELECT node, seq, id, type, emotion, previous, track, extract(epoch FROM received_at)
-    FROM emotion_event ORDER BY node, seq, received_at"""
-_SUMMED = "SELECT coalesce(sum(starts + changes + ends), 0) FROM emotion_day"
-_MISSING = "SELECT coalesce(sum(missing), 0) FROM emotion_gaps"
 
 
 class Row(NamedTuple):
@@ -46,7 +37,7 @@ class Verdict:
     gaps: int
     """Missing numbers, by the view ``emotion_gaps``."""
     misplaced: int
-    """By ``seq``, not the successor of the event before it: type, previous emotion, track."""
+    """By ``seq``, not the successor of the event before it of the same track: type, emotion, previous emotion."""
     wrongly_summed: int
     """Difference between the rows and the sums of the days."""
     overtaken: int
@@ -60,17 +51,14 @@ class Verdict:
         return {name: number for name, number in found.items() if number and name not in allowed}
 
 
-class Simulated(Protocol):
-    """The part of a node that is judged."""
+class History(NamedTuple):
+    """What a node has made, event ``seq`` at ``seq - 1``, and the numbers of those that were not acknowledged."""
 
-    made: list[Made]
-
-    @property
-    def unacknowledged(self) -> frozenset[int]:
-        """Numbers of the events that were not acknowledged."""
+    made: Sequence[Made]
+    unacknowledged: frozenset[int]
 
 
-def judge(nodes: Mapping[str, Simulated], rows: Sequence[Row], gaps: int, summed: int) -> Verdict:
+def judge(nodes: Mapping[str, History], rows: Sequence[Row], gaps: int, summed: int) -> Verdict:
     """``nodes`` by name; ``rows`` by node, ``seq`` and time."""
     stored = {(row.node, row.seq) for row in rows}
     acknowledged = {
@@ -93,69 +81,27 @@ def judge(nodes: Mapping[str, Simulated], rows: Sequence[Row], gaps: int, summed
     )
 
 
-def read_files(files: Sequence[Path], folder: Path) -> tuple[list[Row], int, int]:
-    """Rows of all DuckDB files, missing numbers over all of them, and the sums of their days.
-
-    The files are joined in a new one in ``folder``, with the program's own tables and views. Raises SinkError.
-    """
-    rows: list[Row] = []
-    summed = 0
-    joined = DuckDbFile(folder / "joined.duckdb")
-    try:
-        Store(joined, PREFIX).open()
-        for number, file in enumerate(files):
-            with_rows, sums = _read(DuckDbFile(file))
-            rows += with_rows
-            summed += sums
-            joined.execute(f"ATTACH '{file}' AS part{number} (READ_ONLY)")
-            joined.execute(f"INSERT INTO emotion_event SELECT * FROM part{number}.emotion_event ON CONFLICT DO NOTHING")  # noqa: S608
-        gaps = int(joined.execute(_MISSING)[0][0])
-    finally:
-        joined.close()
-    return sorted(rows, key=lambda row: (row.node, row.seq, row.received_at)), gaps, summed
-
-
-def count_rows(file: Path) -> int | None:
-    """Number of events in a DuckDB file; None while a collector has it open."""
-    database = DuckDbFile(file)
-    try:
-        return int(database.execute("SELECT count(*) FROM emotion_event")[0][0])
-    except StoreAway:
-        return None
-    finally:
-        database.close()
-
-
-def _read(database: Database) -> tuple[list[Row], int]:
-    try:
-        rows = [_row(row) for row in database.execute(_ROWS)]
-        return rows, int(database.execute(_SUMMED)[0][0])
-    finally:
-        database.close()
-
-
-def _row(row: Sequence[Any]) -> Row:
-    node, seq, *event, received_at = row
-    return Row(node, seq, Made(*event), float(received_at))
-
-
-def _was_made(nodes: Mapping[str, Simulated], row: Row) -> bool:
-    made = nodes[row.node].made if row.node in nodes else []
+def _was_made(nodes: Mapping[str, History], row: Row) -> bool:
+    made = nodes[row.node].made if row.node in nodes else ()
     return 1 <= row.seq <= len(made) and made[row.seq - 1] == row.event
 
 
 def _misplaced(rows: Iterable[Row]) -> int:
-    """Events that do not follow from the event before them of the same node."""
-    wrong, before = 0, None
+    """Events that do not follow from the event before them of the same track."""
+    wrong, tracks = 0, dict[tuple[str, str], Made]()
     for row in rows:
-        last = before.event if before is not None and before.node == row.node else None
-        if last is None or last.type == "end":
-            follows = row.event.type == "start" and row.event.previous is None
-        else:
-            follows = row.event.type != "start" and row.event.track == last.track and row.event.previous == last.emotion
-        wrong += not follows
-        before = row
+        last = tracks.get((row.node, row.event.track))
+        wrong += not _follows(row.event, last)
+        tracks[row.node, row.event.track] = row.event
     return wrong
+
+
+def _follows(event: Made, last: Made | None) -> bool:
+    if last is None or last.type == "end":
+        return last is None and event.type == "start" and event.previous is None
+    if event.type == "end":
+        return event.previous is None and event.emotion == last.emotion
+    return event.type == "change" and event.previous == last.emotion
 
 
 def _overtaken(rows: Iterable[Row]) -> int:

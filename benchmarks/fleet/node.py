@@ -197,7 +197,7 @@ class Node(asyncio.Protocol):
     def _next_event(self, now: datetime, seq: int) -> EmotionEvent:
         """Tracks follow each other, of four events each."""
         kind = VISIT[(seq - 1) % len(VISIT)]
-        previous = None if kind == "start" else self._emotion
+        previous = self._emotion if kind == "change" else None
         if kind == "start":
             self._track, self._started = ulid(now), now
         if kind != "end":

@@ -7,7 +7,8 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from benchmarks.fleet.judge import Verdict
-from benchmarks.fleet.proof import Outcome, Plan, Used, prove
+from benchmarks.fleet.proof import Outcome, Used, prove
+from benchmarks.fleet.scenes import Plan
 from benchmarks.results.results import Measurement, Result, measured, quantiles, this_machine
 from edge_emotion.errors import BackendUnavailable
 
@@ -107,4 +108,5 @@ def _details(outcome: Outcome) -> dict[str, Any]:
         "verdict": asdict(outcome.verdict),
         "seconds": {name: round(seconds, 2) for name, seconds in asdict(outcome.times).items()},
         "connections_lost": len(outcome.measured.outages),
+        "made_by_daemons": outcome.by_daemons,
     }

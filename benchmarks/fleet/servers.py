@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -47,8 +48,7 @@ class Program:
 
     def start(self) -> None:
         """Start it in a session of its own: Ctrl-C in a terminal is for the benchmark, which then ends it."""
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(self._command, stdout=log, stderr=log, start_new_session=True)
+        self._start()
 
     def sample(self) -> None:
         """Read memory and CPU time of its process, if it runs."""
@@ -68,8 +68,7 @@ class Program:
     def terminate(self) -> None:
         """Send SIGTERM, if it runs."""
         self.sample()
-        if self._process is not None:
-            self._process.terminate()
+        self._signal(signal.SIGTERM)
 
     def end(self, until: float) -> None:
         """Wait for its end until ``until`` (monotonic seconds), then end it with SIGKILL."""
@@ -82,6 +81,14 @@ class Program:
         """Raises SinkError with the last line of its output if it has ended by itself."""
         if self._process is not None and not self.runs:
             raise SinkError(f"{self._command[0]} has ended with {self._process.returncode}: {self.last_line}")
+
+    def _start(self, **options: Any) -> None:
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdout=log, stderr=log, start_new_session=True, **options)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
 
 
 class Mosquitto(Program):
@@ -108,8 +115,11 @@ class Mosquitto(Program):
 class NatsNode(Program):
     """One node of a cluster with JetStream; its streams survive ``kill`` and ``start``."""
 
-    def __init__(self, name: str, folder: Path, ports: Sequence[int], routes: Sequence[int]) -> None:
-        """``ports``: of the cluster, of clients, of MQTT, of the monitor; ``routes``: the first one of every node."""
+    def __init__(self, name: str, folder: Path, ports: Sequence[int], routes: Sequence[int], address: int) -> None:
+        """``ports``: of the cluster, of clients, of MQTT, of the monitor.
+
+        ``routes``: ports of the other nodes to which it connects; ``address``: the port that it gives them as its own.
+        """
         executable = shutil.which("nats-server", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
         if executable is None:
             raise BackendUnavailable(
@@ -121,7 +131,7 @@ class NatsNode(Program):
         config.write_text(
             f"server_name: {name}\nlisten: {HOST}:{clients}\nhttp: {HOST}:{self._monitor}\n"
             f"jetstream {{ store_dir: {folder / name} }}\n"
-            f"cluster {{ name: fleet, listen: {HOST}:{cluster}, routes: [{links}] }}\n"
+            f"cluster {{ name: fleet, listen: {HOST}:{cluster}, advertise: {HOST}:{address}, routes: [{links}] }}\n"
             f'mqtt {{ listen: {HOST}:{self.port}, ack_wait: "5s", max_ack_pending: 1000 }}\n',
             encoding="utf-8",
         )
@@ -153,33 +163,66 @@ class NatsNode(Program):
             return found
 
 
-def nats_cluster(folder: Path) -> list[NatsNode]:
-    """Three nodes that are not started yet. Raises BackendUnavailable."""
+class Link(Program):
+    """Carries all connections between one node of a cluster and the others, and can be cut."""
+
+    def __init__(self, folder: Path, port: int, target: int) -> None:
+        """To ``port``, then on to ``target``."""
+        self.port = port
+        words = ["-m", "benchmarks.fleet.forwarder", str(port), str(target)]
+        super().__init__("link", [sys.executable, *words], folder)
+
+    def start(self) -> None:
+        """Start it; returns when it accepts connections."""
+        self._start(cwd=Path(__file__).parents[2])
+        wait_until(lambda: _accepts(self), "the link does not accept connections", patience=START)
+
+    def cut(self) -> None:
+        """From now on nothing arrives, and nothing is closed."""
+        self._signal(signal.SIGSTOP)
+
+    def mend(self) -> None:
+        """What was sent meanwhile arrives."""
+        self._signal(signal.SIGCONT)
+
+
+def nats_cluster(folder: Path) -> tuple[list[NatsNode], Link]:
+    """Three nodes and the link to the third one, not started yet. Raises BackendUnavailable.
+
+    The first two connect to each other and, over the link, to the third one. That one connects to nobody: its routes,
+    without which JetStream does not start, and the addresses that the others give it lead nowhere.
+    """
     with ExitStack() as stack:  # all of them at once: else a port may be given twice
-        sockets = [stack.enter_context(socket.create_server((HOST, 0))) for _ in range(12)]
+        sockets = [stack.enter_context(socket.create_server((HOST, 0))) for _ in range(15)]
         ports = [int(one.getsockname()[1]) for one in sockets]
-    routes = ports[::4]
-    return [NatsNode(f"nats{n + 1}", folder, ports[4 * n : 4 * n + 4], routes) for n in range(3)]
+    *ports, over_link, nowhere, neither = ports
+    first, second, third = ports[::4]
+    routes: list[list[int]] = [[second, over_link], [first, over_link], [nowhere, neither]]
+    addresses = nowhere, nowhere, over_link
+    nodes = [NatsNode(f"nats{n + 1}", folder, ports[4 * n : 4 * n + 4], routes[n], addresses[n]) for n in range(3)]
+    return nodes, Link(folder, over_link, third)
 
 
 class Collector(Program):
-    """``edge-emotion collect`` with a session of its own, into a DuckDB file of its own."""
+    """``edge-emotion collect`` with a session of its own."""
 
-    def __init__(self, name: str, folder: Path, ports: Sequence[int], protocol: str, group: str | None) -> None:
-        self.file = folder / f"{name}.duckdb"
+    def __init__(
+        self, name: str, folder: Path, ports: Sequence[int], protocol: str, group: str | None, database: Sequence[str]
+    ) -> None:
+        """``database``: the options that name it."""
         brokers = ",".join(f"{HOST}:{port}" for port in ports)
-        words = ["--mqtt", brokers, "--protocol", protocol, "--prefix", PREFIX]
-        words += ["--session", name, "--duckdb", str(self.file), *(["--group", group] if group else [])]
+        words = ["--mqtt", brokers, "--protocol", protocol, "--prefix", PREFIX, *database]
+        words += ["--session", name, *(["--group", group] if group else [])]
         super().__init__(name, [sys.executable, "-m", "edge_emotion", "collect", *words], folder)
 
     def start(self) -> None:
-        """Start it; the file must not be opened before ``wait_ready``."""
+        """Start it; a DuckDB file must not be opened before ``wait_ready``."""
         self._log_before = self.log.stat().st_size if self.log.exists() else 0
         super().start()
 
     def wait_ready(self) -> None:
-        """Until it has opened its file: before that it ends if another process reads it. Raises EdgeEmotionError."""
-        wait_until(self._has_opened, f"the collector {self.log.stem} does not open its file", patience=START, pause=0.1)
+        """Until it has opened its database: before that it ends if it cannot. Raises EdgeEmotionError."""
+        wait_until(self._has_opened, f"{self.log.stem} does not open its database", patience=START, pause=0.1)
 
     def _has_opened(self) -> bool:
         self.check()
@@ -193,17 +236,17 @@ class Collector(Program):
             raise SinkError(f"the collector: {done.stderr.strip()}")
 
 
-def _accepts(program: Mosquitto | NatsNode) -> bool:
+def _accepts(program: Mosquitto | NatsNode | Link) -> bool:
     program.check()
     with socket.socket() as sock:
         sock.settimeout(1.0)
         return sock.connect_ex((HOST, program.port)) == 0
 
 
-def stop_all(programs: Sequence[Program]) -> None:
-    """End all of them, within STOP seconds together."""
+def stop_all(programs: Sequence[Program], patience: float = STOP) -> None:
+    """End all of them, within ``patience`` seconds together."""
     for program in programs:
         program.terminate()
-    until = time.monotonic() + STOP
+    until = time.monotonic() + patience
     for program in programs:
         program.end(until)

@@ -20,7 +20,7 @@ from support.paths import ROOT
 
 from benchmarks.cli import main
 from benchmarks.fleet import proof, report, servers
-from benchmarks.fleet.judge import Row, Verdict, judge
+from benchmarks.fleet.judge import History, Row, Verdict, judge
 from benchmarks.fleet.node import Made, Measured
 from benchmarks.fleet.packets import PUBACK, PacketReader, publish
 from benchmarks.fleet.proof import Outcome, Times, Used
@@ -31,20 +31,13 @@ VISIT = [
     Made("A", "start", "anger", None, "T"),
     Made("B", "change", "fear", "anger", "T"),
     Made("C", "change", "anger", "fear", "T"),
-    Made("D", "end", "anger", "anger", "T"),
+    Made("D", "end", "anger", None, "T"),
 ]
 ROWS = [Row("n1", seq, made, 10.0 + seq) for seq, made in enumerate(VISIT, 1)]
 
 
-class Finished:
-    """A node that has made VISIT."""
-
-    def __init__(self, *unacknowledged: int) -> None:
-        self.made, self.unacknowledged = VISIT, frozenset(unacknowledged)
-
-
 def judged(rows: list[Row], *unacknowledged: int, gaps: int = 0, summed: int = 4) -> Verdict:
-    return judge({"n1": Finished(*unacknowledged)}, rows, gaps, summed)
+    return judge({"n1": History(VISIT, frozenset(unacknowledged))}, rows, gaps, summed)
 
 
 def test_the_judge_finds_nothing_where_the_rows_are_what_was_acknowledged() -> None:
