@@ -97,7 +97,7 @@ CONFINED = {
     "prometheus_client": {"edge_emotion/web/metrics.py"},
     "psycopg": {"edge_emotion/collect/postgres.py"},
     "duckdb": {"edge_emotion/collect/duckdb_file.py"},
-    "nacl": {"edge_emotion/updates/minisign.py", "convert/releases/secret_key.py"},
+    "nacl": {"edge_emotion/updates/minisign.py", "edge_emotion/updates/secret_key.py"},
     "amqtt": {"edge_emotion/mqtt/local_broker.py"},
     "tensorflow": {"train/keras.py"},
     "tf_keras": {"train/keras.py"},

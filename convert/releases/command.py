@@ -37,7 +37,7 @@ def add_release(commands: Any) -> None:
 
 
 def _release_key(options: argparse.Namespace) -> None:
-    from convert.releases.secret_key import make_key_pair
+    from edge_emotion.updates.secret_key import make_key_pair
 
     for path in make_key_pair(options.file, _password(options)):
         print(path)
@@ -45,7 +45,7 @@ def _release_key(options: argparse.Namespace) -> None:
 
 def _release(options: argparse.Namespace) -> None:
     from convert.releases.release import make_release
-    from convert.releases.secret_key import read_secret_key
+    from edge_emotion.updates.secret_key import read_secret_key
 
     print(
         make_release(

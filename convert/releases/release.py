@@ -10,12 +10,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from convert.releases.secret_key import SecretKey
 from edge_emotion.errors import ConfigError
 from edge_emotion.models.folder import MANIFEST, checked_file, find_model, load_manifest
 from edge_emotion.system.atomic_file import sha256
 from edge_emotion.updates.description import DESCRIPTION, SIGNATURE, Release, ReleasedFile, dump_release
 from edge_emotion.updates.minisign import signature_text
+from edge_emotion.updates.secret_key import SecretKey
 
 EXTRA = "NOTICE", "LICENSE", "README.md"
 """Files that belong to a model folder, if it has them, besides those of its manifest."""

@@ -87,8 +87,8 @@ def read_public_key(file: Path) -> PublicKey:
     return PublicKey(packed[2:10], packed[10:])
 
 
-def parse_signature(content: bytes) -> Signature:
-    """The signature of a signature file. Raises ReleaseRefused."""
+def parse_signature(content: bytes, what: str = "the release") -> Signature:
+    """The signature of a signature file; ``what`` names what it signs in messages. Raises ReleaseRefused."""
     lines = content.split(b"\n")
     try:
         if len(content) > LARGEST or len(lines) != 5 or lines[4] or not lines[2].startswith(_TRUSTED.encode()):
@@ -98,17 +98,17 @@ def parse_signature(content: bytes) -> Signature:
             raise ValueError("its algorithm is not Ed25519 over a hash")
         return Signature(packed[2:10], packed[10:], lines[2][len(_TRUSTED) :], _decoded(lines[3], 64))
     except ValueError as error:
-        raise ReleaseRefused(f"the signature cannot be read: {error}; get the release again") from None
+        raise ReleaseRefused(f"the signature of {what} cannot be read: {error}") from None
 
 
-def verify(content: bytes, signature: Signature, trusted: Iterable[PublicKey]) -> PublicKey:
-    """The trusted key that signed ``content``. Raises ReleaseRefused if none did."""
+def verify(content: bytes, signature: Signature, trusted: Iterable[PublicKey], what: str = "the release") -> PublicKey:
+    """The trusted key that signed ``content``; ``what`` names that in messages. Raises ReleaseRefused if none did."""
     keys = tuple(trusted)
     key = next((one for one in keys if one.number == signature.number), None)
     if key is None:
         names = ", ".join(one.name for one in keys) or "none"
         raise ReleaseRefused(
-            f"the release is signed by key {number_text(signature.number)}, which is not trusted here; trusted: {names}"
+            f"{what} is signed by key {number_text(signature.number)}, which is not trusted here; trusted: {names}"
         )
     try:
         checker = VerifyKey(key.key)
@@ -116,7 +116,7 @@ def verify(content: bytes, signature: Signature, trusted: Iterable[PublicKey]) -
         checker.verify(signature.signed + signature.comment, signature.over_comment)
     except BadSignatureError:
         raise ReleaseRefused(
-            f"the signature does not belong to this description (key {key.name}): the release was changed or damaged"
+            f"{what} has a signature that does not belong to it (key {key.name}): it was changed or damaged"
         ) from None
     return key
 

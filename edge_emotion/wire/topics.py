@@ -76,6 +76,11 @@ class Topics:
         return f"{self.root}/{camera}/{channel}"
 
 
+def order_topic(prefix: str, group: str) -> str:
+    """The retained order of a release for a group of nodes."""
+    return f"{prefix}/fleet/{group}/model"
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """Origin of a message: ``<prefix>/<node>[/<camera>]/<channel>``."""

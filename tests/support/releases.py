@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from convert.releases.release import make_release
-from convert.releases.secret_key import SecretKey, make_key_pair, read_secret_key
 from edge_emotion import __version__
 from edge_emotion.updates.description import DESCRIPTION, SIGNATURE, Release, dump_release, parse_release
 from edge_emotion.updates.minisign import signature_text
+from edge_emotion.updates.secret_key import SecretKey, make_key_pair, read_secret_key
 from support.model_folders import copy_with_first_file
 
 

@@ -10,12 +10,12 @@ import pytest
 from nacl.pwhash import scrypt
 
 from convert.cli import main
-from convert.releases import secret_key
-from convert.releases.secret_key import make_key_pair, read_secret_key
 from edge_emotion.errors import ConfigError
 from edge_emotion.models.folder import find_model
+from edge_emotion.updates import secret_key
 from edge_emotion.updates.description import DESCRIPTION, SIGNATURE, parse_release
 from edge_emotion.updates.minisign import parse_signature, read_public_key, verify
+from edge_emotion.updates.secret_key import make_key_pair, read_secret_key
 
 
 def minisign(*words: object, answer: str = "") -> str:

@@ -19,7 +19,6 @@ import pytest
 from support.crashing_model import crashing_model
 from support.releases import Workshop, as_tar, long_ago, workshop
 
-from convert.releases.secret_key import make_key_pair, read_secret_key
 from edge_emotion.cli.main import main
 from edge_emotion.errors import EdgeEmotionError, SinkError
 from edge_emotion.factory.models import make_classifier
@@ -27,6 +26,7 @@ from edge_emotion.updates import install as install_module
 from edge_emotion.updates.description import DESCRIPTION, MAX_RELEASE, SIGNATURE
 from edge_emotion.updates.install import install
 from edge_emotion.updates.minisign import read_public_key
+from edge_emotion.updates.secret_key import make_key_pair, read_secret_key
 
 
 @pytest.fixture(scope="module")
@@ -270,11 +270,11 @@ def _other_version(shop: Workshop, release: Path) -> None:
         (_old_serial, 12, "older than serial 5"),
         (_expired, 12, "has expired on 2020-01-01"),
         (_other_key, 12, "which is not trusted here"),
-        (_other_key_of_the_same_number, 12, "does not belong to this description"),
-        (_description_of_another_signature, 12, "does not belong to this description"),
-        (_changed_comment, 12, "does not belong to this description"),
-        (_bad_base64, 12, "the signature cannot be read"),
-        (_other_spelling_of_base64, 12, "the signature cannot be read"),
+        (_other_key_of_the_same_number, 12, "the release has a signature that does not belong to it"),
+        (_description_of_another_signature, 12, "the release has a signature that does not belong to it"),
+        (_changed_comment, 12, "the release has a signature that does not belong to it"),
+        (_bad_base64, 12, "the signature of the release cannot be read"),
+        (_other_spelling_of_base64, 12, "the signature of the release cannot be read"),
         (_huge_signature, 12, "larger than 4096 bytes"),
         (_signature_without_a_hash, 12, "its algorithm is not Ed25519 over a hash"),
         (_no_signature, 12, "cannot read"),
