@@ -19,7 +19,7 @@ from edge_emotion.datatypes import Box, CameraState, EmotionEvent
 from edge_emotion.labels import EMOTIONS
 from edge_emotion.mqtt.local_broker import HOST
 from edge_emotion.wire.payloads import OFFLINE, ONLINE, as_replayed, event_to_json, state_to_json, to_json
-from edge_emotion.wire.topics import Topics
+from edge_emotion.wire.topics import COMMAND_QOS, Topics
 from edge_emotion.wire.ulid import ulid
 
 PREFIX, CAMERA = "fleet-proof", "door"
@@ -163,7 +163,8 @@ class Node(asyncio.Protocol):
             self._measured.outages.append(time.monotonic() - self._lost_at)
         self.connected.set()
         if self._commands:
-            self._write(packets.subscribe(self._level, self._topics.command_filters, next(self._others)))
+            filters, number = self._topics.command_filters, next(self._others)
+            self._write(packets.subscribe(self._level, filters, number, COMMAND_QOS))
         self._send_retained(self._topics.availability, ONLINE)
         self._send_retained(self._topics.camera(CAMERA, "availability"), ONLINE)
         self._send_retained(self._topics.info, to_json({"schema": 1, "cameras": {CAMERA: {"source": "simulated"}}}))

@@ -25,10 +25,10 @@ def publish(level: Level, topic: str, payload: bytes, number: int, *, retain: bo
     return _packet(0x32 | retain, _text(topic) + number.to_bytes(2, "big") + none + payload)
 
 
-def subscribe(level: Level, filters: Sequence[str], number: int) -> bytes:
-    """SUBSCRIBE with QoS 1 to all ``filters``."""
+def subscribe(level: Level, filters: Sequence[str], number: int, qos: int) -> bytes:
+    """SUBSCRIBE to all ``filters``."""
     none = b"\0" if level == 5 else b""
-    return _packet(0x82, number.to_bytes(2, "big") + none + b"".join(_text(each) + b"\1" for each in filters))
+    return _packet(0x82, number.to_bytes(2, "big") + none + b"".join(_text(each) + bytes([qos]) for each in filters))
 
 
 DISCONNECT = b"\xe0\0"

@@ -169,17 +169,17 @@ class Connection:
             self._client.loop_write()
         self._client.loop_misc()
 
-    def subscribe(self, filters: Sequence[str], *, retained: bool = False) -> None:
-        """Subscribe; ``take_messages`` returns what is received.
+    def subscribe(self, filters: Sequence[str], *, qos: int = 1, retained: bool = False) -> None:
+        """Subscribe with ``qos``; ``take_messages`` returns what is received.
 
         With MQTT 5 without those of this client id and, unless ``retained``, without retained messages.
         """
         if self._modern:
             handling = SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE if retained else SubscribeOptions.RETAIN_DO_NOT_SEND
-            options = SubscribeOptions(qos=1, noLocal=True, retainHandling=handling)
+            options = SubscribeOptions(qos=qos, noLocal=True, retainHandling=handling)
             self._client.subscribe([(each, options) for each in filters])
         else:
-            self._client.subscribe([(each, 1) for each in filters])
+            self._client.subscribe([(each, qos) for each in filters])
 
     def take_messages(self) -> list[IncomingMessage]:
         """Messages received since the last call."""

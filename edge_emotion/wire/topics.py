@@ -10,6 +10,9 @@ Channel = Literal["availability", "info", "state", "events"]
 NAME_PATTERN = r"^[a-zA-Z0-9_-]{1,64}$"
 RESERVED = ("availability", "info", "stats", "request", "response")
 """Names that cameras cannot have, because the node uses these topics."""
+COMMAND_QOS = 0
+"""Of a node's subscriptions. Its session is not kept, so QoS 1 would keep nothing either, and it costs NATS a lot."""
+
 Feature = Literal["enabled", "threshold", "classes"]
 FEATURES: tuple[Feature, ...] = get_args(Feature)
 

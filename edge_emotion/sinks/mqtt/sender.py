@@ -21,6 +21,7 @@ from edge_emotion.sinks.mqtt.handlers import IncomingHandlers
 from edge_emotion.sinks.mqtt.send_queue import Message, SendQueue
 from edge_emotion.system.backoff import Backoff
 from edge_emotion.wire.payloads import OFFLINE
+from edge_emotion.wire.topics import COMMAND_QOS
 
 _log = logging.getLogger("edge_emotion.sinks.mqtt")
 
@@ -203,7 +204,7 @@ class Sender:
         self._resume_at, self._last_acknowledged = None, time.monotonic()
         self._republish_at = math.inf  # everything retained is published now
         if self._handlers.filters:
-            connection.subscribe(self._handlers.filters)
+            connection.subscribe(self._handlers.filters, qos=COMMAND_QOS)
         self._send_queue.begin_connection()
         self.connected, self.failure = True, None
         self.connections += 1
