@@ -43,14 +43,18 @@ def install(
     *,
     classifier: ClassifierSettings | None = None,
     downgrade: bool = False,
+    ordered: str | None = None,
 ) -> Release:
     """Install the release at ``path`` as ``models``/NAME; ``classifier`` has the options with which it will run.
 
+    ``ordered`` is the SHA-256 that its description must have; None: any.
     Raises ReleaseRefused for one that is not to be trusted, ModelError for one that does not work here, SinkError if it
     cannot be written. The model in use stays as it is then.
     """
     with open_release(path) as source:
         signed, signature = _read(source, DESCRIPTION, MAX_DESCRIPTION), _read(source, SIGNATURE, LARGEST)
+        if ordered is not None:
+            require_ordered(signed, ordered)
         verify(signed, parse_signature(signature), trusted)
         release = parse_release(signed)
         require_current(release, datetime.now(timezone.utc))
@@ -67,6 +71,12 @@ def install(
             _try(part, release, classifier or ClassifierSettings())
             installed.use(part, release)
     return release
+
+
+def require_ordered(signed: bytes, ordered: str) -> None:
+    """Raises ReleaseRefused for a description with another SHA-256 than was ordered."""
+    if hashlib.sha256(signed).hexdigest() != ordered:
+        raise ReleaseRefused(f"{DESCRIPTION} is not the one that was ordered: another release lies there")
 
 
 def go_back(models: Path, name: str) -> int:
