@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from array import array
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,14 +18,18 @@ import pytest
 from support.broker import Broker, needs_mosquitto, wait_until
 from support.nats import needs_nats
 from support.paths import ROOT
+from support.postgres import needs_postgres
 
 from benchmarks.cli import main
 from benchmarks.fleet import proof, report, servers
+from benchmarks.fleet.databases import PostgresServer
 from benchmarks.fleet.judge import History, Row, Verdict, judge
-from benchmarks.fleet.node import Made, Measured
+from benchmarks.fleet.node import PREFIX, Made, Measured
 from benchmarks.fleet.packets import PUBACK, PacketReader, publish
 from benchmarks.fleet.proof import Outcome, Times, Used
 from benchmarks.fleet.simulator import Simulator
+from edge_emotion.collect.postgres import Postgres
+from edge_emotion.collect.store import Store
 
 GOOD = Verdict(4, 4, 4, lost=0, invented=0, twice=0, gaps=0, misplaced=0, wrongly_summed=0, overtaken=0)
 VISIT = [
@@ -94,9 +99,9 @@ def test_nodes_send_again_what_a_killed_broker_has_not_acknowledged(tmp_path: Pa
 
 
 @needs_nats
-def test_no_event_is_lost_when_a_node_of_the_cluster_and_the_collector_are_killed(tmp_path: Path) -> None:
+def test_no_event_is_lost_when_nats_the_collector_and_a_link_fail_in_turn(tmp_path: Path) -> None:
     words = ["--scenario", "nats", "--nodes", "500", "--rate", "200", "--seconds", "3", "--kills", "1"]
-    assert main(["fleet", *words, "--json", str(tmp_path / "f.json")]) == 0
+    assert main(["fleet", *words, "--partition", "--away", "1", "--json", str(tmp_path / "f.json")]) == 0
     details = json.loads((tmp_path / "f.json").read_text())["details"]["nats"]
     verdict = details["verdict"]
     assert verdict["stored"] == verdict["acknowledged"] == verdict["made"] >= 600
@@ -104,6 +109,41 @@ def test_no_event_is_lost_when_a_node_of_the_cluster_and_the_collector_are_kille
         ("lost", "invented", "twice", "gaps", "misplaced"), 0
     )
     assert details["connections_lost"] > 0
+
+
+@needs_postgres
+def test_a_database_that_is_stopped_has_its_rows_again(tmp_path: Path) -> None:
+    server = PostgresServer(tmp_path)
+    try:
+        server.start()
+        (dsn,) = server.words("any")[1:]
+        with closing(Postgres(dsn)) as database:
+            Store(database, PREFIX).open()
+            zeros = [
+                "confidence",
+                "quality",
+                "latency_ms",
+                "track_duration",
+                "box_x",
+                "box_y",
+                "box_width",
+                "box_height",
+            ]
+            database.execute(
+                "INSERT INTO emotion_event (prefix, node, camera, seq, id, type, emotion, track, ts, received_at, "
+                f"track_started, probabilities, model, model_version, replayed, {', '.join(zeros)}) VALUES ('p', 'n1', "
+                "'door', 1, 'A', 'start', 'anger', 'T', now(), now(), now(), '{}', 'tiny', '1', false"
+                + ", 0" * len(zeros)
+                + ")"
+            )
+        server.stop()
+        assert server.count() == 0
+        server.start()
+        assert server.count() == 1
+        ((row,), gaps, _) = server.read()
+        assert (row.node, row.seq, row.event, gaps) == ("n1", 1, VISIT[0], 0)
+    finally:
+        server.remove()
 
 
 @needs_mosquitto
