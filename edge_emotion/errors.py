@@ -48,6 +48,12 @@ class ReleaseRefused(EdgeEmotionError, ValueError):  # noqa: N818 - the name is 
     exit_code = 12
 
 
+class RollOutStopped(EdgeEmotionError, RuntimeError):  # noqa: N818 - the name is clear without Error
+    """A roll-out has ended before all nodes: too many of them failed, or none was there."""
+
+    exit_code = 13
+
+
 class BackendUnavailable(EdgeEmotionError, ImportError):  # noqa: N818 - the name is clear without Error
     """An optional library is not installed; the message names the package."""
 

@@ -24,6 +24,7 @@ ORDER = {
         "sinks client",
         "factory",
         "doctor web collect updates",
+        "fleet",
         "app",
         "cli",
         "__main__",

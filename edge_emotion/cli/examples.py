@@ -31,9 +31,29 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "edge-emotion install tiny-7.tar --trust release.key.pub --models models",
         "edge-emotion install --back tiny --models models",
     ),
+    "fleet": (
+        "edge-emotion fleet status --mqtt broker.local",
+        "edge-emotion fleet roll-out releases/tiny-7 --group cafes --release-key release.key --mqtt broker.local",
+    ),
     "web": ("edge-emotion web", "edge-emotion web --mqtt localhost"),
     "check-config": ("edge-emotion check-config --config edge-emotion.yaml",),
     "doctor": ("edge-emotion doctor --config edge-emotion.yaml", "edge-emotion doctor --source 0 --json"),
     "models": ("edge-emotion models", "edge-emotion models --json"),
 }
 """Command -> calls of it."""
+
+FLEET_EXAMPLES: dict[str, tuple[str, ...]] = {
+    "status": (
+        "edge-emotion fleet status --mqtt broker.local",
+        "edge-emotion fleet status --group cafes --json --mqtt broker.local",
+    ),
+    "roll-out": (
+        "edge-emotion fleet roll-out releases/tiny-7 --source https://releases.example/tiny-7 --group cafes "
+        "--release-key release.key --mqtt broker.local",
+        "edge-emotion fleet roll-out /srv/releases/tiny-7.tar --group cafes --release-key release.key --waves 5,100 "
+        "--max-failed 2",
+    ),
+    "pause": ("edge-emotion fleet pause --group cafes --release-key release.key --mqtt broker.local",),
+    "abort": ("edge-emotion fleet abort --group cafes --release-key release.key --mqtt broker.local",),
+}
+"""Action of ``fleet`` -> calls of it."""

@@ -15,6 +15,7 @@ from edge_emotion.cli.broker_options import broker_of, connection_options, conne
 from edge_emotion.cli.classify_options import classify_options, run_classify
 from edge_emotion.cli.collect_options import collect_options, drift_options, run_collect, run_drift, valid_name
 from edge_emotion.cli.examples import EXAMPLES
+from edge_emotion.cli.fleet_options import fleet_options, run_fleet
 from edge_emotion.cli.install_options import install_options, run_install
 from edge_emotion.cli.terminal import (
     CommandParser,
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 EXIT_CODES = """exit codes: 0 done; 1 unexpected error; 2 wrong arguments or configuration; 3 no frames (camera, file);
 4 model damaged or unfit; 5 a library is missing; 6 events cannot be delivered; 8 max_rss is reached;
 9 doctor has found a failure; 11 the program that read the events from standard output has ended;
-12 a release of a model is not to be trusted; 130 stopped by Ctrl-C"""
+12 a release or order of a model is not to be trusted; 13 a roll-out has ended before all nodes;
+130 stopped by Ctrl-C"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -98,6 +100,8 @@ def _parser() -> argparse.ArgumentParser:
     connection_options(forget)
     forget.add_argument("--force", action="store_true", help="also if the node is online")
     install_options(command("install", run_install, "a signed release of a model becomes the model in use"))
+    fleet = command("fleet", run_fleet, "a new model for the nodes of a group, in waves that stop by themselves")
+    fleet_options(fleet)
     _web_options(command("web", _web, "a page for pictures and for the nodes of a broker, without a daemon"))
     _settings_options(command("check-config", _check_config, "check the settings and print them, secrets redacted"))
     doctor = command(

@@ -60,8 +60,8 @@ def make_key_pair(file: Path, password: str = "") -> tuple[Path, Path]:
     return file, public
 
 
-def read_secret_key(file: Path, password: str = "") -> SecretKey:
-    """The key of a secret key file. Raises ConfigError for another file or another password."""
+def read_secret_key(file: Path, password: str = "", option: str = "--password-file") -> SecretKey:
+    """The key of a secret key file; ``option`` gives its password. Raises ConfigError for another file or password."""
     try:
         with file.open("rb") as opened:
             packed = base64.b64decode(opened.read(LARGEST).splitlines()[1], validate=True)
@@ -74,7 +74,7 @@ def read_secret_key(file: Path, password: str = "") -> SecretKey:
         raise ConfigError(f"{file} is no secret key: python -m convert release-key makes one")
     if kind == _SCRYPT:
         if not password:
-            raise ConfigError(f"secret key {file} has a password: give --password-file FILE")
+            raise ConfigError(f"secret key {file} has a password: give {option} FILE")
         locked = _crossed(locked, password, salt, operations, memory)
     number, pair, found = _KEY.unpack(locked)
     unchecked = kind == _NO_PASSWORD and not any(found)  # as minisign writes it

@@ -139,7 +139,9 @@ def test_every_document_that_a_source_file_names_is_there() -> None:
 def test_every_command_that_a_document_shows_exists_and_has_the_options_that_are_shown(document: Path) -> None:
     text = document.read_text(encoding="utf-8").replace("\\\n", " ")
     code = "\n".join([*(block[0] for block in FENCE.finditer(text)), *re.findall(r"`[^`\n]+`", FENCE.sub("", text))])
-    for program, command, rest in PROGRAM.findall(code):
+    for program, first, rest in PROGRAM.findall(code):
+        action = f"{first} {''.join(rest.split()[:1])}"
+        command = action if action in commands_of(program) else first
         assert command in commands_of(program), f"{program} {command}"
         assert options_of(program, command) >= set(re.findall(r"(?<=\s)--[a-z][a-z-]*", rest)), f"{command}{rest}"
 

@@ -22,7 +22,7 @@ MODULES = {
 @cache
 def options_of(program: str, command: str) -> frozenset[str]:
     """The long options of a command without --help and --debug. Raises AssertionError if there is no such command."""
-    text = help_text(program, command)
+    text = help_text(program, *command.split())
     lines = re.findall(r"^  ((?:-\w[^,\n]*, )?--[a-z][^\n]*)", text, re.MULTILINE)
     return frozenset(re.findall(r"--[a-z][a-z0-9-]*", " ".join(line.split("  ")[0] for line in lines))) - {
         "--help",
@@ -32,12 +32,22 @@ def options_of(program: str, command: str) -> frozenset[str]:
 
 @cache
 def commands_of(program: str) -> frozenset[str]:
-    """The names of the commands of a program."""
+    """The names of the commands of a program; ``fleet status`` for those that have actions."""
     text = help_text(program)
     assert "COMMAND" in text
-    return frozenset(re.findall(r"^    ([a-z][a-z0-9-]*)(?: |$)", text, re.MULTILINE))
+    return frozenset(full for name in _names(text) for full in _with_actions(program, name))
 
 
+def _with_actions(program: str, command: str) -> list[str]:
+    text = help_text(program, command)
+    return [f"{command} {name}" for name in _names(text)] if "ACTION" in text else [command]
+
+
+def _names(text: str) -> list[str]:
+    return re.findall(r"^    ([a-z][a-z0-9-]*)(?: |$)", text, re.MULTILINE)
+
+
+@cache
 def help_text(program: str, *command: str) -> str:
     """What ``program command --help`` prints."""
     output = io.StringIO()
