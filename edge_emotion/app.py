@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edge_emotion.config.settings import Settings
 from edge_emotion.daemon.control import Control
@@ -17,7 +17,11 @@ from edge_emotion.factory.sinks import make_sinks
 from edge_emotion.outbox.event_counter import EventCounter
 from edge_emotion.protocols import ControlChannel, EventSink
 from edge_emotion.system.telemetry import MIB
+from edge_emotion.updates.library import pynacl_for
 from edge_emotion.web.sink import PageSink
+
+if TYPE_CHECKING:
+    from edge_emotion.updates.service import UpdateService
 
 
 def make_daemon(
@@ -34,7 +38,8 @@ def make_daemon(
     the settings again for a reload. ``more_sinks`` get all events beside the sinks of the settings. ``on_page`` gets
     the address of the page, if there is one, when it is served.
     """
-    models = make_models(settings)
+    updates = None if settings.update.group is None else _update_service(settings)
+    models = make_models(settings) if updates is None else updates.models()
     sequence, changed = EventCounter(settings.state_path, settings.node), threading.Condition()
     kept = None if sequence.folder is None else sequence.folder / f"{settings.node}.features.json"
     features = OverrideStore(kept, models.classifier.manifest.labels)
@@ -48,11 +53,23 @@ def make_daemon(
         cameras, sinks, changed, sequence, heartbeat=settings.heartbeat, jitter=settings.jitter, max_rss=max_rss
     )
     channels = [sink for sink in sinks if isinstance(sink, ControlChannel)]
-    control = Control(daemon, maker, settings, features, channels, load or (lambda: settings), _examination, page)
+    more_info = dict if updates is None else updates.info
+    control = Control(
+        daemon, maker, settings, features, channels, load or (lambda: settings), _examination, page, more_info
+    )
     control.begin()
+    if updates is not None:
+        updates.connect(daemon, control)
     if page is not None:
         page.connect(daemon, control)
     return daemon
+
+
+def _update_service(settings: Settings) -> UpdateService:
+    """What follows the orders for ``update.group``. Raises BackendUnavailable without PyNaCl."""
+    with pynacl_for("update.group"):
+        from edge_emotion.updates.service import UpdateService
+    return UpdateService(settings)
 
 
 def _examination(settings: Settings) -> dict[str, Any]:

@@ -195,5 +195,8 @@ class ControlChannel(StatusChannel, Protocol):
     def listen(self, received: Callable[[str, bytes], None]) -> None:
         """Call ``received`` with topic and payload of each command, in any thread. Call this once, before ``open``."""
 
+    def follow(self, topic: str, received: Callable[[bytes], None]) -> None:
+        """Call ``received`` with each message on ``topic``, retained ones too, in any thread. Before ``open``."""
+
     def respond(self, command: str, answer: Mapping[str, Any]) -> None:
         """Answer a request. Not stored: the answer is lost without a connection."""

@@ -24,7 +24,7 @@ needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="open
 pytestmark = [needs_mosquitto, needs_openssl]
 
 FILES = ROOT / "deploy" / "mosquitto"
-NAMES = ("pi5", "pi4", "homeassistant", "listener")
+NAMES = ("pi5", "pi4", "homeassistant", "listener", "operator")
 NOT_AUTHORISED = 135
 
 
@@ -240,6 +240,20 @@ def test_a_node_receives_commands_of_home_assistant_and_may_announce_its_device(
     sink.respond("info", {})
     wait_until(lambda: "edge-emotion/pi5/response/info" in homeassistant.topics())
     assert not count_logged(log, "refuses")
+
+
+def test_orders_of_models_are_written_by_the_operator_and_read_by_every_node(
+    deployed: DeployedBroker, make_sink: MakeSink, make_peer: Any
+) -> None:
+    order, received = "edge-emotion/fleet/cafes/model", list[bytes]()
+    assert make_peer("operator").publish(order, retain=True) == 0
+    for name in ("pi5", "homeassistant", "listener"):
+        assert make_peer(name).publish(order) == NOT_AUTHORISED
+    login = {"username": "pi5", "password": "secret of pi5", "tls": deployed.tls("pi5"), "host": "localhost"}
+    sink = make_sink(deployed.port, **login)
+    sink.follow(order, received.append)
+    sink.open()
+    wait_until(lambda: received == [b"x"])
 
 
 def test_each_may_say_only_what_is_its_own(make_peer: Any) -> None:

@@ -11,7 +11,7 @@ from edge_emotion.cli.collect_options import valid_name
 from edge_emotion.cli.examples import FLEET_EXAMPLES
 from edge_emotion.cli.terminal import add_debug, add_examples, path_of_something, positive_days, positive_seconds
 
-PATIENCE = 900.0
+PATIENCE = 1800.0
 DAYS = 30.0
 MAX_FAILED = 5.0
 
@@ -65,7 +65,7 @@ def _order_options(parser: argparse.ArgumentParser) -> None:
         help="another public key that may have signed the order that is there",
     )  # fmt: skip
     parser.add_argument(
-        "--wait", type=positive_seconds, default=PATIENCE, metavar="S", help="for the nodes, in each wave (900)"
+        "--wait", type=positive_seconds, default=PATIENCE, metavar="S", help="for the nodes, in each wave (1800)"
     )
 
 

@@ -8,18 +8,15 @@ from pathlib import Path
 
 from edge_emotion.config.loader import load
 from edge_emotion.config.settings import Settings
-from edge_emotion.errors import BackendUnavailable, ConfigError
+from edge_emotion.errors import ConfigError
+from edge_emotion.updates.library import pynacl_for
 
 
 def install_release(options: argparse.Namespace) -> None:
     """Install, or go back, and print what is in use then. Raises as ``edge_emotion.updates.install`` does."""
-    try:
+    with pynacl_for("install"):
         from edge_emotion.updates.install import go_back, install
         from edge_emotion.updates.minisign import read_public_key
-    except ModuleNotFoundError as error:
-        raise BackendUnavailable(
-            f"install needs pynacl ({error}): pip install '.[update]' in the clone, or edge-emotion[update]"
-        ) from error
     if options.back is not None:
         serial = go_back(options.models, options.back)
         print(f"{options.models / options.back} is serial {serial} again")

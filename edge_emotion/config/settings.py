@@ -213,6 +213,12 @@ class Settings(BaseSettings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _orders_come_over_mqtt(self) -> Settings:
+        if self.update.group is not None and self.mqtt is None:
+            raise ValueError("update.group needs mqtt: orders come over the broker")
+        return self
+
     @property
     def heartbeat(self) -> float:
         """Seconds between unchanged states, for every sink."""

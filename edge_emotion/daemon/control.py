@@ -17,8 +17,9 @@ from edge_emotion.config.settings import Settings
 from edge_emotion.daemon.camera import Camera
 from edge_emotion.daemon.daemon import Daemon
 from edge_emotion.daemon.overrides import CameraOverrides, OverrideStore
-from edge_emotion.daemon.reload import Maker, apply_changes
+from edge_emotion.daemon.reload import Maker, apply_changes, use_classifier
 from edge_emotion.errors import EdgeEmotionError
+from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.protocols import ControlChannel, StatusChannel
 from edge_emotion.system.backoff import Jitter
 from edge_emotion.system.log_limit import LogLimit
@@ -68,14 +69,16 @@ class Control:
         load: Callable[[], Settings],
         examine: Callable[[Settings], dict[str, Any]],
         page: Page | None = None,
+        more_info: Callable[[], dict[str, Any]] = dict,
     ) -> None:
         """``load`` reads the settings again; ``examine`` returns the answer to ``request/doctor`` in plain JSON.
 
-        ``page`` shows the status of the node, too, and has its part of the node's info.
+        ``page`` shows the status of the node, too, and has its part of the node's info; ``more_info`` has others.
         """
         self.settings = settings
         self._daemon, self._maker, self._features = daemon, maker, features
         self._channels, self._load, self._examine, self._page = channels, load, examine, page
+        self._more_info = more_info
         self._shown_on: Sequence[StatusChannel] = channels if page is None else [*channels, page]
         self._topics = Topics(settings.mqtt.prefix if settings.mqtt else "", settings.node)
         self._pending = threading.Semaphore(MAX_PENDING)
@@ -92,7 +95,7 @@ class Control:
         self._publish_features(self.settings.cameras)
         if self._page is not None:
             self._page.describe(self.info(), list(self.settings.cameras), None)
-            self._daemon.post(self._describe)  # for all, when the sinks are open, and it is known whether it is served
+            self._daemon.post(self.describe)  # for all, when the sinks are open, and it is known whether it is served
 
     @property
     def broker(self) -> ControlChannel | None:
@@ -156,11 +159,17 @@ class Control:
         changes = compare_settings(self.settings, self._load())
         apply_changes(changes, self.settings, self._daemon, self._maker, self._features)
         self.settings = changes.settings
-        self._describe()
+        self.describe()
         self._publish_features(self.settings.cameras)
         applied, restart = (", ".join(keys) or "nothing" for keys in (changes.applied, changes.restart))
         log.info("reload: applied %s; needs a restart: %s", applied, restart)
         return changes
+
+    def use_classifier(self, classifier: EmotionClassifier) -> None:
+        """Go on with another model, in the main loop. Raises EdgeEmotionError; then nothing has changed."""
+        use_classifier(classifier, self.settings, self._daemon, self._maker, self._features)
+        self.describe()
+        self._publish_features(self.settings.cameras)
 
     def turn(self) -> None:
         """For each turn of the main loop: store changes by commands; publish statistics each ``stats_interval`` s."""
@@ -176,7 +185,7 @@ class Control:
     def info(self) -> dict[str, Any]:
         """The payload of the topic ``info``, plain JSON values."""
         page = {} if self._page is None else {"web": self._page.info()}
-        return {**self._maker.description(self.settings)[0], **page}
+        return {**self._maker.description(self.settings)[0], **page, **self._more_info()}
 
     def examine(self) -> dict[str, Any]:
         """The answer to ``request/doctor``; takes seconds, for any thread but that of the main loop.
@@ -190,7 +199,8 @@ class Control:
         finally:
             self._examining.release()
 
-    def _describe(self) -> None:
+    def describe(self) -> None:
+        """Publish the node's info, its cameras and its device anew, in the main loop."""
         info, (_, device) = self.info(), self._maker.description(self.settings)
         for channel in self._shown_on:
             channel.describe(info, list(self.settings.cameras), device)

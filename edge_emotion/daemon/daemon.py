@@ -70,8 +70,10 @@ class Daemon:
         """Called in each turn of the main loop, several times a second."""
         self.on_sighup: Callable[[], None] = self.stop
         """Called in the main loop after SIGHUP."""
-        self.on_frame: Callable[[Camera], None] = lambda _camera: None
-        """Called in the main loop after a frame of a camera was processed."""
+        self.on_frame: list[Callable[[Camera], None]] = []
+        """Each is called in the main loop after a frame of a camera was processed."""
+        self.on_end: Callable[[bool], None] = lambda _in_order: None
+        """Called in the main loop when the run ends, with False if an error ends it; before anything is closed."""
         self.healthy_at = -math.inf
         """Monotonic seconds of the last turn after which the watchdog was fed."""
         self.summary = Summary()
@@ -130,6 +132,7 @@ class Daemon:
         """
         cv2.setNumThreads(1)  # frames are small, and the other cores are for other cameras
         opened: list[EventSink] = []
+        in_order = False
         try:
             for sink in self._sinks:
                 sink.open()
@@ -140,8 +143,10 @@ class Daemon:
                     camera.capture.start()
             notify("READY=1")
             self._loop()
+            in_order = True
         finally:
             notify("STOPPING=1")
+            self.on_end(in_order)
             self._shut_down(opened)
         for camera in self.cameras:
             if camera.capture.error is not None:
@@ -243,7 +248,8 @@ class Daemon:
         camera.meter.add_frame(camera.pipeline.times, now - camera.captured)
         if camera.pipeline.judged:
             camera.histograms.add(camera.pipeline.judged)
-        self.on_frame(camera)
+        for each in self.on_frame:
+            each(camera)
 
     def _publish(self, camera: Camera, events: Sequence[EmotionEvent]) -> None:
         self._send(replace(event, latency_ms=(time.monotonic() - camera.captured) * 1000) for event in events)

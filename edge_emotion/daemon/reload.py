@@ -11,6 +11,7 @@ from edge_emotion.daemon.camera import Camera
 from edge_emotion.daemon.capture import Capture
 from edge_emotion.daemon.daemon import Daemon
 from edge_emotion.daemon.overrides import CameraOverrides, OverrideStore
+from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.pipeline.pipeline import Pipeline
 
 PIPELINE_SECTIONS = "tracking.", "policy.", "quality.", "classifier.", "detector."
@@ -23,6 +24,9 @@ class Maker(Protocol):
     @property
     def labels(self) -> tuple[str, ...]:
         """All emotions of the model."""
+
+    def use(self, classifier: EmotionClassifier) -> EmotionClassifier:
+        """Make everything with this classifier from now on; returns the one before."""
 
     def camera(self, settings: Settings, name: str, features: CameraOverrides) -> Camera:
         """A camera that is not opened yet. Raises EdgeEmotionError for what is missing or impossible."""
@@ -61,3 +65,21 @@ def apply_changes(changes: Changes, old: Settings, daemon: Daemon, maker: Maker,
         daemon.add(camera)
     daemon.heartbeat, daemon.jitter = new.heartbeat, new.jitter
     logging.getLogger().setLevel(new.log_level.upper())
+
+
+def use_classifier(
+    classifier: EmotionClassifier, settings: Settings, daemon: Daemon, maker: Maker, features: OverrideStore
+) -> None:
+    """Go on with another classifier, between two frames: tracks end, new ones begin; the old one is closed.
+
+    Raises EdgeEmotionError if it does not fit the settings or what was set over MQTT; then nothing has changed.
+    """
+    before = maker.use(classifier)
+    try:
+        made = [(camera, maker.pipeline(settings, camera.name, features[camera.name])) for camera in daemon.cameras]
+    except BaseException:
+        maker.use(before)
+        raise
+    for camera, pipeline in made:
+        daemon.replace_pipeline(camera, pipeline)
+    before.backend.close()

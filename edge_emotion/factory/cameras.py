@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from edge_emotion.config.settings import CameraSettings, Settings
 from edge_emotion.config.source_spec import classify_source, picamera2_index
@@ -22,9 +22,6 @@ from edge_emotion.pipeline.settings import PipelineSettings
 from edge_emotion.pipeline.view import View
 from edge_emotion.protocols import FaceDetector, FrameSource
 
-if TYPE_CHECKING:
-    pass
-
 GRACE = 3.0
 """Seconds after a time-out within which an adapter must have reported it and released its device."""
 
@@ -40,9 +37,18 @@ class CameraMaker:
         *,
         fail_fast: bool = False,
     ) -> None:
-        self.labels = models.classifier.manifest.labels
         self._models = models
         self._sequence, self._changed, self._fail_fast = sequence, changed, fail_fast
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """All emotions of the classifier."""
+        return self._models.classifier.manifest.labels
+
+    def use(self, classifier: EmotionClassifier) -> EmotionClassifier:
+        """Make everything with this classifier from now on; returns the one before."""
+        before, self._models = self._models.classifier, self._models._replace(classifier=classifier)
+        return before
 
     def camera(self, settings: Settings, name: str, features: CameraOverrides) -> Camera:
         """A camera that is not opened yet. Raises BackendUnavailable for a missing library, ConfigError."""

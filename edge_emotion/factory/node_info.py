@@ -24,7 +24,14 @@ def describe_node(
     mqtt, device = settings.mqtt, None
     if mqtt is not None and mqtt.discovery.enabled:
         manifest, topics = classifier.manifest, Topics(mqtt.prefix, settings.node)
-        device = device_config(topics, list(settings.cameras), manifest.labels, manifest.name, Machine().readings())
+        device = device_config(
+            topics,
+            list(settings.cameras),
+            manifest.labels,
+            manifest.name,
+            Machine().readings(),
+            follows_orders=settings.update.group is not None,
+        )
     return node_info(settings, classifier, detector), device
 
 

@@ -31,7 +31,7 @@ class Plan:
     expires: datetime
     waves: Sequence[float] = WAVES
     max_failed: float = 5.0
-    patience: float = 900.0
+    patience: float = 1800.0
     on_failure: Literal["abort", "pause"] = "abort"
 
 

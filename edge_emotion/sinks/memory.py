@@ -52,6 +52,7 @@ class MemoryChannel:
         self.features: dict[tuple[str, str], bytes] = {}
         self.answers: list[tuple[str, Mapping[str, Any]]] = []
         self.reports: list[Mapping[str, Any]] = []
+        self.followed: dict[str, Callable[[bytes], None]] = {}
         self._received: Callable[[str, bytes], None] = lambda _topic, _payload: None
 
     def ask(self, topic: str, payload: bytes) -> None:
@@ -61,6 +62,10 @@ class MemoryChannel:
     def listen(self, received: Callable[[str, bytes], None]) -> None:
         """Let ``ask`` call ``received``."""
         self._received = received
+
+    def follow(self, topic: str, received: Callable[[bytes], None]) -> None:
+        """Keep ``received`` in ``followed``, for the test to call."""
+        self.followed[topic] = received
 
     def describe(self, info: Mapping[str, Any], cameras: Sequence[str], device: Mapping[str, Any] | None) -> None:
         """Replace ``info``, ``cameras`` and ``device``."""

@@ -46,6 +46,13 @@ def fetch(
     return target
 
 
+def forget_download(folder: Path, kept: Path | None = None) -> None:
+    """Remove what downloads have left in ``folder``, but not ``kept``."""
+    for other in folder.glob(f"{_FOLDER}*"):
+        if other != kept:
+            shutil.rmtree(other, ignore_errors=True)
+
+
 def _folder(folder: Path) -> Path:
     if not folder.exists():
         raise FetchFailed(f"there is no {folder} now")
@@ -55,9 +62,7 @@ def _folder(folder: Path) -> Path:
 def _begin(folder: Path, ordered: str) -> Path:
     """The folder of this download, without the rests of others."""
     target = folder / f"{_FOLDER}{ordered[:16]}"
-    for other in folder.glob(f"{_FOLDER}*"):
-        if other != target:
-            shutil.rmtree(other, ignore_errors=True)
+    forget_download(folder, target)
     target.mkdir(parents=True, exist_ok=True)
     return target
 

@@ -89,6 +89,18 @@ def go_back(models: Path, name: str) -> int:
         return installed.current_serial() or 0
 
 
+def undo(models: Path, name: str, *, may_leave: bool) -> None:
+    """Use the last good release again, or none if ``may_leave``. Raises ConfigError, SinkError."""
+    installed = InstalledModel(models, name)
+    with _disk_errors(f"the link to {name}", models), installed.locked():
+        try:
+            installed.back()
+        except ConfigError:
+            if not may_leave:
+                raise
+            installed.leave()
+
+
 def _read(source: ReleaseSource, name: str, most: int) -> bytes:
     with source.open(name) as file:
         content = file.read(most + 1)

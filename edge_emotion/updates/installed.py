@@ -18,8 +18,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edge_emotion.errors import ConfigError, ModelError
-from edge_emotion.system.atomic_file import sync_folder, write_text
-from edge_emotion.updates.description import Release
+from edge_emotion.system.atomic_file import sha256, sync_folder, write_text
+from edge_emotion.updates.description import DESCRIPTION, Release
 
 RELEASE_FOLDER = r"[0-9]+\.[0-9]+"
 """Serial, and the number of its installation."""
@@ -74,6 +74,11 @@ class InstalledModel:
         folder = self.current()
         return None if folder is None else int(folder.name.partition(".")[0])
 
+    def current_sha256(self) -> str | None:
+        """The SHA-256 of the description of the release in use; None without one."""
+        folder = self.current()
+        return None if folder is None else sha256(folder / DESCRIPTION)
+
     def state(self) -> State:
         """What is kept over restarts. Raises ModelError if it is damaged: a lower serial could come in unseen."""
         path = self.folder / _STATE
@@ -117,6 +122,11 @@ class InstalledModel:
             raise ConfigError(f"there is no release of {self.name} in {self.folder.parent} to go back to")
         self._point_to(before)
         self._save(state.model_copy(update={"last_good": None}))
+
+    def leave(self) -> None:
+        """Use no release any more. The one that was used stays on the disk until the next is installed."""
+        self.link.unlink(missing_ok=True)
+        sync_folder(self.link.parent)
 
     def _is_ours(self) -> bool:
         """Whether the name is free, or a link into our folder."""

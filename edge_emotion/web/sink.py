@@ -41,7 +41,7 @@ class PageSink:
 
     def connect(self, daemon: Daemon, control: Control) -> None:
         """Show this daemon; before ``open``."""
-        daemon.on_frame = self.on_frame
+        daemon.on_frame.append(self.on_frame)
         self._start = lambda: _serve(self._web, self.live, self._preview, daemon, control)
 
     def check(self) -> None:

@@ -1,7 +1,7 @@
 """Device discovery for Home Assistant: one device for a node, with its entities.
 
 The format is that of its MQTT integration, "Device discovery payload" and the pages of the platforms sensor, event,
-switch, number and binary_sensor (https://www.home-assistant.io/integrations/mqtt).
+switch, number, binary_sensor and update (https://www.home-assistant.io/integrations/mqtt).
 """
 
 from __future__ import annotations
@@ -21,17 +21,25 @@ Component = dict[str, Any]
 
 
 def device_config(
-    topics: Topics, cameras: Sequence[str], labels: Sequence[str], model: str, machine: Mapping[str, Any]
+    topics: Topics,
+    cameras: Sequence[str],
+    labels: Sequence[str],
+    model: str,
+    machine: Mapping[str, Any],
+    *,
+    follows_orders: bool = False,
 ) -> dict[str, Any]:
     """The payload for ``<discovery prefix>/device/<id>/config``, plain JSON values.
 
     ``labels`` are all emotions of the ``model``. ``machine`` is the result of ``Machine.readings`` on this machine: a
-    sensor that it does not have gets no entity.
+    sensor that it does not have gets no entity. A node that ``follows_orders`` has an entity for updates of its model.
     """
     components: dict[str, Component] = {}
     for camera in cameras:
         components |= {f"{camera}_{key}": value for key, value in _camera(topics, camera, labels).items()}
     components |= _node(topics, machine)
+    if follows_orders:
+        components["model_update"] = _named(topics, ("model_update",), _update(topics))
     return {
         "device": {
             "identifiers": [f"edge-emotion_{topics.node}"],
@@ -125,6 +133,25 @@ def _node(topics: Topics, machine: Mapping[str, Any]) -> dict[str, Component]:
             "value_template": "{{ 'ON' if value_json.machine.throttling else 'OFF' }}",
         }
     return {key: _named(topics, (key,), value) for key, value in made.items()}
+
+
+_UPDATE = (
+    "{% set update = value_json.model_update %}{% set installed = value_json.model.version %}"
+    "{% set wanted = update is defined and update.release and update.state not in ('returned', 'refused') %}"
+    "{{ {'installed_version': installed, 'latest_version': update.release.version if wanted else installed, "
+    "'in_progress': update is defined and update.state in ('fetching', 'checking')} | to_json }}"
+)
+"""From ``info`` to what the platform reads. An order that this node has left or refused is no update for it."""
+
+
+def _update(topics: Topics) -> Component:
+    """Shown only: there is no command topic, because orders come from whoever has the key."""
+    return {
+        "platform": "update",
+        "state_topic": topics.info,
+        "value_template": _UPDATE,
+        "entity_category": "diagnostic",
+    }
 
 
 def _settable(topics: Topics, camera: str, feature: str) -> Component:

@@ -202,9 +202,9 @@ class Subscriber:
         """Messages on topics that end in ``topic``."""
         return [message for message in list(self.messages) if message.topic.endswith(topic)]
 
-    def publish(self, topic: str, payload: bytes) -> None:
-        """Publish with QoS 1, not retained."""
-        self._client.publish(topic, payload, qos=1)
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Publish with QoS 1."""
+        self._client.publish(topic, payload, qos=1, retain=retain)
 
     def close(self) -> None:
         """Disconnect; the session stays."""

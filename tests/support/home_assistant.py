@@ -16,6 +16,7 @@ OWN = {  # mqtt/<platform>.py, PLATFORM_SCHEMA_MODERN
     "event": {"event_types"},
     "switch": {"command_topic"},
     "number": {"command_topic", "max", "min", "mode", "step"},
+    "update": {"command_topic", "latest_version_topic", "latest_version_template", "payload_install", "title"},
 }
 REQUIRED = {
     "sensor": {"state_topic"},  # mqtt/config.py, MQTT_RO_SCHEMA
@@ -23,6 +24,7 @@ REQUIRED = {
     "event": {"state_topic", "event_types"},  # mqtt/event.py
     "switch": {"command_topic"},  # mqtt/config.py, MQTT_RW_SCHEMA
     "number": {"command_topic"},
+    "update": {"state_topic"},  # mqtt/config.py, MQTT_RO_SCHEMA
 }
 BINARY = {"occupancy", "problem"}  # binary_sensor/__init__.py, BinarySensorDeviceClass: those that are used here
 UNITS = {  # sensor/const.py, DEVICE_CLASS_UNITS
@@ -60,7 +62,7 @@ def check_component(component: dict[str, Any]) -> None:
         check_sensor(component)
     if platform == "binary_sensor":
         assert component["device_class"] in BINARY
-    if platform in ("sensor", "binary_sensor"):
+    if platform in ("sensor", "binary_sensor", "update"):
         # helpers/entity.py: only what can be set is configuration.
         assert component.get("entity_category") != "config"
 

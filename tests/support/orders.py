@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
+from edge_emotion.system.atomic_file import sha256
+from edge_emotion.updates.description import DESCRIPTION, parse_release
 from edge_emotion.wire.model_order import ModelOrder, OrderedRelease
 
 RELEASE = OrderedRelease(name="tiny", version="1.0.0", serial=7, sha256="ab" * 32)
@@ -23,3 +26,13 @@ def make_order(**changes: Any) -> ModelOrder:
         "expires": expires,
     }
     return ModelOrder(**{**fields, **changes})
+
+
+def order_of(release: Path, address: str | None = None, **changes: Any) -> ModelOrder:
+    """An order of the release in a folder, which lies there or below ``address``."""
+    made = parse_release((release / DESCRIPTION).read_bytes())
+    ordered = OrderedRelease(
+        name=made.name, version=made.version, serial=made.serial, sha256=sha256(release / DESCRIPTION)
+    )
+    source = str(release) if address is None else f"{address}/{release.name}"
+    return make_order(**{"release": ordered, "source": source, **changes})

@@ -14,6 +14,8 @@ class IncomingHandlers:
     """Topic filters to subscribe to, and callbacks that the sender's thread calls."""
 
     filters: list[str] = field(default_factory=list)
+    retained_filters: list[str] = field(default_factory=list)
+    """Those whose retained messages are wanted, too."""
     on_message: Callable[[IncomingMessage], None] = lambda _message: None
     on_confirmed: Callable[[Message], None] = lambda _message: None
     """The broker has acknowledged a retained message."""

@@ -205,6 +205,8 @@ class Sender:
         self._republish_at = math.inf  # everything retained is published now
         if self._handlers.filters:
             connection.subscribe(self._handlers.filters, qos=COMMAND_QOS)
+        if self._handlers.retained_filters:
+            connection.subscribe(self._handlers.retained_filters, qos=COMMAND_QOS, retained=True)
         self._send_queue.begin_connection()
         self.connected, self.failure = True, None
         self.connections += 1

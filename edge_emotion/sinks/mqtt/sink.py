@@ -70,6 +70,7 @@ class MqttSink:
         self._handlers = IncomingHandlers(own, on_message=self._on_message, on_confirmed=self._on_confirmed)
         self._handlers.on_refused = self._announcer.refuse
         self._listener: Callable[[str, bytes], None] | None = None
+        self._followed: dict[str, Callable[[bytes], None]] = {}
         file = None if state_dir is None else OutboxFile(state_dir / f"{node}.outbox.db")
         self._file = file if numbers is None else numbers.store
         self._writer: OutboxWriter | None = None
@@ -187,6 +188,11 @@ class MqttSink:
         self._listener = received
         self._handlers.filters += self._topics.command_filters
 
+    def follow(self, topic: str, received: Callable[[bytes], None]) -> None:
+        """From the next connection on, call ``received`` with each message on ``topic``, retained ones too."""
+        self._followed[topic] = received
+        self._handlers.retained_filters.append(topic)
+
     def describe(self, info: Mapping[str, Any], cameras: Sequence[str], device: Device | None) -> None:
         """Replace the node's description, plain JSON values, its cameras, and its device in Home Assistant.
 
@@ -243,6 +249,8 @@ class MqttSink:
         """In the sender's thread."""
         if message.topic in (self._topics.availability, self._topics.info):
             self._check_namesake(message)
+        elif message.topic in self._followed:
+            self._followed[message.topic](message.payload)
         elif message.retained:
             _log.warning("a retained message on %.200r is ignored: send it without the retain flag", message.topic)
         elif message.topic == f"{self._settings.discovery.prefix}/status":

@@ -88,6 +88,21 @@ def test_commands_are_handed_over_and_retained_ones_are_ignored(
     assert count_logged(log, "is ignored") == (protocol == "3.1.1"), "a broker of MQTT 5 does not send it at all"
 
 
+@PROTOCOLS
+def test_orders_are_handed_over_those_that_wait_at_the_broker_too(
+    protocol: str, broker: Broker, make_sink: MakeSink, log: pytest.LogCaptureFixture
+) -> None:
+    topic, received = "edge-emotion/fleet/cafes/model", list[bytes]()
+    send(broker, topic, "first", retain=True)
+    sink = make_sink(broker.port, protocol=protocol)
+    sink.follow(topic, received.append)
+    sink.open()
+    wait_until(lambda: received == [b"first"])
+    send(broker, topic, "second", retain=True)
+    wait_until(lambda: received == [b"first", b"second"])
+    assert count_logged(log, "is ignored") == 0
+
+
 def test_the_broker_holds_back_what_is_oversized(broker: Broker, make_sink: MakeSink) -> None:
     heard: list[bytes] = []
     sink = make_sink(broker.port)

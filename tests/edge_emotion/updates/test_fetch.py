@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.broker import Authority
-from support.orders import make_order
+from support.orders import order_of
 from support.release_server import ReleaseServer
 from support.releases import Workshop, workshop
 
@@ -22,7 +20,7 @@ from edge_emotion.updates.fetch import fetch
 from edge_emotion.updates.https_request import FetchFailed, Pace
 from edge_emotion.updates.install import install
 from edge_emotion.updates.minisign import read_public_key
-from edge_emotion.wire.model_order import ModelOrder, OrderedRelease
+from edge_emotion.wire.model_order import ModelOrder
 
 QUICK = Pace(wait=0.3, answer=0.6, slowest=2**20)
 
@@ -53,12 +51,6 @@ def release(shop: Workshop, https: ReleaseServer) -> Path:
 @pytest.fixture
 def order(release: Path, https: ReleaseServer) -> ModelOrder:
     return order_of(release, https.address)
-
-
-def order_of(release: Path, address: str, **changes: Any) -> ModelOrder:
-    signed = (release / DESCRIPTION).read_bytes()
-    ordered = OrderedRelease(name="tiny", version="1.0.0", serial=7, sha256=hashlib.sha256(signed).hexdigest())
-    return make_order(**{"release": ordered, "source": f"{address}/{release.name}", **changes})
 
 
 def largest(release: Path) -> Path:
@@ -184,7 +176,7 @@ def test_only_https_with_a_trusted_certificate_is_fetched_from_and_redirected_to
 
 
 def test_a_folder_or_this_machine_itself_needs_no_tls(release: Path, shop: Workshop, tmp_path: Path) -> None:
-    assert fetch(order_of(release, str(release.parent)), tmp_path) == release
+    assert fetch(order_of(release), tmp_path) == release
     with pytest.raises(FetchFailed, match="there is no /none/tiny-7 now"):
         fetch(order_of(release, "/none"), tmp_path)
     plain = ReleaseServer(release.parent)

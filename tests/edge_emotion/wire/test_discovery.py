@@ -8,21 +8,25 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from jinja2 import Environment
 from support.home_assistant import check_device
+from support.orders import RELEASE
 
 from edge_emotion.datatypes import CameraState
 from edge_emotion.labels import EMOTIONS
 from edge_emotion.wire.home_assistant import device_config
 from edge_emotion.wire.payloads import state_to_json
 from edge_emotion.wire.topics import Topics
+from edge_emotion.wire.update_report import UpdateReport, UpdateState, report_to_object
 
 TOPICS = Topics("home/emotion", "pi5")
 BARE = {"rss_mb": 1.0, "cpu_percent": 1.0, "temperature_c": None, "throttling": None}
 PI = {**BARE, "temperature_c": 50.0, "throttling": []}
 
 
-def made(cameras: list[str], machine: dict[str, Any] = PI, topics: Topics = TOPICS) -> dict[str, Any]:
-    payload: dict[str, Any] = json.loads(json.dumps(device_config(topics, cameras, EMOTIONS, "tiny", machine)))
+def made(cameras: list[str], machine: dict[str, Any] = PI, topics: Topics = TOPICS, **options: bool) -> dict[str, Any]:
+    config = device_config(topics, cameras, EMOTIONS, "tiny", machine, **options)
+    payload: dict[str, Any] = json.loads(json.dumps(config))
     return payload
 
 
@@ -98,3 +102,35 @@ def test_a_camera_is_occupied_while_its_state_counts_faces(faces: int, shown: st
     state = CameraState(datetime.now(timezone.utc), faces, None, None, {}, {})
     published = SimpleNamespace(**json.loads(state_to_json(state)))
     assert eval(template.strip("{} "), {"value_json": published}) == shown
+
+
+@pytest.mark.parametrize(
+    ("state", "latest", "in_progress"),
+    [
+        ("waiting", "2.0.0", False),
+        ("fetching", "2.0.0", True),
+        ("checking", "2.0.0", True),
+        ("switched", "2.0.0", False),
+        ("returned", "1.0.0", False),
+        ("refused", "1.0.0", False),
+    ],
+)
+def test_a_node_that_follows_orders_has_an_update_of_its_model(
+    state: UpdateState, latest: str, in_progress: bool
+) -> None:
+    payload = made(["desk"], follows_orders=True)
+    check_device(payload)
+    component = payload["components"]["model_update"]
+    assert (component["platform"], component["state_topic"]) == ("update", "home/emotion/pi5/info")
+    environment = Environment(autoescape=False)
+    environment.filters["to_json"] = json.dumps  # Home Assistant's own filter, helpers/template
+    template = environment.from_string(component["value_template"])
+    info: dict[str, Any] = {"model": {"version": "1.0.0"}}
+    release = RELEASE.model_copy(update={"version": "2.0.0"})
+    report = UpdateReport(group="cafes", order=1, release=release, state=state, since=datetime.now(timezone.utc))
+    shown = json.loads(template.render(value_json=info | {"model_update": report_to_object(report)}))
+    assert shown == {"installed_version": "1.0.0", "latest_version": latest, "in_progress": in_progress}
+    without = {"installed_version": "1.0.0", "latest_version": "1.0.0", "in_progress": False}
+    no_order = report_to_object(UpdateReport(group="cafes", since=datetime.now(timezone.utc)))
+    for before in (info, info | {"model_update": no_order}):
+        assert json.loads(template.render(value_json=before)) == without
