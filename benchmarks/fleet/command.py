@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks.harness.progress import show_line
 from benchmarks.results.outputs import add_outputs, check_outputs, put_out
+from benchmarks.results.results import Result
 from edge_emotion.cli.interrupts import termination_as_interrupt
 from edge_emotion.cli.terminal import positive_count, positive_seconds
 
@@ -20,6 +21,9 @@ def add_fleet(commands: Any) -> None:
     parser = commands.add_parser(
         "fleet", help="thousands of simulated nodes, brokers that are killed, every event counted"
     )
+    parser.add_argument(
+        "--proof", choices=("events", "roll-out"), default="events", help="what is shown (events); roll-out: of a model"
+    )
     parser.add_argument("--scenario", choices=("mosquitto", "nats"), action="append", help="may be repeated (both)")
     parser.add_argument("--nodes", type=positive_count, default=1000, help="simulated nodes (1000)")
     parser.add_argument("--rate", type=positive_count, default=500, help="events a second of all nodes together (500)")
@@ -31,14 +35,23 @@ def add_fleet(commands: Any) -> None:
     parser.add_argument("--partition", action="store_true", help="cut off one NATS node from the others for --away")
     parser.add_argument("--away", type=positive_seconds, default=30.0, metavar="SECONDS", help="(30)")
     add_outputs(parser)
-    parser.set_defaults(command=_fleet, install="in the clone, pip install '.[collect]'")
+    parser.set_defaults(command=_fleet, install="in the clone, pip install '.[collect,update]'")
 
 
 def _fleet(options: argparse.Namespace) -> int:
+    check_outputs(options)
+    with termination_as_interrupt():
+        result, faults = (_roll_out if options.proof == "roll-out" else _events)(options)
+    put_out(options, result)
+    for fault in faults:
+        print(f"not kept: {fault}", file=sys.stderr)
+    return FAULTS if faults else 0
+
+
+def _events(options: argparse.Namespace) -> tuple[Result, list[str]]:
     from benchmarks.fleet.report import measure_fleet
     from benchmarks.fleet.scenes import Plan
 
-    check_outputs(options)
     plan = Plan(
         options.nodes,
         options.rate,
@@ -50,9 +63,10 @@ def _fleet(options: argparse.Namespace) -> int:
         options.partition,
         options.away,
     )
-    with termination_as_interrupt():
-        result, faults = measure_fleet(options.scenario or ["mosquitto", "nats"], plan, show=show_line)
-    put_out(options, result)
-    for fault in faults:
-        print(f"not kept: {fault}", file=sys.stderr)
-    return FAULTS if faults else 0
+    return measure_fleet(options.scenario or ["mosquitto", "nats"], plan, show=show_line)
+
+
+def _roll_out(options: argparse.Namespace) -> tuple[Result, list[str]]:
+    from benchmarks.fleet.roll_out_report import measure_roll_out
+
+    return measure_roll_out(options.nodes, options.daemons, show=show_line)

@@ -31,6 +31,12 @@ def subscribe(level: Level, filters: Sequence[str], number: int, qos: int) -> by
     return _packet(0x82, number.to_bytes(2, "big") + none + b"".join(_text(each) + bytes([qos]) for each in filters))
 
 
+def payload_of(body: bytes) -> bytes:
+    """The payload in the body of a PUBLISH of MQTT 5 with QoS 0 and less than 128 bytes of properties."""
+    properties = 2 + int.from_bytes(body[:2], "big")
+    return body[properties + 1 + body[properties] :]
+
+
 DISCONNECT = b"\xe0\0"
 
 
