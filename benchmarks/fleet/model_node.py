@@ -34,6 +34,8 @@ class ModelNode(asyncio.Protocol):
     def __init__(self, name: str, trusted: Sequence[PublicKey], fails: Fails, refusals: Counter[str]) -> None:
         self.connected = asyncio.Event()
         self.report = UpdateReport(group=GROUP, since=_now())
+        self.payload = b""
+        """The last order that came, accepted or not."""
         self.serials: list[int] = []
         self.touched: set[str] = set()
         """SHA-256 of the releases that it has used."""
@@ -64,7 +66,7 @@ class ModelNode(asyncio.Protocol):
         for kind, body in self._reader.feed(data):
             if kind == packets.CONNACK and body[1] == 0:
                 self._write(packets.subscribe(5, [order_topic(PREFIX, GROUP)], next(self._numbers), COMMAND_QOS))
-                self._publish(self._topics.availability, ONLINE)
+                self.publish(self._topics.availability, ONLINE)
                 self._tell()
             elif kind == packets.SUBACK:
                 self.connected.set()
@@ -73,6 +75,7 @@ class ModelNode(asyncio.Protocol):
 
     def _take(self, payload: bytes) -> None:
         """As the daemon does: only a newer order with a trusted signature is accepted."""
+        self.payload = payload
         if not payload:
             return
         try:
@@ -133,9 +136,10 @@ class ModelNode(asyncio.Protocol):
 
     def _tell(self) -> None:
         info = {"schema": 1, "node": self._name, "model": {"name": "tiny", "precision": "int8"}, "cameras": ["door"]}
-        self._publish(self._topics.info, to_json({**info, "model_update": report_to_object(self.report)}))
+        self.publish(self._topics.info, to_json({**info, "model_update": report_to_object(self.report)}))
 
-    def _publish(self, topic: str, payload: bytes) -> None:
+    def publish(self, topic: str, payload: bytes) -> None:
+        """A retained message."""
         self._write(packets.publish(5, topic, payload, next(self._numbers), retain=True))
 
     def _write(self, packet: bytes) -> None:

@@ -28,9 +28,7 @@ from benchmarks.fleet.roll_out_outcome import RolledOut, RollOutOutcome, Wave
 from benchmarks.fleet.scenes import Show
 from benchmarks.fleet.servers import Mosquitto, stop_all
 from benchmarks.fleet.simulator import ATTEMPTS
-from edge_emotion.config.settings import MqttSettings
 from edge_emotion.errors import SinkError
-from edge_emotion.fleet.broker import FleetBroker
 from edge_emotion.models.folder import MANIFEST, find_model
 from edge_emotion.mqtt.local_broker import HOST
 from edge_emotion.system.atomic_file import sha256
@@ -39,6 +37,7 @@ from edge_emotion.updates.minisign import read_public_key
 from edge_emotion.updates.secret_key import SecretKey, make_key_pair, read_secret_key
 from edge_emotion.updates.signed_order import read_order, sign_order
 from edge_emotion.wire.model_order import place_of
+from edge_emotion.wire.topics import order_topic
 
 BAD = 30
 """Percent of the simulated nodes on which the bad release fails. On a real daemon it always fails its self-test."""
@@ -67,10 +66,10 @@ class Fleet:
     daemons: tuple[Daemon, ...] = ()
     refusals: Counter[str] = field(default_factory=Counter)
 
-    def command(self, action: str, *words: str) -> list[str]:
-        """The command line of ``edge-emotion fleet``."""
+    def command(self, action: str, *words: str, signed: bool = True) -> list[str]:
+        """The command line of ``edge-emotion fleet``; ``signed``: it gives an order."""
         options = ["--mqtt", f"{HOST}:{self.broker.port}", "--prefix", PREFIX, "--group", GROUP]
-        options += ["--release-key", str(self.folder / "release.key"), "--wait", str(WAIT)]
+        options += ["--release-key", str(self.folder / "release.key"), "--wait", str(WAIT)] if signed else []
         return [sys.executable, "-m", "edge_emotion", "fleet", action, *words, *options]
 
 
@@ -145,12 +144,12 @@ def _break(manifest: dict[str, Any]) -> None:
 
 
 def _daemons(fleet: Fleet, count: int, bad: str) -> tuple[Daemon, ...]:
-    """Real daemons; a quarter of them has names that are chosen in the first wave of the bad release."""
+    """Real daemons; one of twenty has a name that is chosen in the first wave of the bad release."""
     names = (f"real{number:05}" for number in itertools.count())
-    early = islice((name for name in names if place_of(name, bad) < FIRST), math.ceil(count / 4))
+    early = islice((name for name in names if place_of(name, bad) < FIRST), math.ceil(count / 20))
     others = (name for name in names if place_of(name, bad) >= FIRST)
     update = {"group": GROUP, "keys": [str(fleet.folder / "release.key.pub")], "spread": 1.0, "watch": REAL_WATCH}
-    chosen = [*early, *islice(others, count - math.ceil(count / 4))]
+    chosen = [*early, *islice(others, count - math.ceil(count / 20))]
     return tuple(Daemon(name, fleet.folder, [fleet.broker.port], "5", update=update) for name in chosen)
 
 
@@ -205,43 +204,32 @@ async def _roll_out(fleet: Fleet, command: list[str], release: _Release, show: S
 
 
 def _reports(fleet: Fleet) -> dict[str, int | None]:
-    """Node -> serial of the release that it reports to use."""
-    with _broker(fleet) as broker:
-        found = broker.view.nodes.values()
-        return {node.name: node.report.installed if node.report else None for node in found}
+    """Node -> serial of the release that it reports to use. Raises SinkError."""
+    command = fleet.command("status", "--json", signed=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST, stdin=subprocess.DEVNULL)
+    if done.returncode:
+        raise SinkError(f"fleet status: {done.stderr.strip()}")
+    return {name: report.get("installed") for name, report in json.loads(done.stdout)["nodes"].items()}
 
 
 async def _attack(fleet: Fleet) -> tuple[int, int]:
     """Publish a forged order and an old one, each to abort the good release; how many simulated nodes refused each."""
-    payload = await asyncio.to_thread(_order, fleet)
+    operator, topic = next(iter(fleet.nodes.values())), order_topic(PREFIX, GROUP)
+    payload = operator.payload
     order = read_order(payload, [fleet.key.public], GROUP).model_copy(update={"action": "abort"})
     other = read_secret_key(make_key_pair(fleet.folder / "other.key")[0])._replace(number=fleet.key.number)
     later, earlier = (order.model_copy(update={"serial": order.serial + step}) for step in (1, -1))
     counts = []
     for kind, attack in (("signature", sign_order(later, other)), ("old", sign_order(earlier, fleet.key))):
         fleet.refusals.clear()
-        await asyncio.to_thread(_publish, fleet, attack)
+        operator.publish(topic, attack)
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(_refused(fleet, kind), REFUSAL)
         counts.append(fleet.refusals[kind])
-    await asyncio.to_thread(_publish, fleet, payload)
+    operator.publish(topic, payload)
     return counts[0], counts[1]
-
-
-def _order(fleet: Fleet) -> bytes:
-    with _broker(fleet) as broker:
-        return broker.view.orders[GROUP]
-
-
-def _publish(fleet: Fleet, payload: bytes) -> None:
-    with _broker(fleet) as broker:
-        broker.publish(GROUP, payload)
 
 
 async def _refused(fleet: Fleet, kind: str) -> None:
     while fleet.refusals[kind] < len(fleet.nodes):
         await asyncio.sleep(0.05)
-
-
-def _broker(fleet: Fleet) -> FleetBroker:
-    return FleetBroker(MqttSettings(host=HOST, port=fleet.broker.port, prefix=PREFIX))

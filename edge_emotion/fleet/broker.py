@@ -22,6 +22,9 @@ QUIET = 1.0
 LONGEST = 120.0
 """Seconds, at most, for all retained messages."""
 
+PATIENCE = 30.0
+"""Seconds for a lost connection to come back when an order is to be published."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -74,25 +77,39 @@ class FleetBroker:
 
         Raises SinkError if it does not: what was the order before may then be it still.
         """
-        topic = order_topic(self.view.prefix, group)
-        if self._connection is None or not self._connection.alive:
-            self.serve(self._timing.answer)
-        connection = self._connection
-        if connection is None or not connection.alive:
-            raise SinkError(f"{self._failover.name}: the connection is lost, the order was not sent: run it again")
-        number = connection.publish(topic, payload, retain=True)
+        until = time.monotonic() + PATIENCE
+        while (connection := self._connected(until)) is not None:
+            reason = self._send(connection, group, payload)
+            if reason is None:
+                return
+            if connection.alive:
+                raise SinkError(
+                    f"{self._failover.name} does not pass on what is published on "
+                    f"{order_topic(self.view.prefix, group)} ({reason}): use the login of a user who may write and "
+                    "read there, then run it again"
+                )
+        raise SinkError(f"{self._failover.name}: the connection is lost, and the order may not be sent: run it again")
+
+    def _send(self, connection: SubscriberConnection, group: str, payload: bytes) -> str | None:
+        """Publish the order once; the reason if it does not come back."""
+        number = connection.publish(order_topic(self.view.prefix, group), payload, retain=True)
         refused: list[str] = []
 
-        def arrived() -> bool:
+        def answered() -> bool:
             refused.extend(no.reason for found, no in connection.take_acknowledged() if found == number and no)
             return bool(refused) or self.view.orders.get(group) == payload
 
-        if not wait_for(connection, self._wakeup, self._timing.answer, arrived) or refused:
-            why = refused[0] if refused else connection.ended or "it does not come back"
-            raise SinkError(
-                f"{self._failover.name} does not pass on what is published on {topic} ({why}): use the login of a user "
-                "who may write and read there, then run it again"
-            )
+        if wait_for(connection, self._wakeup, self._timing.answer, answered) and not refused:
+            return None
+        return refused[0] if refused else connection.ended or "it does not come back"
+
+    def _connected(self, until: float) -> SubscriberConnection | None:
+        """The connection, made again if it is lost; None if that does not succeed until then."""
+        while self._connection is None or not self._connection.alive:
+            if time.monotonic() > until:
+                return None
+            self._reconnect(1.0)
+        return self._connection
 
     def _connect(self) -> str | None:
         """To the current broker; the reason if that fails."""

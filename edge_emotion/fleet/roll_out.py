@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from textwrap import shorten
 from typing import Literal
 
 from edge_emotion.errors import ConfigError, ReleaseRefused, RollOutStopped
@@ -18,8 +19,8 @@ WAVES = (1.0, 10.0, 50.0, 100.0)
 LOOK = 0.5
 """Seconds between two looks at what has been reported."""
 
-NAMED = 3
-"""Nodes whose reasons are given."""
+NAMED, LONGEST = 3, 160
+"""Nodes whose reasons are given, and characters of each."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ class RollOut:
 def _reasons(order: ModelOrder, nodes: Iterable[FleetNode]) -> str:
     """What the first nodes have reported."""
     failed = [(node.name, node.report) for node in nodes if node.stage(order) == "failed"]
-    return "".join(f"; {name}: {report.reason}" for name, report in failed[:NAMED] if report is not None)
+    return "".join(f"; {name}: {shorten(report.reason, LONGEST)}" for name, report in failed[:NAMED] if report)
 
 
 def await_return(

@@ -42,10 +42,12 @@ class FleetNodes:
         behave: Behave = confirm,
         offline: Sequence[str] = (),
         installed: int | None = None,
+        precision: str = "int8",
     ) -> None:
         self.orders: list[ModelOrder] = []
         self.refused: list[str] = []
         self.behave = behave
+        self._precision = precision
         self._names, self._trusted, self._prefix, self._group = names, trusted, prefix, group
         self._offline, self._installed, self._ready = set(offline), dict.fromkeys(names, installed), threading.Event()
         self._states: dict[str, UpdateReport] = {}
@@ -110,7 +112,7 @@ class FleetNodes:
 
     def _report(self, name: str, report: UpdateReport) -> None:
         self._states[name] = report
-        info: dict[str, Any] = {"schema": 1, "node": name, "model": {"name": "tiny", "precision": "int8"}}
+        info: dict[str, Any] = {"schema": 1, "node": name, "model": {"name": "tiny", "precision": self._precision}}
         info["model_update"] = report_to_object(report)
         self._client.publish(Topics(self._prefix, name).info, json.dumps(info), qos=1, retain=True)
 

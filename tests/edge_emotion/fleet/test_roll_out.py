@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from itertools import count
@@ -12,13 +13,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from support.broker import Broker, free_port, needs_mosquitto
+from pydantic import SecretStr
+from support.broker import Broker, free_port, needs_mosquitto, password_access
 from support.fleet_nodes import Behave, FleetNodes
+from support.orders import make_order
 from support.releases import Workshop, as_tar, long_ago, workshop
 
 from edge_emotion.cli.main import main
+from edge_emotion.config.settings import MqttSettings
+from edge_emotion.errors import SinkError
 from edge_emotion.fleet import broker as broker_module
 from edge_emotion.fleet import roll_out as roll_out_module
+from edge_emotion.fleet.broker import FleetBroker
+from edge_emotion.mqtt.timing import Timing
 from edge_emotion.updates.minisign import read_public_key
 from edge_emotion.updates.secret_key import make_key_pair, read_secret_key
 from edge_emotion.updates.signed_order import read_order, sign_order
@@ -59,12 +66,23 @@ class Stage(NamedTuple):
     prefix: str
 
     def nodes(
-        self, behave: Behave | None = None, *, offline: list[str] | None = None, installed: int | None = None
+        self,
+        behave: Behave | None = None,
+        *,
+        offline: list[str] | None = None,
+        installed: int | None = None,
+        precision: str = "int8",
     ) -> FleetNodes:
         """NAMES, in the group ``cafes``."""
         trusted = [read_public_key(self.shop.public)]
         found = FleetNodes(
-            self.broker.port, NAMES, trusted, prefix=self.prefix, offline=offline or [], installed=installed
+            self.broker.port,
+            NAMES,
+            trusted,
+            prefix=self.prefix,
+            offline=offline or [],
+            installed=installed,
+            precision=precision,
         )
         found.behave = behave or found.behave
         return found
@@ -165,6 +183,53 @@ def test_nodes_that_are_away_are_left_out_and_silent_ones_have_failed(
     with Stage(stage.broker, stage.shop, f"{stage.prefix}b").nodes(offline=NAMES) as nodes:
         assert Stage(stage.broker, stage.shop, f"{stage.prefix}b").run("roll-out", release, "--wait", "0.3") == 13
     assert "nodes was there for 0.3 s; the order stays" in capsys.readouterr().err
+
+
+def test_a_broker_that_is_away_for_a_moment_gets_the_order_and_one_that_forbids_it_is_named(
+    shop: Workshop, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lone = Broker(tmp_path).start()
+    order = sign_order(make_order(), shop.key)
+    try:
+        with FleetBroker(MqttSettings(host="127.0.0.1", port=lone.port), Timing(first_retry=0.1)) as fleet:
+            lone.kill()
+            lone.start()
+            fleet.publish("cafes", order)
+            assert fleet.view.orders == {"cafes": order}
+    finally:
+        lone.kill()
+    monkeypatch.setenv("EDGE_EMOTION_MQTT__PASSWORD", "secret")
+    closed = Broker(tmp_path, password_access(tmp_path, "viewer", "secret", ["topic read #"]), persistence=False)
+    stage = Stage(closed.start(), shop, "edge-emotion")
+    try:
+        settings = MqttSettings(host="127.0.0.1", port=closed.port, username="viewer", password=SecretStr("secret"))
+        with FleetBroker(settings) as fleet, pytest.raises(SinkError, match=r"fleet/cafes/model \(Not authorized\)"):
+            fleet.publish("cafes", order)
+        assert stage.run("status", "--username", "viewer") == 2
+        assert "groups under edge-emotion: none" in capsys.readouterr().err
+    finally:
+        closed.kill()
+
+
+def test_without_the_library_of_signatures_only_status_works(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for module in ("updates.secret_key", "updates.minisign", "updates.signed_order", "fleet.orders", "fleet.release"):
+        monkeypatch.delitem(sys.modules, f"edge_emotion.{module}", raising=False)
+    with stage.nodes():
+        for module in ("nacl.exceptions", "nacl.pwhash", "nacl.signing"):
+            monkeypatch.setitem(sys.modules, module, None)
+        assert stage.run("pause") == 5
+        assert capsys.readouterr().err.endswith("pip install '.[update]' in the clone, or edge-emotion[update]\n")
+        assert stage.run("status") == 0
+
+
+def test_a_release_without_the_precision_of_nodes_is_a_warning(
+    stage: Stage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with stage.nodes(precision="float16"):
+        assert stage.run("roll-out", str(stage.shop.release(60)), "--waves", "100", "--protocol", "3.1.1") == 0
+    assert "has only int8, and 60 nodes (n000) use another precision now" in capsys.readouterr().err
 
 
 def test_another_order_ends_the_roll_out(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
