@@ -19,7 +19,7 @@ from support.paths import SHARED
 from edge_emotion.datatypes import Image
 from edge_emotion.labels import EMOTIONS
 
-pytest_plugins = ["support.mqtt_fixtures", "support.shallow"]
+pytest_plugins = ["support.mqtt_fixtures", "support.shallow", "support.finished_runs"]
 
 
 @pytest.fixture(scope="session")
