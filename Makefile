@@ -45,7 +45,7 @@ test-workstation: .venv/.test
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(WORKSTATION)
 
 test-portable: .venv/.test
-	$(OLD_PROCESSOR) $(BIN)/python -m pytest -n 2 --dist loadfile -m numeric $$(grep -rl mark.numeric tests --include=*.py)
+	$(OLD_PROCESSOR) $(BIN)/python -m pytest -m numeric $$(grep -rl mark.numeric tests --include=*.py)
 
 test-arm64: .venv/.arm64
 	UV=$(BIN)/uv scripts/arm64-root.sh .venv-arm64
