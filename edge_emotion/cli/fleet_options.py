@@ -33,11 +33,10 @@ def fleet_options(parser: argparse.ArgumentParser) -> None:
     status.add_argument("--json", action="store_true", help="for scripts, with every node")
     roll_out = action("roll-out", "order a release for the nodes of a group, in waves that stop by themselves")
     _roll_out_options(roll_out)
-    for name, text in (
-        ("pause", "no further node of a group begins; roll-out goes on"),
-        ("abort", "nodes of a group that use the ordered release go back to the one before"),
-    ):
-        _order_options(action(name, text))
+    _order_options(action("pause", "no further node of a group begins; roll-out goes on"))
+    abort = action("abort", "nodes of a group that use the ordered release go back to the one before")
+    _order_options(abort)
+    abort.add_argument("--wait", type=positive_seconds, default=PATIENCE, metavar="S", help="for the nodes (1800)")
 
 
 def _roll_out_options(parser: argparse.ArgumentParser) -> None:
@@ -53,6 +52,9 @@ def _roll_out_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--on-failure", choices=("abort", "pause"), default="abort", help="when more have failed (abort)"
     )
+    parser.add_argument(
+        "--wait", type=positive_seconds, default=PATIENCE, metavar="S", help="for the nodes of each wave (1800)"
+    )
     parser.add_argument("--expires", type=positive_days, default=DAYS, metavar="DAYS", help="of the orders (30)")
 
 
@@ -64,9 +66,6 @@ def _order_options(parser: argparse.ArgumentParser) -> None:
         "--trust", type=Path, action="append", default=[], metavar="FILE",
         help="another public key that may have signed the order that is there",
     )  # fmt: skip
-    parser.add_argument(
-        "--wait", type=positive_seconds, default=PATIENCE, metavar="S", help="for the nodes, in each wave (1800)"
-    )
 
 
 def run_fleet(options: argparse.Namespace) -> int:

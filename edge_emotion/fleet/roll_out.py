@@ -56,7 +56,6 @@ class RollOut:
 
         Raises RollOutStopped if too many nodes fail or none answers, ReleaseRefused, ConfigError and SinkError.
         """
-        nodes = self._broker.view.group(self._orders.group)
         order, reached = self._earlier(), 0.0
         if order is not None:
             self._show(f"{order.release.title} was ordered before: going on at {order.percent:g} %")
@@ -64,7 +63,7 @@ class RollOut:
             reached = order.percent
         for wave in (wave for wave in self._plan.waves if wave > reached):
             nodes = self._broker.view.group(self._orders.group)
-            if wave < 100 and not self._between(nodes, reached, wave):
+            if wave < self._plan.waves[-1] and not self._between(nodes, reached, wave):
                 self._show(f"wave {wave:g} %: no further node")
                 continue
             order = self._give(wave)
