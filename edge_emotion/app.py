@@ -12,7 +12,7 @@ from edge_emotion.daemon.daemon import Daemon
 from edge_emotion.daemon.overrides import OverrideStore
 from edge_emotion.doctor.examination import examine
 from edge_emotion.factory.cameras import CameraMaker
-from edge_emotion.factory.models import make_models
+from edge_emotion.factory.models import Models, make_models
 from edge_emotion.factory.sinks import make_sinks
 from edge_emotion.outbox.event_counter import EventCounter
 from edge_emotion.protocols import ControlChannel, EventSink
@@ -39,8 +39,12 @@ def make_daemon(
     the address of the page, if there is one, when it is served.
     """
     updates = None if settings.update.group is None else _update_service(settings)
-    models = make_models(settings) if updates is None else updates.models()
-    sequence, changed = EventCounter(settings.state_path, settings.node), threading.Condition()
+    if updates is None:
+        models, sequence = make_models(settings), _event_counter(settings)
+    else:
+        sequence = _event_counter(settings)  # first, so that no second process of this node counts a crash
+        models = _models_in_use(updates, sequence)
+    changed = threading.Condition()
     kept = None if sequence.folder is None else sequence.folder / f"{settings.node}.features.json"
     features = OverrideStore(kept, models.classifier.manifest.labels)
     maker = CameraMaker(models, sequence, changed, fail_fast=fail_fast)
@@ -63,6 +67,18 @@ def make_daemon(
     if page is not None:
         page.connect(daemon, control)
     return daemon
+
+
+def _event_counter(settings: Settings) -> EventCounter:
+    return EventCounter(settings.state_path, settings.node)
+
+
+def _models_in_use(updates: UpdateService, sequence: EventCounter) -> Models:
+    try:
+        return updates.models()
+    except BaseException:
+        sequence.close()
+        raise
 
 
 def _update_service(settings: Settings) -> UpdateService:

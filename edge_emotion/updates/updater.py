@@ -70,16 +70,22 @@ class Updater:
         self._delay()
 
     def take(self, payload: bytes) -> None:
-        """Accept an order if it is a newer one; see ``Orders.accept``."""
+        """Accept an order if it is a newer one; see ``Orders.checked``."""
         record, before = self._progress.record, self._orders.newest
-        order = self._orders.accept(payload)
+        order = self._orders.checked(payload)
         if order is None:
             return
+        log.info("model update: order %d: %s %s", order.serial, order.action, order.release.title)
+        self._orders.newest = order
         same = before is not None and before.release == order.release
         stays = record.state == "switched" or (same and record.state in ("confirmed", "returned"))
         self._delay()
         state, reason = (record.state, record.reason) if stays else ("waiting", "")
         self._progress.set(state, reason, payload=payload.decode("latin-1"), highest=order.serial)
+
+    def is_newer(self, payload: bytes) -> bool:
+        """Whether ``take`` would accept it; if not, and it is not the same again, one line is logged."""
+        return self._orders.checked(payload) is not None
 
     def step(self) -> float:
         """Do what is due; returns the seconds until the next step is."""
@@ -259,7 +265,12 @@ class Updater:
         if crashes >= CRASHES:
             self._go_back(f"the program has ended {crashes} times without order while it was watched", live=False)
         else:
-            self._progress.set("switched", record.reason, running=True, crashes=crashes)
+            self._progress.set("switched", record.reason, running=False, crashes=crashes)
+
+    def mark_running(self, running: bool) -> None:
+        """While a model is watched: whether an end of the process from now on counts against it."""
+        if self._state == "switched":
+            self._progress.set("switched", self._progress.record.reason, running=running)
 
     def cannot_start(self, error: EdgeEmotionError) -> bool:
         """The models cannot be made; True if the reason may be a release that was watched, which is left then."""

@@ -89,6 +89,7 @@ class Bench:
         self.progress.on_change = self._changed
         self.updater = Updater(self.place, self.progress, self.node, self.times, clock=lambda: self.now)
         self.updater.begin()
+        self.updater.mark_running(True)
 
     def order(self, order: ModelOrder) -> None:
         self.take(sign_order(order, self._key))
@@ -252,6 +253,9 @@ def test_a_model_with_which_the_program_ends_twice_is_left_at_the_next_start(ben
     bench.progress.close(in_order=True)
     bench.start()
     assert bench.state == ("switched", 7), "a stop in order does not count"
+    bench.updater.mark_running(False)
+    bench.start()
+    assert bench.state == ("switched", 7), "nor does a start that another part has ended"
     bench.start()
     assert bench.state == ("returned", None)
     assert bench.reason == "the program has ended 2 times without order while it was watched"
@@ -318,6 +322,14 @@ def test_what_is_not_there_or_has_no_room_is_tried_again(
         assert bench.state == ("waiting", None) and "bytes, and" in bench.reason
     bench.wait(40)
     assert bench.state == ("switched", 7)
+
+
+def test_only_a_newer_order_ends_a_download(bench: Bench, release: Releases, shop: Workshop) -> None:
+    order = order_of(release(7), percent=0)
+    bench.order(order)
+    for payload in (sign_order(order, shop.key), b"junk", b""):
+        assert not bench.updater.is_newer(payload)
+    assert bench.updater.is_newer(sign_order(order_of(release(7), serial=2), shop.key))
 
 
 def test_silence_after_the_last_day_of_an_order_is_told(
