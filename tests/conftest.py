@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,7 +19,7 @@ from support.paths import SHARED
 from edge_emotion.datatypes import Image
 from edge_emotion.labels import EMOTIONS
 
-pytest_plugins = ["support.mqtt_fixtures", "support.shallow"]
+pytest_plugins = ["support.mqtt_fixtures", "support.shallow", "support.finished_runs"]
 
 
 @pytest.fixture(scope="session")
@@ -86,6 +87,14 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("CACHE_DIRECTORY", str(tmp_path / "cache"))
     yield
+
+
+@pytest.fixture(autouse=True)
+def _log_level_stays_in_its_test() -> Iterator[None]:
+    """The level that a command sets is undone, so what `caplog` holds does not depend on the tests before."""
+    level = logging.getLogger().level
+    yield
+    logging.getLogger().setLevel(level)
 
 
 @pytest.fixture

@@ -66,12 +66,11 @@ def floating(model: Model, *, half: bool) -> bytes:
 
 
 def _converter(model: Model) -> Any:
-    """The converter of a model: same operators and constants as by ``from_keras_model``, in a fifth of its time.
+    """The converter of a model: same operators and constants as by ``from_keras_model``, in a fraction of its time.
 
-    That one saves the model and loads it again, with several functions traced for each layer.
+    That one saves the model and loads it again, with several functions traced for each layer; here the variables of one
+    traced function become constants.
     """
-    owner = tf.Module()
-    owner.variables_of_model = model.variables
 
     def outputs(batch: Any) -> dict[str, Any]:
         made = model(batch, training=False)
@@ -79,7 +78,9 @@ def _converter(model: Model) -> Any:
 
     signature = tf.TensorSpec(model.inputs[0].shape, tf.float32, name=model.input_names[0])
     function = tf.function(outputs).get_concrete_function(signature)
-    return tf.lite.TFLiteConverter.from_concrete_functions([function], owner)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], model)
+    converter.experimental_lower_to_saved_model = False
+    return converter
 
 
 def _integer(converter: Any, *, integer_ends: bool = True) -> bytes:

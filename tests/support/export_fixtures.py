@@ -52,7 +52,7 @@ def shipped_weights() -> dict[str, tuple[FloatArray, FloatArray]]:
     file = find_model("tiny") / "tiny_float16.tflite"
     for name, values in TfliteBackend(file, plain_kernels=True).constants(np.float16):
         turned = values.transpose(1, 2, 3, 0) if values.ndim == 4 else values.T
-        arrays.setdefault(name.split("/")[-2], []).append(turned.astype(np.float32))
+        arrays.setdefault(name.split(";")[-1].split("/")[1], []).append(turned.astype(np.float32))
     return {layer: (max(pair, key=np.ndim), min(pair, key=np.ndim)) for layer, pair in arrays.items()}
 
 

@@ -207,7 +207,9 @@ def _compiled(job: _Job, rate: LearningRate) -> Any:
         model = Trainee(model.input, model.output, name=model.name)
         model.teach = make_teacher(job.teachers, job.classes, job.recipe, job.record)
     loss = make_loss(job.recipe, job.balance, taught=bool(job.teachers))
-    model.compile(make_optimizer(job.recipe, rate), loss=loss, weighted_metrics=[], metrics=[accuracy])
+    # With the variables of metric and optimiser made before the first step, TensorFlow traces it once instead of twice.
+    right = K.metrics.MeanMetricWrapper(accuracy, name="accuracy")
+    model.compile(make_optimizer(job.recipe, rate), loss=loss, weighted_metrics=[], metrics=[right])
     # Before anything is frozen: the optimiser then has slots for layers that are unfrozen later, also after resuming.
     model.optimizer.build(model.trainable_variables)
     return model

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.finished_runs import FinishedRuns
 
 from edge_emotion.backends.onnx import OnnxBackend
 from edge_emotion.backends.tflite import TfliteBackend
@@ -34,7 +35,6 @@ from convert.tflite import write as tflite
 from edge_emotion.models.preprocess import normalise
 from train.data.faces import DataSet
 from train.evaluation.logits import model_pixels
-from train.fitting.fit import fit
 from train.keras import K
 from train.recipes.catalogue import find_recipe
 from train.recipes.recipe import gray_input
@@ -221,12 +221,9 @@ def test_an_idle_channel_does_not_saturate_its_bias(
 
 
 @pytest.fixture
-def float_run(shallow_tiny: None, few_faces: DataSet, tmp_path: Path) -> Path:
-    """A float run of two steps."""
-    run = tmp_path / "runs" / "tiny"
-    recipe = find_recipe("tiny").change(epochs=1, batch_size=16)
-    fit(recipe, few_faces, run, weights=None, start="random", steps=2)
-    return run
+def float_run(shallow_tiny: None, finished_run: FinishedRuns, tmp_path: Path) -> Path:
+    """A short float run."""
+    return finished_run.copy(tmp_path / "runs" / "tiny")
 
 
 def test_fine_tuning_learns_and_is_found_again(

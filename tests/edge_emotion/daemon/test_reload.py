@@ -18,11 +18,9 @@ from edge_emotion.errors import ConfigError
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
-    level = logging.getLogger().level
     made = Stage(tmp_path)
     yield made
     made.stop()
-    logging.getLogger().setLevel(level)
 
 
 def settings(**changes: Any) -> Settings:

@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.fer_files import fer_plus
+from support.finished_runs import FinishedRuns
 from support.paths import ROOT
+from support.shallow import BLOCKS
 
 from edge_emotion.errors import ConfigError
 from edge_emotion.labels import EMOTIONS
@@ -20,7 +22,7 @@ from edge_emotion.labels import EMOTIONS
 pytest.importorskip("tf_keras")
 
 from train.data.duplicates import drop_copies
-from train.data.layouts import DataError, DataSet
+from train.data.layouts import DataError, DataSet, load_fer_plus
 from train.fitting.fit import fit
 from train.recipes.catalogue import find_recipe
 from train.recipes.recipe import Recipe
@@ -38,33 +40,44 @@ def train(recipe: Recipe, data: DataSet, run: Path, *, steps: int = 2, teachers:
 
 
 OPTIONS: dict[str, dict[str, object]] = {
-    "three classes, Adam, steps": {"classes": 3, "optimizer": "adam", "schedule": "step"},
-    "four classes, SGD, plateau": {"classes": "4", "optimizer": "sgd", "schedule": "plateau"},
+    "named classes, Adam, steps, dropout": {
+        "classes": "sad, happy, angry",
+        "optimizer": "adam",
+        "schedule": "step",
+        "dropout": 0.5,
+        "select": "balanced_accuracy",
+    },
+    "four classes, SGD, plateau, rare classes": {
+        "classes": "4",
+        "optimizer": "sgd",
+        "schedule": "plateau",
+        "class_weights": 0.5,
+        "oversample": 0.5,
+        "adjust": 0.5,
+        "compensate": True,
+    },
     "seven classes, mixing": {"classes": 7, "mixup": 0.2, "cutmix": 1.0, "label_smoothing": 0.1},
-    "rare classes": {"class_weights": 0.5, "oversample": 0.5, "adjust": 0.5, "compensate": True},
-    "dropout, choice by balance": {"dropout": 0.5, "select": "balanced_accuracy"},
+}
+CLASSES = {
+    "sad, happy, angry": ("happiness", "sadness", "anger"),
+    "4": ("neutral", "happiness", "surprise", "sadness"),
+    7: EMOTIONS[:7],
 }
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_any_recipe_can_set_any_option(options: dict[str, object], few_faces: DataSet, tmp_path: Path) -> None:
-    train(quick("tiny", **options), few_faces, tmp_path / "run")
-    run = load_run(tmp_path / "run")
-    assert len(run.classes) == int(str(options.get("classes", 8)))
+def test_any_recipe_can_set_any_option(options: dict[str, object], finished_run: FinishedRuns) -> None:
+    run = load_run(finished_run(**options))
     assert np.isfinite(run.history["loss"]).all()
+    assert run.classes == CLASSES[options["classes"]]
+    assert run.build().output_shape == (None, len(run.classes))
 
 
-def test_the_classes_of_a_run_are_its_outputs(few_faces: DataSet, tmp_path: Path) -> None:
-    train(quick("tiny", classes="sad, happy, angry", epochs=1), few_faces, tmp_path / "run")
-    run = load_run(tmp_path / "run")
-    assert run.classes == ("happiness", "sadness", "anger")
-    assert run.build().output_shape == (None, 3)
-
-
-def test_a_student_learns_from_the_answers_of_its_teachers(few_faces: DataSet, tmp_path: Path) -> None:
+def test_a_student_learns_from_the_answers_of_its_teachers(
+    few_faces: DataSet, finished_run: FinishedRuns, tmp_path: Path
+) -> None:
     """With the teacher's predictions as the only targets, the student's predictions approach the teacher's."""
-    train(quick("tiny", epochs=1), few_faces, tmp_path / "teacher")
-    teacher = load_run(tmp_path / "teacher").build()
+    teacher = load_run(finished_run.copy(tmp_path / "teacher")).build()
     bias = np.array([0, 0, 0, 6, 0, 0, 0, 0], np.float32)
     teacher.get_layer("logits").bias.assign(bias)
     teacher.save_weights(tmp_path / "teacher" / BEST)
@@ -76,10 +89,10 @@ def test_a_student_learns_from_the_answers_of_its_teachers(few_faces: DataSet, t
     assert [teacher.split()[0] for teacher in run.record["teachers"]] == ["teacher"]
 
 
-def test_a_teacher_of_other_classes_is_refused(few_faces: DataSet, tmp_path: Path) -> None:
-    train(quick("tiny", epochs=1, classes=3), few_faces, tmp_path / "teacher")
+def test_a_teacher_of_other_classes_is_refused(few_faces: DataSet, finished_run: FinishedRuns, tmp_path: Path) -> None:
+    teacher = finished_run(**OPTIONS["named classes, Adam, steps, dropout"])
     with pytest.raises(ConfigError, match=r"teacher .* has the classes happiness, sadness, anger, not "):
-        train(quick("tiny", distill=0.5), few_faces, tmp_path / "student", teachers=(tmp_path / "teacher",))
+        train(quick("tiny", distill=0.5), few_faces, tmp_path / "student", teachers=(teacher,))
 
 
 def test_a_run_that_gets_no_better_is_stopped_early(
@@ -100,22 +113,21 @@ def test_a_run_that_gets_no_better_is_stopped_early(
 
 
 def test_frozen_layers_keep_the_weights_that_they_start_from_and_the_head_learns(
-    few_faces: DataSet, tmp_path: Path
+    few_faces: DataSet, finished_run: FinishedRuns, tmp_path: Path
 ) -> None:
-    first = train(quick("tiny", epochs=1), few_faces, tmp_path / "first")
+    first = finished_run()
     recipe = quick("tiny", epochs=1, freeze=1.0, ema=0.0)
-    fit(recipe, few_faces, tmp_path / "run", weights=str(first), start="the first run", steps=2)
-    before, after = (load_run(tmp_path / name).build().get_weights() for name in ("first", "run"))
+    fit(recipe, few_faces, tmp_path / "run", weights=str(first / BEST), start="the first run", steps=2)
+    before, after = (load_run(run).build().get_weights() for run in (first, tmp_path / "run"))
     same = [bool(np.array_equal(a, b)) for a, b in zip(before, after, strict=True)]
     assert all(same[:-2])
     assert not any(same[-2:])
 
 
-def test_the_same_seed_gives_the_same_run(few_faces: DataSet, tmp_path: Path) -> None:
-    recipe = quick("tiny", oversample=0.5, mixup=0.2)
-    for name in ("one", "two"):
-        train(recipe, few_faces, tmp_path / name)
-    one, two = (load_run(tmp_path / name) for name in ("one", "two"))
+def test_the_same_seed_gives_the_same_run(few_faces: DataSet, finished_run: FinishedRuns, tmp_path: Path) -> None:
+    options = OPTIONS["seven classes, mixing"]
+    train(quick("tiny", **options), few_faces, tmp_path / "again")
+    one, two = (load_run(run) for run in (finished_run(**options), tmp_path / "again"))
     assert one.history == two.history
     assert all(np.array_equal(a, b) for a, b in zip(one.build().get_weights(), two.build().get_weights(), strict=True))
 
@@ -123,9 +135,8 @@ def test_the_same_seed_gives_the_same_run(few_faces: DataSet, tmp_path: Path) ->
 # Run directories
 
 
-def test_a_run_says_what_it_was_made_from(few_faces: DataSet, tmp_path: Path) -> None:
-    train(quick("tiny", epochs=1), few_faces, tmp_path / "run")
-    record = json.loads((tmp_path / "run" / RECORD).read_text())
+def test_a_run_says_what_it_was_made_from(few_faces: DataSet, finished_run: FinishedRuns) -> None:
+    record = json.loads((finished_run() / RECORD).read_text())
     clean, _ = drop_copies(few_faces, near=True)
     assert record["fingerprint"] == clean.fingerprint(["train"])
     assert record["held_out"] == few_faces.fingerprint(["validation"])
@@ -133,36 +144,39 @@ def test_a_run_says_what_it_was_made_from(few_faces: DataSet, tmp_path: Path) ->
     assert record["class_prior"] == pytest.approx(clean["train"].votes.mean(axis=0).tolist(), abs=1e-5)
     assert record["versions"]["tensorflow"].startswith("2.")
     assert (record["start"], record["dataset"], record["protocol"]) == ("random", "FER+", "majority")
-    assert list((tmp_path / "run" / "tensorboard").rglob("events*"))
+    assert list((finished_run() / "tensorboard").rglob("events*"))
+    assert (finished_run() / HISTORY).read_text().count("\n") == 3
 
 
-PROGRAM = """
+PROGRAM = f"""
 import sys
 from pathlib import Path
 from train.data.layouts import load_fer_plus
 from train.fitting.fit import fit
 from train.networks import mobilenet_v2
 from train.recipes.catalogue import find_recipe
-mobilenet_v2.TINY_BLOCKS = mobilenet_v2.TINY_BLOCKS[:1]
+mobilenet_v2.TINY_BLOCKS = {BLOCKS}
 data = load_fer_plus(Path(sys.argv[1]))
-recipe = find_recipe("tiny").change(batch_size=4, epochs=int(sys.argv[3]))
+recipe = find_recipe("tiny").change(batch_size=4, epochs=4)
 fit(recipe, data, Path(sys.argv[2]), weights=None, start="random", steps=2)
 """
 
 
-def test_a_run_leaves_a_draft_of_its_manifest(few_faces: DataSet, tmp_path: Path) -> None:
-    train(quick("tiny", epochs=1, classes=4), few_faces, tmp_path / "run")
-    draft = json.loads((tmp_path / "run" / "manifest.draft.json").read_text())
+def test_a_run_leaves_a_draft_of_its_manifest(finished_run: FinishedRuns) -> None:
+    run = finished_run(**OPTIONS["four classes, SGD, plateau, rare classes"])
+    draft = json.loads((run / "manifest.draft.json").read_text())
     assert draft["labels"] == ["neutral", "happiness", "surprise", "sadness"]
     assert list(draft["calibration"]["operating_points"]) == ["accurate", "balanced"]
     assert draft["metrics"]["validation/float32"]["n"] > 10
     assert draft["training"]["recipe"] == "tiny"
 
 
-def test_a_killed_run_goes_on_after_its_last_finished_epoch(few_faces: DataSet, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    command = [sys.executable, "-c", PROGRAM, str(fer_plus(tmp_path / "fer", per_class=8)), str(run), "8"]
+def test_a_killed_run_goes_on_after_its_last_finished_epoch(
+    few_faces: DataSet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, faces = tmp_path / "run", fer_plus(tmp_path / "fer", per_class=8)
     with (tmp_path / "log").open("wb") as log:
+        command = [sys.executable, "-c", PROGRAM, str(faces), str(run)]
         process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
     deadline = time.monotonic() + 120
     while not (run / "checkpoints" / "checkpoint").is_file():
@@ -174,18 +188,17 @@ def test_a_killed_run_goes_on_after_its_last_finished_epoch(few_faces: DataSet, 
     assert not load_run(run).finished
     with pytest.raises(ConfigError, match="another recipe"):
         train(quick("tiny"), few_faces, run)
-    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
-    assert again.returncode == 0, again.stderr
-    assert f"resuming {run} after epoch" in again.stdout
-    assert load_run(run).history["epoch"] == list(range(8))
+    train(quick("tiny", epochs=4), load_fer_plus(faces), run)
+    assert f"resuming {run} after epoch" in capsys.readouterr().out
+    assert load_run(run).history["epoch"] == list(range(4))
     assert (run / BEST).is_file()
 
 
-def test_a_finished_run_is_not_trained_further(few_faces: DataSet, tmp_path: Path) -> None:
-    recipe = quick("tiny", epochs=1)
-    before = train(recipe, few_faces, tmp_path / "run").read_bytes()
-    assert train(recipe, few_faces, tmp_path / "run").read_bytes() == before
-    assert len((tmp_path / "run" / HISTORY).read_text().splitlines()) == 2
+def test_a_finished_run_is_not_trained_further(few_faces: DataSet, finished_run: FinishedRuns) -> None:
+    run = finished_run()
+    before = {path: path.read_bytes() for path in (run / BEST, run / HISTORY)}
+    assert train(quick("tiny"), few_faces, run) == run / BEST
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_a_directory_with_something_else_is_left_alone(few_faces: DataSet, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from edge_emotion.labels import EMOTIONS
 pytest.importorskip("tf_keras")
 
 import tensorflow as tf
+from tf_keras.src.applications import efficientnet
 
 from train.data.faces import DataSet
 from train.fitting.class_balance import balance
@@ -35,6 +37,15 @@ def forget_graphs() -> Iterator[None]:
     """Some of these networks are large, and Keras keeps what it has built."""
     yield
     K.backend.clear_session()
+
+
+@pytest.fixture(autouse=True)
+def few_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two blocks of a transformer's six or twelve, and EfficientNet-B4 with one in each stage: the others are alike."""
+    for sizes in ("SMALL", "BASE_16"):
+        deep = getattr(vision_transformer, sizes)
+        monkeypatch.setattr(vision_transformer, sizes, replace(deep, depth=2))
+    monkeypatch.setattr(K.applications, "EfficientNetB4", partial(efficientnet.EfficientNet, 1.4, 0.2, 380))
 
 
 def small(name: str) -> Recipe:
@@ -66,11 +77,7 @@ def test_every_recipe_learns_from_a_step_and_its_weights_are_kept(
     np.testing.assert_array_equal(model(pixels, training=False), answers)
 
 
-def test_a_run_of_a_transformer_is_finished(
-    few_faces: DataSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One of two blocks: its six take most of the time, and are in the test above."""
-    monkeypatch.setattr(vision_transformer, "SMALL", replace(vision_transformer.SMALL, depth=2))
+def test_a_run_of_a_transformer_is_finished(few_faces: DataSet, tmp_path: Path) -> None:
     recipe = small("vit")
     best = fit(recipe, few_faces, tmp_path / "run", weights=None, start="random", steps=2)
     assert best.is_file()

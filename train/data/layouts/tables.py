@@ -152,8 +152,7 @@ def face_from_text(text: str, where: str, *, side: int | None = None) -> Pixels:
     Raises DataError, beginning with ``where``, for anything else.
     """
     text = text.strip()
-    digits = text.replace(" ", "")
-    if digits and not (digits.isascii() and digits.isdigit()):  # NumPy would silently wrap -1 and stop at 1.5
+    if text.encode("ascii", "replace").translate(None, b"0123456789 "):  # NumPy would silently wrap -1 and stop at 1.5
         raise DataError(f"{where}: pixels must be whole numbers from 0 to 255 with spaces between them")
     values = np.fromstring(text, np.int64, sep=" ")
     length = math.isqrt(values.size) if side is None else side
