@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from edge_emotion.errors import BackendUnavailable, EdgeEmotionError, ModelError, ReleaseRefused
+from edge_emotion.errors import BackendUnavailable, ConfigError, EdgeEmotionError, ModelError, ReleaseRefused
 from edge_emotion.factory.models import configured_classifier
 from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.system.backoff import Backoff
 from edge_emotion.system.log_limit import LogLimit
 from edge_emotion.updates.fetch import fetch, forget_download
 from edge_emotion.updates.install import install
+from edge_emotion.updates.installed import InstallationRuns
 from edge_emotion.updates.orders import Orders
 from edge_emotion.updates.place import Place
 from edge_emotion.updates.progress import Progress, RunEnded, log
@@ -31,8 +32,8 @@ RETRY = 10.0, 3600.0
 IDLE, LOOK = 60.0, 1.0
 """Seconds between two steps; while a model is watched."""
 
-_OF_THE_RELEASE = ReleaseRefused, ModelError, BackendUnavailable
-"""Errors that another attempt with the same release does not mend."""
+_LASTING = ReleaseRefused, ModelError, BackendUnavailable, ConfigError
+"""Errors that another attempt with the same release and settings does not mend, except InstallationRuns."""
 
 
 _NOT_WATCHED: dict[str, Any] = {"watched": None, "running": False, "crashes": 0, "before": None}
@@ -171,10 +172,11 @@ class Updater:
             self._progress.set("checking", before=self._times.median())
             sha256 = order.release.sha256
             install(folder, place.models, place.keys, classifier=place.settings.classifier, ordered=sha256)
-        except _OF_THE_RELEASE as error:
-            forget_download(place.installed.folder)
-            self._progress.set("refused", str(error))
         except (EdgeEmotionError, OSError) as error:
+            if isinstance(error, _LASTING) and not isinstance(error, InstallationRuns):
+                forget_download(place.installed.folder)
+                self._progress.set("refused", str(error))
+                return
             delay = self._backoff.next()
             self._try_at = self._clock() + delay
             self._progress.set("waiting", f"{error}; tried again in {delay:.0f} s")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from edge_emotion.cli.main import main
 from edge_emotion.config.settings import Settings
 from edge_emotion.errors import ConfigError
 from edge_emotion.models.classifier import EmotionClassifier
+from edge_emotion.models.folder import MANIFEST
 from edge_emotion.pipeline.pipeline import StageTimes
 from edge_emotion.updates import install as install_module
 from edge_emotion.updates.place import place_of_settings
@@ -307,6 +311,29 @@ def test_a_bad_release_is_refused_and_a_newer_order_tries_again(
     assert (bench.state, bench.reason) == (("refused", 11), "this node runs tiny, not yunet")
 
 
+def test_a_release_without_what_the_settings_ask_for_is_refused(
+    tmp_path: Path, shop: Workshop, release: Releases
+) -> None:
+    for classifier, reason in (
+        ({"operating_point": "expressive"}, "no operating point 'expressive'"),
+        ({"precision": "float16"}, "float16"),
+    ):
+        bench = Bench(tmp_path / reason[:5], shop)
+        settings = bench.settings.classifier.model_copy(update=classifier)
+        bench.place = replace(bench.place, settings=bench.settings.model_copy(update={"classifier": settings}))
+        bench.start()
+        plain = shop.model.parent / f"plain-{reason[:5]}" / "tiny"
+        shutil.copytree(shop.model, plain)
+        manifest = json.loads((plain / MANIFEST).read_text())
+        del manifest["calibration"]["operating_points"]["expressive"]
+        (plain / MANIFEST).write_text(json.dumps(manifest))
+        bench.order(order_of(shop.release(12, plain)))
+        assert bench.state == ("refused", None) and reason in bench.reason
+    with bench.place.installed.locked():
+        bench.order(order_of(release(7), serial=2))
+        assert bench.state == ("waiting", None) and "another process installs" in bench.reason
+
+
 def test_what_is_not_there_or_has_no_room_is_tried_again(
     bench: Bench, release: Releases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -428,10 +455,10 @@ def test_orders_need_a_key_a_broker_and_a_library(
         (f"jsonl: {{}}\nupdate: {{{update}}}", "update.group needs mqtt"),
         (f"mqtt: {{}}\nupdate: {{group: cafes, keys: [{tmp_path}/none.pub]}}", "No such file"),
     ):
-        settings.write_text(f"cameras: {{c: {{source: 0}}}}\n{text}\n")
+        settings.write_text(f"cameras: {{c: {{source: 0}}}}\nclassifier: {{model: tiny}}\n{text}\n")
         assert main(["check-config", "-c", str(settings)]) == 2
         assert reason in capsys.readouterr().err
-    settings.write_text(f"cameras: {{c: {{source: 0}}}}\nmqtt: {{}}\nupdate: {{{update}}}\n")
+    settings.write_text(f"cameras: {{c: {{source: 0}}}}\nclassifier: {{model: tiny}}\nmqtt: {{}}\nupdate: {{{update}}}\n")
     assert main(["check-config", "-c", str(settings)]) == 0
     monkeypatch.setitem(sys.modules, "edge_emotion.updates.place", None)
     monkeypatch.setitem(sys.modules, "edge_emotion.updates.service", None)
