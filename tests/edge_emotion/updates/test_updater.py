@@ -449,16 +449,16 @@ def test_orders_need_a_key_a_broker_and_a_library(
     shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = tmp_path / "settings.yaml"
-    update = f"group: cafes, keys: [{shop.public}]"
+    plain, update = "cameras: {c: {source: 0}}\nclassifier: {model: tiny}\n", f"group: cafes, keys: [{shop.public}]"
     for text, reason in (
         ("mqtt: {}\nupdate: {group: cafes}", "a group needs keys"),
         (f"jsonl: {{}}\nupdate: {{{update}}}", "update.group needs mqtt"),
         (f"mqtt: {{}}\nupdate: {{group: cafes, keys: [{tmp_path}/none.pub]}}", "No such file"),
     ):
-        settings.write_text(f"cameras: {{c: {{source: 0}}}}\nclassifier: {{model: tiny}}\n{text}\n")
+        settings.write_text(f"{plain}{text}\n")
         assert main(["check-config", "-c", str(settings)]) == 2
         assert reason in capsys.readouterr().err
-    settings.write_text(f"cameras: {{c: {{source: 0}}}}\nclassifier: {{model: tiny}}\nmqtt: {{}}\nupdate: {{{update}}}\n")
+    settings.write_text(f"{plain}mqtt: {{}}\nupdate: {{{update}}}\n")
     assert main(["check-config", "-c", str(settings)]) == 0
     monkeypatch.setitem(sys.modules, "edge_emotion.updates.place", None)
     monkeypatch.setitem(sys.modules, "edge_emotion.updates.service", None)
