@@ -38,12 +38,12 @@ def make_daemon(
     the settings again for a reload. ``more_sinks`` get all events beside the sinks of the settings. ``on_page`` gets
     the address of the page, if there is one, when it is served.
     """
-    updates = None if settings.update.group is None else _update_service(settings)
-    if updates is None:
+    updates: UpdateService | None = None
+    if settings.update.group is None:
         models, sequence = make_models(settings), _event_counter(settings)
     else:
-        sequence = _event_counter(settings)  # first, so that no second process of this node counts a crash
-        models = _models_in_use(updates, sequence)
+        sequence = _event_counter(settings)  # first: no second process of this node counts a crash
+        updates, models = _models_in_use(settings, sequence)
     changed = threading.Condition()
     kept = None if sequence.folder is None else sequence.folder / f"{settings.node}.features.json"
     features = OverrideStore(kept, models.classifier.manifest.labels)
@@ -73,19 +73,16 @@ def _event_counter(settings: Settings) -> EventCounter:
     return EventCounter(settings.state_path, settings.node)
 
 
-def _models_in_use(updates: UpdateService, sequence: EventCounter) -> Models:
+def _models_in_use(settings: Settings, sequence: EventCounter) -> tuple[UpdateService, Models]:
+    """What follows the orders for ``update.group``, and the models. Raises BackendUnavailable without PyNaCl."""
     try:
-        return updates.models()
+        with pynacl_for("update.group"):
+            from edge_emotion.updates.service import UpdateService
+        updates = UpdateService(settings)
+        return updates, updates.models()
     except BaseException:
         sequence.close()
         raise
-
-
-def _update_service(settings: Settings) -> UpdateService:
-    """What follows the orders for ``update.group``. Raises BackendUnavailable without PyNaCl."""
-    with pynacl_for("update.group"):
-        from edge_emotion.updates.service import UpdateService
-    return UpdateService(settings)
 
 
 def _examination(settings: Settings) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class UpdateService:
             if not self._updater.cannot_start(error):
                 raise
             models = models_of(self._settings.detector, self._place.classifier)
-        self._updater.mark_running(False)  # until the main loop runs: what ends a start before is no fault of the model
+        self._updater.models_are_made()
         return models
 
     def connect(self, daemon: Daemon, control: Control) -> None:

@@ -66,6 +66,8 @@ class Updater:
         self._place, self._progress, self._node, self._times = place, progress, node, times
         self._interrupted, self._clock, self._refusals = interrupted, clock, LogLimit(log)
         self._watch: Watch | None = None
+        self._loaded: str | None = None
+        """SHA-256 of the release that this process uses; None for the model of the settings."""
         self._backoff, self._try_at = Backoff(*RETRY), 0.0
         self._orders = Orders(place, progress)
         self._delay()
@@ -138,7 +140,9 @@ class Updater:
         if self._clock() < self._try_at and record.reason:
             return
         if self._uses(order):
-            if record.state != "confirmed":
+            if self._loaded != release.sha256:
+                self._take_into_use(release.sha256)
+            elif record.state != "confirmed":
                 self._progress.set("confirmed", "it was in use before the order")
         elif release.sha256 in record.returned:
             if record.state != "returned":
@@ -181,10 +185,11 @@ class Updater:
             self._try_at = self._clock() + delay
             self._progress.set("waiting", f"{error}; tried again in {delay:.0f} s")
         else:
-            self._progress.set("switched", watched=sha256, running=True, crashes=0)
-            self._use()
+            self._take_into_use(sha256)
 
-    def _use(self) -> None:
+    def _take_into_use(self, sha256: str) -> None:
+        """Use the release that is installed, and watch it."""
+        self._progress.set("switched", watched=sha256, running=True, crashes=0)
         try:
             self._node.use(configured_classifier(self._place.classifier))
         except RunEnded:
@@ -192,6 +197,7 @@ class Updater:
         except Exception as error:  # noqa: BLE001 - whatever it is, the model before must stay
             self._go_back(f"it cannot be used: {error or type(error).__name__}", live=False)
         else:
+            self._loaded = sha256
             self._times.restart()
             self._watch = self._new_watch()
 
@@ -248,7 +254,9 @@ class Updater:
         except Exception as error:  # noqa: BLE001 - the program goes on, whatever it is
             reason = f"{self._progress.record.reason}; this process still uses it ({error}): restart it"
             self._progress.set("returned", reason)
-        self._times.restart()
+        else:
+            self._loaded = self._place.installed.current_sha256()
+            self._times.restart()
 
     def begin(self) -> None:
         """Before the models are made: settle what an earlier process has left, and count its end."""
@@ -268,6 +276,11 @@ class Updater:
             self._go_back(f"the program has ended {crashes} times without order while it was watched", live=False)
         else:
             self._progress.set("switched", record.reason, running=False, crashes=crashes)
+
+    def models_are_made(self) -> None:
+        """The process uses what is installed now. Until its main loop runs, an end is no fault of the model."""
+        self._loaded = self._place.installed.current_sha256()
+        self.mark_running(False)
 
     def mark_running(self, running: bool) -> None:
         """While a model is watched: whether an end of the process from now on counts against it."""

@@ -93,6 +93,7 @@ class Bench:
         self.progress.on_change = self._changed
         self.updater = Updater(self.place, self.progress, self.node, self.times, clock=lambda: self.now)
         self.updater.begin()
+        self.updater.models_are_made()
         self.updater.mark_running(True)
 
     def order(self, order: ModelOrder) -> None:
@@ -430,6 +431,18 @@ def test_a_model_that_somebody_exchanged_by_hand_is_not_taken_for_the_one_that_w
     bench.place.undo()
     bench.start()
     assert bench.state == ("waiting", 7)
+
+
+def test_an_ordered_release_that_somebody_installed_by_hand_is_taken_into_use_and_watched(
+    bench: Bench, release: Releases
+) -> None:
+    install_module.install(release(7), bench.place.models, bench.place.keys)
+    bench.order(order_of(release(7)))
+    assert (bench.state, bench.node.used) == (("switched", 7), [7])
+    bench.wait(101)
+    bench.start()
+    bench.order(order_of(release(7), serial=2))
+    assert bench.state == ("confirmed", 7)
 
 
 def test_a_key_that_is_no_longer_trusted_ends_its_order(
