@@ -12,7 +12,7 @@ from edge_emotion.daemon.daemon import Daemon
 from edge_emotion.daemon.overrides import OverrideStore
 from edge_emotion.doctor.examination import examine
 from edge_emotion.factory.cameras import CameraMaker
-from edge_emotion.factory.models import make_models
+from edge_emotion.factory.models import Models, make_models
 from edge_emotion.factory.sinks import make_sinks
 from edge_emotion.outbox.event_counter import EventCounter
 from edge_emotion.protocols import ControlChannel, EventSink
@@ -38,9 +38,13 @@ def make_daemon(
     the settings again for a reload. ``more_sinks`` get all events beside the sinks of the settings. ``on_page`` gets
     the address of the page, if there is one, when it is served.
     """
-    updates = None if settings.update.group is None else _update_service(settings)
-    models = make_models(settings) if updates is None else updates.models()
-    sequence, changed = EventCounter(settings.state_path, settings.node), threading.Condition()
+    updates: UpdateService | None = None
+    if settings.update.group is None:
+        models, sequence = make_models(settings), _event_counter(settings)
+    else:
+        sequence = _event_counter(settings)  # first: no second process of this node counts a crash
+        updates, models = _models_in_use(settings, sequence)
+    changed = threading.Condition()
     kept = None if sequence.folder is None else sequence.folder / f"{settings.node}.features.json"
     features = OverrideStore(kept, models.classifier.manifest.labels)
     maker = CameraMaker(models, sequence, changed, fail_fast=fail_fast)
@@ -65,11 +69,20 @@ def make_daemon(
     return daemon
 
 
-def _update_service(settings: Settings) -> UpdateService:
-    """What follows the orders for ``update.group``. Raises BackendUnavailable without PyNaCl."""
-    with pynacl_for("update.group"):
-        from edge_emotion.updates.service import UpdateService
-    return UpdateService(settings)
+def _event_counter(settings: Settings) -> EventCounter:
+    return EventCounter(settings.state_path, settings.node)
+
+
+def _models_in_use(settings: Settings, sequence: EventCounter) -> tuple[UpdateService, Models]:
+    """What follows the orders for ``update.group``, and the models. Raises BackendUnavailable without PyNaCl."""
+    try:
+        with pynacl_for("update.group"):
+            from edge_emotion.updates.service import UpdateService
+        updates = UpdateService(settings)
+        return updates, updates.models()
+    except BaseException:
+        sequence.close()
+        raise
 
 
 def _examination(settings: Settings) -> dict[str, Any]:

@@ -23,7 +23,8 @@ class UpdateSettings(Section):
         default=None, description="orders for this group, <prefix>/fleet/<group>/model, are followed"
     )
     models: Path | None = Field(
-        default=None, description="folder of the installed releases; default: models in the state directory"
+        default=None,
+        description="folder of this node's installed releases; default: <node>.models in the state directory",
     )
     ca: Path | None = Field(
         default=None, description="certificates of the servers that releases come from; default: those of the system"

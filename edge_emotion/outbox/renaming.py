@@ -19,7 +19,17 @@ SHARED = "several-nodes"
 """File in a state directory that two nodes have used at the same time: a new name is a new node there."""
 
 _LOCK = ".lock"
-ENDINGS = (".features.json", ".announced.json", ".seq", ".outbox.db-wal", ".outbox.db-journal", ".outbox.db", _LOCK)
+ENDINGS = (
+    ".features.json",
+    ".announced.json",
+    ".update.json",
+    ".models",
+    ".seq",
+    ".outbox.db-wal",
+    ".outbox.db-journal",
+    ".outbox.db",
+    _LOCK,
+)
 """In the order of their move. The lock is the last: without it, the next start continues an interrupted move."""
 
 

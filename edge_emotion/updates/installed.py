@@ -27,6 +27,10 @@ RELEASE_FOLDER = r"[0-9]+\.[0-9]+"
 _PART, _STATE, _LOCK, _LINK = "new.part", "state.json", "lock", "link.part"
 
 
+class InstallationRuns(ConfigError):  # noqa: N818 - the name is clear without Error
+    """Another process installs a release of the same model now."""
+
+
 class State(BaseModel):
     """Content of ``state.json``."""
 
@@ -46,14 +50,14 @@ class InstalledModel:
     def locked(self) -> Iterator[None]:
         """Only one process changes the releases; what a killed one left half-written is removed.
 
-        Raises ConfigError if another one does so now, or if the name is taken by something else.
+        Raises InstallationRuns if another one does so now, ConfigError if the name is taken by something else.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / _LOCK).open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise ConfigError(f"another process installs {self.link}: wait for it") from None
+                raise InstallationRuns(f"another process installs {self.link}: wait for it") from None
             if not self._is_ours():
                 raise ConfigError(f"{self.link} was not made by edge-emotion install: move it away, or choose --models")
             self._remove_part()

@@ -12,7 +12,7 @@ from edge_emotion.wire.payloads import format_time
 
 
 class Orders:
-    """The newest order of the group that was accepted, also before a restart."""
+    """The ``newest`` order of the group that was accepted, also before a restart."""
 
     def __init__(self, place: Place, progress: Progress) -> None:
         self._place, self._progress, self._refusals = place, progress, LogLimit(log)
@@ -20,7 +20,7 @@ class Orders:
         """Whether the newest order has expired, as of the last ``look``."""
         self.newest = self._kept()
 
-    def accept(self, payload: bytes) -> ModelOrder | None:
+    def checked(self, payload: bytes) -> ModelOrder | None:
         """A newer order; None, with one line in the log, for any other.
 
         The same one again, which the broker sends at each connection, and an empty payload, a cleared topic, are not
@@ -34,8 +34,6 @@ class Orders:
         except ReleaseRefused as error:
             self._refusals.warning("model update: %s", error)
             return None
-        log.info("model update: order %d: %s %s", order.serial, order.action, order.release.title)
-        self.newest = order
         return order
 
     def look(self) -> None:

@@ -49,6 +49,7 @@ def place_of_settings(settings: Settings) -> Place:
     update = settings.update
     if update.group is None:
         raise ConfigError("update.group is not set")
-    models = settings.state_path / "models" if update.models is None else expand(update.models)
+    own = settings.state_path / f"{settings.node}.models"
+    models = own if update.models is None else expand(update.models)
     name = load_manifest(find_model(settings.classifier.model)).name
     return Place(settings, update.group, name, models, tuple(read_public_key(file) for file in update.keys))

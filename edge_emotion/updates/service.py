@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -43,18 +44,21 @@ class UpdateService:
         self._lock = threading.Lock()
         self._daemon: Daemon
         self._control: Control
-        self._updater = Updater(self._place, self._progress, self, self._times, interrupted=self._arrived.is_set)
+        self._updater = Updater(self._place, self._progress, self, self._times, interrupted=self._interrupted)
         self._thread = threading.Thread(target=self._run, name="model-update", daemon=True)
 
     def models(self) -> Models:
         """The models of the settings, with the installed release if it can be used. Raises like ``make_models``."""
         self._updater.begin()
+        self._updater.mark_running(True)
         try:
-            return models_of(self._settings.detector, self._place.classifier)
+            models = models_of(self._settings.detector, self._place.classifier)
         except ModelError as error:
             if not self._updater.cannot_start(error):
                 raise
-            return models_of(self._settings.detector, self._place.classifier)
+            models = models_of(self._settings.detector, self._place.classifier)
+        self._updater.models_are_made()
+        return models
 
     def connect(self, daemon: Daemon, control: Control) -> None:
         """Follow this daemon's orders from the start of its run on."""
@@ -65,7 +69,7 @@ class UpdateService:
         channel, mqtt = control.broker, self._settings.mqtt
         if channel is not None and mqtt is not None:
             channel.follow(order_topic(mqtt.prefix, self._place.group), self.receive)
-        daemon.post(control.describe)
+        control.describe()
         daemon.post(self._thread.start)
 
     def info(self) -> dict[str, Any]:
@@ -102,8 +106,20 @@ class UpdateService:
     def _on_frame(self, camera: Camera) -> None:
         self._times.add(camera.pipeline.times, len(camera.pipeline.judged))
 
+    def _interrupted(self) -> bool:
+        """Whether the run has ended or a newer order waits; any other message is dropped, and ends no download."""
+        with self._lock:
+            payload = self._payload
+        if payload is not None and not self._updater.is_newer(payload):
+            with self._lock:
+                self._payload = None if self._payload is payload else self._payload
+            payload = None
+        return payload is not None or self._stopped.is_set()
+
     def _run(self) -> None:
         wait = 0.0
+        with suppress(RunEnded):
+            self._updater.mark_running(True)
         while not self._stopped.is_set():
             try:
                 self._take()

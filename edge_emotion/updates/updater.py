@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from edge_emotion.errors import BackendUnavailable, EdgeEmotionError, ModelError, ReleaseRefused
+from edge_emotion.errors import BackendUnavailable, ConfigError, EdgeEmotionError, ModelError, ReleaseRefused
 from edge_emotion.factory.models import configured_classifier
 from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.system.backoff import Backoff
 from edge_emotion.system.log_limit import LogLimit
 from edge_emotion.updates.fetch import fetch, forget_download
 from edge_emotion.updates.install import install
+from edge_emotion.updates.installed import InstallationRuns
 from edge_emotion.updates.orders import Orders
 from edge_emotion.updates.place import Place
 from edge_emotion.updates.progress import Progress, RunEnded, log
@@ -31,8 +32,8 @@ RETRY = 10.0, 3600.0
 IDLE, LOOK = 60.0, 1.0
 """Seconds between two steps; while a model is watched."""
 
-_OF_THE_RELEASE = ReleaseRefused, ModelError, BackendUnavailable
-"""Errors that another attempt with the same release does not mend."""
+_LASTING = ReleaseRefused, ModelError, BackendUnavailable, ConfigError
+"""Errors that another attempt with the same release and settings does not mend, except InstallationRuns."""
 
 
 _NOT_WATCHED: dict[str, Any] = {"watched": None, "running": False, "crashes": 0, "before": None}
@@ -65,21 +66,29 @@ class Updater:
         self._place, self._progress, self._node, self._times = place, progress, node, times
         self._interrupted, self._clock, self._refusals = interrupted, clock, LogLimit(log)
         self._watch: Watch | None = None
+        self._loaded: str | None = None
+        """SHA-256 of the release that this process uses; None for the model of the settings."""
         self._backoff, self._try_at = Backoff(*RETRY), 0.0
         self._orders = Orders(place, progress)
         self._delay()
 
     def take(self, payload: bytes) -> None:
-        """Accept an order if it is a newer one; see ``Orders.accept``."""
+        """Accept an order if it is a newer one; see ``Orders.checked``."""
         record, before = self._progress.record, self._orders.newest
-        order = self._orders.accept(payload)
+        order = self._orders.checked(payload)
         if order is None:
             return
+        log.info("model update: order %d: %s %s", order.serial, order.action, order.release.title)
+        self._orders.newest = order
         same = before is not None and before.release == order.release
         stays = record.state == "switched" or (same and record.state in ("confirmed", "returned"))
         self._delay()
         state, reason = (record.state, record.reason) if stays else ("waiting", "")
         self._progress.set(state, reason, payload=payload.decode("latin-1"), highest=order.serial)
+
+    def is_newer(self, payload: bytes) -> bool:
+        """Whether ``take`` would accept it; if not, and it is not the same again, one line is logged."""
+        return self._orders.checked(payload) is not None
 
     def step(self) -> float:
         """Do what is due; returns the seconds until the next step is."""
@@ -131,7 +140,9 @@ class Updater:
         if self._clock() < self._try_at and record.reason:
             return
         if self._uses(order):
-            if record.state != "confirmed":
+            if self._loaded != release.sha256:
+                self._take_into_use(release.sha256)
+            elif record.state != "confirmed":
                 self._progress.set("confirmed", "it was in use before the order")
         elif release.sha256 in record.returned:
             if record.state != "returned":
@@ -165,18 +176,20 @@ class Updater:
             self._progress.set("checking", before=self._times.median())
             sha256 = order.release.sha256
             install(folder, place.models, place.keys, classifier=place.settings.classifier, ordered=sha256)
-        except _OF_THE_RELEASE as error:
-            forget_download(place.installed.folder)
-            self._progress.set("refused", str(error))
         except (EdgeEmotionError, OSError) as error:
+            if isinstance(error, _LASTING) and not isinstance(error, InstallationRuns):
+                forget_download(place.installed.folder)
+                self._progress.set("refused", str(error))
+                return
             delay = self._backoff.next()
             self._try_at = self._clock() + delay
             self._progress.set("waiting", f"{error}; tried again in {delay:.0f} s")
         else:
-            self._progress.set("switched", watched=sha256, running=True, crashes=0)
-            self._use()
+            self._take_into_use(sha256)
 
-    def _use(self) -> None:
+    def _take_into_use(self, sha256: str) -> None:
+        """Use the release that is installed, and watch it."""
+        self._progress.set("switched", watched=sha256, running=True, crashes=0)
         try:
             self._node.use(configured_classifier(self._place.classifier))
         except RunEnded:
@@ -184,6 +197,7 @@ class Updater:
         except Exception as error:  # noqa: BLE001 - whatever it is, the model before must stay
             self._go_back(f"it cannot be used: {error or type(error).__name__}", live=False)
         else:
+            self._loaded = sha256
             self._times.restart()
             self._watch = self._new_watch()
 
@@ -240,7 +254,9 @@ class Updater:
         except Exception as error:  # noqa: BLE001 - the program goes on, whatever it is
             reason = f"{self._progress.record.reason}; this process still uses it ({error}): restart it"
             self._progress.set("returned", reason)
-        self._times.restart()
+        else:
+            self._loaded = self._place.installed.current_sha256()
+            self._times.restart()
 
     def begin(self) -> None:
         """Before the models are made: settle what an earlier process has left, and count its end."""
@@ -259,7 +275,17 @@ class Updater:
         if crashes >= CRASHES:
             self._go_back(f"the program has ended {crashes} times without order while it was watched", live=False)
         else:
-            self._progress.set("switched", record.reason, running=True, crashes=crashes)
+            self._progress.set("switched", record.reason, running=False, crashes=crashes)
+
+    def models_are_made(self) -> None:
+        """The process uses what is installed now. Until its main loop runs, an end is no fault of the model."""
+        self._loaded = self._place.installed.current_sha256()
+        self.mark_running(False)
+
+    def mark_running(self, running: bool) -> None:
+        """While a model is watched: whether an end of the process from now on counts against it."""
+        if self._state == "switched":
+            self._progress.set("switched", self._progress.record.reason, running=running)
 
     def cannot_start(self, error: EdgeEmotionError) -> bool:
         """The models cannot be made; True if the reason may be a release that was watched, which is left then."""

@@ -20,6 +20,7 @@ def left_by_a_kill(tmp_path: Path) -> Path:
     count(counter, 2)
     store(counter, 1, 2)
     (folder / f"{NODE}.features.json").write_text("{}")
+    (folder / f"{NODE}.models" / "tiny.releases").mkdir(parents=True)
     copied = Path(shutil.copytree(folder, tmp_path / "state"))
     counter.close()
     return copied
@@ -31,6 +32,7 @@ def test_a_new_name_continues_numbers_and_events_and_leaves_no_file_of_the_old(t
     counter = EventCounter(folder, "hall")
     assert counter.store is not None and len(counter.store.open()) == 2 and counter() == 3
     assert not list(folder.glob(f"{NODE}.*")) and (folder / "hall.features.json").exists()
+    assert (folder / "hall.models" / "tiny.releases").is_dir()
     counter.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -132,6 +133,20 @@ def test_what_does_not_fit_the_order_is_refused_after_its_signed_size_at_most(
         fetch(order, tmp_path, authority.certificate)
     with pytest.raises(ReleaseRefused, match="not the one that was ordered"):
         install(release, tmp_path, [read_public_key(shop.public)], ordered=order.release.sha256)
+
+
+def test_a_signed_file_outside_the_folder_is_refused_before_it_is_fetched(
+    order: ModelOrder, release: Path, shop: Workshop, https: ReleaseServer, authority: Authority, tmp_path: Path
+) -> None:
+    described = json.loads((release / DESCRIPTION).read_text())
+    described["files"].append({"name": "../../outside", "size": 4, "sha256": hashlib.sha256(b"evil").hexdigest()})
+    text = json.dumps(described).encode()
+    shop.sign_text(release, text)
+    ordered = order.release.model_copy(update={"sha256": hashlib.sha256(text).hexdigest()})
+    outside = order.model_copy(update={"release": ordered})
+    _refused(outside, authority, tmp_path / "models", ReleaseRefused, r"files\.\d+\.name")
+    assert {Path(path).name for path, _ in https.requests} == {DESCRIPTION, "release.json.minisig"}
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_slow_or_silent_server_is_left_after_a_time(

@@ -132,12 +132,13 @@ def test_a_daemon_takes_an_ordered_release_into_use_and_returns_to_its_own_model
     release = release_of(stage, "tiny", 7, "9.0.0")
     started("good")
     assert stage.wait_for("good", "waiting")["model"]["version"] != "9.0.0"
+    wait_until(lambda: stage.subscriber.on("good/desk/events"))
     stage.order(release)
     confirmed = stage.wait_for("good", "confirmed")
     assert confirmed["model"]["version"] == "9.0.0"
     assert confirmed["model_update"]["installed"] == 7
-    events = [event_from_json(message.payload) for message in stage.subscriber.on("events")]
-    versions = [event.model_version for event in events if event.node == "good"]
+    events = [event_from_json(message.payload) for message in stage.subscriber.on("good/desk/events")]
+    versions = [event.model_version for event in events]
     assert versions.index("9.0.0") > 0 and versions == sorted(versions), "one model after the other"
     stage.order(release, action="abort")
     stage.wait_for("good", "returned")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ from edge_emotion.cli.main import main
 from edge_emotion.config.settings import Settings
 from edge_emotion.errors import ConfigError
 from edge_emotion.models.classifier import EmotionClassifier
+from edge_emotion.models.folder import MANIFEST
 from edge_emotion.pipeline.pipeline import StageTimes
 from edge_emotion.updates import install as install_module
 from edge_emotion.updates.place import place_of_settings
@@ -89,6 +93,8 @@ class Bench:
         self.progress.on_change = self._changed
         self.updater = Updater(self.place, self.progress, self.node, self.times, clock=lambda: self.now)
         self.updater.begin()
+        self.updater.models_are_made()
+        self.updater.mark_running(True)
 
     def order(self, order: ModelOrder) -> None:
         self.take(sign_order(order, self._key))
@@ -252,6 +258,9 @@ def test_a_model_with_which_the_program_ends_twice_is_left_at_the_next_start(ben
     bench.progress.close(in_order=True)
     bench.start()
     assert bench.state == ("switched", 7), "a stop in order does not count"
+    bench.updater.mark_running(False)
+    bench.start()
+    assert bench.state == ("switched", 7), "nor does a start that another part has ended"
     bench.start()
     assert bench.state == ("returned", None)
     assert bench.reason == "the program has ended 2 times without order while it was watched"
@@ -303,6 +312,29 @@ def test_a_bad_release_is_refused_and_a_newer_order_tries_again(
     assert (bench.state, bench.reason) == (("refused", 11), "this node runs tiny, not yunet")
 
 
+def test_a_release_without_what_the_settings_ask_for_is_refused(
+    tmp_path: Path, shop: Workshop, release: Releases
+) -> None:
+    for classifier, reason in (
+        ({"operating_point": "expressive"}, "no operating point 'expressive'"),
+        ({"precision": "float16"}, "float16"),
+    ):
+        bench = Bench(tmp_path / reason[:5], shop)
+        settings = bench.settings.classifier.model_copy(update=classifier)
+        bench.place = replace(bench.place, settings=bench.settings.model_copy(update={"classifier": settings}))
+        bench.start()
+        plain = shop.model.parent / f"plain-{reason[:5]}" / "tiny"
+        shutil.copytree(shop.model, plain)
+        manifest = json.loads((plain / MANIFEST).read_text())
+        del manifest["calibration"]["operating_points"]["expressive"]
+        (plain / MANIFEST).write_text(json.dumps(manifest))
+        bench.order(order_of(shop.release(12, plain)))
+        assert bench.state == ("refused", None) and reason in bench.reason
+    with bench.place.installed.locked():
+        bench.order(order_of(release(7), serial=2))
+        assert bench.state == ("waiting", None) and "another process installs" in bench.reason
+
+
 def test_what_is_not_there_or_has_no_room_is_tried_again(
     bench: Bench, release: Releases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -318,6 +350,14 @@ def test_what_is_not_there_or_has_no_room_is_tried_again(
         assert bench.state == ("waiting", None) and "bytes, and" in bench.reason
     bench.wait(40)
     assert bench.state == ("switched", 7)
+
+
+def test_only_a_newer_order_ends_a_download(bench: Bench, release: Releases, shop: Workshop) -> None:
+    order = order_of(release(7), percent=0)
+    bench.order(order)
+    for payload in (sign_order(order, shop.key), b"junk", b""):
+        assert not bench.updater.is_newer(payload)
+    assert bench.updater.is_newer(sign_order(order_of(release(7), serial=2), shop.key))
 
 
 def test_silence_after_the_last_day_of_an_order_is_told(
@@ -393,6 +433,18 @@ def test_a_model_that_somebody_exchanged_by_hand_is_not_taken_for_the_one_that_w
     assert bench.state == ("waiting", 7)
 
 
+def test_an_ordered_release_that_somebody_installed_by_hand_is_taken_into_use_and_watched(
+    bench: Bench, release: Releases
+) -> None:
+    install_module.install(release(7), bench.place.models, bench.place.keys)
+    bench.order(order_of(release(7)))
+    assert (bench.state, bench.node.used) == (("switched", 7), [7])
+    bench.wait(101)
+    bench.start()
+    bench.order(order_of(release(7), serial=2))
+    assert bench.state == ("confirmed", 7)
+
+
 def test_a_key_that_is_no_longer_trusted_ends_its_order(
     bench: Bench, release: Releases, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -410,16 +462,16 @@ def test_orders_need_a_key_a_broker_and_a_library(
     shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = tmp_path / "settings.yaml"
-    update = f"group: cafes, keys: [{shop.public}]"
+    plain, update = "cameras: {c: {source: 0}}\nclassifier: {model: tiny}\n", f"group: cafes, keys: [{shop.public}]"
     for text, reason in (
         ("mqtt: {}\nupdate: {group: cafes}", "a group needs keys"),
         (f"jsonl: {{}}\nupdate: {{{update}}}", "update.group needs mqtt"),
         (f"mqtt: {{}}\nupdate: {{group: cafes, keys: [{tmp_path}/none.pub]}}", "No such file"),
     ):
-        settings.write_text(f"cameras: {{c: {{source: 0}}}}\n{text}\n")
+        settings.write_text(f"{plain}{text}\n")
         assert main(["check-config", "-c", str(settings)]) == 2
         assert reason in capsys.readouterr().err
-    settings.write_text(f"cameras: {{c: {{source: 0}}}}\nmqtt: {{}}\nupdate: {{{update}}}\n")
+    settings.write_text(f"{plain}mqtt: {{}}\nupdate: {{{update}}}\n")
     assert main(["check-config", "-c", str(settings)]) == 0
     monkeypatch.setitem(sys.modules, "edge_emotion.updates.place", None)
     monkeypatch.setitem(sys.modules, "edge_emotion.updates.service", None)
