@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -117,7 +118,8 @@ class _Lines:
     def progress(self, text: str) -> None:
         """A line until the next one."""
         if self._live:
-            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+            width = shutil.get_terminal_size().columns - 1  # a line that wraps could not be written over
+            print(f"\r\x1b[K{text[:width]}", end="", file=sys.stderr, flush=True)
 
     def clear(self) -> None:
         """Remove the line that does not stay."""

@@ -224,12 +224,15 @@ def test_without_the_library_of_signatures_only_status_works(
         assert stage.run("status") == 0
 
 
-def test_a_release_without_the_precision_of_nodes_is_a_warning(
-    stage: Stage, capsys: pytest.CaptureFixture[str]
+def test_a_release_without_the_precision_of_nodes_is_a_warning_and_a_terminal_shows_the_wave_under_way(
+    stage: Stage, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     with stage.nodes(precision="float16"):
         assert stage.run("roll-out", str(stage.shop.release(60)), "--waves", "100", "--protocol", "3.1.1") == 0
-    assert "has only int8, and 60 nodes (n000) use another precision now" in capsys.readouterr().err
+    printed = capsys.readouterr()
+    assert "has only int8, and 60 nodes (n000) use another precision now" in printed.err
+    assert "\r\x1b[Kwave 100 %: 60 of 60" in printed.err and "\r" not in printed.out
 
 
 def test_another_order_ends_the_roll_out(stage: Stage, capsys: pytest.CaptureFixture[str]) -> None:
