@@ -151,8 +151,9 @@ def test_a_client_goes_on_at_the_next_broker(two: tuple[Broker, Broker], make_si
         sink.open()
         publish(sink, range(1, 4))
         assert numbers(client, 3) == [1, 2, 3]
+        earlier = second.log.count("Received SUBSCRIBE")
         first.kill()
-        wait_until(lambda: client.connected)
+        wait_until(lambda: second.log.count("Received SUBSCRIBE") > earlier)
         sink.close()
         other = make_sink(second.port)
         other.open()
