@@ -11,6 +11,8 @@
 # Each target makes .venv and installs what it needs, Debian packages included where it may.
 
 export PYTHON ?= python3
+# Tests start hundreds of processes: none of them shall compile what another one has compiled.
+export PYTHONDONTWRITEBYTECODE :=
 BIN := .venv/bin
 # The RTSP camera of the tests; it runs in the system's Python.
 RTSP_CAMERA := python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-base gstreamer1.0-plugins-good \

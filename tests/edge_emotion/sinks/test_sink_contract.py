@@ -91,7 +91,7 @@ def mqtt_with_silent_peer(_folder: Path, stack: ExitStack) -> Case:
 def page(_folder: Path, _stack: ExitStack) -> Case:
     sink = PageSink(WebSettings(listen="127.0.0.1:0"))
     control = SimpleNamespace(settings=settings_with(), examine=dict)
-    sink.connect(cast(Daemon, SimpleNamespace()), cast(Control, control))
+    sink.connect(cast(Daemon, SimpleNamespace(on_frame=[])), cast(Control, control))
     return Case(sink, lambda: [event["seq"] for event in sink.live.events(None, KEPT_EVENTS)["events"]])
 
 

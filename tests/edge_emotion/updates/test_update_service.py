@@ -157,5 +157,5 @@ def test_a_daemon_leaves_a_release_that_is_too_slow_and_goes_on_with_its_own_mod
     stage.order(release)
     left = stage.wait_for("bad", "returned")
     assert "with the model before" in left["model_update"]["reason"]
-    assert left["model_update"]["installed"] is None
+    wait_until(lambda: stage.reports("bad")[-1]["model_update"]["installed"] is None, 10)
     wait_until(lambda: stage.reports("bad")[-1]["model"]["version"] != "9.9.9", 10)
