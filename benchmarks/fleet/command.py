@@ -11,6 +11,7 @@ from benchmarks.results.outputs import add_outputs, check_outputs, put_out
 from benchmarks.results.results import Result
 from edge_emotion.cli.interrupts import termination_as_interrupt
 from edge_emotion.cli.terminal import positive_count, positive_seconds
+from edge_emotion.errors import ConfigError
 
 FAULTS = 10
 """Exit code if an event was lost, invented, stored twice or misplaced."""
@@ -30,7 +31,7 @@ def add_fleet(commands: Any) -> None:
     parser.add_argument("--seconds", type=positive_seconds, default=30.0, help="of events, at least (30)")
     parser.add_argument("--kills", type=int, choices=range(4), default=3, help="NATS nodes that are killed in turn (3)")
     parser.add_argument("--no-commands", action="store_true", help="nodes do not subscribe to their commands")
-    parser.add_argument("--daemons", type=int, default=0, metavar="N", help="real daemons beside the nodes (0)")
+    parser.add_argument("--daemons", type=positive_count, default=0, metavar="N", help="real daemons beside them (0)")
     parser.add_argument("--postgres", action="store_true", help="store in PostgreSQL, which is stopped for --away")
     parser.add_argument("--partition", action="store_true", help="cut off one NATS node from the others for --away")
     parser.add_argument("--away", type=positive_seconds, default=30.0, metavar="SECONDS", help="(30)")
@@ -40,12 +41,23 @@ def add_fleet(commands: Any) -> None:
 
 def _fleet(options: argparse.Namespace) -> int:
     check_outputs(options)
+    _check(options)
     with termination_as_interrupt():
         result, faults = (_roll_out if options.proof == "roll-out" else _events)(options)
     put_out(options, result)
     for fault in faults:
         print(f"not kept: {fault}", file=sys.stderr)
     return FAULTS if faults else 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Raises ConfigError for options that would have no effect."""
+    if options.proof == "roll-out" and (
+        options.scenario or options.postgres or options.partition or options.no_commands
+    ):
+        raise ConfigError("--proof roll-out takes --nodes and --daemons only: leave the other options out")
+    if options.partition and options.scenario and "nats" not in options.scenario:
+        raise ConfigError("--partition cuts off a NATS node: add --scenario nats, or leave it out")
 
 
 def _events(options: argparse.Namespace) -> tuple[Result, list[str]]:

@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 import re
+import secrets
 import shutil
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from benchmarks.fleet.node import PREFIX
 from benchmarks.fleet.proof import raise_file_limit
 from benchmarks.fleet.roll_out_outcome import RolledOut, RollOutOutcome, Wave
 from benchmarks.fleet.scenes import Show
-from benchmarks.fleet.servers import Mosquitto, stop_all
+from benchmarks.fleet.servers import Mosquitto, Program, stop_all
 from benchmarks.fleet.simulator import ATTEMPTS
 from edge_emotion.errors import SinkError
 from edge_emotion.models.folder import MANIFEST, find_model
@@ -181,17 +182,15 @@ async def _roll_out(fleet: Fleet, command: list[str], release: _Release, show: S
     """Run one command to its end, and count."""
     logs = {daemon: daemon.log.stat().st_size for daemon in fleet.daemons}
     begin = time.monotonic()
-    done = await asyncio.to_thread(
-        subprocess.run, command, capture_output=True, text=True, timeout=LONGEST, stdin=subprocess.DEVNULL
-    )
+    code, lines = await _call(fleet.folder, command)
     seconds = time.monotonic() - begin
-    for line in (*done.stdout.splitlines(), *done.stderr.splitlines()):
+    for line in lines:
         show(line)
     reports = await asyncio.to_thread(_reports, fleet)
     new = [daemon.log.read_bytes()[size:] for daemon, size in logs.items()]
-    matches = filter(None, map(_WAVE.match, done.stdout.splitlines()))
+    matches = filter(None, map(_WAVE.match, lines))
     return RolledOut(
-        done.returncode,
+        code,
         seconds,
         tuple(Wave(float(found[1]), int(found[3]), float(found[4])) for found in matches),
         touched=sum(release.sha256 in node.touched for node in fleet.nodes.values()),
@@ -201,6 +200,21 @@ async def _roll_out(fleet: Fleet, command: list[str], release: _Release, show: S
         real_refused=sum(b"model update: refused" in text for text in new),
         real_returned=sum(b"model update: returned" in text for text in new),
     )
+
+
+async def _call(folder: Path, command: list[str]) -> tuple[int, list[str]]:
+    """Exit code and output of a command, which does not outlive this program. Raises SinkError after LONGEST."""
+    program = Program(f"command-{secrets.token_hex(4)}", command, folder)
+    until = time.monotonic() + LONGEST
+    program.start()
+    try:
+        while (code := program.code) is None:
+            if time.monotonic() > until:
+                raise SinkError(f"{' '.join(command[2:5])} has not ended within {LONGEST} s: {program.last_line}")
+            await asyncio.sleep(0.05)
+    finally:
+        program.kill()
+    return code, program.log.read_text(encoding="utf-8").splitlines()
 
 
 def _reports(fleet: Fleet) -> dict[str, int | None]:

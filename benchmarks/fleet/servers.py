@@ -42,6 +42,11 @@ class Program:
         return self._process is not None and self._process.poll() is None
 
     @property
+    def code(self) -> int | None:
+        """Its exit code; None while it runs, and if it was not started."""
+        return None if self._process is None else self._process.poll()
+
+    @property
     def last_line(self) -> str:
         """The last line of its output."""
         return "".join(self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:])

@@ -187,6 +187,9 @@ def test_what_cannot_work_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert capsys.readouterr().err == (
         "error: --nodes 501 needs 1001 open files, the limit is 1000: fewer nodes, or raise it (ulimit -Hn)\n"
     )
+    for words in (["--proof", "roll-out", "--partition"], ["--scenario", "mosquitto", "--partition"]):
+        assert main(["fleet", *words]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
     monkeypatch.undo()
     monkeypatch.setattr(servers, "find_mosquitto", lambda: None)
     monkeypatch.setattr(servers.shutil, "which", lambda *_, **__: None)
