@@ -114,7 +114,7 @@ class RollOut:
             self._progress(f"{wave}: {found.text}")
             for nodes in (new, self._chosen(order)):
                 if self._too_many(tally(nodes, order), late):
-                    self._stop(order, nodes, f"{wave}: {found.text}")
+                    self._stop(order, _blamed(order, nodes, late), f"{wave}: {found.text}")
             if late or not (found.begun or found.silent or found.away == found.nodes > 0):
                 break
         if found.away == found.nodes > 0:
@@ -135,9 +135,9 @@ class RollOut:
         failed = found.failed + (found.begun + found.silent if late else 0)
         return failed > self._plan.max_failed / 100 * found.nodes
 
-    def _stop(self, order: ModelOrder, nodes: Sequence[FleetNode], text: str) -> None:
+    def _stop(self, order: ModelOrder, blamed: Sequence[FleetNode], text: str) -> None:
         """Raises RollOutStopped, after the nodes have gone back if that is wanted."""
-        self._show(f"{text}: more than {self._plan.max_failed:g} % have failed{_reasons(order, nodes)}")
+        self._show(f"{text}: more than {self._plan.max_failed:g} % have failed{_reasons(blamed)}")
         changed = self._orders.change(order, self._plan.on_failure)
         if changed.action == "pause":
             raise RollOutStopped(f"order {changed.serial} pauses the roll-out: fleet abort, or the same again, goes on")
@@ -149,10 +149,20 @@ class RollOut:
         )
 
 
-def _reasons(order: ModelOrder, nodes: Iterable[FleetNode]) -> str:
-    """What the first nodes have reported."""
-    failed = [(node.name, node.report) for node in nodes if node.stage(order) == "failed"]
-    return "".join(f"; {name}: {shorten(report.reason, LONGEST)}" for name, report in failed[:NAMED] if report)
+def _blamed(order: ModelOrder, nodes: Iterable[FleetNode], late: bool) -> list[FleetNode]:
+    """The nodes that have failed, and those that are not finished if it is ``late``."""
+    stages = ("failed", "begun", "silent") if late else ("failed",)
+    return sorted(
+        (node for node in nodes if node.stage(order) in stages), key=lambda node: node.stage(order) != "failed"
+    )
+
+
+def _reasons(nodes: Sequence[FleetNode]) -> str:
+    """What the first of them have reported."""
+    reports = [(node.name, node.report) for node in nodes[:NAMED]]
+    return "".join(
+        f"; {name}: {shorten(report.reason, LONGEST)}" for name, report in reports if report and report.reason
+    )
 
 
 def await_return(

@@ -178,8 +178,9 @@ def test_nodes_that_are_away_are_left_out_and_silent_ones_have_failed(
         words = ["--waves", "100", "--max-failed", "3"]
         assert stage.run("roll-out", str(stage.shop.release(12)), *words, "--wait", "2") == 0
         assert "1 without an answer" in capsys.readouterr().out
-        nodes.behave = lambda *_: None
+        nodes.behave = lambda *_: ("waiting", "there is no /nowhere now")
         assert stage.run("roll-out", str(stage.shop.release(13)), *words, "--wait", "0.3") == 13
+        assert "there is no /nowhere now" in capsys.readouterr().out
     with Stage(stage.broker, stage.shop, f"{stage.prefix}b").nodes(offline=NAMES) as nodes:
         assert Stage(stage.broker, stage.shop, f"{stage.prefix}b").run("roll-out", release, "--wait", "0.3") == 13
     assert "nodes was there for 0.3 s; the order stays" in capsys.readouterr().err
