@@ -31,7 +31,7 @@ from benchmarks.fleet.servers import Mosquitto, Program, stop_all
 from benchmarks.fleet.simulator import ATTEMPTS
 from edge_emotion.errors import SinkError
 from edge_emotion.models.folder import MANIFEST, find_model
-from edge_emotion.mqtt.local_broker import HOST
+from edge_emotion.mqtt.local_broker import HOST, free_port
 from edge_emotion.system.atomic_file import sha256
 from edge_emotion.updates.description import DESCRIPTION
 from edge_emotion.updates.minisign import read_public_key
@@ -63,9 +63,21 @@ class Fleet:
     broker: Mosquitto
     folder: Path
     key: SecretKey
+    port: int
+    """Of the server that has the releases."""
     nodes: Mapping[str, ModelNode] = field(default_factory=dict)
     daemons: tuple[Daemon, ...] = ()
     refusals: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        words = ["-m", "http.server", str(self.port), "--bind", HOST, "--directory", str(self.folder / "releases")]
+        self.server = Program("releases-server", [sys.executable, *words], self.folder)
+        """Plain http, which a daemon accepts from its own machine only."""
+
+    def roll_out(self, release: Path) -> list[str]:
+        """The command line that rolls a release out."""
+        source = f"http://{HOST}:{self.port}/{release.name}"
+        return self.command("roll-out", str(release), "--source", source, "--waves", WAVES)
 
     def command(self, action: str, *words: str, signed: bool = True) -> list[str]:
         """The command line of ``edge-emotion fleet``; ``signed``: it gives an order."""
@@ -81,17 +93,18 @@ def prove_roll_out(nodes: int, daemons: int, show: Show) -> RollOutOutcome:
         folder = Path(name)
         broker = Mosquitto(folder)
         file, _ = make_key_pair(folder / "release.key")
-        fleet = Fleet(broker, folder, read_secret_key(file))
+        fleet = Fleet(broker, folder, read_secret_key(file), free_port())
         try:
             return asyncio.run(_run(fleet, nodes, daemons, show))
         finally:
-            for program in (*fleet.daemons, broker):
+            for program in (*fleet.daemons, fleet.server, broker):
                 program.kill()
 
 
 async def _run(fleet: Fleet, nodes: int, daemons: int, show: Show) -> RollOutOutcome:
     cpu = time.process_time()
     await asyncio.to_thread(fleet.broker.start)
+    fleet.server.start()
     bad = await asyncio.to_thread(_make_release, fleet.folder, 1, _break)
     good = await asyncio.to_thread(_make_release, fleet.folder, 2, lambda _: None)
     fleet.daemons = _daemons(fleet, daemons, bad.sha256)
@@ -101,9 +114,8 @@ async def _run(fleet: Fleet, nodes: int, daemons: int, show: Show) -> RollOutOut
     connecting = time.monotonic() - begin
     show(f"{nodes} nodes connected in {connecting:.1f} s, beside {daemons} real daemons")
     names = [*fleet.nodes, *(daemon.name for daemon in fleet.daemons)]
-    roll_out = [fleet.command("roll-out", str(one.folder), "--waves", WAVES) for one in (bad, good)]
-    found_bad = await _roll_out(fleet, roll_out[0], bad, show)
-    found_good = await _roll_out(fleet, roll_out[1], good, show)
+    found_bad = await _roll_out(fleet, fleet.roll_out(bad.folder), bad, show)
+    found_good = await _roll_out(fleet, fleet.roll_out(good.folder), good, show)
     forged, old = await _attack(fleet)
     show(f"{forged} simulated nodes refused a forged order, {old} an old one")
     found_back = await _roll_out(fleet, fleet.command("abort"), good, show)
