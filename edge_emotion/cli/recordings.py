@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -80,7 +81,11 @@ class RecordingReader:
 
         Raises SourceError for one that cannot be read.
         """
-        camera = self._maker.camera(self._settings(_source_of(path)), _CAMERA, CameraOverrides())
+        with _source_of(path) as source:
+            return self._read(source, progress)
+
+    def _read(self, source: str, progress: Callable[[float], None]) -> Recording:
+        camera = self._maker.camera(self._settings(source), _CAMERA, CameraOverrides())
         events: list[EmotionEvent] = []
         first: Frame | None = None
         camera.capture.start()
@@ -97,7 +102,7 @@ class RecordingReader:
         if camera.capture.error is not None:
             raise camera.capture.error
         if first is None:
-            raise SourceError(f"{path} has no frame: is it a complete video? (check with ffprobe)")
+            raise SourceError(f"{source} has no frame: is it a complete video? (check with ffprobe)")
         events += camera.pipeline.finish()
         length = round(camera.capture.read_until - first.timestamp, 6)
         return Recording(camera.capture.frames, length, _rows(events, first))
@@ -136,13 +141,24 @@ def _row(event: EmotionEvent, track: int, first: Frame) -> dict[str, Any]:
     return head | {name: payload[name] for name in _KEPT if name in payload}
 
 
-def _source_of(path: Path) -> str:
-    """The setting that names this file. Raises SourceError where ``run`` would take it for something else."""
+@contextmanager
+def _source_of(path: Path) -> Iterator[str]:
+    """The setting that names this file; by its descriptor where its name would be taken for something else."""
     source = str(path.absolute())
     is_text = not any("\ud800" <= character <= "\udfff" for character in source)  # bytes that are no UTF-8
     if is_text and source == source.strip() and classify_source(source) == "video":
-        return source
-    raise SourceError(f"{path} is a recording whose name cannot be used: rename it, or link to it from another name")
+        yield source
+        return
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise SourceError(f"cannot read the recording {path}: {error.strerror}") from error
+    with file:
+        descriptor = f"/proc/self/fd/{file.fileno()}"
+        try:
+            yield descriptor
+        except SourceError as error:
+            raise SourceError(str(error).replace(descriptor, str(path))) from error
 
 
 def described(path: Path, recording: Recording) -> str:
