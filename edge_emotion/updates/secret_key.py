@@ -13,7 +13,7 @@ from nacl.exceptions import CryptoError
 from nacl.pwhash import scrypt
 from nacl.signing import SigningKey
 
-from edge_emotion.errors import ConfigError
+from edge_emotion.errors import ConfigError, SinkError
 from edge_emotion.system.atomic_file import PRIVATE, write_bytes, write_text
 from edge_emotion.updates.minisign import ED25519, LARGEST, PublicKey, Signature, hashed, public_key_text
 
@@ -49,14 +49,18 @@ class SecretKey(NamedTuple):
 
 
 def make_key_pair(file: Path, password: str = "") -> tuple[Path, Path]:
-    """Write FILE, mode 0600, and FILE.pub. Raises ConfigError if one of them is there already, OSError."""
+    """Write FILE, mode 0600, and FILE.pub. Raises ConfigError if one of them is there already, SinkError."""
     public = file.with_name(file.name + ".pub")
     for path in (file, public):
         if path.exists() or path.is_symlink():
             raise ConfigError(f"{path} is there already, and keys are never overwritten: choose another name")
     secret = SecretKey(secrets.token_bytes(8), SigningKey.generate())
-    write_bytes(file, _secret_text(secret, password), PRIVATE)
-    write_text(public, public_key_text(secret.public))
+    try:
+        write_text(public, public_key_text(secret.public))
+        write_bytes(file, _secret_text(secret, password), PRIVATE)
+    except OSError as error:
+        public.unlink(missing_ok=True)
+        raise SinkError(f"cannot write {file}: {error.strerror}; choose another place") from error
     return file, public
 
 
