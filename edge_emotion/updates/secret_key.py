@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import logging
+import os
 import secrets
 import struct
 from pathlib import Path
@@ -16,6 +18,8 @@ from nacl.signing import SigningKey
 from edge_emotion.errors import ConfigError, SinkError
 from edge_emotion.system.atomic_file import PRIVATE, write_bytes, write_text
 from edge_emotion.updates.minisign import ED25519, LARGEST, PublicKey, Signature, hashed, public_key_text
+
+log = logging.getLogger(__name__)
 
 _LAYOUT = struct.Struct("<2s2s2s32sQQ104s")
 """Algorithms of signature, password and checksum, salt, two limits of scrypt, and the key."""
@@ -65,9 +69,14 @@ def make_key_pair(file: Path, password: str = "") -> tuple[Path, Path]:
 
 
 def read_secret_key(file: Path, password: str = "", option: str = "--password-file") -> SecretKey:
-    """The key of a secret key file; ``option`` gives its password. Raises ConfigError for another file or password."""
+    """The key of a secret key file; ``option`` gives its password. Raises ConfigError for another file or password.
+
+    A file that others can read is a warning in the log.
+    """
     try:
         with file.open("rb") as opened:
+            if os.fstat(opened.fileno()).st_mode & 0o077:
+                log.warning("secret key %s can be read or written by others: chmod 600 %s", file, file)
             packed = base64.b64decode(opened.read(LARGEST).splitlines()[1], validate=True)
         algorithm, kind, checksum, salt, operations, memory, locked = _LAYOUT.unpack(packed)
     except OSError as error:

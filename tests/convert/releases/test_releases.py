@@ -89,6 +89,16 @@ def test_a_password_protects_the_secret_key(
     assert release("tiny", tmp_path, "--password-file", str(tmp_path / "password")) == 0
 
 
+def test_a_secret_key_that_others_can_read_is_a_warning(
+    keys: tuple[Path, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    read_secret_key(keys[0])
+    assert not caplog.messages
+    keys[0].chmod(0o640)
+    read_secret_key(keys[0])
+    assert caplog.messages == [f"secret key {keys[0]} can be read or written by others: chmod 600 {keys[0]}"]
+
+
 def test_keys_that_cannot_be_written_are_one_line_and_none_of_them_stays(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
