@@ -303,6 +303,12 @@ def _after_orders(stage: Stage, nodes: FleetNodes, capsys: pytest.CaptureFixture
     error = capsys.readouterr().err
     assert "holds an order that cannot be trusted" in error and "--trust FILE" in error and error.count("\n") == 1
     words = ["--trust", f"{other}.pub", "--waves", "100"]
+    report = {"group": "cafes", "order": 2**53 - 1, "since": "2026-11-20T04:31:07Z"}
+    nodes.publish(f"{stage.prefix}/forged/info", json.dumps({"model_update": report}).encode())
+    assert stage.run("roll-out", str(shop.release(31)), *words) == 12
+    error = capsys.readouterr().err
+    assert "node forged reports order 9007199254740991" in error and error.count("\n") == 1
+    nodes.publish(f"{stage.prefix}/forged/info", b"")
     assert stage.run("roll-out", str(shop.release(31)), *words) == 0
     assert nodes.orders[-1].serial == 41
 
