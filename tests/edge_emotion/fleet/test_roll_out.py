@@ -288,6 +288,18 @@ def test_what_cannot_work_is_one_line_and_orders_nothing(stage: Stage, capsys: p
         _after_orders(stage, nodes, capsys)
 
 
+def _forged_reports(stage: Stage, nodes: FleetNodes, capsys: pytest.CaptureFixture[str]) -> None:
+    """Anybody who may write on the broker can write them."""
+    report = {"group": "cafes", "state": "refused", "reason": "\x1b[2Ja\nb", "since": "2026-11-20T04:31:07Z"}
+    nodes.publish(f"{stage.prefix}/forged/info", json.dumps({"model_update": report}).encode())
+    nodes.publish(f"{stage.prefix}/text/info", b'"text"')
+    assert stage.run("status") == 0
+    printed = capsys.readouterr()
+    assert "  forged: refused: \\x1b[2Ja\\nb\n" in printed.out and "\x1b" not in printed.out
+    assert printed.err == "the info of node text is not understood: it is no JSON object\n"
+    nodes.publish(f"{stage.prefix}/text/info", b"")
+
+
 def _after_orders(stage: Stage, nodes: FleetNodes, capsys: pytest.CaptureFixture[str]) -> None:
     """An order of a release before, then one by another key, then a forged one."""
     shop, topic = stage.shop, order_topic(stage.prefix, "cafes")
@@ -308,6 +320,7 @@ def _after_orders(stage: Stage, nodes: FleetNodes, capsys: pytest.CaptureFixture
     assert stage.run("roll-out", str(shop.release(31)), *words) == 12
     error = capsys.readouterr().err
     assert "node forged reports order 9007199254740991" in error and error.count("\n") == 1
+    _forged_reports(stage, nodes, capsys)
     nodes.publish(f"{stage.prefix}/forged/info", b"")
     assert stage.run("roll-out", str(shop.release(31)), *words) == 0
     assert nodes.orders[-1].serial == 41
