@@ -1,4 +1,4 @@
-"""``edge-emotion classify``: emotions of the faces in picture files."""
+"""``edge-emotion classify``: emotions of the faces in picture files, and in recordings."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
 
 from edge_emotion.cli.annotate import annotate
 from edge_emotion.cli.picture_list import RowFile
+from edge_emotion.cli.recordings import RecordingReader, SecondsShown, described
 from edge_emotion.config.settings import Range
 from edge_emotion.config.source_spec import IMAGE_SUFFIXES
 from edge_emotion.datatypes import EmotionScores, Face, Image
@@ -23,20 +25,24 @@ from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.pipeline.face_quality import face_quality
 from edge_emotion.protocols import FaceDetector
 from edge_emotion.system.image_files import read_picture, write_png
+from edge_emotion.system.image_header import is_recording_file
 
 Findings = list[tuple[Face, EmotionScores]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassifyOptions:
-    """The options of ``classify``; the defaults stand in the command line."""
+    """The options of ``classify``; the defaults stand in the command line.
+
+    ``range`` and ``threshold`` None: a room and 0 for pictures, the defaults of ``run`` for recordings.
+    """
 
     model: str
     detector: str
-    range: Range
+    range: Range | None
     classes: Sequence[str] | None
     operating_point: str | None
-    threshold: float
+    threshold: float | None
     cropped: bool
     as_json: bool
     annotate_into: Path | None
@@ -47,25 +53,26 @@ class ClassifyOptions:
 
 
 def classify(found: tuple[list[Path], int], options: ClassifyOptions) -> int:
-    """Find and classify the faces in pictures, print or write them; 0, or the exit code of the last fault.
+    """Find and classify the faces in pictures and recordings, print or write them; 0, or the last fault's exit code.
 
-    ``found`` are the pictures, and the code of a fault while they were listed. A picture that cannot be read is
-    reported on standard error and the others are still done. Raises SinkError, ConfigError for files that cannot be
-    written.
+    ``found`` are the files, and the code of a fault while they were listed. A file that cannot be read is reported on
+    standard error and the others are still done. Raises SinkError, ConfigError for files that cannot be written.
     """
-    pictures, code = found
-    classifier = make_classifier(options.model, classes=options.classes, operating_point=options.operating_point)
-    detector = _detector(classifier, options)
-    targets = _targets(pictures, options.annotate_into, force=options.force)
+    files, code = found
+    work = _Work(options)
+    targets = _targets(files, options.annotate_into, force=options.force)
     with ExitStack() as stack:
         emit: Callable[[str], None] = print
         if options.output is not None:
-            rows = stack.enter_context(closing(RowFile(options.output, _model(classifier), resume=options.resume)))
-            emit, pictures = rows.write, rows.due(pictures)
-        for number, path in enumerate(pictures, start=1):
-            _show_progress(number, len(pictures))
+            rows = stack.enter_context(closing(RowFile(options.output, _model(work.classifier), resume=options.resume)))
+            emit, files = rows.write, rows.due(files)
+        for number, path in enumerate(files, start=1):
+            _show_progress(number, len(files))
             try:
-                text = _classify_one(path, detector, classifier, options, targets.get(path))
+                if is_recording_file(path):
+                    text = work.recording(path, SecondsShown(partial(_show_progress, number, len(files))))
+                else:
+                    text = work.picture(path, targets.get(path))
             except SourceError as error:
                 _clear_progress()
                 print(f"error: {error}", file=sys.stderr)
@@ -76,26 +83,56 @@ def classify(found: tuple[list[Path], int], options: ClassifyOptions) -> int:
     return code
 
 
-def _classify_one(
-    path: Path, detector: FaceDetector, classifier: EmotionClassifier, options: ClassifyOptions, target: Path | None
-) -> str:
-    """The output for one picture, which is drawn into ``target``. Raises SourceError if it cannot be read."""
-    image = read_picture(path, options.max_pixels)
-    findings = find_emotions(image, detector, classifier)
-    if target is not None:
-        write_png(target, annotate(image, findings, threshold=options.threshold))
-    as_output = _findings_as_json if options.as_json else _findings_as_text
-    return as_output(path, findings, classifier, options.threshold, target)
+class _Work:
+    """The models, and what is done with one file. The models that only recordings need are made for the first one."""
+
+    def __init__(self, options: ClassifyOptions) -> None:
+        self._options = options
+        self.classifier = make_classifier(
+            options.model, classes=options.classes, operating_point=options.operating_point
+        )
+        self._detector = _detector(self.classifier, options)
+
+    def picture(self, path: Path, target: Path | None) -> str:
+        """The output for one picture, which is drawn into ``target``. Raises SourceError if it cannot be read."""
+        image, threshold = read_picture(path, self._options.max_pixels), self._options.threshold or 0.0
+        findings = find_emotions(image, self._detector, self.classifier)
+        if target is not None:
+            write_png(target, annotate(image, findings, threshold=threshold))
+        as_output = _findings_as_json if self._options.as_json else _findings_as_text
+        return as_output(path, findings, self.classifier, threshold, target)
+
+    def recording(self, path: Path, progress: Callable[[float], None]) -> str:
+        """The output for one recording. Raises SourceError if it cannot be read."""
+        if self._options.cropped or self._options.annotate_into is not None:
+            option = "--cropped" if self._options.cropped else "--annotate"
+            raise SourceError(f"{path} is a recording, and {option} is for pictures: leave one of them out")
+        found = self._reader.read(path, progress)
+        if not self._options.as_json:
+            return described(path, found)
+        return json.dumps({"image": str(path), "model": _model(self.classifier), **found.as_dict()})
+
+    @cached_property
+    def _reader(self) -> RecordingReader:
+        options = self._options
+        return RecordingReader(
+            self.classifier,
+            detector=options.detector,
+            reach=options.range,
+            threshold=options.threshold,
+            classes=options.classes,
+            operating_point=options.operating_point,
+        )
 
 
 def _model(classifier: EmotionClassifier) -> dict[str, str]:
     return {"name": classifier.manifest.name, "version": classifier.manifest.version}
 
 
-def _show_progress(number: int, total: int) -> None:
-    """One line on the terminal, which the next output replaces."""
-    if total > 1 and sys.stderr.isatty():
-        print(f"\r{number} of {total} pictures", end="", file=sys.stderr, flush=True)
+def _show_progress(number: int, total: int, part: str = "") -> None:
+    """One line on the terminal, which the next output replaces; ``part`` is how much of the file is done."""
+    if (total > 1 or part) and sys.stderr.isatty():
+        print(f"\r{number} of {total} files{part}", end="", file=sys.stderr, flush=True)
 
 
 def _clear_progress() -> None:
@@ -107,7 +144,7 @@ def _detector(classifier: EmotionClassifier, options: ClassifyOptions) -> FaceDe
     crop = classifier.manifest.input.crop
     if options.cropped and crop:
         return WholePicture(crop.margin, crop.shift)
-    return photograph_detector(options.detector, reach=options.range)
+    return photograph_detector(options.detector, reach=options.range or "room")
 
 
 def find_emotions(image: Image, detector: FaceDetector, classifier: EmotionClassifier) -> Findings:

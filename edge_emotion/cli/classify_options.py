@@ -13,14 +13,16 @@ from edge_emotion.errors import ConfigError
 def classify_options(parser: argparse.ArgumentParser) -> None:
     """Add them."""
     parser.add_argument(
-        "images", nargs="*", type=path_of_something, metavar="IMAGE", help="a picture, or a folder of pictures"
+        "images",
+        nargs="*",
+        type=path_of_something,
+        metavar="IMAGE",
+        help="a picture, a recording, or a folder of pictures",
     )
     parser.add_argument(
         "--from", dest="listed", type=Path, metavar="LIST", help="a file with one path in each line; - standard input"
     )
-    parser.add_argument(
-        "--shard", type=shard, metavar="I/N", help="only every Nth picture, from the Ith on: 1/4 to 4/4"
-    )
+    parser.add_argument("--shard", type=shard, metavar="I/N", help="only every Nth file, from the Ith on: 1/4 to 4/4")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write JSON lines to this file, whole ones only")
     parser.add_argument("--resume", action="store_true", help="with --output: leave out what is in the file already")
     parser.add_argument("--model", default="mobilenet_v2", help="a shipped model or a model folder")
@@ -29,15 +31,18 @@ def classify_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--classes", help="only these emotions, comma-separated: happiness,sadness,anger")
     parser.add_argument("--operating-point", help="an operating point of the model (see its manifest)")
-    parser.add_argument("--threshold", type=fraction, default=0.0, help="less confidence than this is 'unknown' (0..1)")
+    parser.add_argument(
+        "--threshold",
+        type=fraction,
+        help="less confidence than this is 'unknown' (0..1); default: 0, of recordings that of run",
+    )
     parser.add_argument(
         "--range",
         choices=("near", "room", "hall"),
-        default="room",
-        help="room, hall: parts of large pictures are searched, too, for small faces (default: room)",
+        help="room, hall: parts of large pictures are searched, too, for small faces (default: room; near: recordings)",
     )
     parser.add_argument("--cropped", action="store_true", help="the pictures are face crops: no face detection")
-    parser.add_argument("--json", action="store_true", help="one JSON object per picture and line")
+    parser.add_argument("--json", action="store_true", help="one JSON object per file and line")
     parser.add_argument("--annotate", type=Path, metavar="DIR", help="write the pictures with boxes and labels there")
     parser.add_argument("--force", action="store_true", help="with --annotate: write over files that are there")
     parser.add_argument(

@@ -11,7 +11,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "classify": (
         "edge-emotion classify portrait.jpg",
         "edge-emotion classify album --annotate drawn",
-        "edge-emotion classify --from pictures.txt --shard 1/2 --output rows-1.jsonl --resume",
+        "edge-emotion classify --from files.txt --shard 1/2 --output rows-1.jsonl --resume",
         "edge-emotion classify faces --cropped --json > faces.jsonl",
     ),
     "subscribe": (

@@ -91,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         "--show", action="store_true", help="open the page in a browser; without web in the settings at 127.0.0.1:8765"
     )
     _demo_options(command("demo", _demo, "the whole chain on a bundled clip, with a broker of its own"))
-    classify_options(command("classify", run_classify, "emotions of the faces in picture files"))
+    classify_options(command("classify", run_classify, "emotions of the faces in picture files and recordings"))
     _subscribe_options(command("subscribe", _subscribe, "the events of one or all nodes as they arrive"))
     collect_options(command("collect", run_collect, "store the events of all nodes in PostgreSQL or a DuckDB file"))
     drift_options(command("drift", run_drift, "the cameras that have moved away from their own reference month"))

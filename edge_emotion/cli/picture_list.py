@@ -1,4 +1,4 @@
-"""The pictures that ``classify`` works on, and the file in which it collects their rows."""
+"""The files that ``classify`` works on, and the file in which it collects their rows."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ _BEGINNING = b'{"image": "'
 
 
 class RowFile:
-    """JSON lines of pictures in a file, which one process at a time writes.
+    """JSON lines of pictures and recordings in a file, which one process at a time writes.
 
-    A row is written whole or not at all: what a power cut left of one is removed, and its picture is due again.
+    A row is written whole or not at all: what a power cut left of one is removed, and what it belongs to is due again.
     """
 
     def __init__(self, path: Path, model: dict[str, str], *, resume: bool) -> None:
@@ -47,7 +47,7 @@ class RowFile:
         Raises SinkError if it cannot be written, ConfigError for a file that has other lines or those of another model.
         """
         self.done: set[str] = set()
-        """Pictures that have a row."""
+        """Paths that have a row."""
         self._model = model
         if path.is_file() and path.stat().st_size:
             if not resume:
@@ -57,10 +57,10 @@ class RowFile:
         if resume and path.is_file():
             self._read_done(path)  # what another process has added before it let go of the file
 
-    def due(self, pictures: Sequence[Path]) -> list[Path]:
+    def due(self, files: Sequence[Path]) -> list[Path]:
         """Those that have no row yet; how many have one is reported on standard error."""
-        left = [path for path in pictures if str(path) not in self.done]
-        print(f"{self._file.name}: {len(pictures) - len(left)} of {len(pictures)} pictures are done", file=sys.stderr)
+        left = [path for path in files if str(path) not in self.done]
+        print(f"{self._file.name}: {len(files) - len(left)} of {len(files)} files are done", file=sys.stderr)
         return left
 
     def write(self, row: str) -> None:

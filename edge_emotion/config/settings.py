@@ -148,7 +148,7 @@ class PolicySettings(Section):
 class QualitySettings(Section):
     """Least confidence of an emotion that is named although the picture of the face is not good; 0: as any other."""
 
-    dark: float = Field(default=0.8, ge=0, le=1)
+    dark: float = Field(default=0.7, ge=0, le=1)
     blurred: float = Field(default=0.75, ge=0, le=1)
     turned: float = Field(
         default=0.65, ge=0, le=1, description="to the side, or by more than 60 degrees in the picture"

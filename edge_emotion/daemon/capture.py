@@ -61,6 +61,8 @@ class Capture:
         self.slot = LatestFrame(changed)
         self.error: BaseException | None = None
         self.frames = 0
+        self.read_until = -math.inf
+        """Timestamp of the last frame that was read, also if it was beyond ``max_fps``; -inf before the first."""
         self.losses = self.reconnects = self.stalls = 0
         """Counts: camera lost, camera reopened, and camera lost because it gave no frame within its time-out."""
         self._source = source
@@ -156,7 +158,10 @@ class Capture:
         if self._status != "online":
             self.reconnects += self.losses > self.reconnects
             self._change("online")
-        if frame is None or not self._is_due(frame.timestamp):
+        if frame is None:
+            return
+        self.read_until = frame.timestamp
+        if not self._is_due(frame.timestamp):
             return
         self._due = max(self._due, frame.timestamp) + self._period
         if self.lossless:
@@ -166,7 +171,8 @@ class Capture:
     def _is_due(self, timestamp: float) -> bool:
         """True if a frame of this time keeps to ``max_fps``."""
         # A quarter of a period of slack: a 30 fps camera limited to 15 fps gives every second frame, jitter or not.
-        return timestamp >= self._due - self._period / 4
+        # Times are rounded: a recording of 20 fps is at this limit to the microsecond, and must be the same each time.
+        return timestamp >= self._due - self._period / 4 - 1e-6
 
     def _lost(self, error: SourceError, wait: float) -> None:
         if self._status != "offline":

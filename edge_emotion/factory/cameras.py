@@ -15,7 +15,6 @@ from edge_emotion.daemon.overrides import CameraOverrides
 from edge_emotion.factory.models import Models, far_detector, make_follower
 from edge_emotion.factory.node_info import describe_node
 from edge_emotion.models.classifier import EmotionClassifier
-from edge_emotion.outbox.event_counter import EventCounter
 from edge_emotion.pipeline.pipeline import Pipeline
 from edge_emotion.pipeline.quality_gate import NeededConfidence
 from edge_emotion.pipeline.settings import PipelineSettings
@@ -27,18 +26,18 @@ GRACE = 3.0
 
 
 class CameraMaker:
-    """Makes cameras from settings and overrides, all with the same models."""
+    """Makes cameras from settings and overrides, all with the same models; ``next_seq`` numbers their events."""
 
     def __init__(
         self,
         models: Models,
-        sequence: EventCounter,
+        next_seq: Callable[[], int],
         changed: threading.Condition,
         *,
         fail_fast: bool = False,
     ) -> None:
         self._models = models
-        self._sequence, self._changed, self._fail_fast = sequence, changed, fail_fast
+        self._next_seq, self._changed, self._fail_fast = next_seq, changed, fail_fast
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -74,7 +73,7 @@ class CameraMaker:
         numbers = replace(pipeline_settings(settings, name), threshold=features.threshold_in(settings))
         models = self._models._replace(classifier=classifier)
         detector = far_detector(models, settings.detector, settings.cameras[name], name)
-        return make_pipeline(numbers, models, self._sequence, detector=detector)
+        return make_pipeline(numbers, models, self._next_seq, detector=detector)
 
     def description(self, settings: Settings) -> tuple[dict[str, Any], dict[str, Any] | None]:
         """The payload of ``info``, and the node's device in Home Assistant if the settings want one."""

@@ -163,12 +163,11 @@ def make_models(settings: Settings) -> Models:
     return models_of(settings.detector, settings.classifier)
 
 
-def models_of(detector: DetectorSettings, classifier: ClassifierSettings) -> Models:
-    """The models that these name, and the detector that follows faces."""
+def models_of(detector: DetectorSettings, classifier: ClassifierSettings | EmotionClassifier) -> Models:
+    """The models that these name, and the detector that follows faces. A classifier may be there already."""
     near = following_detector(detector)
-    return Models(
-        configured_detector(detector), configured_classifier(classifier), near, quick_detector(detector, near)
-    )
+    made = classifier if isinstance(classifier, EmotionClassifier) else configured_classifier(classifier)
+    return Models(configured_detector(detector), made, near, quick_detector(detector, near))
 
 
 def configured_detector(options: DetectorSettings) -> ModelDetector:

@@ -11,7 +11,7 @@ from edge_emotion.datatypes import EmotionScores, Face, Image
 from edge_emotion.errors import ConfigError, ModelError
 from edge_emotion.labels import subset
 from edge_emotion.models.manifest import ModelFile, ModelManifest, OperatingPoint
-from edge_emotion.models.preprocess import face_batch
+from edge_emotion.models.preprocess import brightened, face_batch
 from edge_emotion.protocols import FloatArray, InferenceBackend
 
 
@@ -69,7 +69,7 @@ class EmotionClassifier:
 
     def judge(self, crops: FloatArray) -> list[EmotionScores]:
         """Scores of each of ``crops`` (N x H x W x C, from ``crops``), in one batch; an empty list for none."""
-        return self.scores(self.logits(crops)) if len(crops) else []
+        return self.scores(self.logits(brightened(crops, self.manifest.input))) if len(crops) else []
 
     def logits(self, batch: FloatArray) -> FloatArray:
         """Raw model output: normalised float32 N x H x W x C -> float32 N x len(manifest.labels)."""

@@ -27,6 +27,12 @@ MAX_OVERSAMPLING = 8
 NORMAL_LIGHT, MAX_GAIN = 90.0, 10.0
 """Brightness of a picture as detectors are used to it, and how much a dark one is multiplied at most."""
 
+DIM, FACE_LIGHT = 64.0, 100.0
+"""Mean grey level of a crop below which a face is brightened, and to which."""
+
+SMOOTHING = 0.4 / 48
+"""Deviation of the filter for a face with half the light of DIM, in sides of the crop; it grows with the logarithm."""
+
 MIN_DOWNSAMPLE_RATIO = 3
 """Crops are halved from this multiple of their detail on: what is left is still sampled more finely than the detail."""
 
@@ -140,6 +146,25 @@ def face_batch(image: Image, faces: Sequence[Face], spec: InputSpec) -> FloatArr
     for pixels, face in zip(batch, faces, strict=True):
         pixels[:] = to_input(align(image, face, spec.crop, grey=spec.colour == "gray"), spec)
     return normalise(batch, spec)
+
+
+def brightened(crops: FloatArray, spec: InputSpec) -> FloatArray:
+    """Crops of faces (N x H x W x C model input) with dark ones as in normal light; the same array if none is dark.
+
+    Where there is less light there is more noise: the darker a crop, the more it is smoothed. Limits, filter and target
+    were chosen on the validation split of FER+: docs/results/quality-gate.md.
+    """
+    light = to_pixel_range(crops.mean(axis=(1, 2, 3)), spec)
+    dark = np.flatnonzero(light < DIM)
+    if not dark.size:
+        return crops
+    crops = crops.copy()
+    for index, mean in zip(dark.tolist(), np.maximum(light[dark], 1.0).tolist(), strict=True):
+        sigma = SMOOTHING * spec.width * math.log2(DIM / mean)
+        smooth = cv2.GaussianBlur(crops[index], (0, 0), sigma, borderType=cv2.BORDER_REPLICATE).reshape(spec.shape)
+        grey = to_pixel_range(smooth, spec) * np.float32(FACE_LIGHT / mean)
+        crops[index] = to_model_range(np.clip(grey, 0, 255), spec)
+    return crops
 
 
 def letterbox(image: Image, spec: InputSpec) -> tuple[FloatArray, float]:

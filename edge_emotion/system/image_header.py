@@ -17,7 +17,7 @@ MAX_PIXELS = 25_000_000
 MAX_SCANS, MAX_SEGMENTS = 100, 10_000
 """Most of a JPEG: progressive ones have some ten scans, with a few segments each."""
 
-_HEAD = 32
+_HEAD, _LONG_HEAD = 32, 2048
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _NO_LENGTH = frozenset({0x01})
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
@@ -29,13 +29,24 @@ Size = tuple[int, int]
 
 def is_picture_file(path: Path) -> bool:
     """True for a regular file that begins as a picture does."""
+    return picture_kind(_beginning(path, _HEAD)) is not None
+
+
+def is_recording_file(path: Path) -> bool:
+    """True for a regular file that begins as a video does. An animation (GIF) is a picture here."""
+    data = _beginning(path, _LONG_HEAD)
+    return picture_kind(data[:_HEAD]) is None and other_kind(data) == _VIDEO
+
+
+def _beginning(path: Path, size: int) -> bytes:
+    """The first bytes of a regular file; nothing of what cannot be read."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            return False
+            return b""
         with path.open("rb") as file:
-            return picture_kind(file.read(_HEAD)) is not None
+            return file.read(size)
     except (OSError, ValueError):
-        return False
+        return b""
 
 
 def picture_kind(data: bytes) -> str | None:
@@ -68,13 +79,23 @@ _HEIC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 _BMP_HEADERS = frozenset(struct.pack("<I", size) for size in (12, 40, 52, 56, 64, 108, 124))
 
 
+_VIDEO = "a video"
+_VIDEO_BEGINNING = re.compile(
+    rb".{4}(?:ftyp|moov|mdat|wide|free|skip)|\x1aE\xdf\xa3|RIFF.{4}AVI |FLV\x01|OggS"  # MP4, Matroska, AVI, Flash, Ogg
+    rb"|\x47.{187}\x47|.{4}\x47.{191}\x47|\0\0\x01[\xb3\xba]"  # MPEG-2: transport streams, elementary, program
+    rb"|\0?\0\0\x01(?:[\x09\x27\x67]|[\x40\x46]\x01)"  # H.264 and H.265 without a container
+    rb"|\x30\x26\xb2\x75\x8e\x66\xcf\x11",  # ASF (Windows Media)
+    re.DOTALL,
+)
+
+
 _OTHER: tuple[tuple[re.Pattern[bytes], str], ...] = (
     (re.compile(rb"%PDF-"), "a PDF document"),
     (re.compile(rb"\xff\x0a|\0\0\0\x0cJXL "), "JPEG XL"),
     (re.compile(rb"\xff\x4f\xff\x51|\0\0\0\x0cjP  "), "JPEG 2000"),
     (re.compile(rb"8BPS"), "a Photoshop file"),
     (re.compile(rb"\0\0\x01\0"), "an icon (ICO)"),
-    (re.compile(rb".{4}ftyp|\x1aE\xdf\xa3|RIFF.{4}AVI ", re.DOTALL), "a video"),
+    (_VIDEO_BEGINNING, _VIDEO),
     (re.compile(rb"PK\x03\x04|PK\x05\x06|\x1f\x8b|7z\xbc\xaf|Rar!"), "an archive"),
     (re.compile(rb"\s*(?:<\?xml.*|<!DOCTYPE svg.*|<!--.*)?<svg[\s>]", re.DOTALL), "SVG"),
     (re.compile(rb"\s*<(?:!doctype html|html)[\s>]", re.IGNORECASE), "an HTML page"),
@@ -83,7 +104,7 @@ _OTHER: tuple[tuple[re.Pattern[bytes], str], ...] = (
 
 def other_kind(data: bytes) -> str | None:
     """What people send that is none of ``picture_kind``, with its article: 'SVG', 'a PDF document'; else None."""
-    begin = data[:2048].removeprefix(b"\xef\xbb\xbf")
+    begin = data[:_LONG_HEAD].removeprefix(b"\xef\xbb\xbf")
     return next((kind for pattern, kind in _OTHER if pattern.match(begin)), None)
 
 

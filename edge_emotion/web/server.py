@@ -97,7 +97,6 @@ class PageServer:
         )
         for name in ("uvicorn.error", "uvicorn.access"):
             logging.getLogger(name).setLevel(logging.WARNING)
-        logging.getLogger("uvicorn.error").addFilter(UvicornLog())
         self._server = Server(config)
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)
         self._thread.start()
@@ -113,10 +112,14 @@ class PageServer:
         self._thread.join(STOP_SECONDS)
 
     def _run(self) -> None:
+        uvicorn, limited = logging.getLogger("uvicorn.error"), UvicornLog()
+        uvicorn.addFilter(limited)
         try:
             asyncio.run(self._serve())
         except Exception:
             log.exception("the server of the page has failed: there is no page any more; the daemon goes on")
+        finally:
+            uvicorn.removeFilter(limited)
 
     async def _serve(self) -> None:
         self._site.live.serve_in(asyncio.get_running_loop())

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from support.paths import SHARED
 
+from benchmarks.quality.corruptions import darkened
 from edge_emotion.factory.models import make_classifier
+from edge_emotion.labels import EMOTIONS
+from edge_emotion.models.preprocess import normalise, to_input
 
 pytest.importorskip("tf_keras")
 pytest.importorskip("train.data.layouts", exc_type=ImportError)
@@ -66,3 +71,18 @@ def test_a_shipped_model_keeps_its_floor_elsewhere(name: str, natural: Elsewhere
     for point in ("balanced", "expressive"):
         assert calm[point].ece <= 0.05 and lively[point].ece <= 0.12
         assert min(calm[point].coverage or 0.0, lively[point].coverage or 0.0) >= 0.89
+
+
+@pytest.mark.parametrize("name", FLOORS)
+def test_faces_in_an_eighth_of_the_light_are_named_better_than_without_brightening(name: str, fer_plus: Any) -> None:
+    classifier, faces = make_classifier(name), fer_plus["validation"].majority().take(np.arange(200))
+    spec, generator = classifier.manifest.input, np.random.default_rng(0)
+    dark = [darkened(cv2.resize(face, (160, 160)), 0.12, generator) for face in faces.images]
+    pixels = [to_input(cv2.resize(face, (48, 48), interpolation=cv2.INTER_AREA), spec) for face in dark]
+    crops = normalise(np.stack(pixels), spec)
+    truth = [EMOTIONS[label] for label in faces.labels]
+    bright, plain = (
+        np.mean([one.emotion == emotion for one, emotion in zip(scores, truth, strict=True)])
+        for scores in (classifier.judge(crops), classifier.scores(classifier.logits(crops)))
+    )
+    assert bright > 0.76 and bright > plain + 0.05

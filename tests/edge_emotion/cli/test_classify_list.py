@@ -56,7 +56,7 @@ def test_a_run_that_was_killed_goes_on_where_it_was(album: list[str], capsys: py
     assert Path("rows").read_bytes() == cut
     capsys.readouterr()
     assert main([*command, "--resume"]) == 0
-    assert "rows: 2 of 7 pictures are done" in capsys.readouterr().err
+    assert "rows: 2 of 7 files are done" in capsys.readouterr().err
     assert Path("rows").read_bytes() == whole
     assert main([*command, "--resume"]) == 0
     assert Path("rows").read_bytes() == whole

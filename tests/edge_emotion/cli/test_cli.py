@@ -170,7 +170,7 @@ def test_classify_shows_its_progress_on_a_terminal_only(
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(sys, "stderr", Terminal())
     assert main(["classify", *pictures]) == 0
-    assert sys.stderr.getvalue() == "\r1 of 2 pictures\r\x1b[K\r2 of 2 pictures\r\x1b[K"  # type: ignore[attr-defined]
+    assert sys.stderr.getvalue() == "\r1 of 2 files\r\x1b[K\r2 of 2 files\r\x1b[K"  # type: ignore[attr-defined]
 
 
 def test_run_on_a_picture_points_to_classify(

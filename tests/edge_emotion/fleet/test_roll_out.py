@@ -58,6 +58,14 @@ def _short_times(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(roll_out_module, "LOOK", 0.05)
 
 
+@pytest.fixture
+def _ctrl_c() -> Iterator[None]:
+    """SIGINT is Ctrl-C, also where the tests run in the background and were started with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 class Stage(NamedTuple):
     """A fleet of its own under ``prefix``, and the command line for it."""
 
@@ -139,6 +147,7 @@ def test_a_bad_release_is_aborted_in_the_first_wave_and_not_tried_again(
         assert nodes.orders[-1].serial == 3
 
 
+@pytest.mark.usefixtures("_ctrl_c")
 def test_a_roll_out_that_paused_or_was_interrupted_continues_where_it_was(
     stage: Stage, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,7 +11,10 @@ from edge_emotion.datatypes import Box, Face, Image
 from edge_emotion.errors import ModelError
 from edge_emotion.models.manifest import CropSpec, InputSpec
 from edge_emotion.models.preprocess import (
+    DIM,
+    FACE_LIGHT,
     align,
+    brightened,
     crop_square,
     face_batch,
     letterbox,
@@ -19,6 +22,7 @@ from edge_emotion.models.preprocess import (
     to_input,
     to_pixel_range,
 )
+from edge_emotion.protocols import FloatArray
 
 GRAY = InputSpec(
     height=96, width=96, channels=1, colour="gray", scale=1 / 128, offset=-1.0,
@@ -178,3 +182,32 @@ def test_a_letterbox_keeps_the_aspect(height: int, width: int, factor: float) ->
 def test_a_model_without_a_crop_cannot_be_used_on_faces() -> None:
     with pytest.raises(ModelError, match=r"no input\.crop"):
         face_batch(pattern(), [upright(0, 0, 50)], GRAY.model_copy(update={"crop": None}))
+
+
+def noisy(light: float, noise: float) -> FloatArray:
+    """A grey crop of this light, with a step of a fifth of it in the middle, and noise."""
+    generator = np.random.default_rng(0)
+    grey = np.full((96, 96, 1), light) + generator.normal(0, noise, (96, 96, 1))
+    grey[:, 48:] *= 1.2
+    return normalise(np.clip(np.rint(grey), 0, 255).astype(np.uint8), GRAY)
+
+
+def test_dark_faces_are_brightened_and_smoothed_the_more_the_darker_they_are() -> None:
+    roughness = []
+    for light in (40.0, 20.0, 10.0):
+        (found,) = to_pixel_range(brightened(noisy(light, light / 10)[None], GRAY), GRAY)
+        assert found.mean() == pytest.approx(FACE_LIGHT, rel=0.05)
+        left, right = found[:, 8:40], found[:, 56:88]
+        assert right.mean() / left.mean() == pytest.approx(1.2, rel=0.05), "what is there stays"
+        roughness.append(float(left.std()))
+    assert roughness == sorted(roughness, reverse=True) and roughness[-1] < 4 < roughness[0]
+
+
+def test_of_several_faces_only_dark_ones_change_and_the_crops_stay_for_other_measures() -> None:
+    batch = np.stack([noisy(DIM + 20, 5), noisy(15, 3), normalise(np.zeros((96, 96, 1), np.uint8), GRAY)])
+    before = batch.copy()
+    found = brightened(batch, GRAY)
+    assert np.array_equal(batch, before) and np.array_equal(found[0], batch[0])
+    assert (found[1] != batch[1]).any() and np.array_equal(found[2], batch[2]), "black stays black"
+    light = batch[:1]
+    assert brightened(light, GRAY) is light

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import socket
 from collections.abc import Iterator
@@ -312,6 +313,15 @@ def test_a_flood_of_requests_that_are_none_is_a_few_lines_in_the_log(
             connection.sendall(b"no request\r\n\r\n")
             assert b" 400 " in connection.recv(4096)
     assert caplog.messages == ["the page: Invalid HTTP request received."] * 5
+
+
+def test_a_server_that_has_ended_limits_no_line_of_the_next_one(tmp_path: Path) -> None:
+    log = logging.getLogger("uvicorn.error")
+    before = list(log.filters)
+    with page_alone(tmp_path) as (asker, _):
+        assert asker.get("/").status == 200
+        assert len(log.filters) == len(before) + 1
+    assert log.filters == before
 
 
 def test_cookies_of_other_programs_on_the_same_host_do_not_log_out(asker: Asker) -> None:
