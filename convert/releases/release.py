@@ -5,14 +5,16 @@ from __future__ import annotations
 import io
 import shutil
 import tarfile
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from edge_emotion.errors import ConfigError
+from edge_emotion.errors import ConfigError, SinkError
 from edge_emotion.models.folder import MANIFEST, checked_file, find_model, load_manifest
 from edge_emotion.system.atomic_file import sha256
+from edge_emotion.system.plain_words import in_plain_words
 from edge_emotion.updates.description import DESCRIPTION, SIGNATURE, Release, ReleasedFile, dump_release
 from edge_emotion.updates.minisign import signature_text
 from edge_emotion.updates.secret_key import SecretKey
@@ -27,7 +29,7 @@ def make_release(
     """Write ``out``/NAME-SERIAL, a folder, or NAME-SERIAL.tar, and return its path.
 
     Raises UnknownModel or ModelError for a folder that does not agree with its manifest, ConfigError for one that is
-    there already or that is too large for a release.
+    there already or that is too large for a release, SinkError if it cannot be written.
     """
     folder = find_model(model)
     files = _files(folder)
@@ -38,13 +40,16 @@ def make_release(
     signed = dump_release(release)
     signature = signature_text(key.sign(signed, release.title))
     added = {DESCRIPTION: signed, SIGNATURE: signature}
-    out.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     try:
+        out.mkdir(parents=True, exist_ok=True)
         (_write_tar if as_tar else _write_folder)(part, files, added)
         part.rename(target)
+    except OSError as error:
+        raise SinkError(f"cannot write {target}: {error.strerror}; make room, or choose another --out") from error
     finally:
-        shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink(missing_ok=True)
+        with suppress(OSError):
+            shutil.rmtree(part) if part.is_dir() else part.unlink()
     return target
 
 
@@ -65,7 +70,8 @@ def describe(folder: Path, files: list[Path], *, serial: int, days: float, minim
         )
     except ValidationError as error:
         first = error.errors()[0]
-        raise ConfigError(f"no release of {folder}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        fault = in_plain_words(first["type"], first["msg"])
+        raise ConfigError(f"no release of {folder}: {'.'.join(map(str, first['loc']))}: {fault}") from error
 
 
 def _files(folder: Path) -> list[Path]:

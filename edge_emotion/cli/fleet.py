@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -15,8 +16,10 @@ from edge_emotion.cli.fleet_status import json_line, status_lines
 from edge_emotion.cli.interrupts import termination_as_interrupt
 from edge_emotion.config.section import read_secret
 from edge_emotion.config.settings import MqttSettings
-from edge_emotion.errors import BackendUnavailable, ConfigError
+from edge_emotion.errors import BackendUnavailable, ConfigError, ReleaseRefused
 from edge_emotion.fleet.broker import FleetBroker
+from edge_emotion.system.paths import printable
+from edge_emotion.wire.model_order import SOURCE
 
 if TYPE_CHECKING:
     from edge_emotion.fleet.orders import GroupOrders
@@ -166,11 +169,20 @@ def _secret_key(options: argparse.Namespace) -> SecretKey:
 
 def _source(source: str | None, release: Path) -> str:
     """Where the nodes fetch the files. Raises ConfigError for what they would refuse."""
-    if source is None:
-        return str(release.resolve())
-    if not source.startswith(("https://", "http://", "/")):
-        raise ConfigError(f"--source {source}: expected https://..., or an absolute folder that every node has")
-    return source
+    from edge_emotion.updates.https_request import checked_address
+
+    given = str(release.resolve()) if source is None else source
+    if not re.fullmatch(SOURCE, given):
+        raise ConfigError(
+            f"--source {printable(given[:200])}: expected https://... without blanks, or an absolute folder that every "
+            "node has; 990 characters at most"
+        )
+    if not given.startswith("/"):
+        try:
+            checked_address(given)
+        except ReleaseRefused as error:
+            raise ConfigError(f"--source: {error}") from error
+    return given
 
 
 def _warn(checked: CheckedRelease, broker: FleetBroker, group: str) -> None:

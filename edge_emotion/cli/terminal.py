@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from edge_emotion.errors import BackendUnavailable, EdgeEmotionError
+from edge_emotion.system.plain_words import os_error_text
 
 OWN_PACKAGES = {"edge_emotion", "train", "convert", "benchmarks"}
 """A module of these that cannot be imported is a fault of the program, not of the installation."""
@@ -26,8 +27,19 @@ class CommandParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print usage and message, with a suggestion where there is one, and exit with code 2."""
+        message = _NO_NUMBER.sub(_no_number, message)
         unknown = re.search(r"invalid choice: '(.+?)'|unrecognized arguments: ([^\s=]+)", message)
         super().error(message + (_hint(unknown[1] or unknown[2], set(_words(self))) if unknown else ""))
+
+
+_NO_NUMBER = re.compile(r"invalid (\w+) value: (?=['\"])(.*)", re.DOTALL)
+"""A text that the function of this name, which makes a number of it, raises ValueError for."""
+
+_WHOLE_NUMBERS = "int", "positive_count", "whole_number", "_whole"
+
+
+def _no_number(found: re.Match[str]) -> str:
+    return f"{found[2]} is no {'whole ' if found[1] in _WHOLE_NUMBERS else ''}number"
 
 
 def _hint(unknown: str, words: set[str]) -> str:
@@ -71,7 +83,8 @@ def run_command(options: argparse.Namespace) -> int:
     except (EdgeEmotionError, OSError) as error:
         if options.debug:
             traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
+        text = str(error) if isinstance(error, EdgeEmotionError) else os_error_text(error)
+        print(f"error: {text}", file=sys.stderr)
         return error.exit_code if isinstance(error, EdgeEmotionError) else EdgeEmotionError.exit_code
     except ImportError as error:
         if not hasattr(options, "install") or (error.name or "").partition(".")[0] in OWN_PACKAGES:

@@ -13,6 +13,9 @@ from edge_emotion.updates.signed_order import read_order, sign_order
 from edge_emotion.wire.model_order import Action, ModelOrder, OrderedRelease
 from edge_emotion.wire.topics import order_topic
 
+MOST_AHEAD = 1_000_000
+"""Orders by which a node may be ahead of the broker."""
+
 
 class GroupOrders:
     """Orders of one group, signed with ``key``. ``trusted``: other keys that may have signed the one that is there."""
@@ -76,8 +79,18 @@ class GroupOrders:
         return self._broker.view.orders.get(self.group) != self._sent
 
     def _highest(self) -> int:
-        """The highest serial that was ordered: a node may know a later one than the broker, which lost it."""
+        """The highest serial that was ordered: a node may know a later one than the broker, which lost it.
+
+        Reports are not signed. Raises ReleaseRefused for one that would use up the serials, which only grow.
+        """
         order = self.current()
-        nodes = (node.report for node in self._broker.view.nodes.values())
-        reported = [one.order or 0 for one in nodes if one is not None and one.group == self.group]
-        return max([0 if order is None else order.serial, *reported])
+        ordered = 0 if order is None else order.serial
+        found = {node.name: node.report for node in self._broker.view.nodes.values()}
+        reported = {name: one.order or 0 for name, one in found.items() if one is not None and one.group == self.group}
+        for name, serial in reported.items():
+            if serial > ordered + MOST_AHEAD:
+                raise ReleaseRefused(
+                    f"node {name} reports order {serial}, and the newest one here is {ordered}: somebody else has "
+                    f"written that; edge-emotion forget {name} --force removes it"
+                )
+        return max([ordered, *reported.values()])

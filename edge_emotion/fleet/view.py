@@ -114,6 +114,8 @@ class FleetView:
         try:
             check_depth(payload)
             info = json.loads(payload) if payload else {}
+            if not isinstance(info, dict):
+                raise ValueError("it is no JSON object")
             node.report = report_of(info)
             node.precision = _precision(info)
         except (ValueError, TypeError, AttributeError) as error:

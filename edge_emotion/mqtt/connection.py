@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import select
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -250,7 +251,7 @@ class Connection:
     def _on_log(self, _client: Client, _data: Any, level: int, text: str) -> None:
         """The only place where paho reports why a socket failed."""
         if level == LogLevel.MQTT_LOG_ERR:
-            self._error = text.removeprefix("failed to receive on socket: ")
+            self._error = re.sub(r"^(failed to receive on socket: )?(\[Errno [0-9]+\] )?", "", text)
 
 
 def _limits(before: BrokerLimits, answer: ReasonCode, properties: Properties | None) -> BrokerLimits:

@@ -1,8 +1,11 @@
-"""Messages of pydantic without Python's names of types."""
+"""Messages of pydantic and of the system without Python's names and numbers."""
 
 from __future__ import annotations
 
+import os
 import re
+
+from edge_emotion.system.paths import printable
 
 PLAIN_WORDS = {
     ("missing",): "is required",
@@ -29,3 +32,12 @@ def in_plain_words(kind: str, message: str) -> str:
         return "only letters, digits, - and _ are allowed here" if is_name else plain.replace(_PATTERN, "must match")
     plain = _LENGTH.sub(r"must have \1", plain)
     return plain.replace("Input should be a valid", "must be a").replace("Input should be", "must be")
+
+
+def os_error_text(error: OSError) -> str:
+    """The file, where there is one, and the reason: of two files the one that is written."""
+    file = error.filename if error.filename2 is None else error.filename2
+    if error.strerror is None:
+        return str(error) or type(error).__name__
+    named = isinstance(file, (str, bytes, os.PathLike))  # it may be the number of an open file
+    return f"{printable(os.fsdecode(file))}: {error.strerror}" if named else error.strerror

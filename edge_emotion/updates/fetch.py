@@ -11,7 +11,7 @@ from edge_emotion.system.atomic_file import sha256
 from edge_emotion.updates.description import DESCRIPTION, MAX_DESCRIPTION, SIGNATURE, Release, parse_release
 from edge_emotion.updates.download import Download
 from edge_emotion.updates.https_request import FetchFailed, Pace
-from edge_emotion.updates.install import SPARE, require_ordered
+from edge_emotion.updates.install import SPARE, disk_errors, require_ordered
 from edge_emotion.updates.minisign import LARGEST
 from edge_emotion.wire.model_order import ModelOrder
 
@@ -28,8 +28,8 @@ def fetch(
 ) -> Path:
     """Where the ordered release lies; what comes over HTTPS is kept in ``folder``, also when it breaks off.
 
-    Raises FetchFailed if it cannot be had now, SinkError without room for it, ReleaseRefused and ModelError for another
-    one than was ordered.
+    Raises FetchFailed if it cannot be had now, SinkError without room for it or if it cannot be written, ReleaseRefused
+    and ModelError for another one than was ordered.
     """
     if order.source.startswith("/"):
         return _folder(Path(order.source))
@@ -37,12 +37,13 @@ def fetch(
     signed = download.read(DESCRIPTION, MAX_DESCRIPTION)
     require_ordered(signed, order.release.sha256)
     signature, release = download.read(SIGNATURE, LARGEST), parse_release(signed)
-    target = _begin(folder, order.release.sha256)
-    _require_room(release, target)
-    for name, content in ((DESCRIPTION, signed), (SIGNATURE, signature)):
-        (target / name).write_bytes(content)
-    for file in release.files:
-        _complete(download, file.name, file.size, file.sha256, target)
+    with disk_errors(release.title, folder):
+        target = _begin(folder, order.release.sha256)
+        _require_room(release, target)
+        for name, content in ((DESCRIPTION, signed), (SIGNATURE, signature)):
+            (target / name).write_bytes(content)
+        for file in release.files:
+            _complete(download, file.name, file.size, file.sha256, target)
     return target
 
 

@@ -158,5 +158,9 @@ def _reason(error: Exception) -> str:
         return "no answer in time"
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {error.verify_message} (update.ca)"
+    if isinstance(error, http.client.IncompleteRead):
+        return "the connection broke off"
+    if isinstance(error, http.client.BadStatusLine) and not isinstance(error, ConnectionError):
+        return "its answer is not HTTP"
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return printable(" ".join(text.split()))[:200]

@@ -60,7 +60,7 @@ def install(
         require_current(release, datetime.now(timezone.utc))
         require_runtime(release, __version__)
         installed = InstalledModel(models, release.name)
-        with _disk_errors(release.title, models), installed.locked():
+        with disk_errors(release.title, models), installed.locked():
             _require_serial(release, installed, downgrade)
             _require_room(release, installed.folder)
             part = installed.begin()
@@ -84,7 +84,7 @@ def go_back(models: Path, name: str) -> int:
     installed = InstalledModel(models, name)
     if not installed.folder.is_dir():
         raise ConfigError(f"no release of {name} was installed in {models}")
-    with _disk_errors(f"the link to {name}", models), installed.locked():
+    with disk_errors(f"the link to {name}", models), installed.locked():
         installed.back()
         return installed.current_serial() or 0
 
@@ -92,7 +92,7 @@ def go_back(models: Path, name: str) -> int:
 def undo(models: Path, name: str, *, may_leave: bool) -> None:
     """Use the last good release again, or none if ``may_leave``. Raises ConfigError, SinkError."""
     installed = InstalledModel(models, name)
-    with _disk_errors(f"the link to {name}", models), installed.locked():
+    with disk_errors(f"the link to {name}", models), installed.locked():
         try:
             installed.back()
         except ConfigError:
@@ -170,7 +170,7 @@ def _try(folder: Path, release: Release, options: ClassifierSettings) -> None:
 
 
 @contextmanager
-def _disk_errors(what: str, models: Path) -> Iterator[None]:
+def disk_errors(what: str, models: Path) -> Iterator[None]:
     """A disk that cannot be written is a SinkError of one line."""
     try:
         yield

@@ -59,7 +59,9 @@ class InstalledModel:
             except BlockingIOError:
                 raise InstallationRuns(f"another process installs {self.link}: wait for it") from None
             if not self._is_ours():
-                raise ConfigError(f"{self.link} was not made by edge-emotion install: move it away, or choose --models")
+                raise ConfigError(
+                    f"{self.link} was not made by edge-emotion install: move it away, or choose another folder"
+                )
             self._remove_part()
             try:
                 yield

@@ -9,6 +9,7 @@ from edge_emotion.config.settings import ClassifierSettings, Settings
 from edge_emotion.errors import ConfigError
 from edge_emotion.models.folder import find_model, load_manifest
 from edge_emotion.system.paths import expand
+from edge_emotion.updates.https_request import trusted_servers
 from edge_emotion.updates.install import undo
 from edge_emotion.updates.installed import InstalledModel
 from edge_emotion.updates.minisign import PublicKey, read_public_key
@@ -45,11 +46,16 @@ class Place:
 
 
 def place_of_settings(settings: Settings) -> Place:
-    """The place that the settings name. Raises ConfigError for keys that cannot be read, ModelError, UnknownModel."""
+    """The place that the settings name.
+
+    Raises ConfigError for keys and certificates that cannot be read, ModelError, UnknownModel.
+    """
     update = settings.update
     if update.group is None:
         raise ConfigError("update.group is not set")
     own = settings.state_path / f"{settings.node}.models"
     models = own if update.models is None else expand(update.models)
+    if update.ca is not None:
+        trusted_servers(update.ca)  # at the start, not when the first release is fetched
     name = load_manifest(find_model(settings.classifier.model)).name
     return Place(settings, update.group, name, models, tuple(read_public_key(file) for file in update.keys))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import logging
+import os
 import secrets
 import struct
 from pathlib import Path
@@ -13,9 +15,11 @@ from nacl.exceptions import CryptoError
 from nacl.pwhash import scrypt
 from nacl.signing import SigningKey
 
-from edge_emotion.errors import ConfigError
+from edge_emotion.errors import ConfigError, SinkError
 from edge_emotion.system.atomic_file import PRIVATE, write_bytes, write_text
 from edge_emotion.updates.minisign import ED25519, LARGEST, PublicKey, Signature, hashed, public_key_text
+
+log = logging.getLogger(__name__)
 
 _LAYOUT = struct.Struct("<2s2s2s32sQQ104s")
 """Algorithms of signature, password and checksum, salt, two limits of scrypt, and the key."""
@@ -49,21 +53,30 @@ class SecretKey(NamedTuple):
 
 
 def make_key_pair(file: Path, password: str = "") -> tuple[Path, Path]:
-    """Write FILE, mode 0600, and FILE.pub. Raises ConfigError if one of them is there already, OSError."""
+    """Write FILE, mode 0600, and FILE.pub. Raises ConfigError if one of them is there already, SinkError."""
     public = file.with_name(file.name + ".pub")
     for path in (file, public):
         if path.exists() or path.is_symlink():
             raise ConfigError(f"{path} is there already, and keys are never overwritten: choose another name")
     secret = SecretKey(secrets.token_bytes(8), SigningKey.generate())
-    write_bytes(file, _secret_text(secret, password), PRIVATE)
-    write_text(public, public_key_text(secret.public))
+    try:
+        write_text(public, public_key_text(secret.public))
+        write_bytes(file, _secret_text(secret, password), PRIVATE)
+    except OSError as error:
+        public.unlink(missing_ok=True)
+        raise SinkError(f"cannot write {file}: {error.strerror}; choose another place") from error
     return file, public
 
 
 def read_secret_key(file: Path, password: str = "", option: str = "--password-file") -> SecretKey:
-    """The key of a secret key file; ``option`` gives its password. Raises ConfigError for another file or password."""
+    """The key of a secret key file; ``option`` gives its password. Raises ConfigError for another file or password.
+
+    A file that others can read is a warning in the log.
+    """
     try:
         with file.open("rb") as opened:
+            if os.fstat(opened.fileno()).st_mode & 0o077:
+                log.warning("secret key %s can be read or written by others: chmod 600 %s", file, file)
             packed = base64.b64decode(opened.read(LARGEST).splitlines()[1], validate=True)
         algorithm, kind, checksum, salt, operations, memory, locked = _LAYOUT.unpack(packed)
     except OSError as error:

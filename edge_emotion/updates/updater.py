@@ -12,6 +12,7 @@ from edge_emotion.factory.models import configured_classifier
 from edge_emotion.models.classifier import EmotionClassifier
 from edge_emotion.system.backoff import Backoff
 from edge_emotion.system.log_limit import LogLimit
+from edge_emotion.system.plain_words import os_error_text
 from edge_emotion.updates.fetch import fetch, forget_download
 from edge_emotion.updates.install import install
 from edge_emotion.updates.installed import InstallationRuns
@@ -183,7 +184,7 @@ class Updater:
                 return
             delay = self._backoff.next()
             self._try_at = self._clock() + delay
-            self._progress.set("waiting", f"{error}; tried again in {delay:.0f} s")
+            self._progress.set("waiting", f"{_in_words(error)}; tried again in {delay:.0f} s")
         else:
             self._take_into_use(sha256)
 
@@ -240,7 +241,9 @@ class Updater:
             if self._place.installed.current_sha256() == record.leaving:
                 self._place.undo()
         except (EdgeEmotionError, OSError) as error:
-            self._refusals.warning("model update: the release cannot be left now, it is tried again: %s", error)
+            self._refusals.warning(
+                "model update: the release cannot be left now, it is tried again: %s", _in_words(error)
+            )
             return
         self._progress.set(record.state, record.reason, leaving=None)
         if live:
@@ -266,6 +269,7 @@ class Updater:
             self._finish_leaving(live=False)
         elif record.state == "checking" and order is not None and used == order.release.sha256:
             self._progress.set("switched", watched=used)
+            forget_download(self._place.installed.folder)
         elif record.state in ("fetching", "checking") or (record.state == "switched" and used != record.watched):
             self._progress.set("waiting", **_NOT_WATCHED)
         record = self._progress.record
@@ -292,3 +296,7 @@ class Updater:
         if self._state == "switched":
             self._go_back(str(error), live=False)
         return self._state == "returned"
+
+
+def _in_words(error: Exception) -> str:
+    return os_error_text(error) if isinstance(error, OSError) else str(error)

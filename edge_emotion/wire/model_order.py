@@ -26,7 +26,9 @@ release go back to the one before, and no further node begins."""
 
 MODEL_NAME, SHA256 = r"^[a-z0-9_]{1,64}$", r"^[0-9a-f]{64}$"
 
-_SOURCE = r"^(https?://[!-~]{1,990}|/[^\x00-\x1f\x7f]{1,990})$"
+SOURCE = r"^(https?://[!-~]{1,990}|/[^\x00-\x1f\x7f]{1,990})$"
+"""Of the files of a release: an address, or an absolute path."""
+
 _LARGEST_NUMBER = 2**53
 
 
@@ -61,7 +63,7 @@ class ModelOrder(_Part):
     serial: int = Field(ge=1, lt=_LARGEST_NUMBER)
     action: Action
     release: OrderedRelease
-    source: Annotated[str, Field(pattern=_SOURCE)]
+    source: Annotated[str, Field(pattern=SOURCE)]
     percent: float = Field(ge=0, le=100)
     expires: AwareDatetime
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_serializer
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_serializer
 
+from edge_emotion.system.paths import printable
 from edge_emotion.system.plain_words import in_plain_words
 from edge_emotion.wire.model_order import OrderedRelease
 from edge_emotion.wire.payloads import format_time
@@ -26,7 +27,8 @@ class UpdateReport(BaseModel):
     """``order`` is the serial of the newest order that was accepted, ``release`` what it names; None: no order yet.
 
     ``installed`` is the serial of the release in use; None: the model of the settings. ``expired``: the newest order
-    has expired and no newer one came. ``reason`` is one line for people.
+    has expired and no newer one came. ``reason`` is one line for people, without
+    what a terminal would execute, whoever has written it.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -35,7 +37,7 @@ class UpdateReport(BaseModel):
     order: int | None = None
     release: OrderedRelease | None = None
     state: UpdateState = "waiting"
-    reason: Annotated[str, Field(max_length=2000)] = ""
+    reason: Annotated[str, Field(max_length=2000), AfterValidator(printable)] = ""
     since: AwareDatetime
     installed: int | None = None
     expired: bool = False

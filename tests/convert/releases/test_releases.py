@@ -89,6 +89,27 @@ def test_a_password_protects_the_secret_key(
     assert release("tiny", tmp_path, "--password-file", str(tmp_path / "password")) == 0
 
 
+def test_a_secret_key_that_others_can_read_is_a_warning(
+    keys: tuple[Path, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    read_secret_key(keys[0])
+    assert not caplog.messages
+    keys[0].chmod(0o640)
+    read_secret_key(keys[0])
+    assert caplog.messages == [f"secret key {keys[0]} can be read or written by others: chmod 600 {keys[0]}"]
+
+
+def test_keys_that_cannot_be_written_are_one_line_and_none_of_them_stays(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "k.key.part").mkdir()  # the secret key cannot be written, its public key can
+    for file in ("none/k.key", "k.key"):
+        assert main(["release-key", str(tmp_path / file)]) == 6
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and f"cannot write {tmp_path / file}: " in error
+    assert [path.name for path in tmp_path.iterdir()] == ["k.key.part"]
+
+
 def test_what_cannot_become_a_release_is_one_line_and_writes_nothing(
     keys: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -99,11 +120,15 @@ def test_what_cannot_become_a_release_is_one_line_and_writes_nothing(
         (damaged, 4, []),
         ("no_such_model", 2, []),
         ("tiny", 2, ["--minimum-runtime", "soon"]),
+        ("tiny", 2, ["--serial", str(2**53)]),
+        ("tiny", 6, ["--out", str(keys[1])]),
+        ("tiny", 6, ["--out", "/proc/none"]),
         ("tiny", 2, ["--key", str(keys[1])]),
         ("tiny", 2, ["--key", str(tmp_path / "none")]),
     ):
         assert release(model, tmp_path, *options) == code, (model, options)
-        assert len(capsys.readouterr().err.splitlines()) == 1, (model, options)
+        error = capsys.readouterr().err
+        assert len(error.splitlines()) == 1 and "Value error" not in error and "Errno" not in error, error
         assert sorted(tmp_path.iterdir()) == before
     assert release("tiny", tmp_path, "--tar") == 0
     assert release("tiny", tmp_path, "--tar") == 2

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from pydantic import SecretStr
-from support.broker import Broker, free_port, needs_mosquitto, password_access
+from support.broker import Broker, free_port, needs_mosquitto, password_access, wait_until
 from support.fleet_nodes import Behave, FleetNodes
 from support.orders import make_order
 from support.releases import Workshop, as_tar, long_ago, workshop
@@ -159,6 +159,7 @@ def test_a_roll_out_that_paused_or_was_interrupted_continues_where_it_was(
 
     with stage.nodes(behave) as nodes:
         assert stage.run("roll-out", release, "--waves", "20,60,100", "--on-failure", "pause") == 13
+        wait_until(lambda: len(nodes.orders) == 3)  # the command does not wait for nodes that it pauses
         assert [(one.action, one.percent) for one in nodes.orders[-2:]] == [("install", 60), ("pause", 60)]
         assert "no room" in capsys.readouterr().out
         bad = False
@@ -279,6 +280,12 @@ def test_what_cannot_work_is_one_line_and_orders_nothing(stage: Stage, capsys: p
         (lambda: roll_out(damaged), 12, "manifest.json of the release has another content"),
         (lambda: roll_out(good), 12, "is older than serial 21, which node n000 uses"),
         (lambda: roll_out(newer, "--source", "ftp://a"), 2, "--source ftp://a"),
+        (lambda: roll_out(newer, "--source", "http://a.example/7"), 2, "--source: http://a.example/7 is not encrypted"),
+        (lambda: roll_out(newer, "--source", "https://me:word@a.example/7"), 2, "without a login"),
+        (lambda: roll_out(newer, "--source", "https://a.example/a b"), 2, "without blanks"),
+        (lambda: roll_out(newer, "--source", "https:///7"), 2, "expected https://HOST/PATH"),
+        (lambda: roll_out(newer, "--source", "/a\nb"), 2, r"--source /a\nb: expected"),
+        (lambda: roll_out(newer, "--source", f"/{'a' * 1000}"), 2, "990 characters at most"),
         (lambda: roll_out(newer, "--trust", str(folder / "none")), 2, "public key"),
     ]  # fmt: skip
     with stage.nodes(installed=21) as nodes:
@@ -288,6 +295,18 @@ def test_what_cannot_work_is_one_line_and_orders_nothing(stage: Stage, capsys: p
             assert text in printed.err and printed.err.count("\n") == 1, printed.err
         assert not nodes.orders and not nodes.refused
         _after_orders(stage, nodes, capsys)
+
+
+def _forged_reports(stage: Stage, nodes: FleetNodes, capsys: pytest.CaptureFixture[str]) -> None:
+    """Anybody who may write on the broker can write them."""
+    report = {"group": "cafes", "state": "refused", "reason": "\x1b[2Ja\nb", "since": "2026-11-20T04:31:07Z"}
+    nodes.publish(f"{stage.prefix}/forged/info", json.dumps({"model_update": report}).encode())
+    nodes.publish(f"{stage.prefix}/text/info", b'"text"')
+    assert stage.run("status") == 0
+    printed = capsys.readouterr()
+    assert "  forged: refused: \\x1b[2Ja\\nb\n" in printed.out and "\x1b" not in printed.out
+    assert printed.err == "the info of node text is not understood: it is no JSON object\n"
+    nodes.publish(f"{stage.prefix}/text/info", b"")
 
 
 def _after_orders(stage: Stage, nodes: FleetNodes, capsys: pytest.CaptureFixture[str]) -> None:
@@ -305,6 +324,13 @@ def _after_orders(stage: Stage, nodes: FleetNodes, capsys: pytest.CaptureFixture
     error = capsys.readouterr().err
     assert "holds an order that cannot be trusted" in error and "--trust FILE" in error and error.count("\n") == 1
     words = ["--trust", f"{other}.pub", "--waves", "100"]
+    report = {"group": "cafes", "order": 2**53 - 1, "since": "2026-11-20T04:31:07Z"}
+    nodes.publish(f"{stage.prefix}/forged/info", json.dumps({"model_update": report}).encode())
+    assert stage.run("roll-out", str(shop.release(31)), *words) == 12
+    error = capsys.readouterr().err
+    assert "node forged reports order 9007199254740991" in error and error.count("\n") == 1
+    _forged_reports(stage, nodes, capsys)
+    nodes.publish(f"{stage.prefix}/forged/info", b"")
     assert stage.run("roll-out", str(shop.release(31)), *words) == 0
     assert nodes.orders[-1].serial == 41
 

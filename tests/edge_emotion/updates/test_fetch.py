@@ -210,6 +210,15 @@ def test_a_full_disk_is_told_before_anything_is_fetched(
     _refused(order, authority, tmp_path, SinkError, "needs [0-9]+ bytes to be fetched")
 
 
+def test_a_folder_that_cannot_be_made_is_one_line_with_its_place(
+    order: ModelOrder, authority: Authority, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    place = tmp_path / "file" / "tiny.releases"
+    with pytest.raises(SinkError, match=f"^cannot write tiny [^\n]*{place}: Not a directory; the model in use stays"):
+        fetch(order, place, authority.certificate)
+
+
 def _refused(order: ModelOrder, authority: Authority, folder: Path, kind: type[EdgeEmotionError], reason: str) -> None:
     with pytest.raises(kind, match=reason) as error:
         fetch(order, folder, authority.certificate)

@@ -390,8 +390,10 @@ def test_a_kill_between_the_exchange_and_its_record_leads_to_a_watched_model(ben
     bench.order(order_of(release(7)))
     record = bench.progress.record.model_copy(update={"state": "checking", "running": False, "watched": None})
     RecordFile(bench.place.models.parent / "pi5.update.json").save(record)
+    download = bench.place.installed.folder / "download-0123456789abcdef"
+    download.mkdir()
     bench.start()
-    assert bench.state == ("switched", 7)
+    assert bench.state == ("switched", 7) and not download.exists()
     bench.updater.step()
     bench.wait(101)
     assert bench.state == ("confirmed", 7)
@@ -467,6 +469,8 @@ def test_orders_need_a_key_a_broker_and_a_library(
         ("mqtt: {}\nupdate: {group: cafes}", "a group needs keys"),
         (f"jsonl: {{}}\nupdate: {{{update}}}", "update.group needs mqtt"),
         (f"mqtt: {{}}\nupdate: {{group: cafes, keys: [{tmp_path}/none.pub]}}", "No such file"),
+        (f"mqtt: {{}}\nupdate: {{{update}, ca: {tmp_path}/none.pem}}", "none.pem: expected PEM certificates"),
+        (f"mqtt: {{}}\nupdate: {{{update}, ca: {shop.public}}}", "release.key.pub: expected PEM certificates"),
     ):
         settings.write_text(f"{plain}{text}\n")
         assert main(["check-config", "-c", str(settings)]) == 2
