@@ -57,7 +57,7 @@ def roll_out(settings: MqttSettings, options: argparse.Namespace) -> int:
         min(checked.release.expires, datetime.now(timezone.utc) + timedelta(days=options.expires)),
         waves=options.waves,
         max_failed=options.max_failed,
-        patience=options.wait,
+        timeout=options.wait,
         on_failure=options.on_failure,
     )
     with _orders(settings, options, key) as (broker, orders), _lines() as lines:

@@ -11,7 +11,7 @@ from edge_emotion.cli.collect_options import valid_name
 from edge_emotion.cli.examples import FLEET_EXAMPLES
 from edge_emotion.cli.terminal import add_debug, add_examples, path_of_something, positive_days, positive_seconds
 
-PATIENCE = 1800.0
+TIMEOUT = 1800.0
 DAYS = 30.0
 MAX_FAILED = 5.0
 
@@ -36,7 +36,7 @@ def fleet_options(parser: argparse.ArgumentParser) -> None:
     _order_options(action("pause", "no further node of a group begins; roll-out goes on"))
     abort = action("abort", "nodes of a group that use the ordered release go back to the one before")
     _order_options(abort)
-    abort.add_argument("--wait", type=positive_seconds, default=PATIENCE, metavar="S", help="for the nodes (1800)")
+    abort.add_argument("--wait", type=positive_seconds, default=TIMEOUT, metavar="S", help="for the nodes (1800)")
 
 
 def _roll_out_options(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +53,7 @@ def _roll_out_options(parser: argparse.ArgumentParser) -> None:
         "--on-failure", choices=("abort", "pause"), default="abort", help="when more have failed (abort)"
     )
     parser.add_argument(
-        "--wait", type=positive_seconds, default=PATIENCE, metavar="S", help="for the nodes of each wave (1800)"
+        "--wait", type=positive_seconds, default=TIMEOUT, metavar="S", help="for the nodes of each wave (1800)"
     )
     parser.add_argument("--expires", type=positive_days, default=DAYS, metavar="DAYS", help="of the orders (30)")
 

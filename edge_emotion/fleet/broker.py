@@ -22,7 +22,7 @@ QUIET = 1.0
 LONGEST = 120.0
 """Seconds, at most, for all retained messages."""
 
-PATIENCE = 30.0
+TIMEOUT = 30.0
 """Seconds for a lost connection to come back when an order is to be published."""
 
 _log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ class FleetBroker:
 
         Raises SinkError if it does not: what was the order before may then be it still.
         """
-        until = time.monotonic() + PATIENCE
+        until = time.monotonic() + TIMEOUT
         while (connection := self._connected(until)) is not None:
             reason = self._send(connection, group, payload)
             if reason is None:

@@ -25,14 +25,14 @@ NAMED, LONGEST = 3, 160
 
 @dataclass(frozen=True)
 class Plan:
-    """``waves`` and ``max_failed`` in percent, ``patience`` in seconds for each wave."""
+    """``waves`` and ``max_failed`` in percent, ``timeout`` in seconds for each wave."""
 
     release: OrderedRelease
     source: str
     expires: datetime
     waves: Sequence[float] = WAVES
     max_failed: float = 5.0
-    patience: float = 1800.0
+    timeout: float = 1800.0
     on_failure: Literal["abort", "pause"] = "abort"
 
 
@@ -101,14 +101,14 @@ class RollOut:
         return self._orders.give("install", plan.release, source=plan.source, percent=percent, expires=plan.expires)
 
     def _wait(self, order: ModelOrder, reached: float) -> None:
-        """Until the nodes of the wave from ``reached`` on are finished or away, or the patience has ended.
+        """Until the nodes of the wave from ``reached`` on are finished or away, or the time is over.
 
         Raises RollOutStopped, after the order was changed, if too many of them or of all before have failed.
         """
         begin, wave = time.monotonic(), f"wave {order.percent:g} %"
         while True:
             serve(self._broker, self._orders)
-            late = time.monotonic() - begin > self._plan.patience
+            late = time.monotonic() - begin > self._plan.timeout
             new = self._between(self._broker.view.group(order.group), reached, order.percent)
             found = tally(new, order)
             self._progress(f"{wave}: {found.text}")
@@ -119,7 +119,7 @@ class RollOut:
                 break
         if found.away == found.nodes > 0:
             raise RollOutStopped(
-                f"{wave}: none of {found.nodes} nodes was there for {self._plan.patience:g} s; the order stays: run "
+                f"{wave}: none of {found.nodes} nodes was there for {self._plan.timeout:g} s; the order stays: run "
                 "the same again when they are back"
             )
         self._show(f"{wave}: {found.text}, after {time.monotonic() - begin:.0f} s")
@@ -131,7 +131,7 @@ class RollOut:
         return [node for node in nodes if first <= place_of(node.name, self._plan.release.sha256) < last]
 
     def _too_many(self, found: Tally, late: bool) -> bool:
-        """A node that is there and not finished when the patience ends has failed, too."""
+        """A node that is there and not finished when the time is over has failed, too."""
         failed = found.failed + (found.begun + found.silent if late else 0)
         return failed > self._plan.max_failed / 100 * found.nodes
 
@@ -141,7 +141,7 @@ class RollOut:
         changed = self._orders.change(order, self._plan.on_failure)
         if changed.action == "pause":
             raise RollOutStopped(f"order {changed.serial} pauses the roll-out: fleet abort, or the same again, goes on")
-        await_return(self._broker, self._orders, order, self._plan.patience, self._progress)
+        await_return(self._broker, self._orders, order, self._plan.timeout, self._progress)
         touched = [node for node in self._chosen(order) if node.touched(order)]
         raise RollOutStopped(
             f"order {changed.serial} aborts the roll-out: {sum(not node.uses(order) for node in touched)} of "
@@ -166,13 +166,13 @@ def _reasons(nodes: Sequence[FleetNode]) -> str:
 
 
 def await_return(
-    broker: FleetBroker, orders: GroupOrders, order: ModelOrder, patience: float, progress: Callable[[str], None]
+    broker: FleetBroker, orders: GroupOrders, order: ModelOrder, timeout: float, progress: Callable[[str], None]
 ) -> int:
     """Wait until no node that is there uses the release of an aborted order; returns how many nodes still do.
 
     Raises RollOutStopped like ``serve``.
     """
-    until = time.monotonic() + patience
+    until = time.monotonic() + timeout
     while True:
         serve(broker, orders)
         using = [node for node in broker.view.group(order.group) if node.uses(order)]

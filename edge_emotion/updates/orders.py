@@ -1,4 +1,4 @@
-"""Which orders a node accepts, and whether it still hears of newer ones."""
+"""Which orders a node accepts, and whether newer ones still arrive."""
 
 from __future__ import annotations
 

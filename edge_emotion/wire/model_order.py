@@ -37,7 +37,7 @@ class _Part(BaseModel):
 
 
 class OrderedRelease(_Part):
-    """A release: what its ``release.json`` says, and the SHA-256 of that file."""
+    """A release: name, version and serial from its ``release.json``, and the SHA-256 of that file."""
 
     name: Annotated[str, Field(pattern=MODEL_NAME)]
     version: Annotated[str, Field(pattern=r"^[!-~]{1,64}$")]
