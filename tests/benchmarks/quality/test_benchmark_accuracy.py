@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.fer_files import fer_plus as noise_faces
 from support.model_folders import copy_with_first_file
 from support.paths import ROOT
 
@@ -276,7 +277,7 @@ def test_nothing_that_runs_is_an_error(fer_folder: Path, capsys: pytest.CaptureF
     assert capsys.readouterr().err.startswith("error: no artefact runs here")
 
 
-def test_quality_is_measured_where_tensorflow_is_not_installed(fer_folder: Path) -> None:
+def test_quality_is_measured_where_tensorflow_is_not_installed(tmp_path: Path) -> None:
     program = """
 import sys
 class Refuse:
@@ -287,7 +288,8 @@ sys.meta_path.insert(0, Refuse())
 from benchmarks.cli import main
 raise SystemExit(main(sys.argv[1:]))
 """
-    command = [sys.executable, "-c", program, "accuracy", "--data", str(fer_folder), "--model", "tiny", "--faces", "20"]
+    data = noise_faces(tmp_path / "fer", per_class=3)
+    command = [sys.executable, "-c", program, "accuracy", "--data", str(data), "--model", "tiny", "--faces", "20"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert "faces 20" in done.stdout

@@ -88,7 +88,7 @@ def test_a_sequence_shows_several_faces_of_one_emotion_then_another(few_real_fac
 def test_robustness_runs_on_real_faces(fer_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("matplotlib")
     file, out = tmp_path / "r.json", tmp_path / "out"
-    options = ["--data", str(fer_folder), "--split", "validation", "--faces", "30", "--model", "tiny"]
+    options = ["--data", str(fer_folder), "--split", "validation", "--faces", "20", "--model", "tiny"]
     options += ["--corruption", "blur", "--corruption", "roll", "--sequences", "1", "--detector", "blazeface_short"]
     assert main(["robustness", *options, "--json", str(file), "--out", str(out)]) == 0
     result = read_result(file)
@@ -99,7 +99,7 @@ def test_robustness_runs_on_real_faces(fer_folder: Path, tmp_path: Path, capsys:
     assert clean["detection"]["share"] > 0.6 and worst["detection"]["share"] < 0.4
     assert clean["models"]["tiny"]["accuracy"]["share"] > 0.6
     for step in steps.values():
-        assert step["detection"]["n"] == 30
+        assert step["detection"]["n"] == 20
         assert step["models"]["tiny"]["accuracy"]["n"] == step["detection"]["hits"]
     shipped = done["temporal"]["tiny"]["shipped"]
     assert shipped["settled"]["n"] == 3 and 0 < shipped["right_time"] <= 1
