@@ -38,7 +38,8 @@ workstation: .venv/.workstation
 # other one computes. A file stays together, for what its tests share.
 test: test-device test-workstation
 
-WORKSTATION := tests/train tests/convert tests/benchmarks
+# Those of the fleet wait for brokers, too.
+WORKSTATION := tests/train tests/convert $(filter-out %/fleet %/__pycache__,$(wildcard tests/benchmarks/*))
 
 test-device: .venv/.test
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests $(WORKSTATION:%=--ignore %)
