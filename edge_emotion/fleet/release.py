@@ -20,7 +20,7 @@ from edge_emotion.updates.description import (
     require_current,
 )
 from edge_emotion.updates.minisign import LARGEST, PublicKey, parse_signature, verify
-from edge_emotion.updates.release_source import ReleaseSource, open_release
+from edge_emotion.updates.release_source import ReleaseSource, open_release, read_whole
 from edge_emotion.wire.model_order import OrderedRelease
 
 _LARGEST_MANIFEST = 2**20
@@ -37,13 +37,13 @@ class CheckedRelease(NamedTuple):
 def check_release(path: Path, key: PublicKey) -> CheckedRelease:
     """Read the release at ``path``. Raises ConfigError without one, ReleaseRefused if expired or not by ``key``."""
     with open_release(path) as source:
-        signed = _read(source, DESCRIPTION, MAX_DESCRIPTION)
-        verify(signed, parse_signature(_read(source, SIGNATURE, LARGEST)), [key])
+        signed = read_whole(source, DESCRIPTION, MAX_DESCRIPTION)
+        verify(signed, parse_signature(read_whole(source, SIGNATURE, LARGEST)), [key])
         release = parse_release(signed)
         require_current(release, datetime.now(timezone.utc))
         for file in release.files:
             _require_file(source, file.name, file.size, file.sha256)
-        manifest = parse_manifest(_read(source, MANIFEST, _LARGEST_MANIFEST).decode(), path / MANIFEST)
+        manifest = parse_manifest(read_whole(source, MANIFEST, _LARGEST_MANIFEST).decode(), path / MANIFEST)
     ordered = OrderedRelease(
         name=release.name,
         version=release.version,
@@ -72,14 +72,6 @@ def lacking(checked: CheckedRelease, nodes: Iterable[FleetNode]) -> list[str]:
 
 def _require_file(source: ReleaseSource, name: str, size: int, ordered: str) -> None:
     """Raises ReleaseRefused for a file of another size or content than was signed."""
-    content = _read(source, name, size)
+    content = read_whole(source, name, size)
     if len(content) < size or hashlib.sha256(content).hexdigest() != ordered:
         raise ReleaseRefused(f"{name} of the release has another content than the signed one: make the release again")
-
-
-def _read(source: ReleaseSource, name: str, most: int) -> bytes:
-    with source.open(name) as file:
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise ReleaseRefused(f"{name} of the release is larger than {most} bytes")
-    return content

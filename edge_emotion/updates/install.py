@@ -28,7 +28,7 @@ from edge_emotion.updates.description import (
 )
 from edge_emotion.updates.installed import InstalledModel
 from edge_emotion.updates.minisign import LARGEST, PublicKey, parse_signature, verify
-from edge_emotion.updates.release_source import ReleaseSource, open_release
+from edge_emotion.updates.release_source import ReleaseSource, open_release, read_whole
 
 SPARE = 2**20
 """Bytes that stay free on the disk."""
@@ -52,7 +52,7 @@ def install(
     cannot be written. The model in use stays as it is then.
     """
     with open_release(path) as source:
-        signed, signature = _read(source, DESCRIPTION, MAX_DESCRIPTION), _read(source, SIGNATURE, LARGEST)
+        signed, signature = read_whole(source, DESCRIPTION, MAX_DESCRIPTION), read_whole(source, SIGNATURE, LARGEST)
         if ordered is not None:
             require_ordered(signed, ordered)
         verify(signed, parse_signature(signature), trusted)
@@ -99,14 +99,6 @@ def undo(models: Path, name: str, *, may_leave: bool) -> None:
             if not may_leave:
                 raise
             installed.leave()
-
-
-def _read(source: ReleaseSource, name: str, most: int) -> bytes:
-    with source.open(name) as file:
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise ReleaseRefused(f"{name} of the release is larger than {most} bytes")
-    return content
 
 
 def _require_serial(release: Release, installed: InstalledModel, downgrade: bool) -> None:

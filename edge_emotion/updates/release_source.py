@@ -34,6 +34,15 @@ class ReleaseSource(Protocol):
         ...
 
 
+def read_whole(source: ReleaseSource, name: str, most: int) -> bytes:
+    """The content of a file. Raises ReleaseRefused if it has more than ``most`` bytes or cannot be read."""
+    with source.open(name) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ReleaseRefused(f"{name} of the release is larger than {most} bytes")
+    return content
+
+
 class ReleaseFolder:
     """A folder with the files; others in it are never looked at."""
 
