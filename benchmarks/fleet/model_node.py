@@ -11,12 +11,13 @@ from itertools import cycle
 
 from benchmarks.fleet import packets
 from benchmarks.fleet.node import PREFIX
+from benchmarks.fleet.simulated_client import SimulatedClient
 from edge_emotion.errors import ReleaseRefused
 from edge_emotion.mqtt.local_broker import HOST
 from edge_emotion.updates.minisign import PublicKey
 from edge_emotion.updates.signed_order import read_order
 from edge_emotion.wire.model_order import ModelOrder
-from edge_emotion.wire.payloads import OFFLINE, ONLINE, to_json
+from edge_emotion.wire.payloads import ONLINE, to_json
 from edge_emotion.wire.topics import COMMAND_QOS, Topics, order_topic
 from edge_emotion.wire.update_report import UpdateReport, UpdateState, report_to_object
 
@@ -28,38 +29,24 @@ Fails = Callable[[str, str], bool]
 """Name of the node and SHA-256 of a release -> whether the release fails on this node."""
 
 
-class ModelNode(asyncio.Protocol):
+class ModelNode(SimulatedClient):
     """Connects once; ``serials``: the release in use is the last one; none is the model of the settings."""
 
     def __init__(self, name: str, trusted: Sequence[PublicKey], fails: Fails, refusals: Counter[str]) -> None:
-        self.connected = asyncio.Event()
+        super().__init__(Topics(PREFIX, name), 5, cycle(range(1, 65_536)))
         self.report = UpdateReport(group=GROUP, since=_now())
         self.payload = b""
         """The last order that came, accepted or not."""
         self.serials: list[int] = []
         self.touched: set[str] = set()
         """SHA-256 of the releases that it has used."""
-        self._name, self._topics, self._numbers = name, Topics(PREFIX, name), cycle(range(1, 65_536))
         self._trusted, self._fails, self._refusals = trusted, fails, refusals
         self._highest = 0
-        self._transport: asyncio.Transport | None = None
 
     async def connect(self, port: int) -> None:
         """Connect, subscribe and publish. Raises OSError, TimeoutError."""
         await asyncio.get_running_loop().create_connection(lambda: self, HOST, port)
         await asyncio.wait_for(self.connected.wait(), 60)
-
-    def leave(self) -> None:
-        """Disconnect."""
-        if self._transport is not None:
-            self._transport.write(packets.DISCONNECT)
-            self._transport.abort()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See asyncio.Protocol."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport, self._reader = transport, packets.PacketReader()
-        transport.write(packets.connect(5, f"edge-emotion-{self._name}", self._topics.availability, OFFLINE))
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
@@ -137,14 +124,6 @@ class ModelNode(asyncio.Protocol):
     def _tell(self) -> None:
         info = {"schema": 1, "node": self._name, "model": {"name": "tiny", "precision": "int8"}, "cameras": ["door"]}
         self.publish(self._topics.info, to_json({**info, "model_update": report_to_object(self.report)}))
-
-    def publish(self, topic: str, payload: bytes) -> None:
-        """A retained message."""
-        self._write(packets.publish(5, topic, payload, next(self._numbers), retain=True))
-
-    def _write(self, packet: bytes) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(packet)
 
 
 def _now() -> datetime:

@@ -8,17 +8,17 @@ import time
 from array import array
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from itertools import cycle
 from typing import NamedTuple
 
 from benchmarks.fleet import packets
+from benchmarks.fleet.simulated_client import SimulatedClient
 from edge_emotion.datatypes import Box, CameraState, EmotionEvent
 from edge_emotion.labels import EMOTIONS
 from edge_emotion.mqtt.local_broker import HOST
-from edge_emotion.wire.payloads import OFFLINE, ONLINE, as_replayed, event_to_json, state_to_json, to_json
+from edge_emotion.wire.payloads import ONLINE, as_replayed, event_to_json, state_to_json, to_json
 from edge_emotion.wire.topics import COMMAND_QOS, Topics
 from edge_emotion.wire.ulid import ulid
 
@@ -53,22 +53,20 @@ class Measured:
     outages: array[float] = field(default_factory=lambda: array("d"))
 
 
-class Node(asyncio.Protocol):
+class Node(SimulatedClient):
     """One node. ``run`` keeps it connected to one of the ports of HOST; ``make_event`` makes and sends an event."""
 
     def __init__(
         self, name: str, ports: Sequence[int], level: packets.Level, measured: Measured, commands: bool
     ) -> None:
         """It starts with the first port, and goes to the next one when a connection fails or is lost."""
+        super().__init__(Topics(PREFIX, name), level, cycle(range(_EVENT_NUMBERS + 1, _ALL_NUMBERS + 1)))
         self.made: list[Made] = []
         """Event ``seq`` is ``made[seq - 1]``."""
-        self.connected = asyncio.Event()
-        self._name, self._ports, self._level, self._measured = name, list(ports), level, measured
-        self._topics, self._others = Topics(PREFIX, name), cycle(range(_EVENT_NUMBERS + 1, _ALL_NUMBERS + 1))
+        self._ports, self._measured = list(ports), measured
         self._waiting: dict[int, tuple[bytes, float]] = {}
         self._unsent: deque[int] = deque()
         self._flying: dict[int, int] = {}
-        self._transport: asyncio.Transport | None = None
         self._ended = asyncio.Event()
         self._lost_at: float | None = None
         self._commands = commands
@@ -101,20 +99,7 @@ class Node(asyncio.Protocol):
         self._unsent.append(seq)
         if self.connected.is_set():
             self._send_events()
-            self._send_retained(self._topics.camera(CAMERA, "state"), _state(event))
-
-    def leave(self) -> None:
-        """Disconnect; nothing is sent any more."""
-        if self._transport is not None:
-            self._transport.write(packets.DISCONNECT)
-            self._transport.abort()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """See asyncio.Protocol."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport, self._reader = transport, packets.PacketReader()
-        will = self._topics.availability, OFFLINE
-        transport.write(packets.connect(self._level, f"edge-emotion-{self._name}", *will))
+            self.publish(self._topics.camera(CAMERA, "state"), _state(event))
 
     def data_received(self, data: bytes) -> None:
         """See asyncio.Protocol."""
@@ -163,11 +148,11 @@ class Node(asyncio.Protocol):
             self._measured.outages.append(time.monotonic() - self._lost_at)
         self.connected.set()
         if self._commands:
-            filters, number = self._topics.command_filters, next(self._others)
+            filters, number = self._topics.command_filters, next(self._numbers)
             self._write(packets.subscribe(self._level, filters, number, COMMAND_QOS))
-        self._send_retained(self._topics.availability, ONLINE)
-        self._send_retained(self._topics.camera(CAMERA, "availability"), ONLINE)
-        self._send_retained(self._topics.info, to_json({"schema": 1, "cameras": {CAMERA: {"source": "simulated"}}}))
+        self.publish(self._topics.availability, ONLINE)
+        self.publish(self._topics.camera(CAMERA, "availability"), ONLINE)
+        self.publish(self._topics.info, to_json({"schema": 1, "cameras": {CAMERA: {"source": "simulated"}}}))
         self._send_events()
 
     def _on_puback(self, number: int, refused: bool) -> None:
@@ -186,14 +171,6 @@ class Node(asyncio.Protocol):
             number = seq % _EVENT_NUMBERS + 1
             self._flying[number] = seq
             self._write(packets.publish(self._level, topic, self._waiting[seq][0], number))
-
-    def _send_retained(self, topic: str, payload: bytes) -> None:
-        self._write(packets.publish(self._level, topic, payload, next(self._others), retain=True))
-
-    def _write(self, packet: bytes) -> None:
-        if self._transport is not None:
-            with suppress(OSError):
-                self._transport.write(packet)
 
     def _next_event(self, now: datetime, seq: int) -> EmotionEvent:
         """Tracks follow each other, of four events each."""
