@@ -17,7 +17,7 @@ from benchmarks.results.machine import describe_machine
 from edge_emotion.errors import ConfigError
 from edge_emotion.models.manifest import Part
 from edge_emotion.system.atomic_file import write_text
-from edge_emotion.system.plain_words import in_plain_words
+from edge_emotion.system.plain_words import first_fault
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999}
 BUSY = 0.25
@@ -184,11 +184,7 @@ def read_result(name: str | Path) -> Result:
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "result"
-        raise ConfigError(
-            f"{path} is no result of a benchmark (schema 1): {where}: {in_plain_words(first['type'], first['msg'])}"
-        ) from error
+        raise ConfigError(f"{path} is no result of a benchmark (schema 1): {first_fault(error, 'result')}") from error
     except ValueError as error:
         raise ConfigError(f"{path} is no JSON: {error}") from error
 

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from edge_emotion.errors import ConfigError, SinkError
 from edge_emotion.models.folder import MANIFEST, checked_file, find_model, load_manifest
 from edge_emotion.system.atomic_file import sha256
-from edge_emotion.system.plain_words import in_plain_words
+from edge_emotion.system.plain_words import first_fault
 from edge_emotion.updates.description import DESCRIPTION, SIGNATURE, Release, ReleasedFile, dump_release
 from edge_emotion.updates.minisign import signature_text
 from edge_emotion.updates.secret_key import SecretKey
@@ -69,9 +69,7 @@ def describe(folder: Path, files: list[Path], *, serial: int, days: float, minim
             files=tuple(ReleasedFile(name=file.name, size=file.stat().st_size, sha256=sha256(file)) for file in files),
         )
     except ValidationError as error:
-        first = error.errors()[0]
-        fault = in_plain_words(first["type"], first["msg"])
-        raise ConfigError(f"no release of {folder}: {'.'.join(map(str, first['loc']))}: {fault}") from error
+        raise ConfigError(f"no release of {folder}: {first_fault(error, '')}") from error
 
 
 def _files(folder: Path) -> list[Path]:

@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from edge_emotion.config.settings import ENV_PREFIX, MqttSettings, TlsSettings
 from edge_emotion.errors import ConfigError
-from edge_emotion.system.plain_words import in_plain_words
+from edge_emotion.system.plain_words import first_fault
 
 
 class _Environment(BaseSettings):
@@ -50,9 +50,7 @@ def broker_settings(
     try:
         return _Environment(**({"mqtt": given} if given else {})).mqtt  # type: ignore[arg-type]
     except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join(map(str, fault["loc"]))
-        raise ConfigError(f"{where}: {in_plain_words(fault['type'], fault['msg'])}") from error
+        raise ConfigError(first_fault(error, "")) from error
     except ValueError as error:  # pydantic-settings: a malformed JSON value in the environment
         raise ConfigError(f"environment: {error}") from error
 

@@ -17,7 +17,7 @@ from edge_emotion.errors import ModelError, UnknownModel
 from edge_emotion.models.manifest import BaseManifest, DetectorManifest, ModelFile, ModelManifest
 from edge_emotion.system.atomic_file import sha256
 from edge_emotion.system.paths import expand
-from edge_emotion.system.plain_words import in_plain_words
+from edge_emotion.system.plain_words import first_fault
 
 MANIFEST = "manifest.json"
 MODELS = Path(__file__).parent
@@ -85,9 +85,7 @@ def parse_manifest(text: str, path: Path) -> ModelManifest | DetectorManifest:
     try:
         return kind.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "manifest"
-        raise ModelError(f"{path}: {where}: {in_plain_words(first['type'], first['msg'])}") from error
+        raise ModelError(f"{path}: {first_fault(error, 'manifest')}") from error
 
 
 def checked_file(folder: Path, entry: ModelFile) -> Path:

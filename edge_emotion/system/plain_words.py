@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 
+from pydantic import ValidationError
+
 from edge_emotion.system.paths import printable
 
 PLAIN_WORDS = {
@@ -32,6 +34,13 @@ def in_plain_words(kind: str, message: str) -> str:
         return "only letters, digits, - and _ are allowed here" if is_name else plain.replace(_PATTERN, "must match")
     plain = _LENGTH.sub(r"must have \1", plain)
     return plain.replace("Input should be a valid", "must be a").replace("Input should be", "must be")
+
+
+def first_fault(error: ValidationError, whole: str) -> str:
+    """The field of the first fault of a document, and the fault; ``whole`` stands for a fault of no single field."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"])) or whole
+    return f"{where}: {in_plain_words(first['type'], first['msg'])}"
 
 
 def os_error_text(error: OSError) -> str:

@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from edge_emotion.errors import ModelError, ReleaseRefused
 from edge_emotion.models.folder import MANIFEST
 from edge_emotion.models.manifest import VERSION
-from edge_emotion.system.plain_words import in_plain_words
+from edge_emotion.system.plain_words import first_fault
 
 DESCRIPTION, SIGNATURE = "release.json", "release.json.minisig"
 MAX_DESCRIPTION = 64 * 2**10
@@ -88,10 +88,7 @@ def parse_release(content: bytes) -> Release:
     try:
         return Release.model_validate_json(content)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "release"
-        fault = in_plain_words(first["type"], first["msg"])
-        raise ReleaseRefused(f"{DESCRIPTION}: {where}: {fault}; make the release again") from error
+        raise ReleaseRefused(f"{DESCRIPTION}: {first_fault(error, 'release')}; make the release again") from error
 
 
 def require_current(release: Release, now: datetime) -> None:

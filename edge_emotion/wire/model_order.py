@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, field_serializer
 
-from edge_emotion.system.plain_words import in_plain_words
+from edge_emotion.system.plain_words import first_fault
 from edge_emotion.wire.payloads import check_depth, format_time
 from edge_emotion.wire.topics import NAME_PATTERN
 
@@ -93,9 +93,7 @@ def order_from_json(line: bytes) -> ModelOrder:
     try:
         return ModelOrder.model_validate_json(line)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the order"
-        raise ValueError(f"{where}: {in_plain_words(first['type'], first['msg'])}") from error
+        raise ValueError(first_fault(error, "the order")) from error
 
 
 def join_order(line: bytes, signature: bytes) -> bytes:
