@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING
 
 from edge_emotion.system.paths import printable
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 PLAIN_WORDS = {
     ("missing",): "is required",
