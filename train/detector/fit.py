@@ -27,7 +27,7 @@ from train.networks.yunet import STRIDES, build_yunet, load_trained
 BOX_WEIGHT = 5.0
 """Of the loss of boxes beside those of class and objectness."""
 
-KEPT_WEIGHT = 2.0
+KEPT_WEIGHT = 3.0
 """Of the loss of what was known before beside that of turned scenes."""
 
 BELIEVED = 0.3

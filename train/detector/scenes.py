@@ -104,7 +104,8 @@ def scene(faces: LabelledFaces, height: int, width: int, generator: Generator, *
     camera's faults. Otherwise only these faults distinguish ``seen`` from ``plain``.
     """
     side = math.ceil(math.hypot(height, width))
-    canvas = background(faces, side, generator).astype(np.float32)
+    photograph = not turned and generator.random() < PHOTOGRAPHS
+    canvas = (photographed if photograph else texture)(faces, side, generator).astype(np.float32)
     boxes = _paste_faces(canvas, faces, height, generator, covered=COVERED if turned else 0.0)
     near_upright = generator.random() < 0.5
     roll = 0.0 if not turned else generator.normal(0, SPREAD) if near_upright else generator.uniform(-ROLL, ROLL)
@@ -115,10 +116,8 @@ def scene(faces: LabelledFaces, height: int, width: int, generator: Generator, *
     return Scene(plain, _camera(picture, generator), _turned(boxes, turn, roll, height, width))
 
 
-def background(faces: LabelledFaces, side: int, generator: Generator) -> Image:
-    """A square without a face: a part of a photograph, or a texture of patches, blurred by chance."""
-    if len(faces.backgrounds) and generator.random() < PHOTOGRAPHS:
-        return _part(faces.backgrounds[generator.integers(len(faces.backgrounds))], side, generator)
+def texture(faces: LabelledFaces, side: int, generator: Generator) -> Image:
+    """A square without a face: patches of a picture, mixed up in tiles, enlarged and blurred by chance."""
     picture = _bgr(faces.images[generator.integers(len(faces.images))])
     count = int(generator.integers(3, 9))
     tile = max(picture.shape[0] // count, 1)
@@ -129,8 +128,11 @@ def background(faces: LabelledFaces, side: int, generator: Generator) -> Image:
     return np.asarray(cv2.GaussianBlur(enlarged, (0, 0), 0.5 * 24 ** generator.random()), np.uint8)
 
 
-def _part(photograph: Image, side: int, generator: Generator) -> Image:
-    """A square of a photograph, from half of ``side`` up to all that there is, mirrored by chance."""
+def photographed(faces: LabelledFaces, side: int, generator: Generator) -> Image:
+    """A square of a photograph, from half of ``side`` up to all that there is, mirrored by chance; else a texture."""
+    if not len(faces.backgrounds):
+        return texture(faces, side, generator)
+    photograph = faces.backgrounds[generator.integers(len(faces.backgrounds))]
     height, width = photograph.shape[:2]
     most = min(height, width)
     size = int(generator.uniform(min(side // 2, most), most))
@@ -179,11 +181,16 @@ def _paste(canvas: npt.NDArray[np.float32], picture: Image, spot: Box, generator
     """Put a picture in a tint of its own onto a spot of a canvas, some without corners."""
     side, left, top = int(spot.width), int(spot.x), int(spot.y)
     face = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA if side < len(picture) else cv2.INTER_CUBIC)
-    tinted = face * np.sort(generator.uniform(0.65, 1.0, 3)).astype(np.float32)
+    tinted = cv2.cvtColor(face, cv2.COLOR_BGR2GRAY)[..., None] * _tint(generator)
     mask = _oval(side) if generator.random() < OVAL else np.ones((side, side), np.float32)
     alpha = cv2.GaussianBlur(mask, (0, 0), max(side / 40, 0.3))[..., None]
     part = canvas[top : top + side, left : left + side]
     part += alpha * (tinted - part)
+
+
+def _tint(generator: Generator) -> npt.NDArray[np.float32]:
+    """Factors of B, G and R, as of skin and of warm light."""
+    return np.sort(generator.uniform(0.65, 1.0, 3)).astype(np.float32)
 
 
 def _oval(side: int) -> npt.NDArray[np.float32]:

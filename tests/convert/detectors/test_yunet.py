@@ -13,7 +13,7 @@ from support import yunet_onnx
 
 from convert.cli import main
 from convert.detectors.elf import OBJECT, SECTION, SYMBOL, SYMBOL_TABLE, float_arrays
-from convert.detectors.yunet import calibration_pictures
+from convert.detectors.yunet import calibration_pictures, interpolate
 from convert.detectors.yunet_weights import read_wheel
 from edge_emotion.backends.constant import ConstantBackend
 from edge_emotion.backends.tflite import TfliteBackend
@@ -105,6 +105,15 @@ def test_weights_that_do_not_fit_are_named() -> None:
     short = weights | {"backbone__model3_dp1_pw_weight": weights["backbone__model3_dp1_pw_weight"][:64]}
     with pytest.raises(ModelError, match=r"weights of backbone__model3_dp1_pw are 64 numbers, expected 4096"):
         load_published(network, short)
+
+
+def test_weights_are_interpolated(tmp_path: Path) -> None:
+    one, other = (build_yunet(96, 96) for _ in range(2))
+    before, after = one.get_weights(), other.get_weights()
+    other.save_weights(str(tmp_path / "other.h5"))
+    interpolate(one, tmp_path / "other.h5", 0.25)
+    for weight, first, second in zip(one.get_weights(), before, after, strict=True):
+        assert weight == pytest.approx(0.75 * first + 0.25 * second, abs=1e-6)
 
 
 def test_calibration_sees_the_ends_of_what_pixels_can_be(few_faces: Any) -> None:
