@@ -109,9 +109,9 @@ def scene(faces: LabelledFaces, height: int, width: int, generator: Generator, *
     boxes = _paste_faces(canvas, faces, height, generator, covered=COVERED if turned else 0.0)
     near_upright = generator.random() < 0.5
     roll = 0.0 if not turned else generator.normal(0, SPREAD) if near_upright else generator.uniform(-ROLL, ROLL)
-    turn = cv2.getRotationMatrix2D((side / 2, side / 2), math.degrees(roll), 1.0)
-    turn[:, 2] -= (side - width) / 2, (side - height) / 2
-    picture = cv2.warpAffine(canvas, turn, (width, height), flags=cv2.INTER_LINEAR)
+    turn = np.asarray(cv2.getRotationMatrix2D((side / 2, side / 2), math.degrees(roll), 1.0), np.float64)
+    turn[:, 2] -= np.array([side - width, side - height]) / 2
+    picture = np.asarray(cv2.warpAffine(canvas, turn, (width, height), flags=cv2.INTER_LINEAR), np.float32)
     plain = np.asarray(np.clip(np.rint(picture), 0, 255), np.uint8)
     return Scene(plain, _camera(picture, generator), _turned(boxes, turn, roll, height, width))
 
@@ -132,7 +132,7 @@ def photographed(faces: LabelledFaces, side: int, generator: Generator) -> Image
     """A square of a photograph, from half of ``side`` up to all that there is, mirrored by chance; else a texture."""
     if not len(faces.backgrounds):
         return texture(faces, side, generator)
-    photograph = faces.backgrounds[generator.integers(len(faces.backgrounds))]
+    photograph = faces.backgrounds[int(generator.integers(len(faces.backgrounds)))]
     height, width = photograph.shape[:2]
     most = min(height, width)
     size = int(generator.uniform(min(side // 2, most), most))
@@ -171,7 +171,7 @@ def _cut(faces: LabelledFaces, row: int, generator: Generator) -> tuple[Image, B
     side = int(np.clip(round(high * size * generator.uniform(TIGHT, LOOSE)), 8, size))
     left, top = (int(np.clip(round(middle * size - side / 2), 0, size - side)) for middle in (x, y))
     part = picture[top : top + side, left : left + side]
-    box = np.array([x * size - left, y * size - top, wide * size, high * size], np.float32) / side
+    box = np.array([x * size - left, y * size - top, wide * size, high * size], np.float32) / np.float32(side)
     if generator.random() < 0.5:
         part, box[0] = part[:, ::-1], 1 - box[0]
     return np.ascontiguousarray(part), box

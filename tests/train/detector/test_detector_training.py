@@ -63,11 +63,18 @@ def test_the_boxes_of_a_turned_scene_lie_on_its_faces() -> None:
 
 
 def test_a_scene_that_is_not_turned_is_seen_where_it_was() -> None:
-    faces = LabelledFaces(FLAT.images // 2 + np.arange(48, dtype=np.uint8), FLAT.boxes)
-    for number in range(12):
+    """What is light in the plain scene is light in the one that is seen, noise averaged."""
+    faces = LabelledFaces(
+        np.stack([np.tile(np.arange(0, 240, 5, np.uint8), (48, 1))]), np.float32([[0.5, 0.5, 0.8, 1]])
+    )
+    compared = 0
+    for number in range(20):
         one = scene(faces, 120, 160, np.random.default_rng((2, number)), turned=False)
-        if one.seen.mean() > 40 and one.plain.std() > 10:
-            assert np.corrcoef(one.plain.ravel(), one.seen.ravel())[0, 1] > 0.8
+        plain, seen = (cv2.GaussianBlur(picture, (0, 0), 4).astype(float).ravel() for picture in one[:2])
+        if seen.mean() > 40 and plain.std() > 25:
+            compared += 1
+            assert np.corrcoef(plain, seen)[0, 1] > 0.9
+    assert compared > 4
 
 
 def test_pictures_of_any_shape_become_squares(tmp_path: Path) -> None:
