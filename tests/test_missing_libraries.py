@@ -45,7 +45,7 @@ NEED_LIBRARIES = {
         "report": "tiny --data {data} --out {data}/out",
         "explain": "{data}/run --data {data} --out {data}/out",
         "crop": "--data {data}",
-        "detector": "--data {data} --start {data}/none.h5 --run {data}/run",
+        "detector": "{data} --start {data}/none.h5 --run {data}/run",
     },
     "convert": {
         "detector-int8": "blazeface_short --data {data} --clip {data}/none.mp4",
