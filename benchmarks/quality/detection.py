@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -37,18 +38,32 @@ WINDOWS = 2
 
 UPRIGHT = "upright"
 
+ONE_FACE, NO_FACE = "one face", "no face"
+RUNS = 4
+"""Parts of the pictures, every fourth each, whose median times are runs of a figure."""
+
 
 @dataclass
 class Tally:
     """What one detector found. Sizes are of faces and boxes as fitted to 640 x 480.
 
-    ``faces``: size, found; ``boxes``: size, right; ``targets``: by condition, found; ``windows``: number of boxes.
+    ``faces``: size, found; ``boxes``: size, right; ``targets``: by condition, found; ``windows``: number of boxes;
+    ``seconds``: CPU time of each search of a picture with one face, and of a window without a face.
     """
 
     faces: list[tuple[float, bool]] = field(default_factory=list)
     boxes: list[tuple[float, bool]] = field(default_factory=list)
     targets: dict[str, list[bool]] = field(default_factory=dict)
     windows: list[int] = field(default_factory=list)
+    seconds: dict[str, list[float]] = field(default_factory=lambda: {NO_FACE: [], ONE_FACE: []})
+
+    def search(self, detector: FaceDetector, image: Image, kind: str | None) -> list[Box]:
+        """The boxes that the detector finds; the time that it takes is kept under ``kind``, if there is one."""
+        begin = time.process_time()
+        boxes = [face.box for face in detector.detect(image)]
+        if kind is not None:
+            self.seconds[kind].append(time.process_time() - begin)
+        return boxes
 
 
 class Target(NamedTuple):
@@ -60,7 +75,7 @@ class Target(NamedTuple):
 
 
 def measure_detection(detectors: Mapping[str, FaceDetector], pictures: BoxedPictures, *, seed: int) -> dict[str, Any]:
-    """By detector: recall and precision at an IoU of 0.3, in all and by size; false boxes; recall turned and dark.
+    """By detector: recall and precision at an IoU of 0.3, in all and by size, turned and dark; false boxes; times.
 
     Which way a picture is turned, its noise and its windows depend on ``seed`` and the picture alone, so that
     detectors differ in nothing else. Raises DataError for a picture or box that cannot be used.
@@ -72,7 +87,7 @@ def measure_detection(detectors: Mapping[str, FaceDetector], pictures: BoxedPict
         digest.update(picture.image.tobytes() + repr(picture.boxes).encode())
         _look(detectors, tallies, picture, np.random.default_rng((seed, row)))
     show_progress("detection", len(pictures), len(pictures))
-    measured = {name: _shares(tally) for name, tally in tallies.items()}
+    measured = {name: _shares(tally) | {"milliseconds": _times(tally)} for name, tally in tallies.items()}
     return {"detectors": measured, "duels": _mcnemar_tests(tallies), "pictures": digest.hexdigest()}
 
 
@@ -88,13 +103,13 @@ def _look(
     windows = windows_without_faces(picture, generator, WINDOWS)
     for name, detector in detectors.items():
         tally = tallies[name]
-        found = [face.box for face in detector.detect(picture.image)]
+        found = tally.search(detector, picture.image, ONE_FACE if len(picture.boxes) == 1 else None)
         pairs = match(found, picture.boxes)
         _count(tally, found, picture.boxes, pairs, scale)
         for condition, image, box in targets:
             boxes = found if condition == UPRIGHT else [face.box for face in detector.detect(image)]
             tally.targets.setdefault(condition, []).append(any(one.iou(box) >= OVERLAP for one in boxes))
-        tally.windows += [len(detector.detect(window)) for window in windows]
+        tally.windows += [len(tally.search(detector, window, NO_FACE)) for window in windows]
 
 
 def fitted(image: Image) -> float:
@@ -164,6 +179,15 @@ def _shares(tally: Tally) -> dict[str, Any]:
     }
 
 
+def _times(tally: Tally) -> dict[str, list[float]]:
+    """By kind of picture: median CPU times of a search in ms, one for each of RUNS parts; none for too few searches."""
+    return {
+        kind: [round(1e3 * float(np.median(seconds[part::RUNS])), 4) for part in range(RUNS)]
+        for kind, seconds in tally.seconds.items()
+        if len(seconds) >= RUNS
+    }
+
+
 def _mcnemar_tests(tallies: Mapping[str, Tally]) -> list[dict[str, Any]]:
     """McNemar's exact test of every two detectors finding equally many of the faces."""
     found = {name: np.array([hit for _, hit in tally.faces], np.bool_) for name, tally in tallies.items()}
@@ -186,6 +210,21 @@ def detection_measurements(measured: Mapping[str, Any]) -> Iterator[Measurement]
                 subject=name, metric="false boxes", unit="", better="lower", runs=(one["false_boxes"],),
                 n=one["clean_windows"]["n"],
             )  # fmt: skip
+    yield from _time_measurements(measured["detectors"])
+
+
+def _time_measurements(detectors: Mapping[str, Mapping[str, Any]]) -> Iterator[Measurement]:
+    """CPU time of a search, and that of the first detector over it where there are several."""
+    first = next(iter(detectors))
+    for name, one in detectors.items():
+        for kind, times in one["milliseconds"].items():
+            yield Measurement(subject=name, metric=f"CPU time, {kind}", unit="ms", better="lower", runs=tuple(times))
+            theirs = detectors[first]["milliseconds"][kind]
+            if name != first and all(times):
+                ratios = tuple(round(other / own, 3) for other, own in zip(theirs, times, strict=True))
+                yield Measurement(
+                    subject=name, metric=f"{first} over it, {kind}", unit="", better="higher", runs=ratios
+                )
 
 
 def detection_notes(measured: Mapping[str, Any]) -> Iterator[str]:
@@ -193,6 +232,7 @@ def detection_notes(measured: Mapping[str, Any]) -> Iterator[str]:
     yield f"found: intersection over union of at least {OVERLAP}; faces under {IGNORED} px do not count"
     yield "sizes: longer side of the face, of precision that of the box found, fitted to 640 x 480"
     yield f"turned and dark: the largest face of each picture, from {TARGET} px on"
+    yield "CPU time: median of a search, of pictures with one face and of those parts; ± over every fourth picture"
     yield f"false boxes: in up to {WINDOWS} parts of each picture that hold no face, enlarged to 640 x 480"
     for one in measured["duels"]:
         yield (

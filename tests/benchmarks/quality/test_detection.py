@@ -14,7 +14,7 @@ from support.paths import SHARED
 
 from benchmarks.cli import main
 from benchmarks.quality.boxed_pictures import BoxedPicture, BoxedPictures, windows_without_faces
-from benchmarks.quality.detection import UPRIGHT, match, measure_detection
+from benchmarks.quality.detection import UPRIGHT, detection_measurements, match, measure_detection
 from benchmarks.results.results import read_result
 from edge_emotion.datatypes import Box, Face, Image
 from edge_emotion.detectors.scripted import ScriptedDetector
@@ -155,6 +155,40 @@ def test_windows_without_faces_hold_none_and_every_box_there_is_false(tmp_path: 
     assert not windows_without_faces(BoxedPicture("a", image, (Box(0, 0, 640, 480),)), np.random.default_rng(0), 2)
     one = measure(folder_of(tmp_path, {"a.png": (image, [face])}), scripted(Box(1, 1, 50, 50), Box(99, 1, 50, 50)))
     assert (one["false_boxes"], one["clean_windows"]["hits"], one["clean_windows"]["n"]) == (4, 0, 2)
+
+
+def test_the_time_of_a_search_is_that_of_the_processor_by_what_is_to_be_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One detector takes 2 ms, the other one 8 ms, and 2 ms more where there is a face."""
+    clock = [0.0]
+    monkeypatch.setattr("benchmarks.quality.detection.time.process_time", lambda: clock[0])
+
+    class Slow:
+        def __init__(self, seconds: float, more: float) -> None:
+            self._seconds, self._more = seconds, more
+
+        def detect(self, image: Image) -> Sequence[Face]:
+            clock[0] += self._seconds + self._more * bool((image == 255).any())
+            return ()
+
+    image = grey()
+    image[150:250, 280:360] = 255
+    face = Box(280, 150, 80, 100)
+    pictures: dict[str, tuple[Image, Sequence[Box]]] = {f"{number}.png": (image, [face]) for number in range(4)}
+    pictures["two.png"] = image, [face, face]
+    measured = measure_detection(
+        {"quick": Slow(0.002, 0), "thorough": Slow(0.008, 0.002)}, BoxedPictures(folder_of(tmp_path, pictures)), seed=0
+    )
+    figures = {(one.subject, one.metric): one for one in detection_measurements(measured)}
+    assert {key: figure.runs for key, figure in figures.items() if "face" in key[1]} == {
+        ("quick", "CPU time, no face"): (2.0,) * 4,
+        ("quick", "CPU time, one face"): (2.0,) * 4,
+        ("thorough", "CPU time, no face"): (8.0,) * 4,
+        ("thorough", "quick over it, no face"): (0.25,) * 4,
+        ("thorough", "CPU time, one face"): (10.0,) * 4,
+        ("thorough", "quick over it, one face"): (0.2,) * 4,
+    }
 
 
 def test_the_command_measures_every_detector_on_the_same_pictures(
