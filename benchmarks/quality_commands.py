@@ -62,7 +62,7 @@ def add_peers(commands: Any) -> None:
     parser.add_argument(
         "--model", action="append", default=[], metavar="MODEL", help="ours; may be repeated (mobilenet_v2, tiny)"
     )
-    parser.add_argument("--detector", default=DETECTOR, help="%(default)s")
+    parser.add_argument("--detector", default=DETECTOR, help="%(default)s; or yunet+blazeface_short")
     parser.add_argument(
         "--peer", action="append", default=[], metavar="PEER", help=f"{', '.join(PEERS)}; may be repeated (all)"
     )
@@ -236,6 +236,7 @@ def _robustness(options: argparse.Namespace) -> None:
 def _peers(options: argparse.Namespace) -> None:
     from benchmarks.peers.measure import measure_peers, peers_measurements, peers_notes
     from benchmarks.quality.faces import find_classifiers
+    from benchmarks.quality.named_detectors import daemon_settings, files_of
     from benchmarks.results.results import measured, this_machine
     from edge_emotion.factory.models import NEAR, make_classifier
     from edge_emotion.system.paths import cache_dir
@@ -248,9 +249,9 @@ def _peers(options: argparse.Namespace) -> None:
     models = find_classifiers(names)
     # Our own models must run: a typing error is reported before the peers are installed.
     files = {f"{name}: {entry.file}": entry.sha256 for name in names for entry in [make_classifier(name).entry]}
+    default_detector(daemon_settings(options.detector).model)
     for name in dict.fromkeys((options.detector, NEAR)):
-        entry = default_detector(name).manifest.file()
-        files[f"{name}: {entry.file}"] = entry.sha256
+        files |= files_of(name, None)
     machine = this_machine()
     for line in machine.cautions:
         print(line, file=sys.stderr)

@@ -23,6 +23,7 @@ from benchmarks.peers.npm_worker import read_json
 from benchmarks.pipeline_speed.scenes import find_alone
 from benchmarks.quality.accuracy import correctness, mcnemar_notes, mcnemar_tests
 from benchmarks.quality.faces import percent, scored, share
+from benchmarks.quality.named_detectors import daemon_settings
 from benchmarks.results.results import Measurement
 from edge_emotion.cli.demo import CLIP
 from edge_emotion.datatypes import Box, Face
@@ -101,7 +102,7 @@ def _write_task(
     """Write the task files of the first round, with scores, and of later rounds; returns them and the face boxes."""
     frames = [paste(image, generator) for image in pasted.images]
     pictures = np.stack([picture if faces.images.ndim == 4 else picture[..., 0] for picture, _ in frames])
-    video = np.stack([image for image, _ in find_alone(CLIP, default_detector(detector), VIDEO)])
+    video = np.stack([image for image, _ in find_alone(CLIP, default_detector(daemon_settings(detector).model), VIDEO)])
     files: list[Path] = []
     for judge in (True, False):
         files.append(folder / f"task{len(files)}.npz")

@@ -13,7 +13,8 @@ from benchmarks.harness.defaults import default_pipeline
 from benchmarks.harness.video_loop import Array
 from benchmarks.peers.worker import one_core, serve
 from benchmarks.pipeline_speed.single_core import MAX_FPS
-from edge_emotion.config.settings import ClassifierSettings, DetectorSettings
+from benchmarks.quality.named_detectors import daemon_settings, named_detector
+from edge_emotion.config.settings import ClassifierSettings
 from edge_emotion.datatypes import Frame
 from edge_emotion.factory.models import models_of
 from edge_emotion.models.preprocess import normalise, to_input
@@ -23,8 +24,10 @@ def main(task: str, answer: str, model: str, detector_name: str) -> None:
     """Do one task. A video goes through the default pipeline, except that every frame's face is classified."""
     one_core()
     cv2.setNumThreads(1)
-    models = models_of(DetectorSettings(model=detector_name), ClassifierSettings(model=model))
-    detector, classifier = models.detector, models.classifier
+    settings = daemon_settings(detector_name)
+    models = models_of(settings, ClassifierSettings(model=model))
+    classifier = models.classifier
+    detector = named_detector(detector_name, precision=None, threshold=settings.threshold, min_size=settings.min_size)
     spec, pipeline = classifier.manifest.input, default_pipeline(models, interval=0)
     number, start = count(), datetime.now(timezone.utc)
 

@@ -54,6 +54,19 @@ def named_detector(name: str, *, precision: str | None, threshold: float, min_si
     return found
 
 
+def daemon_settings(name: str) -> DetectorSettings:
+    """The settings of a daemon that searches with the detector of this name: a cascade between two thorough searches.
+
+    Raises ConfigError for several detectors joined by commas.
+    """
+    if TOGETHER in name:
+        raise ConfigError(
+            f"{name}: a daemon searches with one detector at a time: give one, or PROPOSER{CASCADE}{NEAR}"
+        )
+    proposer, cascade, _ = name.partition(CASCADE)
+    return DetectorSettings(quick_model=proposer) if cascade else DetectorSettings(model=name)
+
+
 def files_of(name: str, precision: str | None) -> dict[str, str]:
     """The sha256 of each file that the detector of this name runs."""
     files: dict[str, str] = {}

@@ -84,7 +84,9 @@ class DetectorSettings(Section):
 
     model: str = "blazeface_back"
     quick_model: str = Field(
-        default="none", description="a faster detector that searches between two searches by model: yunet; none"
+        default="auto",
+        description="a faster detector that searches between two searches by model; auto: yunet, unless model is a "
+        "fast one itself; none",
     )
     threshold: float = Field(default=0.5, gt=0, lt=1)
     min_size: int = Field(default=40, ge=8, description="pixels; smaller faces are ignored")
@@ -99,7 +101,7 @@ class DetectorSettings(Section):
         description="seconds between two detections in the whole picture while following",
     )
     idle_refresh_interval: float = Field(
-        default=2.0, ge=0, le=60, description="the same while nobody is there; only with a quick_model"
+        default=2.0, ge=0, le=60, description="the same while nobody is there, with a quick_model"
     )
     threads: int = Field(default=1, ge=1, le=64)
 

@@ -37,8 +37,11 @@ TILES = {"room": (960, 720), "hall": (640, 480)}
 SMALLEST = 24
 """Pixels: smaller faces are not looked for in tiles of photographs."""
 
-NO_MODEL = "none"
-"""Name of a model that shall not be used."""
+NO_MODEL, AUTO = "none", "auto"
+"""Names for no model, and for the one that suits the others."""
+
+QUICK = "yunet"
+"""The fast detector of ``AUTO``."""
 
 MOST_SURE = 0.95
 """A score that every detector gives to clear faces, whatever the threshold."""
@@ -201,16 +204,16 @@ def make_follower(near: ModelDetector) -> FaceFollower:
 def quick_detector(options: DetectorSettings, near: ModelDetector | None) -> QuickDetector | None:
     """The cascade that searches between two searches by the detector; None without a ``quick_model``.
 
-    Raises ConfigError where nothing can confirm what it proposes, ModelError or BackendUnavailable.
+    Raises ConfigError where nothing can confirm what a model named there proposes, ModelError or BackendUnavailable.
     """
-    if options.quick_model == NO_MODEL:
+    if options.quick_model == NO_MODEL or (options.quick_model == AUTO and near is None):
         return None
     if near is None:
         raise ConfigError(
             f"detector.quick_model {options.quick_model}: its faces are confirmed by {NEAR}, which detector.model is "
             f"already: set quick_model to {NO_MODEL}, or another model"
         )
-    return cascade(options.quick_model, options, near)
+    return cascade(QUICK if options.quick_model == AUTO else options.quick_model, options, near)
 
 
 def cascade(model: str, options: DetectorSettings, near: ModelDetector) -> CascadeDetector:

@@ -86,22 +86,29 @@ def test_our_worker_takes_colour_and_looks_as_the_daemon_does(fer_folder: Path, 
     frames = np.stack([place(face, size, 200, 150) for size in (52, 160)])
     assert [len(make_detector("blazeface_back").detect(frame)) for frame in frames] == [1, 1]
     task, answers = tmp_path / "task.npz", []
-    for crops in (face[None], np.repeat(face[None, ..., None], 3, axis=3)):
+    grey, colour = face[None], np.repeat(face[None, ..., None], 3, axis=3)
+    for crops, detector in ((grey, "blazeface_back"), (colour, "blazeface_back"), (grey, "yunet+blazeface_short")):
         np.savez(task, crops=crops, frames=frames, video=frames, calls=1, judge=True)
-        run_worker(Path(sys.executable), "own_worker", task, tmp_path / "a.npz", ["tiny", "blazeface_back"])
+        run_worker(Path(sys.executable), "own_worker", task, tmp_path / "a.npz", ["tiny", detector])
         answers.append(dict(np.load(tmp_path / "a.npz")))
     np.testing.assert_array_equal(answers[0]["scores"], answers[1]["scores"])
-    assert answers[0]["boxes"][:, 0].tolist() == [1]
+    assert [answer["boxes"][:, 0].tolist() for answer in answers] == [[1], [1], [1]]
 
 
 def test_a_slip_of_the_pen_is_told_before_anything_is_installed(
     fer_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ["--data", str(fer_folder), "--environments", str(tmp_path / "environments")]
-    for wrong, code in ((["--detector", "nowhere"], 2), (["--model", "nowhere"], 2), (["--detector", "tiny"], 4)):
+    for wrong, code in (
+        (["--detector", "nowhere"], 2),
+        (["--model", "nowhere"], 2),
+        (["--detector", "tiny"], 4),
+        (["--detector", "yunet,haar"], 2),
+        (["--detector", "nowhere+blazeface_short"], 2),
+    ):
         assert main(["peers", *options, *wrong]) == code
         printed = capsys.readouterr().err
-        assert printed.startswith("error: ") and printed.count("\n") == 1 and wrong[1] in printed
+        assert printed.startswith("error: ") and printed.count("\n") == 1 and wrong[1].split("+")[0] in printed
     assert not (tmp_path / "environments").exists()
 
 

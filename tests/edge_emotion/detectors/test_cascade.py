@@ -82,8 +82,16 @@ def test_the_real_one_finds_a_face_with_its_eyes_and_nothing_where_nobody_is(ast
     assert proposed.unsure and proposed.faces[0].box.iou(found.box) > 0.6
 
 
-def test_there_is_none_unless_it_is_set_and_the_following_detector_cannot_be_both() -> None:
-    assert quick_detector(DetectorSettings(quick_model="none"), None) is None
+def test_it_is_the_default_unless_the_following_detector_searches_everything() -> None:
+    options = DetectorSettings()
+    assert isinstance(quick_detector(options, following_detector(options)), CascadeDetector)
+    near = DetectorSettings(model="blazeface_short")
+    assert quick_detector(near, following_detector(near)) is None
+
+
+def test_there_is_none_where_none_is_wanted_and_the_following_detector_cannot_be_both() -> None:
+    none = DetectorSettings(quick_model="none")
+    assert quick_detector(none, following_detector(none)) is None
     with pytest.raises(ConfigError, match="set quick_model to none, or another model"):
         quick_detector(DetectorSettings(model="blazeface_short", quick_model="yunet"), None)
 
