@@ -143,6 +143,11 @@ def operation(page: Any, name: str) -> Any:
     return page.locator(f"section[aria-label='{name}']")
 
 
+def opened(part: Any, text: str) -> None:
+    """Wait for a text that is written when its part of the page has been opened."""
+    part.locator("details[open]", has_text=text).first.wait_for()
+
+
 def test_every_operation_of_the_api_is_shown_with_its_parameters_body_and_answers(open_page: MakePage) -> None:
     page = open_page("api")
     page.wait_for_selector(".operation")
@@ -152,16 +157,17 @@ def test_every_operation_of_the_api_is_shown_with_its_parameters_body_and_answer
     assert "Events of the past" in events.text_content()
     tab_until(page, "[aria-label='GET /api/v1/events'] summary", 100)
     page.keyboard.press("Enter")
-    assert "limit integer from 1 to 1000, optional: at most so many" in events.locator("details[open]").text_content()
+    opened(events, "limit integer from 1 to 1000, optional: at most so many")
     events.locator("summary:text-is('Answer 200')").click()
     events.locator("summary:text-is('Event')").click()  # what a type names is shown when it is opened
     events.locator("summary:text-is('Track')").click()
-    assert "duration number" in events.locator("details details details[open]").text_content()
+    opened(events.locator("details details"), "duration number")
     events.locator("summary:text-matches('^Errors 400, 401')").click()
-    assert "400: Bad Request" in events.text_content() and "detail string" in events.text_content()
+    opened(events, "400: Bad Request")
+    opened(events, "detail string")
     body = operation(page, "POST /api/v1/set").locator("details", has_text="Body")
     body.locator("summary").click()
-    assert 'feature "enabled" or "threshold" or "classes"' in body.text_content()
+    opened(operation(page, "POST /api/v1/set"), 'feature "enabled" or "threshold" or "classes"')
 
 
 def test_the_command_of_an_operation_is_copied_and_works_as_it_stands(open_page: MakePage, daemon: WebProcess) -> None:
