@@ -121,11 +121,10 @@ def own_work(record: Callable[[dict[str, float]], None]) -> EmotionEvent:
     Own work is the main thread's time without the models. CPU time, so that other programs on the machine do not count.
     """
     models = models_of(DetectorSettings(), ClassifierSettings())
-    timed = []
-    proposer = getattr(models.quick, "proposer", None)
-    for model in (one for one in (models.detector, models.classifier, models.near, proposer) if one is not None):
-        model.backend = TimedBackend(model.backend)
-        timed.append(model.backend)
+    finding = [TimedBackend(finder.backend) for finder in models.finders]
+    for finder, backend in zip(models.finders, finding, strict=True):
+        finder.backend = backend
+    classifying = models.classifier.backend = TimedBackend(models.classifier.backend)
     changed, sink, numbers = threading.Condition(), MemorySink(), EventCounter(None)
     pipeline = default_pipeline(models, idle_interval=0, next_seq=numbers)
     settings = CameraSettings(source=str(CLIP), realtime=False, max_fps=240)
@@ -133,7 +132,7 @@ def own_work(record: Callable[[dict[str, float]], None]) -> EmotionEvent:
     all_began, main_began = time.process_time(), time.thread_time()
     frames = daemon.run().frames
     all_threads, main = time.process_time() - all_began, time.thread_time() - main_began
-    in_models = sum(one.seconds for one in timed)
+    in_models = sum(one.seconds for one in (*finding, classifying))
     record(
         {
             "frame_cpu_ms": 1000 * all_threads / frames,

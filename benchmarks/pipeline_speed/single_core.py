@@ -22,7 +22,7 @@ from edge_emotion.daemon.overrides import CameraOverrides
 from edge_emotion.datatypes import Frame, Image
 from edge_emotion.errors import EdgeEmotionError, SourceEnded
 from edge_emotion.factory.cameras import CameraMaker
-from edge_emotion.factory.models import make_models
+from edge_emotion.factory.models import fastest_precision, make_models
 from edge_emotion.factory.sinks import make_sinks
 from edge_emotion.outbox.event_counter import EventCounter
 from edge_emotion.pipeline.pipeline import StageTimes
@@ -46,7 +46,7 @@ def measure_single_core(
     """
     models = make_models(settings)
     detector, classifier = models.detector, models.classifier
-    finders = [one for one in (detector, models.near) if one is not None]
+    finders = models.finders
     finding, classifying = [RecordingBackend(one.backend) for one in finders], RecordingBackend(classifier.backend)
     for finder, backend in zip(finders, finding, strict=True):
         finder.backend = backend
@@ -60,7 +60,8 @@ def measure_single_core(
     Daemon([camera], make_sinks(settings, classifier, detector, numbers), changed, numbers).run()
     if not recorder.rows:
         raise EdgeEmotionError(f"of none of {source.given} frames {faces} faces were classified at once")
-    files = {f"{one.manifest.name}/{entry.file}": entry.sha256 for one in finders for entry in [one.manifest.file()]}
+    used = ((one.manifest, one.manifest.file(fastest_precision(one.manifest.name))) for one in finders)
+    files = {f"{manifest.name}/{entry.file}": entry.sha256 for manifest, entry in used}
     files[f"{classifier.manifest.name}/{classifier.entry.file}"] = classifier.entry.sha256
     without_call = [one.name for one in (*finding, classifying) if not one.bare]
     absent = {"overhead": f"{without_call[0]} has no call of the model alone"} if without_call else {}

@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 
 from edge_emotion.config.settings import CameraSettings, ClassifierSettings, DetectorSettings, Range, Settings
 from edge_emotion.errors import BackendUnavailable, ConfigError, ModelError
@@ -17,7 +17,6 @@ from edge_emotion.models.folder import checked_file, find_model, load_manifest
 from edge_emotion.models.manifest import DetectorManifest, ModelFile, ModelManifest
 from edge_emotion.models.self_test import run_self_test
 from edge_emotion.pipeline.following import FaceFollower
-from edge_emotion.pipeline.searching import QuickDetector
 from edge_emotion.protocols import FaceDetector, InferenceBackend
 from edge_emotion.system.processor import int8_is_fast
 
@@ -158,7 +157,13 @@ class Models(NamedTuple):
     detector: ModelDetector
     classifier: EmotionClassifier
     near: ModelDetector | None = None
-    quick: QuickDetector | None = None
+    quick: CascadeDetector | None = None
+
+    @property
+    def finders(self) -> tuple[ModelDetector, ...]:
+        """The detectors, each with a file of its own."""
+        proposer = None if self.quick is None else cast("ModelDetector", self.quick.proposer)  # ``cascade`` made it
+        return tuple(one for one in (self.detector, self.near, proposer) if one is not None)
 
 
 def make_models(settings: Settings) -> Models:
@@ -201,7 +206,7 @@ def make_follower(near: ModelDetector) -> FaceFollower:
     return FaceFollower(near, near.manifest.input.width)
 
 
-def quick_detector(options: DetectorSettings, near: ModelDetector | None) -> QuickDetector | None:
+def quick_detector(options: DetectorSettings, near: ModelDetector | None) -> CascadeDetector | None:
     """The cascade that searches between two searches by the detector; None without a ``quick_model``.
 
     Raises ConfigError where nothing can confirm what a model named there proposes, ModelError or BackendUnavailable.
