@@ -118,9 +118,9 @@ def test_the_shipped_manifest_is_what_recalibrate_writes(fer_plus: DataSet, tmp_
     folder = Path(shutil.copytree(shipped, tmp_path / "tiny"))
     before = load_manifest(shipped)
     assert isinstance(before, ModelManifest)
-    text, wrong = (shipped / MANIFEST).read_text(), re.compile(r'"prior_strength": 0\.05\b')
-    assert wrong.search(text)
-    (folder / MANIFEST).write_text(wrong.sub('"prior_strength": 0.5', text))
+    text, strength = (shipped / MANIFEST).read_text(), re.compile(r'("accurate": \{\s*"prior_strength": )[\d.]+')
+    assert strength.search(text)
+    (folder / MANIFEST).write_text(strength.sub(r"\g<1>0.5", text))
     elsewhere = {
         NATURAL: load_elsewhere(NATURAL, sets / "news.zip", daemon_finder(FER_CROP)),
         ACTED: load_elsewhere(ACTED, sets / "posed.zip", None),
