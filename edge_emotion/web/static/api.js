@@ -52,6 +52,10 @@ async function request(address, options, seconds, login = true) {
   return body ? JSON.parse(body) : null;
 }
 
+/** Whether the login page has been asked for: a second time it would be loaded anew, and lose what was typed meanwhile. */
+let leaving = false;
+addEventListener("pageshow", () => { leaving = false; });  // a page that the browser has kept starts again
+
 /** The answer, whose body is still to be read. Raises Problem for an error. */
 async function send(address, options, seconds, login = true) {
   let answer;
@@ -62,7 +66,10 @@ async function send(address, options, seconds, login = true) {
       ? `no answer from the device within ${seconds} s`
       : "the device does not answer: is it on, and is the daemon running?");
   }
-  if (answer.status === 401 && login) location.assign(`login?next=${location.pathname.split("/").pop()}`);
+  if (answer.status === 401 && login && !leaving) {
+    leaving = true;
+    location.assign(`login?next=${location.pathname.split("/").pop()}`);
+  }
   if (!answer.ok) throw await problem(answer);
   return answer;
 }
