@@ -13,7 +13,7 @@ from benchmarks.harness.defaults import default_pipeline
 from benchmarks.harness.video_loop import Array
 from benchmarks.peers.worker import one_core, serve
 from benchmarks.pipeline_speed.single_core import MAX_FPS
-from benchmarks.quality.named_detectors import daemon_settings, named_detector
+from benchmarks.quality.named_detectors import daemon_settings, proposer_of
 from edge_emotion.config.settings import ClassifierSettings
 from edge_emotion.datatypes import Frame
 from edge_emotion.factory.models import models_of
@@ -24,10 +24,10 @@ def main(task: str, answer: str, model: str, detector_name: str) -> None:
     """Do one task. A video goes through the default pipeline, except that every frame's face is classified."""
     one_core()
     cv2.setNumThreads(1)
-    settings = daemon_settings(detector_name)
-    models = models_of(settings, ClassifierSettings(model=model))
+    models = models_of(daemon_settings(detector_name), ClassifierSettings(model=model))
     classifier = models.classifier
-    detector = named_detector(detector_name, precision=None, threshold=settings.threshold, min_size=settings.min_size)
+    detector = models.detector if proposer_of(detector_name) is None else models.quick
+    assert detector is not None
     spec, pipeline = classifier.manifest.input, default_pipeline(models, interval=0)
     number, start = count(), datetime.now(timezone.utc)
 

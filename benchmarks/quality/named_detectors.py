@@ -8,7 +8,7 @@ from benchmarks.quality import haar
 from edge_emotion.config.settings import DetectorSettings
 from edge_emotion.datatypes import Face, Image
 from edge_emotion.errors import ConfigError
-from edge_emotion.factory.models import NEAR, make_detector, quick_detector
+from edge_emotion.factory.models import NEAR, fastest_precision, make_detector, quick_detector
 from edge_emotion.models.folder import find_model, load_manifest
 from edge_emotion.pipeline.searching import missing
 from edge_emotion.protocols import FaceDetector
@@ -42,11 +42,9 @@ def named_detector(name: str, *, precision: str | None, threshold: float, min_si
         )
     if name == haar.NAME:
         return haar.HaarDetector(min_size)
-    proposer, cascade, refiner = name.partition(CASCADE)
-    if not cascade:
+    proposer = proposer_of(name)
+    if proposer is None:
         return make_detector(name, precision=precision, threshold=threshold, min_size=min_size)
-    if refiner != NEAR:
-        raise ConfigError(f"{name}: what a detector proposes is confirmed by {NEAR}: write {proposer}{CASCADE}{NEAR}")
     least = DetectorSettings.model_fields["min_size"].metadata[0].ge
     options = DetectorSettings(quick_model=proposer, threshold=threshold, min_size=max(min_size, least))
     found = quick_detector(options, make_detector(NEAR, threshold=threshold, min_size=min_size))
@@ -54,26 +52,35 @@ def named_detector(name: str, *, precision: str | None, threshold: float, min_si
     return found
 
 
+def proposer_of(name: str) -> str | None:
+    """The first detector of a cascade; None for a name without one. Raises ConfigError for a cascade of others."""
+    proposer, cascade, refiner = name.partition(CASCADE)
+    if cascade and refiner != NEAR:
+        raise ConfigError(f"{name}: what a detector proposes is confirmed by {NEAR}: write {proposer}{CASCADE}{NEAR}")
+    return proposer if cascade else None
+
+
 def daemon_settings(name: str) -> DetectorSettings:
     """The settings of a daemon that searches with the detector of this name: a cascade between two thorough searches.
 
-    Raises ConfigError for several detectors joined by commas.
+    Raises ConfigError for several detectors joined by commas, and for a cascade of others.
     """
     if TOGETHER in name:
         raise ConfigError(
             f"{name}: a daemon searches with one detector at a time: give one, or PROPOSER{CASCADE}{NEAR}"
         )
-    proposer, cascade, _ = name.partition(CASCADE)
-    return DetectorSettings(quick_model=proposer) if cascade else DetectorSettings(model=name)
+    proposer = proposer_of(name)
+    return DetectorSettings(model=name) if proposer is None else DetectorSettings(quick_model=proposer)
 
 
 def files_of(name: str, precision: str | None) -> dict[str, str]:
     """The sha256 of each file that the detector of this name runs."""
     files: dict[str, str] = {}
-    for part in name.replace(CASCADE, TOGETHER).split(TOGETHER):
+    for part in name.split(TOGETHER):
         if part == haar.NAME:
             files |= haar.file_of_cascade()
-        else:
-            entry = load_manifest(find_model(part)).file(precision if part == name else None)
-            files[f"{part}: {entry.file}"] = entry.sha256
+            continue
+        for one in part.split(CASCADE):
+            entry = load_manifest(find_model(one)).file(fastest_precision(one) if CASCADE in part else precision)
+            files[f"{one}: {entry.file}"] = entry.sha256
     return files

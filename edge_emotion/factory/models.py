@@ -211,14 +211,17 @@ def quick_detector(options: DetectorSettings, near: ModelDetector | None) -> Cas
 
     Raises ConfigError where nothing can confirm what a model named there proposes, ModelError or BackendUnavailable.
     """
-    if options.quick_model == NO_MODEL or (options.quick_model == AUTO and near is None):
+    model = options.quick_model
+    if model == AUTO:
+        model = NO_MODEL if near is None else QUICK
+    if model == NO_MODEL:
         return None
     if near is None:
         raise ConfigError(
-            f"detector.quick_model {options.quick_model}: its faces are confirmed by {NEAR}, which detector.model is "
+            f"detector.quick_model {model}: its faces are confirmed by {NEAR}, which detector.model is "
             f"already: set quick_model to {NO_MODEL}, or another model"
         )
-    return cascade(QUICK if options.quick_model == AUTO else options.quick_model, options, near)
+    return cascade(model, options, near)
 
 
 def cascade(model: str, options: DetectorSettings, near: ModelDetector) -> CascadeDetector:

@@ -105,6 +105,7 @@ def test_a_slip_of_the_pen_is_told_before_anything_is_installed(
         (["--detector", "tiny"], 4),
         (["--detector", "yunet,haar"], 2),
         (["--detector", "nowhere+blazeface_short"], 2),
+        (["--detector", "yunet+blazeface_back"], 2),
     ):
         assert main(["peers", *options, *wrong]) == code
         printed = capsys.readouterr().err
